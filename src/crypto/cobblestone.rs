@@ -1,0 +1,284 @@
+//! Cobblestone-256: C2SP `chunked-encryption@v1` with AES-256-GCM and SHA-512
+//! (<https://c2sp.org/chunked-encryption>).
+//!
+//! ```text
+//! ciphertext = salt 24 ‖ commitment 32 ‖ chunk 0 ‖ chunk 1 ‖ … ‖ last chunk
+//! chunk      = 16384 bytes of plaintext, encrypted, and a 16-byte tag
+//! last chunk = 0 to 16383 bytes of plaintext, encrypted, and a 16-byte tag
+//! ```
+//!
+//! Key, base nonce and commitment of a message come from HKDF-Expand of the
+//! input key, a random salt and the context, so that a nonce never repeats
+//! and a ciphertext opens under one key only. The last chunk is always
+//! shorter than the others: a truncated message is refused without a flag.
+//!
+//! [`Opener`] exists only after its commitment was checked.
+
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{Aes256Gcm, Engine, Key256, RandomError, TAG_LEN, Unauthentic};
+
+/// Plaintext bytes of every chunk but the last, which has fewer.
+pub const CHUNK_LEN: usize = 16 * 1024;
+
+/// Bytes of an encrypted chunk other than the last.
+pub const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
+
+/// Bytes before the first chunk: salt and commitment.
+pub const PREFIX_LEN: usize = SALT_LEN + COMMITMENT_LEN;
+
+/// Chunks a message may have: 2³⁸, which is 4 PiB.
+pub const MAX_CHUNKS: u64 = 1 << 38;
+
+/// Encrypts the chunks of one message.
+///
+/// Made for each message anew, with its own salt. The caller numbers the
+/// chunks and seals each number once; [`seal_chunk`](Self::seal_chunk) takes
+/// them in any order and from any thread.
+pub struct Sealer<E: Engine> {
+    chunks: Chunks<E>,
+    prefix: [u8; PREFIX_LEN],
+}
+
+impl<E: Engine> Sealer<E> {
+    /// A sealer under `input_key` with a fresh random salt. `context` is bound
+    /// and not stored.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] when the system gives no randomness for the salt.
+    pub fn new(input_key: &Key256, context: &[u8]) -> Result<Self, RandomError> {
+        let mut salt = [0; SALT_LEN];
+        E::fill_random(&mut salt)?;
+        Ok(Self::with_salt(input_key, context, salt))
+    }
+
+    /// For callers inside the crate that draw all their randomness at once.
+    /// A salt must never be used twice under one key.
+    pub(crate) fn with_salt(input_key: &Key256, context: &[u8], salt: [u8; SALT_LEN]) -> Self {
+        let (chunks, commitment) = Chunks::derive(input_key, context, &salt);
+        let mut prefix = [0; PREFIX_LEN];
+        prefix[..SALT_LEN].copy_from_slice(&salt);
+        prefix[SALT_LEN..].copy_from_slice(&commitment);
+        Self { chunks, prefix }
+    }
+
+    /// Salt and commitment, which stand before the first chunk.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8; PREFIX_LEN] {
+        &self.prefix
+    }
+
+    /// Encrypts chunk `index` from `plaintext` into `out`, which is
+    /// [`TAG_LEN`] bytes longer.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError`] when `plaintext` is longer than [`CHUNK_LEN`], `out` has
+    /// another length or `index` reaches [`MAX_CHUNKS`].
+    pub fn seal_chunk_to(&self, index: u64, plaintext: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
+        if plaintext.len() > CHUNK_LEN || out.len() != plaintext.len() + TAG_LEN {
+            return Err(ChunkError::Length);
+        }
+        self.chunks.gcm.seal_to(&self.chunks.nonce(index)?, &[], plaintext, out);
+        Ok(())
+    }
+
+    /// Encrypts chunk `index` in place: `chunk` holds the plaintext and, at
+    /// its end, [`TAG_LEN`] bytes of room for the tag.
+    ///
+    /// # Errors
+    ///
+    /// As [`seal_chunk_to`](Self::seal_chunk_to).
+    pub fn seal_chunk(&self, index: u64, chunk: &mut [u8]) -> Result<(), ChunkError> {
+        if chunk.len() > SEALED_CHUNK_LEN {
+            return Err(ChunkError::Length);
+        }
+        let (message, tag) = chunk.split_last_chunk_mut::<TAG_LEN>().ok_or(ChunkError::Length)?;
+        *tag = self.chunks.gcm.seal(&self.chunks.nonce(index)?, &[], message);
+        Ok(())
+    }
+}
+
+/// Decrypts the chunks of one message whose commitment was found right.
+pub struct Opener<E: Engine> {
+    chunks: Chunks<E>,
+}
+
+impl<E: Engine> Opener<E> {
+    /// Derives the keys of the message that begins with `prefix` and checks
+    /// its commitment in constant time.
+    ///
+    /// # Errors
+    ///
+    /// [`Unauthentic`] when the key, the context or the prefix is not the one
+    /// of the encryption.
+    pub fn new(input_key: &Key256, context: &[u8], prefix: &[u8; PREFIX_LEN]) -> Result<Self, Unauthentic> {
+        let (salt, commitment) = prefix.split_at(SALT_LEN);
+        let mut salt_bytes = [0; SALT_LEN];
+        salt_bytes.copy_from_slice(salt);
+        let (chunks, expected) = Chunks::derive(input_key, context, &salt_bytes);
+        if bool::from(expected.as_slice().ct_eq(commitment)) { Ok(Self { chunks }) } else { Err(Unauthentic) }
+    }
+
+    /// Decrypts chunk `index` in place. The first `chunk.len() - 16` bytes
+    /// become the plaintext. A chunk shorter than [`SEALED_CHUNK_LEN`] is the
+    /// last one, and the message must end with such a chunk: the caller checks
+    /// that, as [`open`] and [`stream`](crate::stream) do.
+    ///
+    /// # Errors
+    ///
+    /// [`Unauthentic`] when the chunk was changed, moved or cut; it is all
+    /// zero then.
+    pub fn open_chunk(&self, index: u64, chunk: &mut [u8]) -> Result<(), Unauthentic> {
+        match self.chunks.nonce(index) {
+            Ok(nonce) if chunk.len() <= SEALED_CHUNK_LEN => self.chunks.gcm.open(&nonce, &[], chunk),
+            _ => {
+                chunk.zeroize();
+                Err(Unauthentic)
+            }
+        }
+    }
+
+    /// Decrypts chunk `index` from `sealed` into `out`, which is [`TAG_LEN`]
+    /// bytes shorter. See [`open_chunk`](Self::open_chunk).
+    ///
+    /// # Errors
+    ///
+    /// [`Unauthentic`], as `open_chunk`; `out` is all zero then.
+    pub fn open_chunk_to(&self, index: u64, sealed: &[u8], out: &mut [u8]) -> Result<(), Unauthentic> {
+        match self.chunks.nonce(index) {
+            Ok(nonce) if sealed.len() <= SEALED_CHUNK_LEN && sealed.len() == out.len() + TAG_LEN => {
+                self.chunks.gcm.open_to(&nonce, &[], sealed, out)
+            }
+            _ => {
+                out.zeroize();
+                Err(Unauthentic)
+            }
+        }
+    }
+}
+
+/// Encrypts a whole message in memory: [`sealed_len`] bytes.
+///
+/// # Errors
+///
+/// [`RandomError`] when the system gives no randomness for the salt.
+pub fn seal<E: Engine>(input_key: &Key256, context: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, RandomError> {
+    let sealer = Sealer::<E>::new(input_key, context)?;
+    let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
+    seal_after(&sealer, plaintext, &mut sealed);
+    Ok(sealed)
+}
+
+/// Appends a whole message to `out`.
+pub(crate) fn seal_after<E: Engine>(sealer: &Sealer<E>, plaintext: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(sealer.prefix());
+    let start = out.len();
+    out.resize(start + sealed_len(plaintext.len()) - PREFIX_LEN, 0);
+    let (full, last) = plaintext.as_chunks::<CHUNK_LEN>();
+    let (sealed_full, sealed_last) = out[start..].as_chunks_mut::<SEALED_CHUNK_LEN>();
+    // A message in memory is far below 2³⁸ chunks, so the numbers need no check.
+    let chunks = full.iter().map(<[u8; CHUNK_LEN]>::as_slice).chain([last]);
+    let outputs = sealed_full.iter_mut().map(<[u8; SEALED_CHUNK_LEN]>::as_mut_slice).chain([sealed_last]);
+    for ((index, chunk), out) in (0..).zip(chunks).zip(outputs) {
+        sealer.chunks.gcm.seal_to(&nonce(&sealer.chunks.base_nonce, index), &[], chunk, out);
+    }
+}
+
+/// Decrypts a whole message in memory.
+///
+/// # Errors
+///
+/// [`Unauthentic`] when the message is truncated, extended or changed, or the
+/// key or context is another one. No plaintext leaves then: what was
+/// decrypted is wiped.
+pub fn open<E: Engine>(
+    input_key: &Key256,
+    context: &[u8],
+    ciphertext: &[u8],
+) -> Result<Vec<u8>, Unauthentic> {
+    let (prefix, chunks) = ciphertext.split_first_chunk::<PREFIX_LEN>().ok_or(Unauthentic)?;
+    open_chunks(&Opener::<E>::new(input_key, context, prefix)?, chunks)
+}
+
+/// Decrypts all the chunks of a message.
+pub(crate) fn open_chunks<E: Engine>(opener: &Opener<E>, sealed: &[u8]) -> Result<Vec<u8>, Unauthentic> {
+    let (full, last) = sealed.as_chunks::<SEALED_CHUNK_LEN>();
+    // A message ends with a short chunk, at the least a tag.
+    let last_len = last.len().checked_sub(TAG_LEN).ok_or(Unauthentic)?;
+    let mut plaintext = Zeroizing::new(vec![0; full.len() * CHUNK_LEN + last_len]);
+    let (plain_full, plain_last) = plaintext.as_chunks_mut::<CHUNK_LEN>();
+    let mut index = 0;
+    for (chunk, out) in full.iter().zip(plain_full) {
+        opener.open_chunk_to(index, chunk, out)?;
+        index += 1;
+    }
+    opener.open_chunk_to(index, last, plain_last)?;
+    Ok(core::mem::take(&mut *plaintext))
+}
+
+/// Bytes of the ciphertext of `plaintext_len` bytes.
+#[must_use]
+pub const fn sealed_len(plaintext_len: usize) -> usize {
+    PREFIX_LEN + plaintext_len + (plaintext_len / CHUNK_LEN + 1) * TAG_LEN
+}
+
+/// A chunk that cannot be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChunkError {
+    /// The chunk is longer than [`CHUNK_LEN`], or its buffer does not fit.
+    #[error("a chunk has at most 16384 bytes and a buffer of 16 bytes more")]
+    Length,
+    /// The message has 2³⁸ chunks already.
+    #[error("a message has at most 2^38 chunks (4 PiB)")]
+    TooManyChunks,
+}
+
+/// Key and base nonce of a message.
+struct Chunks<E: Engine> {
+    gcm: E::Gcm,
+    base_nonce: [u8; NONCE_LEN],
+}
+
+impl<E: Engine> Chunks<E> {
+    fn derive(input_key: &Key256, context: &[u8], salt: &[u8; SALT_LEN]) -> (Self, [u8; COMMITMENT_LEN]) {
+        let mut okm = Zeroizing::new([0; KEY_LEN + NONCE_LEN + COMMITMENT_LEN]);
+        E::hkdf_expand_sha512(input_key.expose(), &[LABEL, salt, context], okm.as_mut_slice());
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        key.copy_from_slice(&okm[..KEY_LEN]);
+        let mut base_nonce = [0; NONCE_LEN];
+        base_nonce.copy_from_slice(&okm[KEY_LEN..KEY_LEN + NONCE_LEN]);
+        let mut commitment = [0; COMMITMENT_LEN];
+        commitment.copy_from_slice(&okm[KEY_LEN + NONCE_LEN..]);
+        (Self { gcm: E::Gcm::new(&key), base_nonce }, commitment)
+    }
+
+    fn nonce(&self, index: u64) -> Result<[u8; NONCE_LEN], ChunkError> {
+        if index >= MAX_CHUNKS {
+            return Err(ChunkError::TooManyChunks);
+        }
+        Ok(nonce(&self.base_nonce, index))
+    }
+}
+
+/// The base nonce with the chunk number, big-endian, XORed into its end.
+fn nonce(base: &[u8; NONCE_LEN], index: u64) -> [u8; NONCE_LEN] {
+    let mut nonce = *base;
+    for (byte, counter) in nonce[NONCE_LEN - 8..].iter_mut().zip(index.to_be_bytes()) {
+        *byte ^= counter;
+    }
+    nonce
+}
+
+/// Bytes of a salt.
+pub(crate) const SALT_LEN: usize = 24;
+const COMMITMENT_LEN: usize = 32;
+const KEY_LEN: usize = 32;
+const NONCE_LEN: usize = 12;
+const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
+
+#[cfg(test)]
+mod tests;

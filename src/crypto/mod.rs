@@ -1,0 +1,42 @@
+//! The cryptography, over one small [`Engine`] trait.
+//!
+//! Two constructions, both published by C2SP and both built from AES-256-GCM:
+//! [`cobblestone`] (payloads and passphrase wraps: chunked, committing) and
+//! [`xaes`] (records and keystore wraps: short messages, 24-byte random
+//! nonces). No primitive is implemented here; the engines call AWS-LC or
+//! RustCrypto.
+//!
+//! Applications use [`Envelope`](crate::Envelope) and never need this module.
+//! It is public for backend authors, who wrap DEKs with the same two
+//! constructions. Nothing in it takes a nonce from the caller or logs
+//! anything.
+
+pub mod cobblestone;
+mod engine;
+mod secret;
+pub mod xaes;
+
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
+#[cfg(feature = "rustcrypto")]
+mod rust_crypto;
+
+#[cfg(feature = "aws-lc")]
+pub use aws_lc::AwsLc;
+pub use engine::{Aes256Block, Aes256Gcm, Engine, RandomError, Unauthentic};
+#[cfg(feature = "rustcrypto")]
+pub use rust_crypto::RustCrypto;
+pub use secret::Key256;
+
+/// The engine that [`Envelope`](crate::Envelope) uses: [`AwsLc`] when the
+/// feature `aws-lc` is on (the default), `RustCrypto` otherwise. Both produce
+/// and read the same bytes.
+#[cfg(feature = "aws-lc")]
+pub type DefaultEngine = AwsLc;
+/// The engine that [`Envelope`](crate::Envelope) uses: the pure-Rust one,
+/// because the feature `aws-lc` is off.
+#[cfg(all(feature = "rustcrypto", not(feature = "aws-lc")))]
+pub type DefaultEngine = RustCrypto;
+
+/// Bytes of an AES-GCM tag, and so what sealing one message adds.
+pub const TAG_LEN: usize = 16;

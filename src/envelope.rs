@@ -1,0 +1,351 @@
+//! The verbs: encrypt, decrypt, rewrap, reencrypt, inspect.
+
+use crate::{
+    DataKey, DecryptError, Dek, EncryptError, EncryptionContext, FormatError, Header, Keyring, OpenedHeader,
+    RewrapError,
+    crypto::{
+        DefaultEngine, Engine,
+        cobblestone::{self, PREFIX_LEN, SALT_LEN, Sealer},
+    },
+    format::{HeaderDraft, Kind, MAX_BODY_LEN},
+    schedule,
+};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Encrypts and decrypts with the keys of a [`Keyring`].
+///
+/// Messages in memory take one call ([`encrypt`](Self::encrypt),
+/// [`decrypt`](Self::decrypt)). For files and pipes of any length, ask for the
+/// keys first ([`start`](Self::start), [`unlock`](Self::unlock)), which is the
+/// only asynchronous part, and hand them to [`stream`](crate::stream).
+///
+/// ```
+/// # use envelope_sdk::{Envelope, EncryptionContext, Keyring};
+/// # async fn example(keyring: Keyring) -> Result<(), Box<dyn std::error::Error>> {
+/// let envelope = Envelope::new(keyring);
+/// let context = EncryptionContext::new().with("tenant", "42");
+///
+/// let sealed = envelope.encrypt(b"attack at dawn", &context).await?;
+/// assert_eq!(envelope.decrypt(&sealed, &context).await?, b"attack at dawn");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Envelope {
+    keyring: Keyring,
+    header_padding: usize,
+}
+
+impl Envelope {
+    /// An envelope maker and opener with the keys of `keyring`.
+    #[must_use]
+    pub fn new(keyring: Keyring) -> Self {
+        Self { keyring, header_padding: 0 }
+    }
+
+    /// Pads the headers written from now on with zeros to a multiple of
+    /// `bytes` (at most 64 KiB), so that a rewrap may fit in place. 0 and 1
+    /// pad nothing.
+    #[must_use]
+    pub fn pad_headers_to(mut self, bytes: usize) -> Self {
+        self.header_padding = bytes.min(MAX_BODY_LEN);
+        self
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Encrypts `plaintext` under a fresh DEK: header and payload in one.
+    ///
+    /// # Errors
+    ///
+    /// [`EncryptError`]; nothing is encrypted unless every key wrapped the DEK.
+    pub async fn encrypt(
+        &self,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>, EncryptError> {
+        let started = self.start(Kind::Attached, context).await?;
+        let mut out = Vec::with_capacity(started.header.len() + cobblestone::sealed_len(plaintext.len()));
+        out.extend_from_slice(&started.header);
+        cobblestone::seal_after(&started.payload, plaintext, &mut out);
+        Ok(out)
+    }
+
+    /// Encrypts `plaintext` under a fresh DEK, header and payload apart:
+    /// `(header, payload)`. Rewrapping replaces the header alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`encrypt`](Self::encrypt).
+    pub async fn encrypt_detached(
+        &self,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<(Vec<u8>, Vec<u8>), EncryptError> {
+        let started = self.start(Kind::Detached, context).await?;
+        let mut payload = Vec::with_capacity(cobblestone::sealed_len(plaintext.len()));
+        cobblestone::seal_after(&started.payload, plaintext, &mut payload);
+        Ok((started.header, payload))
+    }
+
+    /// Decrypts what [`encrypt`](Self::encrypt) returned. Every entry of
+    /// `context` must hold, and it must supply each withheld value.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`]; no plaintext leaves unless all of it is authentic.
+    pub async fn decrypt(
+        &self,
+        envelope: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>, DecryptError> {
+        let (header, len) = Header::parse(envelope)?;
+        expect_kind(&header, Kind::Attached)?;
+        open_payload(&self.unlock(header, context).await?, &envelope[len..])
+    }
+
+    /// Decrypts what [`encrypt_detached`](Self::encrypt_detached) returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`decrypt`](Self::decrypt).
+    pub async fn decrypt_detached(
+        &self,
+        header: &[u8],
+        payload: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>, DecryptError> {
+        let header = Header::parse_exact(header)?;
+        expect_kind(&header, Kind::Detached)?;
+        open_payload(&self.unlock(header, context).await?, payload)
+    }
+
+    /// Reads a header without any key: who can open it, its context, its
+    /// generation. Nothing of it is verified; treat it as an attacker's words.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] when `bytes` do not begin with a well-formed header.
+    pub fn inspect(bytes: &[u8]) -> Result<Header, FormatError> {
+        Header::parse(bytes).map(|(header, _)| header)
+    }
+
+    /// Makes a fresh DEK, wraps it with every key that encrypts and returns the
+    /// header with the sealer of its payload, for [`stream`](crate::stream).
+    /// `kind` is [`Kind::Attached`] or [`Kind::Detached`].
+    ///
+    /// # Errors
+    ///
+    /// [`EncryptError`].
+    pub async fn start(&self, kind: Kind, context: &EncryptionContext) -> Result<Started, EncryptError> {
+        let (opened, salt) = self.new_header(kind, context).await?;
+        let binding = schedule::binding(kind, opened.header().envelope_id(), opened.context());
+        let payload = Sealer::with_salt(opened.content_key(), &binding, salt);
+        Ok(Started { header: opened.header().to_bytes(), payload })
+    }
+
+    /// Unwraps the DEK of `header` with a configured key and verifies the
+    /// header's MAC. What it returns is all that [`stream`](crate::stream)
+    /// needs, without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`]. No provider is called for a recipient that is not
+    /// configured, nor when an entry of `context` contradicts the header.
+    pub async fn unlock(
+        &self,
+        header: Header,
+        context: &EncryptionContext,
+    ) -> Result<OpenedHeader, DecryptError> {
+        let context =
+            context.complete(header.stored_context(), header.withheld()).ok_or(DecryptError::NotAuthentic)?;
+        let dek = self.keyring.unwrap(&header, &context).await?;
+        Ok(schedule::verify(header, dek, context)?)
+    }
+
+    /// Makes a data key: one DEK for many small records.
+    ///
+    /// # Errors
+    ///
+    /// [`EncryptError`].
+    pub async fn create_data_key(&self, context: &EncryptionContext) -> Result<DataKey, EncryptError> {
+        let (opened, _) = self.new_header(Kind::DataKey, context).await?;
+        Ok(DataKey::new(&opened))
+    }
+
+    /// Opens a data key from its header.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`].
+    pub async fn open_data_key(
+        &self,
+        header: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<DataKey, DecryptError> {
+        let header = Header::parse_exact(header)?;
+        expect_kind(&header, Kind::DataKey)?;
+        Ok(DataKey::new(&self.unlock(header, context).await?))
+    }
+
+    /// Wraps the DEK of `header` anew, with the keys that encrypt now, and
+    /// returns the new header. The payload or records stay as they are, byte
+    /// for byte. The new recipients replace the old ones.
+    ///
+    /// Each new wrap is unwrapped and compared before this returns, so that the
+    /// old header can be dropped. Rewrapping does not revoke whoever already
+    /// saw the DEK; [`reencrypt`](Self::reencrypt) does.
+    ///
+    /// # Errors
+    ///
+    /// [`RewrapError`]; the old header still holds then.
+    pub async fn rewrap_header(
+        &self,
+        header: Header,
+        context: &EncryptionContext,
+    ) -> Result<Header, RewrapError> {
+        let opened = self.unlock(header, context).await?;
+        let (dek, full) = (opened.dek(), opened.context());
+        let recipients = self.keyring.wrap(dek, full).await?;
+        let unwrapped = self.keyring.unwrap_own(&recipients, full).await?;
+        for (new, recipient) in unwrapped.iter().zip(&recipients) {
+            if !bool::from(new.ct_eq(dek)) {
+                let key = recipient.key_uri().clone();
+                return Err(EncryptError::WrapNotVerified { key }.into());
+            }
+        }
+        let old = opened.header().draft();
+        let generation = old.generation.checked_add(1).ok_or(RewrapError::GenerationsExhausted)?;
+        let mut draft = HeaderDraft { generation, recipients, padding: 0, ..old.clone() };
+        self.pad(&mut draft, opened.header().len())?;
+        let (dek, context) = opened.into_parts();
+        let new = schedule::seal_header(draft, dek, context).map_err(EncryptError::from)?;
+        Ok(new.into_header())
+    }
+
+    /// As [`rewrap_header`](Self::rewrap_header), for an envelope, detached
+    /// header or data key in memory. What follows the header is copied as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`RewrapError`]; the old envelope still holds then.
+    pub async fn rewrap(&self, envelope: &[u8], context: &EncryptionContext) -> Result<Vec<u8>, RewrapError> {
+        let (header, len) = Header::parse(envelope).map_err(DecryptError::from)?;
+        let payload = &envelope[len..];
+        if header.kind() != Kind::Attached && !payload.is_empty() {
+            return Err(DecryptError::from(FormatError::TrailingData { what: "the header" }).into());
+        }
+        let mut rewrapped = self.rewrap_header(header, context).await?.to_bytes();
+        rewrapped.extend_from_slice(payload);
+        Ok(rewrapped)
+    }
+
+    /// Decrypts an attached envelope and encrypts it anew: new DEK, new
+    /// envelope id, generation 0, the same context entries stored and withheld.
+    ///
+    /// # Errors
+    ///
+    /// [`RewrapError`]; the old envelope still holds then.
+    pub async fn reencrypt(
+        &self,
+        envelope: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>, RewrapError> {
+        let (header, len) = Header::parse(envelope).map_err(DecryptError::from)?;
+        expect_kind(&header, Kind::Attached)?;
+        let opened = self.unlock(header, context).await?;
+        let plaintext = Zeroizing::new(open_payload(&opened, &envelope[len..])?);
+        Ok(self.encrypt(&plaintext, &same_context(&opened)).await?)
+    }
+
+    /// A header around a fresh DEK, and fresh randomness for a payload's salt.
+    async fn new_header(
+        &self,
+        kind: Kind,
+        context: &EncryptionContext,
+    ) -> Result<(OpenedHeader, [u8; SALT_LEN]), EncryptError> {
+        let full = context.full()?;
+        // All of it in one call: small messages spend most of their time here.
+        let mut random = Zeroizing::new([0; Dek::LEN + ENVELOPE_ID_LEN + SALT_LEN]);
+        DefaultEngine::fill_random(random.as_mut_slice())?;
+        let (dek_bytes, rest) = random.split_at(Dek::LEN);
+        let mut envelope_id = [0; ENVELOPE_ID_LEN];
+        let mut salt = [0; SALT_LEN];
+        envelope_id.copy_from_slice(&rest[..ENVELOPE_ID_LEN]);
+        salt.copy_from_slice(&rest[ENVELOPE_ID_LEN..]);
+        let Ok(dek) = Dek::fill_with(|dek| {
+            dek.copy_from_slice(dek_bytes);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        random.zeroize();
+        let recipients = self.keyring.wrap(&dek, &full).await?;
+        let mut draft = HeaderDraft {
+            kind,
+            envelope_id,
+            generation: 0,
+            stored: context.stored(),
+            withheld: context.withheld(),
+            recipients,
+            padding: 0,
+        };
+        self.pad(&mut draft, 0)?;
+        Ok((schedule::seal_header(draft, dek, full)?, salt))
+    }
+
+    /// Pads to the configured multiple, and to `old_len` if the header fits
+    /// into it.
+    fn pad(&self, draft: &mut HeaderDraft, old_len: usize) -> Result<(), EncryptError> {
+        let len = draft.encode()?.len() + crate::format::MAC_LEN;
+        if len <= old_len {
+            draft.padding = old_len - len;
+        } else if self.header_padding > 1 {
+            let room = crate::format::PREAMBLE_LEN + MAX_BODY_LEN + crate::format::MAC_LEN - len;
+            draft.padding = (len.next_multiple_of(self.header_padding) - len).min(room);
+        }
+        Ok(())
+    }
+}
+
+/// A new envelope with its DEK wrapped and nothing encrypted yet.
+pub struct Started {
+    /// The header, which stands before the payload or, detached, elsewhere.
+    pub header: Vec<u8>,
+    /// Encrypts the payload.
+    pub payload: Sealer<DefaultEngine>,
+}
+
+/// The context of an opened header, as a new header shall hold it.
+pub(crate) fn same_context(opened: &OpenedHeader) -> EncryptionContext {
+    let withheld = opened.header().withheld();
+    opened.context().entries().fold(EncryptionContext::new(), |context, (name, value)| {
+        if withheld.iter().any(|key| key == name) {
+            context.withhold(name, value)
+        } else {
+            context.with(name, value)
+        }
+    })
+}
+
+fn open_payload(opened: &OpenedHeader, payload: &[u8]) -> Result<Vec<u8>, DecryptError> {
+    let (prefix, chunks) = payload.split_first_chunk::<PREFIX_LEN>().ok_or(DecryptError::NotAuthentic)?;
+    Ok(cobblestone::open_chunks(&opened.payload(prefix)?, chunks)?)
+}
+
+fn expect_kind(header: &Header, expected: Kind) -> Result<(), DecryptError> {
+    let name = |kind| match kind {
+        Kind::Attached => "an envelope with its payload",
+        Kind::Detached => "a detached header",
+        Kind::DataKey => "a data key",
+    };
+    if header.kind() == expected {
+        Ok(())
+    } else {
+        Err(DecryptError::WrongKind { expected: name(expected), actual: name(header.kind()) })
+    }
+}
+
+const ENVELOPE_ID_LEN: usize = 16;

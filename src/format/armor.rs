@@ -1,0 +1,223 @@
+//! The text form: RFC 7468 PEM with the label `ENVELOPE`.
+//!
+//! Lines of 64 base64 characters, the last one shorter. Written with `\n`; read
+//! with `\n` or `\r\n`. Everything else is refused: text before the first line
+//! or after the last, other line lengths, padding that is not zero. One message
+//! has one text (but for the line ends).
+//!
+//! [`ArmorWriter`] and [`ArmorReader`] work on streams of any length in
+//! constant memory; [`encode`] and [`decode`] on bytes in memory.
+
+use std::io::{self, BufRead, Read, Write};
+
+use base64ct::{Base64, Encoding};
+
+use super::FormatError;
+
+/// The first line, without its line end.
+pub const BEGIN: &str = "-----BEGIN ENVELOPE-----";
+/// The last line, without its line end.
+pub const END: &str = "-----END ENVELOPE-----";
+
+/// True when `bytes` begin as armor does. Nothing binary begins so: the magic
+/// of an envelope differs in its first byte.
+#[must_use]
+pub fn is_armored(bytes: &[u8]) -> bool {
+    bytes.starts_with(BEGIN.as_bytes())
+}
+
+/// The text form of `bytes`.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(BEGIN.len() + END.len() + bytes.len() * 3 / 2 + 4);
+    text.push_str(BEGIN);
+    text.push('\n');
+    for line in bytes.chunks(LINE_BYTES) {
+        text.push_str(&Base64::encode_string(line));
+        text.push('\n');
+    }
+    text.push_str(END);
+    text.push('\n');
+    text
+}
+
+/// The bytes of a text form.
+///
+/// # Errors
+///
+/// [`FormatError::Armor`] when `text` is anything but one armored message.
+pub fn decode(text: &str) -> Result<Vec<u8>, FormatError> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    ArmorReader::new(text.as_bytes()).read_to_end(&mut bytes).map_err(|error| {
+        let inner = error.into_inner().and_then(|inner| inner.downcast::<FormatError>().ok());
+        inner.map_or(FormatError::Armor("unreadable"), |error| *error)
+    })?;
+    Ok(bytes)
+}
+
+/// Writes the text form of what is written to it.
+/// [`finish`](Self::finish) must be called at the end.
+pub struct ArmorWriter<W: Write> {
+    inner: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> ArmorWriter<W> {
+    /// Writes the first line to `inner`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `inner`.
+    pub fn new(mut inner: W) -> io::Result<Self> {
+        writeln!(inner, "{BEGIN}")?;
+        Ok(Self { inner, line: Vec::with_capacity(LINE_BYTES) })
+    }
+
+    /// Writes the rest and the last line, and returns the writer below.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer below.
+    pub fn finish(mut self) -> io::Result<W> {
+        if !self.line.is_empty() {
+            write_line(&mut self.inner, &self.line)?;
+        }
+        writeln!(self.inner, "{END}")?;
+        self.inner.flush()?;
+        Ok(self.inner)
+    }
+}
+
+impl<W: Write> Write for ArmorWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = LINE_BYTES - self.line.len();
+        let taken = bytes.len().min(room);
+        self.line.extend_from_slice(&bytes[..taken]);
+        if self.line.len() == LINE_BYTES {
+            write_line(&mut self.inner, &self.line)?;
+            self.line.clear();
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn write_line<W: Write>(inner: &mut W, bytes: &[u8]) -> io::Result<()> {
+    let mut line = [0; LINE_CHARS + 1];
+    let len = Base64::encode(bytes, &mut line).map_err(io::Error::other)?.len();
+    line[len] = b'\n';
+    inner.write_all(&line[..=len])
+}
+
+/// Reads the bytes of a text form, strictly. Errors are of kind
+/// [`InvalidData`](io::ErrorKind::InvalidData) and hold a [`FormatError`].
+pub struct ArmorReader<R: BufRead> {
+    inner: R,
+    decoded: [u8; LINE_BYTES],
+    position: usize,
+    filled: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Begin,
+    Body { last_was_short: bool },
+    End,
+}
+
+impl<R: BufRead> ArmorReader<R> {
+    /// Reads from `inner`, to its end.
+    pub fn new(inner: R) -> Self {
+        Self { inner, decoded: [0; LINE_BYTES], position: 0, filled: 0, state: State::Begin }
+    }
+
+    /// Decodes the next line into `decoded`, or reaches the end.
+    fn advance(&mut self) -> io::Result<()> {
+        let mut buffer = [0; MAX_LINE];
+        if self.state == State::Begin {
+            let line = read_line(&mut self.inner, &mut buffer)?;
+            if line != Some(BEGIN.as_bytes()) {
+                return refuse("does not begin with -----BEGIN ENVELOPE-----");
+            }
+            self.state = State::Body { last_was_short: false };
+        }
+        let State::Body { last_was_short } = self.state else { return Ok(()) };
+        let Some(line) = read_line(&mut self.inner, &mut buffer)? else {
+            return refuse("does not end with -----END ENVELOPE-----");
+        };
+        if line == END.as_bytes() {
+            self.state = State::End;
+            return if self.inner.fill_buf()?.is_empty() {
+                Ok(())
+            } else {
+                refuse("is followed by more text")
+            };
+        }
+        if last_was_short || line.is_empty() || line.len() > LINE_CHARS {
+            return refuse("has a line that is not 64 characters long");
+        }
+        let Ok(decoded) = Base64::decode(line, &mut self.decoded) else {
+            return refuse("has a line that is not canonical base64");
+        };
+        self.filled = decoded.len();
+        self.position = 0;
+        self.state = State::Body { last_was_short: self.filled < LINE_BYTES };
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for ArmorReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        while self.position == self.filled && self.state != State::End {
+            self.advance()?;
+        }
+        let available = &self.decoded[self.position..self.filled];
+        let taken = available.len().min(out.len());
+        out[..taken].copy_from_slice(&available[..taken]);
+        self.position += taken;
+        Ok(taken)
+    }
+}
+
+/// One line without its end, or `None` at the end of the input. A line longer
+/// than any of armor is refused before it is held.
+fn read_line<'b>(inner: &mut impl BufRead, buffer: &'b mut [u8; MAX_LINE]) -> io::Result<Option<&'b [u8]>> {
+    let mut len = 0;
+    loop {
+        let available = inner.fill_buf()?;
+        if available.is_empty() {
+            return if len == 0 { Ok(None) } else { refuse("has a line without an end") };
+        }
+        let newline = available.iter().position(|byte| *byte == b'\n');
+        let taken = newline.map_or(available.len(), |position| position + 1);
+        if len + taken > MAX_LINE {
+            return refuse("has a line that is not 64 characters long");
+        }
+        buffer[len..len + taken].copy_from_slice(&available[..taken]);
+        inner.consume(taken);
+        len += taken;
+        if newline.is_some() {
+            let line = &buffer[..len - 1];
+            return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)));
+        }
+    }
+}
+
+fn refuse<T>(reason: &'static str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidData, FormatError::Armor(reason)))
+}
+
+const LINE_CHARS: usize = 64;
+const LINE_BYTES: usize = 48;
+/// Characters of the longest line with `\r\n`.
+const MAX_LINE: usize = LINE_CHARS + 2;
+
+#[cfg(test)]
+mod tests;

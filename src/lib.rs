@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(any(feature = "aws-lc", feature = "rustcrypto")))]
+compile_error!("enable one of the features `aws-lc` (default) and `rustcrypto`");
+
+pub mod context;
+pub mod crypto;
+mod data_key;
+mod envelope;
+mod error;
+pub mod format;
+mod key_uri;
+mod keyring;
+pub mod lifecycle;
+pub mod provider;
+mod schedule;
+#[cfg(feature = "serde")]
+pub mod serde_as;
+pub mod stream;
+
+pub use context::{ContextError, EncryptionContext, FullContext};
+pub use data_key::{DataKey, RECORD_MAX_LEN, RECORD_OVERHEAD};
+pub use envelope::{Envelope, Started};
+pub use error::{DecryptError, EncryptError, RewrapError};
+pub use format::{FormatError, Header, Kind};
+pub use key_uri::{KeyUri, KeyUriError, is_local_key_name};
+pub use keyring::Keyring;
+pub use lifecycle::{KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUse, KeyVersionDescription};
+pub use provider::{ContextBinding, Dek, KeyProvider, ProviderError, ProviderErrorKind, WrappedDek};
+pub use schedule::{OpenedHeader, wrap_binding};

@@ -1,0 +1,160 @@
+//! From a DEK to the keys of an envelope, and the strings they are bound to.
+//!
+//! The DEK is only ever an HKDF input. An [`OpenedHeader`] comes from
+//! [`verify`] alone, which checked the header's MAC; a payload opens only
+//! through [`OpenedHeader::payload`], which checks the commitment. So a skipped
+//! check does not compile.
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::{
+    Dek, FullContext, KeyUri,
+    context::put_str16,
+    crypto::{
+        DefaultEngine, Engine, Key256, Unauthentic,
+        cobblestone::{Opener, PREFIX_LEN},
+    },
+    format::{Header, HeaderDraft, Kind, MAC_LEN, Suite},
+};
+
+/// A header whose MAC was found right under its DEK: authentic, with the key
+/// to what belongs to it.
+pub struct OpenedHeader {
+    header: Header,
+    dek: Dek,
+    context: FullContext,
+    content_key: Key256,
+}
+
+impl OpenedHeader {
+    /// The authenticated header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Checks the commitment of a payload that begins with `prefix` (salt 24 ‖
+    /// commitment 32) and returns what opens its chunks.
+    ///
+    /// # Errors
+    ///
+    /// [`Unauthentic`] when the payload belongs to another header or context,
+    /// and when this is the header of a data key, which has no payload.
+    pub fn payload(&self, prefix: &[u8; PREFIX_LEN]) -> Result<Opener<DefaultEngine>, Unauthentic> {
+        if self.header.kind() == Kind::DataKey {
+            return Err(Unauthentic);
+        }
+        let binding = binding(self.header.kind(), self.header.envelope_id(), &self.context);
+        Opener::new(&self.content_key, &binding, prefix)
+    }
+
+    pub(crate) fn into_header(self) -> Header {
+        self.header
+    }
+
+    pub(crate) fn into_parts(self) -> (Dek, FullContext) {
+        (self.dek, self.context)
+    }
+
+    pub(crate) fn dek(&self) -> &Dek {
+        &self.dek
+    }
+
+    pub(crate) fn context(&self) -> &FullContext {
+        &self.context
+    }
+
+    pub(crate) fn content_key(&self) -> &Key256 {
+        &self.content_key
+    }
+}
+
+/// Checks the MAC of `header` under `dek`, in constant time.
+pub(crate) fn verify(header: Header, dek: Dek, context: FullContext) -> Result<OpenedHeader, Unauthentic> {
+    let keys = Keys::derive(&dek, header.kind(), header.envelope_id());
+    let mac = header_mac(&keys.header, header.authenticated());
+    if bool::from(mac.as_slice().ct_eq(header.mac())) {
+        Ok(OpenedHeader { header, dek, context, content_key: keys.content })
+    } else {
+        Err(Unauthentic)
+    }
+}
+
+/// Writes `draft` with its MAC under `dek`.
+pub(crate) fn seal_header(
+    draft: HeaderDraft,
+    dek: Dek,
+    context: FullContext,
+) -> Result<OpenedHeader, crate::FormatError> {
+    let authenticated = draft.encode()?;
+    let keys = Keys::derive(&dek, draft.kind, &draft.envelope_id);
+    let mac = header_mac(&keys.header, &authenticated);
+    let header = Header::new(draft, authenticated, mac);
+    Ok(OpenedHeader { header, dek, context, content_key: keys.content })
+}
+
+/// What a payload or record is bound to: suite, kind, envelope id, context.
+pub(crate) fn binding(kind: Kind, envelope_id: &[u8; 16], context: &FullContext) -> Vec<u8> {
+    let mut binding = Vec::with_capacity(LABEL.len() + 19 + context.as_bytes().len());
+    binding.extend_from_slice(LABEL);
+    binding.extend(Suite::V1.id().to_be_bytes());
+    binding.push(key_kind(kind));
+    binding.extend_from_slice(envelope_id);
+    binding.extend_from_slice(context.as_bytes());
+    binding
+}
+
+/// What a wrap by the local keystore or a passphrase is bound to: suite, the
+/// recipient's own key URI and version, and the context.
+///
+/// For backends that wrap with [`xaes`](crate::crypto::xaes) or
+/// [`cobblestone`](crate::crypto::cobblestone).
+#[must_use]
+pub fn wrap_binding(key_uri: &KeyUri, key_version: &str, context: &FullContext) -> Vec<u8> {
+    let names = key_uri.as_str().len() + key_version.len();
+    let mut binding = Vec::with_capacity(LABEL.len() + 7 + names + context.as_bytes().len());
+    binding.extend_from_slice(LABEL);
+    binding.extend(Suite::V1.id().to_be_bytes());
+    binding.push(KIND_WRAP);
+    put_str16(&mut binding, key_uri.as_str());
+    put_str16(&mut binding, key_version);
+    binding.extend_from_slice(context.as_bytes());
+    binding
+}
+
+/// The two keys of an envelope.
+struct Keys {
+    header: Key256,
+    content: Key256,
+}
+
+impl Keys {
+    fn derive(dek: &Dek, kind: Kind, envelope_id: &[u8; 16]) -> Self {
+        let [suite_high, suite_low] = Suite::V1.id().to_be_bytes();
+        let info = [0, suite_high, suite_low, key_kind(kind)];
+        let mut okm = Zeroizing::new([0; 64]);
+        DefaultEngine::hkdf_expand_sha256(
+            dek.expose(),
+            &[b"envelope-v1 keys", &info, envelope_id],
+            okm.as_mut_slice(),
+        );
+        let (keys, _) = okm.as_chunks::<32>();
+        Self { header: Key256::copy_from(&keys[0]), content: Key256::copy_from(&keys[1]) }
+    }
+}
+
+fn header_mac(key: &Key256, authenticated: &[u8]) -> [u8; MAC_LEN] {
+    DefaultEngine::hmac_sha256(key.expose(), &[authenticated])
+}
+
+/// Payloads, attached or not, are kind 1; records are kind 2.
+fn key_kind(kind: Kind) -> u8 {
+    match kind {
+        Kind::Attached | Kind::Detached => 1,
+        Kind::DataKey => 2,
+    }
+}
+
+const LABEL: &[u8] = b"envelope-v1\0";
+const KIND_WRAP: u8 = 3;
