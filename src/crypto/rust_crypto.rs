@@ -41,7 +41,7 @@ impl Engine for RustCrypto {
 
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-        let mut hmac = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes any key");
+        let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
         for part in parts {
             hmac.update(part);
         }
