@@ -45,8 +45,13 @@ fn pipes_go_through_standard_input_and_output() {
     sandbox.keystore(&["main"]);
     let plaintext = bytes(40_000);
     let through = |args: &[&str], input: &[u8]| {
-        let mut child =
-            sandbox.envctl(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = sandbox
+            .envctl(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_owned();
         let writer = std::thread::spawn(move || stdin.write_all(&input));
@@ -127,8 +132,13 @@ fn passphrases_come_from_files_descriptors_and_the_environment() {
     let descriptor = [&decrypt[..], &["--passphrase-fd", "0"]].concat();
     let file = fs::File::open(sandbox.file("passphrase")).unwrap();
     assert!(opened(sandbox.envctl(&descriptor).stdin(file), 0), "a descriptor goes before the environment");
-    sandbox.run(&["decrypt", "in.envelope", "-o", "out", "--passphrase-fd", "77"], 3).says("--passphrase-fd 3 3<");
-    let shell = format!("{} decrypt in.envelope -o out --passphrase-file <(cat passphrase)", env!("CARGO_BIN_EXE_envctl"));
+    sandbox
+        .run(&["decrypt", "in.envelope", "-o", "out", "--passphrase-fd", "77"], 3)
+        .says("--passphrase-fd 3 3<");
+    let shell = format!(
+        "{} decrypt in.envelope -o out --passphrase-file <(cat passphrase)",
+        env!("CARGO_BIN_EXE_envctl")
+    );
     let mut bash = std::process::Command::new("bash");
     assert!(opened(bash.args(["-c", &shell]).current_dir(sandbox.file(".")).env("HOME", "/nonexistent"), 0));
 }
@@ -151,8 +161,12 @@ fn a_stream_that_is_read_only_in_part_does_not_hang_or_complain() {
     let sandbox = Sandbox::new();
     sandbox.keystore(&["main"]);
     sandbox.write("in", &bytes(4 << 20));
-    let mut child =
-        sandbox.envctl(&["encrypt", "-k", "local:main", "in", "-o", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = sandbox
+        .envctl(&["encrypt", "-k", "local:main", "in", "-o", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut start = [0; 8];
     child.stdout.take().unwrap().read_exact(&mut start).unwrap();
     assert_eq!(start, *b"\x89ENV\r\n\x1a\n");

@@ -47,7 +47,8 @@ fn rotation_keeps_old_files_open_and_rewrap_moves_them_without_their_payload() {
     let before = Envelope::inspect(&old).unwrap();
     sandbox.run(&["keys", "rotate", "main"], 0);
     sandbox.run(&["decrypt", "-k", "local:main", "in.envelope", "-o", "out"], 0);
-    fs::set_permissions(sandbox.file("in.envelope"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    fs::set_permissions(sandbox.file("in.envelope"), std::os::unix::fs::PermissionsExt::from_mode(0o640))
+        .unwrap();
 
     sandbox.run(&["rewrap", "-k", "local:main", "in.envelope", "--dry-run"], 0).says("would be rewrapped");
     assert_eq!(sandbox.read("in.envelope"), old);
@@ -78,8 +79,10 @@ fn rewrap_of_several_files_leaves_a_failed_one_as_it_was() {
     let mut damaged = sandbox.read("b.envelope");
     damaged[40] ^= 1;
     sandbox.write("b.envelope", &damaged);
-    let ran = sandbox
-        .run(&["rewrap", "--from", "local:main", "-k", "local:other", "a.envelope", "b.envelope", "c.envelope"], 4);
+    let ran = sandbox.run(
+        &["rewrap", "--from", "local:main", "-k", "local:other", "a.envelope", "b.envelope", "c.envelope"],
+        4,
+    );
     ran.says("b.envelope").says("1 of 3 files failed");
     assert_eq!(sandbox.read("b.envelope"), damaged);
     for name in ["a", "c"] {

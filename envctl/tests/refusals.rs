@@ -14,12 +14,12 @@ fn a_wrong_passphrase_key_or_context_gives_exit_code_4_and_no_output() {
     let sealed = sandbox.read("in.envelope");
     let decrypt = ["decrypt", "in.envelope", "-o", "out"];
     let wrong: [&[&str]; 7] = [
-        &[],                                          // the withheld value is missing
-        &["-c", "case=8"],                            // the withheld value is wrong
-        &["-c", "case=7", "-c", "tenant=43"],         // a stored value is another one
-        &["-c", "case=7", "-c", "unknown=1"],         // an entry that is not there
-        &["-c", "case=7", "--expect", "tenant=43"],   // not what was expected
-        &["--expect", "case=7"],                      // withheld, so it is not stored
+        &[],                                        // the withheld value is missing
+        &["-c", "case=8"],                          // the withheld value is wrong
+        &["-c", "case=7", "-c", "tenant=43"],       // a stored value is another one
+        &["-c", "case=7", "-c", "unknown=1"],       // an entry that is not there
+        &["-c", "case=7", "--expect", "tenant=43"], // not what was expected
+        &["--expect", "case=7"],                    // withheld, so it is not stored
         &["-c", "case=7", "-k", "local:other", "--expect", "nothing=1"],
     ];
     for arguments in wrong {
@@ -50,13 +50,16 @@ fn a_changed_or_cut_file_gives_exit_code_4_and_no_output() {
         assert_eq!(sandbox.read("damaged"), damaged, "{name}");
         ran
     };
-    for position in [0, 8, 10, 11, 15, 20, 33, header - 1, header, header + 30, header + 56, sealed.len() - 1] {
+    for position in [0, 8, 10, 11, 15, 20, 33, header - 1, header, header + 30, header + 56, sealed.len() - 1]
+    {
         let mut damaged = sealed.clone();
         damaged[position] ^= 1;
         refused(&format!("byte {position} flipped"), &damaged);
     }
     let chunk = 16_400;
-    for len in [0, 1, 15, 16, header, header + 56, header + 56 + chunk, header + 56 + 2 * chunk, sealed.len() - 1] {
+    for len in
+        [0, 1, 15, 16, header, header + 56, header + 56 + chunk, header + 56 + 2 * chunk, sealed.len() - 1]
+    {
         refused(&format!("cut to {len}"), &sealed[..len]);
     }
     refused("extended", &[&sealed[..], b"x"].concat());
@@ -115,9 +118,14 @@ fn malformed_arguments_give_exit_code_2() {
     sandbox.run(&["encrypt", "in", "-c", "novalue"], 2).says("NAME=VALUE");
     sandbox.run(&["encrypt", "in", "-c", "a=1", "-c", "a=2"], 2).says("given twice");
     sandbox.run(&["encrypt", "in", "--withhold", "a"], 2).says("names no entry");
-    sandbox.run(&["encrypt", "in", "-k", "main"], 2).says("neither a key URI nor an alias").says("local:main");
+    sandbox
+        .run(&["encrypt", "in", "-k", "main"], 2)
+        .says("neither a key URI nor an alias")
+        .says("local:main");
     sandbox.run(&["encrypt", "in", "-k", "ftp://user:secret@host/key"], 2);
-    sandbox.run(&["encrypt", "in", "-k", "awskms:///arn:aws:kms:eu-west-1:111122223333:key/a"], 2).says("no provider");
+    sandbox
+        .run(&["encrypt", "in", "-k", "awskms:///arn:aws:kms:eu-west-1:111122223333:key/a"], 2)
+        .says("no provider");
     sandbox.run(&["encrypt", "in", "-k", "passphrase:", "-k", "passphrase:"], 2).says("two of the keys");
     sandbox.run(&["encrypt", "in", "--nonsense"], 2);
     assert_eq!(sandbox.files(), ["in"]);

@@ -36,9 +36,16 @@ impl Terminal {
         let (terminal, slave) = Self::open();
         let mut command = Command::new("setsid");
         command.args(["-c", "-w", env!("CARGO_BIN_EXE_envctl")]).args(args);
-        command.current_dir(sandbox.file(".")).env("HOME", sandbox.file("../home")).env_remove("ENVCTL_PASSPHRASE");
+        command
+            .current_dir(sandbox.file("."))
+            .env("HOME", sandbox.file("../home"))
+            .env_remove("ENVCTL_PASSPHRASE");
         command.stdin(slave.try_clone().unwrap()).stderr(slave.try_clone().unwrap());
-        if capture_stdout { command.stdout(Stdio::piped()) } else { command.stdout(slave) };
+        if capture_stdout {
+            command.stdout(Stdio::piped())
+        } else {
+            command.stdout(slave)
+        };
         (terminal, command.spawn().unwrap())
     }
 
@@ -73,7 +80,8 @@ fn a_passphrase_is_asked_for_twice_without_echo_and_once_to_decrypt() {
     assert!(!terminal.seen.contains("sesame"), "{:?}", terminal.seen);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 
-    let (mut terminal, mut child) = Terminal::start(&sandbox, &["decrypt", "in.envelope", "-o", "out"], false);
+    let (mut terminal, mut child) =
+        Terminal::start(&sandbox, &["decrypt", "in.envelope", "-o", "out"], false);
     terminal.wait_for("Passphrase: ");
     terminal.type_line("open sesame");
     terminal.wait_for("decrypted, 1 bytes");

@@ -128,6 +128,16 @@ pub enum KeystoreError {
         /// The generation in memory.
         loaded: u64,
     },
+    /// The file is now another keystore than the one that was opened.
+    #[error("{} is now the keystore {found}, no longer {expected}: open it anew", path.display())]
+    OtherKeystore {
+        /// The file.
+        path: PathBuf,
+        /// The id of the keystore that was opened.
+        expected: String,
+        /// The id in the file, which is not authenticated.
+        found: String,
+    },
     /// The keystore refuses what was asked of one of its keys.
     #[error("{message}")]
     Refused {
@@ -173,9 +183,10 @@ impl KeystoreError {
             Self::AlreadyExists { .. } | Self::NoFileName { .. } | Self::TooLarge { .. } => {
                 ProviderErrorKind::Invalid
             }
-            Self::WrongPassphrase { .. } | Self::Tampered { .. } | Self::RolledBack { .. } => {
-                ProviderErrorKind::Unauthentic
-            }
+            Self::WrongPassphrase { .. }
+            | Self::Tampered { .. }
+            | Self::RolledBack { .. }
+            | Self::OtherKeystore { .. } => ProviderErrorKind::Unauthentic,
             Self::UnsupportedVersion { .. }
             | Self::Argon2 { source: Argon2Error::OutOfBounds { .. }, .. } => ProviderErrorKind::Unsupported,
             Self::Malformed { .. } => ProviderErrorKind::Protocol,

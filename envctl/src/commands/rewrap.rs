@@ -32,28 +32,23 @@ pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
     let expected = context::expected(&args.context)?;
     let keyring = Providers::new(global)?.keyring_to_rewrap(&args.keys, &args.from)?;
     let envelope = Envelope::new(keyring);
-    let mut failures = 0;
-    let mut first = None;
+    let mut failed = Vec::new();
     for path in &args.files {
-        match rewrap(&envelope, path, args, &expected) {
+        match rewrap(&envelope, path, args, &expected).map_err(|error| error.about(path.display())) {
             Ok(new) => say(global, args, path, &new)?,
+            Err(error) if args.files.len() == 1 => return Err(error),
             Err(error) => {
-                failures += 1;
-                let error = error.about(path.display());
-                match first {
-                    None => first = Some(error),
-                    Some(_) => error.report(global.json),
-                }
+                error.report(global.json);
+                failed.push(error.kind());
             }
         }
     }
-    match first {
+    match failed.first() {
         None => Ok(()),
-        Some(error) if args.files.len() == 1 => Err(error),
-        Some(error) => Err(error.hint(format!(
-            "{failures} of {} files failed and are as they were; the others are rewrapped",
-            args.files.len()
-        ))),
+        Some(first) => Err(CliError::new(
+            *first,
+            format!("{} of {} files failed and are as they were", failed.len(), args.files.len()),
+        )),
     }
 }
 
