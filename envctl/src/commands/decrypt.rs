@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{SUFFIX, check_files, context, remove_input};
 use crate::{
     cli::{Decrypt, Global},
-    error::{CliError, Result},
+    error::{CliError, ErrorKind, Result},
     input::Input,
     keys::Providers,
     output::{Output, Secrecy, Target},
@@ -50,13 +50,19 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     if global.json { report::print(true, &value, "") } else { report::status(false, &value, &text) }
 }
 
+/// Another kind of header is the wrong file, or one whose flags were changed.
 fn check_kind(header: &Header) -> Result<()> {
+    let refuse = |message: &str, hint: &str| Err(CliError::new(ErrorKind::NotAuthentic, message).hint(hint));
     match header.kind() {
         Kind::Attached => Ok(()),
-        Kind::DataKey => Err(CliError::usage("this is a data key: its records are elsewhere")
-            .hint("records are opened with the library, `Envelope::open_data_key`")),
-        _ => Err(CliError::usage("this is a detached header: its payload is elsewhere")
-            .hint("detached payloads are opened with the library, `Envelope::decrypt_detached`")),
+        Kind::DataKey => refuse(
+            "this is a data key: its records are elsewhere",
+            "records are opened with the library, `Envelope::open_data_key`",
+        ),
+        _ => refuse(
+            "this is a detached header: its payload is elsewhere",
+            "detached payloads are opened with the library, `Envelope::decrypt_detached`",
+        ),
     }
 }
 
