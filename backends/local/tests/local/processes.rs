@@ -3,7 +3,9 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Write},
+    error::Error,
+    fs,
+    io::{self, BufRead, BufReader, Write},
     process::{Child, ChildStdout, Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -87,7 +89,7 @@ fn child() {
         }
         name => {
             say("ready");
-            for line in std::io::stdin().lines() {
+            for line in io::stdin().lines() {
                 block_on(keystore.create_key(&format!("{name}-{}", line.unwrap()), false)).unwrap();
                 say("done");
             }
@@ -180,4 +182,50 @@ fn a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else() {
     assert!(writer.child.wait().unwrap().success());
     assert_eq!(store.text(), before);
     assert_eq!(store.names(), ["keys.json", "keys.json.lock"]);
+}
+
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// Mounted and with so many KiB of room, if this process may mount.
+    fn mount(kib: u32) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(folder.path());
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_nothing_else_if_the_test_may_mount_one() {
+    let Some(disk) = SmallDisk::mount(16) else {
+        println!("skipped: this process may not mount a file system");
+        return;
+    };
+    let path = disk.0.path().join("keys.json");
+    let keystore = Keystore::create_with(&path, &passphrase(SECRET), FAST).unwrap();
+    let (before, error) = (0..1000)
+        .find_map(|number| {
+            let before = fs::read_to_string(&path).unwrap();
+            let created = block_on(keystore.create_key(&format!("key-{number}"), false));
+            created.err().map(|error| (before, error))
+        })
+        .expect("16 KiB are soon full");
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull, "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    let mut names: Vec<_> =
+        fs::read_dir(disk.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["keys.json", "keys.json.lock"]);
+    let reopened = Keystore::open(&path, &passphrase(SECRET)).unwrap();
+    assert_eq!(reopened.generation(), keystore.generation());
+    wrap(&reopened, "local:key-0", &dek()).unwrap();
 }
