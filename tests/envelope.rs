@@ -1,7 +1,14 @@
 //! The verbs over a keyring: who opens what, who is asked, and what comes of
 //! keys that fail.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop, and says what it ran"
+)]
 
 mod common;
 

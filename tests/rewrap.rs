@@ -1,7 +1,14 @@
 //! Rewrap and reencrypt: what moves, what stays, and that nothing is lost when
 //! a key fails.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop, and says what it ran"
+)]
 
 mod common;
 

@@ -1,5 +1,13 @@
 //! Headers and envelopes in serde formats.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop, and says what it ran"
+)]
 #![cfg(feature = "serde")]
 
 mod common;

@@ -1,5 +1,14 @@
 //! Files and pipes: the same bytes as in memory, whatever the reader does.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop, and says what it ran"
+)]
+
 mod common;
 
 use std::io::{self, Read, Write};

@@ -1,7 +1,14 @@
 //! Every single-bit flip and every truncation of an envelope is refused, and
 //! nothing that was not authenticated leaves.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop, and says what it ran"
+)]
 
 mod common;
 

@@ -13,6 +13,15 @@
 //! Each set asserts how many vectors ran and how many were skipped and why, so
 //! that an empty set or a filter that grows fails.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop, and says what it ran"
+)]
+
 use std::io::Read;
 
 use envelope_sdk::crypto::{Aes256Gcm, Engine, Key256, cobblestone};

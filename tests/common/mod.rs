@@ -15,7 +15,7 @@ pub(crate) use futures_executor::block_on;
 /// A provider with the keys `memory:0` to `memory:count-1`, and their URIs.
 pub(crate) fn memory(count: usize) -> (Arc<MemoryProvider>, Vec<KeyUri>) {
     let keys: Vec<KeyUri> = (0..count).map(|index| MemoryProvider::key(&index.to_string())).collect();
-    let provider = keys.iter().fold(MemoryProvider::new(), |provider, key| provider.with_key(key));
+    let provider = keys.iter().fold(MemoryProvider::new(), MemoryProvider::with_key);
     (Arc::new(provider), keys)
 }
 

@@ -1,5 +1,7 @@
 //! Round trips at the edges of chunks, and every way to damage a message.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
+
 use super::*;
 
 on_each_engine!(

@@ -1,5 +1,7 @@
 //! The exact text, and that nothing else is taken for it.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
+
 use super::*;
 
 #[test]

@@ -1,5 +1,7 @@
 //! Every limit and every refusal of a header, each with its exact error.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
+
 use super::*;
 
 /// A header written byte by byte, so that each byte can be made wrong.
