@@ -5,9 +5,8 @@ use aws_lc_rs::{
     cipher::{AES_256, EncryptingKey, UnboundCipherKey},
     hkdf, hmac, rand,
 };
-use zeroize::Zeroize;
 
-use super::{Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic};
+use super::{Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless};
 
 /// AES-GCM, SHA-2, HMAC and HKDF of AWS-LC.
 #[derive(Debug, Clone, Copy)]
@@ -108,16 +107,6 @@ impl Aes256Block for Block {
 
 fn nonce_of(nonce: &[u8; 12]) -> Nonce {
     Nonce::assume_unique_for_key(*nonce)
-}
-
-/// AWS-LC clears what it wrote; this holds for every engine and every failure.
-fn wipe_unless(opened: bool, out: &mut [u8]) -> Result<(), Unauthentic> {
-    if opened {
-        Ok(())
-    } else {
-        out.zeroize();
-        Err(Unauthentic)
-    }
 }
 
 #[expect(clippy::expect_used, reason = "fails only when okm is longer than 255 hashes")]

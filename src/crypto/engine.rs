@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use zeroize::Zeroize;
+
 use crate::crypto::TAG_LEN;
 
 /// A cryptographic library: AES-256-GCM, one AES-256 block, HKDF-Expand,
@@ -88,3 +90,14 @@ pub struct Unauthentic;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system's random number generator failed")]
 pub struct RandomError;
+
+/// A buffer that was decrypted without a fitting tag holds plaintext
+/// (RUSTSEC-2023-0096): it is wiped here, whatever the library below does.
+pub(super) fn wipe_unless(opened: bool, out: &mut [u8]) -> Result<(), Unauthentic> {
+    if opened {
+        Ok(())
+    } else {
+        out.zeroize();
+        Err(Unauthentic)
+    }
+}

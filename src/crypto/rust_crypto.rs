@@ -7,9 +7,9 @@ use aes::cipher::{BlockCipherEncrypt, KeyInit as _};
 use aes_gcm::aead::AeadInOut;
 use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha512};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::{Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic};
+use super::{Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless};
 
 /// AES-GCM, SHA-2, HMAC and HKDF in Rust, randomness of the operating system.
 #[derive(Debug, Clone, Copy)]
@@ -109,16 +109,5 @@ impl Aes256Block for Block {
         for block in blocks {
             self.0.encrypt_block(block.into());
         }
-    }
-}
-
-/// A buffer that was decrypted without a fitting tag holds plaintext
-/// (RUSTSEC-2023-0096): it is wiped here, whatever the crate below does.
-fn wipe_unless(opened: bool, out: &mut [u8]) -> Result<(), Unauthentic> {
-    if opened {
-        Ok(())
-    } else {
-        out.zeroize();
-        Err(Unauthentic)
     }
 }
