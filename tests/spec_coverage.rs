@@ -57,11 +57,7 @@ fn the_table_names_exactly_the_vectors_that_name_the_requirement() {
 fn every_test_of_the_table_exists() {
     for row in table() {
         for test in &row.tests {
-            let (file, function) = test.split_once("::").unwrap();
-            let source =
-                fs::read_to_string(root().join(file)).unwrap_or_else(|_| panic!("{file} is missing"));
-            let declared = format!("#[test]\nfn {function}()");
-            assert!(source.contains(&declared), "{}: no test {function} in {file}", row.id);
+            assert!(test_exists(test), "{}: {test} does not exist", row.id);
         }
     }
 }
@@ -74,6 +70,32 @@ fn the_readme_describes_every_class() {
     for class in classes {
         assert!(readme.contains(&format!("| `{class}` |")), "{class}");
     }
+}
+
+#[test]
+fn the_threat_model_names_vectors_and_tests_that_exist() {
+    let model = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let (_, table) = model.split_once("\n## Attacks, and what shows that they fail\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let vectors: BTreeSet<String> = Vector::all().into_iter().map(|vector| vector.name).collect();
+    let mut count = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
+        let shown_by = row.trim_end_matches(" |").rsplit_once(" | ").unwrap().1;
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            match name.split_once("::") {
+                Some(_) => assert!(test_exists(name), "{name}"),
+                None => assert!(vectors.contains(name), "{name}"),
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 50, "only {count} references");
+}
+
+fn test_exists(test: &str) -> bool {
+    let (file, function) = test.split_once("::").expect("FILE::FUNCTION");
+    let source = fs::read_to_string(root().join(file)).unwrap_or_else(|_| panic!("{file} is missing"));
+    source.contains(&format!("#[test]\nfn {function}()"))
 }
 
 struct Row {

@@ -348,6 +348,34 @@ fn the_last_generation_cannot_be_rewrapped() {
     assert!(matches!(refused, RewrapError::GenerationsExhausted));
 }
 
+#[test]
+fn an_error_about_a_key_uri_repeats_no_secret() {
+    for uri in [
+        "pkcs11:token=t;object=kek?pin-value=s3cret",
+        "pkcs11:token=t;object=kek;pin-value=s3cret",
+        "pkcs11:pin-value=s3cret;token=t;object=kek",
+        "PKCS11:pin-value=s3cret",
+        "passphrase:s3cret",
+        "Passphrase:s3cret",
+        "passphrase:a:s3cret",
+        "vaultkms://user:s3cret@vault.example.org/transit/key",
+        "vaultkms://vault.example.org/transit/key?token=s3cret",
+        "vaultkms://vault.example.org/transit/key#s3cret",
+        "https://user:s3cret@vault.vault.azure.net/keys/k?x",
+        "https://v.vault.azure.net/keys/k?sig=s3cret@x",
+        "https://user:s3cret?@vault.vault.azure.net/keys/k",
+        "pkcs11:token=t;pin-value=a@s3cret",
+        "passphrase:a@s3cret",
+        "user@s3cret",
+    ] {
+        let error = KeyUri::parse(uri).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error} {error:?}");
+    }
+    // What helps is still there.
+    let error = KeyUri::parse("gcpkms://projects/p/locations/l").unwrap_err();
+    assert!(error.to_string().contains("\"gcpkms://projects/p/locations/l\""), "{error}");
+}
+
 /// Two local keys, each for both.
 fn two_keys() -> (Envelope, Arc<VectorKeys>) {
     let mut keys = VectorKeys::default();

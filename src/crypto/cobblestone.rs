@@ -264,7 +264,7 @@ impl<E: Engine> Chunks<E> {
     }
 }
 
-/// The base nonce with the chunk number, big-endian, XORed into its end.
+/// The base nonce, its last eight bytes XOR the chunk number (big-endian).
 fn nonce(base: &[u8; NONCE_LEN], index: u64) -> [u8; NONCE_LEN] {
     let mut nonce = *base;
     for (byte, counter) in nonce[NONCE_LEN - 8..].iter_mut().zip(index.to_be_bytes()) {
