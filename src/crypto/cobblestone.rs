@@ -225,6 +225,18 @@ pub const fn sealed_len(plaintext_len: usize) -> usize {
     PREFIX_LEN + plaintext_len + (plaintext_len / CHUNK_LEN + 1) * TAG_LEN
 }
 
+/// Bytes of plaintext in a ciphertext of `sealed_len` bytes, or `None` when no
+/// message has that length: it was truncated.
+#[must_use]
+pub const fn opened_len(sealed_len: u64) -> Option<u64> {
+    let Some(chunks) = sealed_len.checked_sub(PREFIX_LEN as u64) else { return None };
+    let (full, last) = (chunks / SEALED_CHUNK_LEN as u64, chunks % SEALED_CHUNK_LEN as u64);
+    match last.checked_sub(TAG_LEN as u64) {
+        Some(last) if full < MAX_CHUNKS => Some(full * CHUNK_LEN as u64 + last),
+        _ => None,
+    }
+}
+
 /// A chunk that cannot be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -264,7 +276,7 @@ impl<E: Engine> Chunks<E> {
     }
 }
 
-/// The base nonce, its last eight bytes XOR the chunk number (big-endian).
+/// The base nonce with the chunk number, big-endian, combined into its end by XOR.
 fn nonce(base: &[u8; NONCE_LEN], index: u64) -> [u8; NONCE_LEN] {
     let mut nonce = *base;
     for (byte, counter) in nonce[NONCE_LEN - 8..].iter_mut().zip(index.to_be_bytes()) {

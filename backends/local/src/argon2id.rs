@@ -1,0 +1,115 @@
+//! Argon2id version 1.3 (RFC 9106): from a passphrase to a 32-byte key, with
+//! its cost checked before any memory is taken.
+
+use ::argon2::{Algorithm, Argon2, Block, Params, Version};
+use envelope_sdk::crypto::Key256;
+use zeroize::Zeroizing;
+
+use crate::Passphrase;
+
+/// Bytes of a salt: what RFC 9106, section 3.1, recommends.
+pub(crate) const SALT_LEN: usize = 16;
+
+/// What one run of Argon2id costs (RFC 9106, section 3.1).
+///
+/// Whoever guesses passphrases pays this for each guess; so does whoever opens
+/// with the right one, once in each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Argon2Params {
+    /// Memory in KiB: 19456 (19 MiB) to 1048576 (1 GiB).
+    pub m_cost: u32,
+    /// Passes over the memory: 1 to 16.
+    pub t_cost: u32,
+    /// Lanes: 1 to 16. They run one after the other here.
+    pub p_cost: u32,
+}
+
+impl Argon2Params {
+    /// 64 MiB, 3 passes, 4 lanes: the second recommended option of RFC 9106,
+    /// section 4.
+    pub const RECOMMENDED: Self = Self { m_cost: 64 * 1024, t_cost: 3, p_cost: 4 };
+
+    /// The least that [`check`](Self::check) allows: 19 MiB, 1 pass, 1 lane.
+    pub const MINIMUM: Self = Self { m_cost: 19 * 1024, t_cost: 1, p_cost: 1 };
+
+    /// The most that [`check`](Self::check) allows: 1 GiB, 16 passes, 16 lanes.
+    pub const MAXIMUM: Self = Self { m_cost: 1024 * 1024, t_cost: 16, p_cost: 16 };
+
+    /// Checks the bounds: [`MINIMUM`](Self::MINIMUM) to
+    /// [`MAXIMUM`](Self::MAXIMUM), each parameter on its own. Parameters come
+    /// from files, so this runs before anything is allocated: the lower bound
+    /// refuses a downgrade, the upper one a denial of service.
+    ///
+    /// # Errors
+    ///
+    /// [`Argon2Error::OutOfBounds`] that names the first parameter out of
+    /// bounds.
+    pub fn check(&self) -> Result<(), Argon2Error> {
+        let (low, high) = (Self::MINIMUM, Self::MAXIMUM);
+        let bounds = [
+            ("m_cost in KiB", self.m_cost, low.m_cost, high.m_cost),
+            ("t_cost", self.t_cost, low.t_cost, high.t_cost),
+            ("p_cost", self.p_cost, low.p_cost, high.p_cost),
+        ];
+        match bounds.into_iter().find(|(_, value, low, high)| !(low..=high).contains(&value)) {
+            Some((parameter, value, min, max)) => {
+                Err(Argon2Error::OutOfBounds { parameter, value, min, max })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why Argon2id did not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Argon2Error {
+    /// A parameter is outside what this crate accepts.
+    #[error("the Argon2id parameter {parameter} is {value}, not between {min} and {max}")]
+    OutOfBounds {
+        /// Which one.
+        parameter: &'static str,
+        /// What it is.
+        value: u32,
+        /// The least it may be.
+        min: u32,
+        /// The most it may be.
+        max: u32,
+    },
+    /// The system has not that much memory to give.
+    #[error("there is no memory of {m_cost} KiB for Argon2id")]
+    OutOfMemory {
+        /// KiB that were asked for.
+        m_cost: u32,
+    },
+    /// The Argon2 implementation refused parameters that were checked here.
+    #[error("Argon2id refused its parameters")]
+    Refused,
+}
+
+/// Runs Argon2id: 32 bytes of key from `passphrase` and `salt`.
+///
+/// Takes `m_cost` KiB of memory while it runs, which are wiped before they go
+/// back. `hash_password_into` of the crate below frees them as they are, with
+/// a working state from which the key follows; so the memory is ours.
+pub(crate) fn derive(
+    passphrase: &Passphrase,
+    params: Argon2Params,
+    salt: &[u8; SALT_LEN],
+) -> Result<Key256, Argon2Error> {
+    params.check()?;
+    let Argon2Params { m_cost, t_cost, p_cost } = params;
+    let out_of_memory = || Argon2Error::OutOfMemory { m_cost };
+    let blocks = usize::try_from(m_cost).map_err(|_| out_of_memory())?;
+    let mut memory = Zeroizing::new(Vec::new());
+    memory.try_reserve_exact(blocks).map_err(|_| out_of_memory())?;
+    memory.resize(blocks, Block::new());
+    let params = Params::new(m_cost, t_cost, p_cost, Some(KEY_LEN)).map_err(|_| Argon2Error::Refused)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    Key256::fill_with(|key| {
+        argon2.hash_password_into_with_memory(passphrase.expose(), salt, key, memory.as_mut_slice())
+    })
+    .map_err(|_| Argon2Error::Refused)
+}
+
+const KEY_LEN: usize = 32;

@@ -1,0 +1,196 @@
+//! What can go wrong with a keystore.
+
+use std::{io, path::PathBuf};
+
+use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, crypto::RandomError};
+
+use crate::{Argon2Error, keystore::MAX_FILE_LEN};
+
+/// Why a keystore was not created, opened or changed. Each message names the
+/// file and says what to do; none holds a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeystoreError {
+    /// There is no such file.
+    #[error("there is no keystore at {}: create one, or correct the path", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// [`create`](crate::Keystore::create) found a file, which it left alone.
+    #[error("{} exists already and was left as it is: open it, or create the keystore elsewhere", path.display())]
+    AlreadyExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The path ends in no file name.
+    #[error("{} names no file", path.display())]
+    NoFileName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path is a symbolic link.
+    #[error("{} is a symbolic link, which could be turned elsewhere: give the path of the file itself", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The path is a directory, device, pipe or socket.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file belongs to somebody else.
+    #[error(
+        "{} belongs to user id {owner}, this process runs as {expected}: run as its owner, or chown {expected} it \
+         if you know where it comes from",
+        path.display()
+    )]
+    WrongOwner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+        /// The effective user id of this process.
+        expected: u32,
+    },
+    /// Group or others may read, write or execute the file.
+    #[error("{} is open to others (mode {mode:04o}): run chmod 600 {}", path.display(), path.display())]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is, or would become, larger than 16 MiB.
+    #[error("{} has {len} bytes, more than the {MAX_FILE_LEN} of a keystore: start a second one", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        len: u64,
+    },
+    /// The file is not a keystore, or not as this library writes it.
+    #[error(
+        "{} is no keystore as this library writes it ({reason}): it was edited or damaged; restore a backup",
+        path.display()
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The file was written by a later version of this library.
+    #[error("{} has keystore format {version}, this library reads format 1: use a later release", path.display())]
+    UnsupportedVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        version: u64,
+    },
+    /// Argon2id does not run with these parameters.
+    #[error("the keystore {} cannot be unlocked", path.display())]
+    Argon2 {
+        /// The file.
+        path: PathBuf,
+        /// Which parameter, or that there is no memory.
+        source: Argon2Error,
+    },
+    /// The passphrase does not open the keystore.
+    #[error(
+        "wrong passphrase for the keystore {}, or the part of the file that it opens was changed",
+        path.display()
+    )]
+    WrongPassphrase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The passphrase is right, the rest of the file is not what was written.
+    #[error("the keystore {} was changed by something else than this library: restore a backup", path.display())]
+    Tampered {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is older than what this process has loaded, or another branch
+    /// of it.
+    #[error(
+        "the keystore {} went back: it has generation {found}, generation {loaded} was loaded; if a backup was \
+         restored on purpose, open it anew",
+        path.display()
+    )]
+    RolledBack {
+        /// The file.
+        path: PathBuf,
+        /// The generation in the file.
+        found: u64,
+        /// The generation in memory.
+        loaded: u64,
+    },
+    /// The file is now another keystore than the one that was opened.
+    #[error("{} is now the keystore {found}, no longer {expected}: open it anew", path.display())]
+    OtherKeystore {
+        /// The file.
+        path: PathBuf,
+        /// The id of the keystore that was opened.
+        expected: String,
+        /// The id in the file, which is not authenticated.
+        found: String,
+    },
+    /// The keystore refuses what was asked of one of its keys.
+    #[error("{message}")]
+    Refused {
+        /// What it means.
+        kind: ProviderErrorKind,
+        /// What was refused, why, and what to do.
+        message: String,
+    },
+    /// The operating system gave no randomness.
+    #[error("no new key for the keystore")]
+    Random(#[from] RandomError),
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried: `open`, `write`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl KeystoreError {
+    /// This error as one of provider `local` about `key`.
+    #[must_use]
+    pub fn into_provider_error(self, key: &KeyUri) -> ProviderError {
+        let kind = self.kind();
+        match self {
+            Self::Refused { message, .. } => ProviderError::new(kind, "local", key, message),
+            error => ProviderError::new(kind, "local", key, error.to_string()).with_source(error),
+        }
+    }
+
+    fn kind(&self) -> ProviderErrorKind {
+        match self {
+            Self::Refused { kind, .. } => *kind,
+            Self::NotFound { .. } => ProviderErrorKind::NotFound,
+            Self::Symlink { .. }
+            | Self::NotAFile { .. }
+            | Self::WrongOwner { .. }
+            | Self::Permissions { .. } => ProviderErrorKind::AccessDenied,
+            Self::AlreadyExists { .. } | Self::NoFileName { .. } | Self::TooLarge { .. } => {
+                ProviderErrorKind::Invalid
+            }
+            Self::WrongPassphrase { .. }
+            | Self::Tampered { .. }
+            | Self::RolledBack { .. }
+            | Self::OtherKeystore { .. } => ProviderErrorKind::Unauthentic,
+            Self::UnsupportedVersion { .. }
+            | Self::Argon2 { source: Argon2Error::OutOfBounds { .. }, .. } => ProviderErrorKind::Unsupported,
+            Self::Malformed { .. } => ProviderErrorKind::Protocol,
+            Self::Argon2 { .. } | Self::Random(_) | Self::Io { .. } => ProviderErrorKind::Other,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What stands in a keystore file, and its one spelling.
+//!
+//! The file is JSON as `serde_json` prints it prettily: members in the order of
+//! the types below, keys by name, two spaces of indentation, a line end after
+//! the last brace. A reader prints what it read and compares: a file with
+//! unknown or repeated members, other spaces or other escapes is refused. The
+//! MAC is over the same text without its member `mac`.
+//!
+//! Nothing here is secret.
+
+use std::{collections::BTreeMap, path::Path};
+
+use base64ct::{Base64, Encoding};
+use envelope_sdk::{KeyState, is_local_key_name};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use subtle::ConstantTimeEq;
+
+use super::{
+    file::MAX_FILE_LEN,
+    keys::{KeystoreKeys, SEALED_KEK_LEN, SEALED_KEYSTORE_KEY_LEN},
+};
+use crate::{Argon2Params, KeystoreError, argon2id::SALT_LEN};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    envelope_keystore: u64,
+    pub(super) id: String,
+    pub(super) generation: u64,
+    pub(super) argon2id: Argon2Record,
+    pub(super) keystore_key: Bytes<SEALED_KEYSTORE_KEY_LEN>,
+    pub(super) keys: BTreeMap<String, KeyRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mac: Option<Bytes<32>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Argon2Record {
+    m_cost: u32,
+    t_cost: u32,
+    p_cost: u32,
+    pub(super) salt: Bytes<SALT_LEN>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyRecord {
+    #[serde(with = "state_name")]
+    pub(super) state: KeyState,
+    pub(super) archived: bool,
+    pub(super) created: u64,
+    pub(super) versions: Vec<VersionRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VersionRecord {
+    pub(super) version: u32,
+    #[serde(with = "state_name")]
+    pub(super) state: KeyState,
+    pub(super) created: u64,
+    pub(super) wrapped_kek: Option<Bytes<SEALED_KEK_LEN>>,
+}
+
+impl Argon2Record {
+    pub(super) fn new(params: Argon2Params, salt: [u8; SALT_LEN]) -> Self {
+        let Argon2Params { m_cost, t_cost, p_cost } = params;
+        Self { m_cost, t_cost, p_cost, salt: Bytes(salt) }
+    }
+
+    pub(super) fn params(&self) -> Argon2Params {
+        Argon2Params { m_cost: self.m_cost, t_cost: self.t_cost, p_cost: self.p_cost }
+    }
+}
+
+impl Document {
+    pub(super) fn new(
+        id: String,
+        argon2id: Argon2Record,
+        keystore_key: Bytes<SEALED_KEYSTORE_KEY_LEN>,
+    ) -> Self {
+        let keys = BTreeMap::new();
+        Self { envelope_keystore: FORMAT, id, generation: 0, argon2id, keystore_key, keys, mac: None }
+    }
+
+    /// Reads a file strictly; its MAC is checked by [`verify`](Self::verify).
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, KeystoreError> {
+        let document: Self = match serde_json::from_slice(bytes) {
+            Ok(document) => document,
+            // A later format may have other members: its number says more than they do.
+            Err(error) => match serde_json::from_slice::<FormatOnly>(bytes) {
+                Ok(FormatOnly { envelope_keystore }) if envelope_keystore != FORMAT => {
+                    return Err(unsupported(path, envelope_keystore));
+                }
+                _ => return Err(malformed(path, error.to_string())),
+            },
+        };
+        if document.envelope_keystore != FORMAT {
+            return Err(unsupported(path, document.envelope_keystore));
+        }
+        if document.print(path)? != bytes {
+            return Err(malformed(path, "it is not printed the one way".into()));
+        }
+        document.check().map_err(|reason| malformed(path, reason.into()))?;
+        Ok(document)
+    }
+
+    /// Checks the MAC in constant time.
+    pub(super) fn verify(&mut self, path: &Path, keys: &KeystoreKeys) -> Result<(), KeystoreError> {
+        let mac = self.mac.take();
+        let expected = keys.mac(&self.print(path)?);
+        let fits = mac.as_ref().is_some_and(|mac| bool::from(mac.0.as_slice().ct_eq(&expected)));
+        self.mac = mac;
+        if fits { Ok(()) } else { Err(KeystoreError::Tampered { path: path.into() }) }
+    }
+
+    /// Puts the MAC in and prints the file.
+    pub(super) fn seal(&mut self, path: &Path, keys: &KeystoreKeys) -> Result<Vec<u8>, KeystoreError> {
+        self.mac = None;
+        self.mac = Some(Bytes(keys.mac(&self.print(path)?)));
+        let printed = self.print(path)?;
+        match u64::try_from(printed.len()) {
+            Ok(len) if len > MAX_FILE_LEN => Err(KeystoreError::TooLarge { path: path.into(), len }),
+            _ => Ok(printed),
+        }
+    }
+
+    fn print(&self, path: &Path) -> Result<Vec<u8>, KeystoreError> {
+        let mut printed =
+            serde_json::to_vec_pretty(self).map_err(|error| malformed(path, error.to_string()))?;
+        printed.push(b'\n');
+        Ok(printed)
+    }
+
+    /// What the types do not say. An authentic file passes; a forged one is
+    /// stopped before it costs anything.
+    fn check(&self) -> Result<(), &'static str> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if self.id.len() != 32 || !self.id.bytes().all(hex) {
+            return Err("the id has not 32 hexadecimal digits");
+        }
+        if self.mac.is_none() {
+            return Err("there is no mac");
+        }
+        if !self.keys.keys().all(|name| is_local_key_name(name)) {
+            return Err("a key name is not allowed");
+        }
+        if self.keys.values().any(|key| key.versions.is_empty()) {
+            return Err("a key has no version");
+        }
+        for key in self.keys.values() {
+            if !key.versions.iter().zip(1..).all(|(version, number)| version.version == number) {
+                return Err("the versions of a key are not numbered 1, 2, 3, …");
+            }
+            let whole = |version: &VersionRecord| {
+                (version.state == KeyState::Destroyed) == version.wrapped_kek.is_none()
+            };
+            if !key.versions.iter().all(whole) {
+                return Err("a version is destroyed and has a KEK, or the reverse");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    envelope_keystore: u64,
+}
+
+/// Exactly `N` bytes, in padded standard base64.
+pub(super) struct Bytes<const N: usize>(pub(super) [u8; N]);
+
+impl<const N: usize> Serialize for Bytes<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Base64::encode_string(&self.0))
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut bytes = [0; N];
+        match Base64::decode(&text, &mut bytes) {
+            Ok(decoded) if decoded.len() == N => Ok(Self(bytes)),
+            _ => Err(de::Error::custom(format_args!("not {N} bytes in base64"))),
+        }
+    }
+}
+
+mod state_name {
+    use super::{Deserialize, Deserializer, KeyState, Serializer, de};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(state: &KeyState, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(state.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeyState, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        KeyState::from_name(&name).ok_or_else(|| de::Error::custom("an unknown key state"))
+    }
+}
+
+/// The reason may quote what stands in the file, so it is cut short.
+pub(super) fn malformed(path: &Path, reason: String) -> KeystoreError {
+    let reason = if reason.len() > 200 { reason.chars().take(200).collect() } else { reason };
+    KeystoreError::Malformed { path: path.into(), reason }
+}
+
+fn unsupported(path: &Path, version: u64) -> KeystoreError {
+    KeystoreError::UnsupportedVersion { path: path.into(), version }
+}
+
+const FORMAT: u64 = 1;

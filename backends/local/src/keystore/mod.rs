@@ -1,0 +1,360 @@
+//! The keystore: KEKs in one file under a passphrase.
+//!
+//! ```text
+//! passphrase ── Argon2id ──▶ root key ── Cobblestone-256 ──▶ keystore key
+//!   keystore key ── HKDF-Expand-SHA-256 ──▶ MAC key        (HMAC-SHA-256 over the whole file)
+//!                                      └──▶ wrapping key   ── XAES-256-GCM ──▶ each KEK version
+//! ```
+//!
+//! A new passphrase therefore wraps one key anew and touches no KEK.
+
+mod admin;
+mod document;
+mod file;
+mod keys;
+mod provider;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+};
+
+use envelope_sdk::{
+    KeyUri, KeyUriError,
+    crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
+};
+
+use self::{
+    document::{Argon2Record, Bytes, Document},
+    file::Place,
+    keys::KeystoreKeys,
+};
+use crate::{Argon2Params, KeystoreError, Passphrase, argon2id};
+
+pub(crate) use file::MAX_FILE_LEN;
+
+/// A keystore file, opened: its keys wrap and unwrap DEKs
+/// ([`KeyProvider`](envelope_sdk::KeyProvider)) and are managed
+/// ([`KeyAdmin`](envelope_sdk::KeyAdmin)) until it is dropped.
+///
+/// Share one between threads in an `Arc`. A wrap or unwrap takes neither disk
+/// nor Argon2id, about 2 µs: the KEKs are in memory, expanded.
+///
+/// # Several processes
+///
+/// Each change locks `PATH.lock`, reads the file again, changes that and
+/// replaces the file; so changes of other processes are kept, also after one
+/// of them changed the passphrase. Wrapping, unwrapping and describing use what
+/// was read at the last opening, change or [`reload`](Self::reload): a service
+/// that runs for long calls `reload` to learn of rotations and suspensions.
+///
+/// # Blocking
+///
+/// Opening and creating run Argon2id (about 0.1 s and 64 MiB), and every change
+/// writes and syncs a file, all on the calling thread: call them from
+/// `spawn_blocking` in an asynchronous service. Wrapping and unwrapping are fine
+/// anywhere.
+///
+/// # What the file does not protect against
+///
+/// Somebody who can write it may put an older copy in its place, and a process
+/// that starts later cannot tell; one that runs refuses it
+/// ([`KeystoreError::RolledBack`]). An older copy also still opens with the
+/// passphrase of its time.
+pub struct Keystore {
+    place: Place,
+    id: String,
+    /// Names the keystore in errors that are about no key of it.
+    own_uri: KeyUri,
+    keys: KeystoreKeys,
+    loaded: RwLock<Loaded>,
+}
+
+impl Keystore {
+    /// Creates a keystore without keys at `path`, protected by `passphrase`
+    /// with [`Argon2Params::RECOMMENDED`].
+    ///
+    /// The file gets mode 0600, folders that are missing 0700. A file that is
+    /// there already stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`]; [`AlreadyExists`](KeystoreError::AlreadyExists) when
+    /// there is a file.
+    pub fn create(path: impl AsRef<Path>, passphrase: &Passphrase) -> Result<Self, KeystoreError> {
+        Self::create_with(path, passphrase, Argon2Params::RECOMMENDED)
+    }
+
+    /// Creates a keystore as [`create`](Self::create) does, with other Argon2id
+    /// parameters. Cheap ones suit a passphrase that is itself random, and tests.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`]; [`Argon2`](KeystoreError::Argon2) when the parameters
+    /// are outside the bounds of [`Argon2Params::check`].
+    pub fn create_with(
+        path: impl AsRef<Path>,
+        passphrase: &Passphrase,
+        params: Argon2Params,
+    ) -> Result<Self, KeystoreError> {
+        let place = Place::new(path.as_ref())?;
+        place.check_vacant()?;
+        let id = random_id()?;
+        let keys = KeystoreKeys::generate()?;
+        let (argon2id, keystore_key) = protect(place.path(), &keys, &id, passphrase, params)?;
+        let mut document = Document::new(id, argon2id, keystore_key);
+        let bytes = document.seal(place.path(), &keys)?;
+        place.create_folder()?;
+        place.lock()?.create(&bytes)?;
+        Self::of(place, keys, document)
+    }
+
+    /// Opens the keystore at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`]; the file must be a regular one of this user with mode
+    /// 0600 or less, exactly as this library wrote it.
+    pub fn open(path: impl AsRef<Path>, passphrase: &Passphrase) -> Result<Self, KeystoreError> {
+        let place = Place::new(path.as_ref())?;
+        let mut document = Document::parse(place.path(), &place.read()?)?;
+        let Argon2Record { salt, .. } = &document.argon2id;
+        let root = derive_root(place.path(), passphrase, document.argon2id.params(), &salt.0)?;
+        let keys = KeystoreKeys::open(&root, &document.id, &document.argon2id, &document.keystore_key)
+            .map_err(|_| KeystoreError::WrongPassphrase { path: place.path().into() })?;
+        document.verify(place.path(), &keys)?;
+        Self::of(place, keys, document)
+    }
+
+    /// The id of the keystore at `path`, without a passphrase, and therefore
+    /// **not authenticated**: good for finding the right file, not for deciding
+    /// whom to trust. The file is checked as in [`open`](Self::open), up to
+    /// where the passphrase is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`].
+    pub fn read_id(path: impl AsRef<Path>) -> Result<String, KeystoreError> {
+        let place = Place::new(path.as_ref())?;
+        Document::parse(place.path(), &place.read()?).map(|document| document.id)
+    }
+
+    /// The id of this keystore: 32 hexadecimal digits in lower case, random.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The file, as an absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// The URI `local://ID/NAME` of a key of this keystore, whether it exists
+    /// or not.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyUriError`] when no key can have that name: see
+    /// [`is_local_key_name`](envelope_sdk::is_local_key_name).
+    pub fn key_uri(&self, name: &str) -> Result<KeyUri, KeyUriError> {
+        key_uri(&self.id, name)
+    }
+
+    /// How often the file had been written when it was last read or written
+    /// here: 0 when created.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.read_loaded(|loaded| loaded.document.generation)
+    }
+
+    /// Protects the keystore with another passphrase, with a new salt and the
+    /// Argon2id parameters it has. No KEK changes.
+    ///
+    /// Copies of the old file still open with the old passphrase, and hold the
+    /// same KEKs. If the old passphrase is known to others, rotate the keys and
+    /// rewrap or reencrypt what they protect.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`]; the file is then as it was.
+    pub fn change_passphrase(&self, new: &Passphrase) -> Result<(), KeystoreError> {
+        self.change_passphrase_with(new, self.read_loaded(|loaded| loaded.document.argon2id.params()))
+    }
+
+    /// Changes the passphrase as [`change_passphrase`](Self::change_passphrase)
+    /// does, and the Argon2id parameters with it.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`]; the file is then as it was.
+    pub fn change_passphrase_with(
+        &self,
+        new: &Passphrase,
+        params: Argon2Params,
+    ) -> Result<(), KeystoreError> {
+        let (argon2id, keystore_key) = protect(self.path(), &self.keys, &self.id, new, params)?;
+        self.update(|document| {
+            document.argon2id = argon2id;
+            document.keystore_key = keystore_key;
+            Ok(())
+        })
+    }
+
+    /// Reads the file again, to learn of what other processes changed.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`]; what was loaded before stays in use then.
+    pub fn reload(&self) -> Result<(), KeystoreError> {
+        let before = self.read_loaded(Loaded::mark);
+        let document = self.accept(&self.place.read()?, before)?;
+        self.install(Loaded::new(self.path(), &self.keys, document)?);
+        Ok(())
+    }
+
+    fn of(place: Place, keys: KeystoreKeys, document: Document) -> Result<Self, KeystoreError> {
+        let id = document.id.clone();
+        let own_uri = KeyUri::parse(&format!("keystore:{id}"))
+            .map_err(|error| document::malformed(place.path(), error.to_string()))?;
+        let loaded = RwLock::new(Loaded::new(place.path(), &keys, document)?);
+        Ok(Self { place, id, own_uri, keys, loaded })
+    }
+
+    /// The one way to change the file: under the lock, on what it holds now.
+    fn update<T>(
+        &self,
+        change: impl FnOnce(&mut Document) -> Result<T, KeystoreError>,
+    ) -> Result<T, KeystoreError> {
+        let lock = self.place.lock()?;
+        let before = self.read_loaded(Loaded::mark);
+        let mut document = self.accept(&lock.read()?, before)?;
+        let outcome = change(&mut document)?;
+        document.generation += 1;
+        let bytes = document.seal(self.path(), &self.keys)?;
+        // Opens every KEK, the new ones too: what cannot be read back is never written.
+        let loaded = Loaded::new(self.path(), &self.keys, document)?;
+        lock.replace(&bytes)?;
+        self.install(loaded);
+        Ok(outcome)
+    }
+
+    /// The document in `bytes`, if it is this keystore's, authentic, and not
+    /// behind what was loaded `before` it was read.
+    fn accept(&self, bytes: &[u8], before: Mark) -> Result<Document, KeystoreError> {
+        let mut document = Document::parse(self.path(), bytes)?;
+        if document.id != self.id {
+            let (path, expected) = (self.path().into(), self.id.clone());
+            return Err(KeystoreError::OtherKeystore { path, expected, found: document.id });
+        }
+        document.verify(self.path(), &self.keys)?;
+        let found = Mark::of(&document);
+        if found.generation < before.generation
+            || (found.generation == before.generation && found.mac != before.mac)
+        {
+            return Err(KeystoreError::RolledBack {
+                path: self.path().into(),
+                found: found.generation,
+                loaded: before.generation,
+            });
+        }
+        Ok(document)
+    }
+
+    /// Another thread may have installed a later generation meanwhile.
+    fn install(&self, new: Loaded) {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if new.document.generation >= loaded.document.generation {
+            *loaded = new;
+        }
+    }
+
+    fn read_loaded<T>(&self, read: impl FnOnce(&Loaded) -> T) -> T {
+        read(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A document with its KEKs ready for use.
+struct Loaded {
+    document: Document,
+    keks: BTreeMap<String, LoadedKey>,
+}
+
+struct LoadedKey {
+    uri: KeyUri,
+    /// One for each version of the record, `None` when destroyed.
+    versions: Vec<Option<XaesKey<DefaultEngine>>>,
+}
+
+impl Loaded {
+    fn new(path: &Path, keys: &KeystoreKeys, document: Document) -> Result<Self, KeystoreError> {
+        let mut keks = BTreeMap::new();
+        for (name, record) in &document.keys {
+            let uri =
+                key_uri(&document.id, name).map_err(|error| document::malformed(path, error.to_string()))?;
+            let open = |version: &document::VersionRecord| {
+                let sealed = version.wrapped_kek.as_ref();
+                sealed.map(|sealed| keys.open_kek(&document.id, name, version.version, sealed)).transpose()
+            };
+            let versions = record.versions.iter().map(open).collect::<Result<_, _>>();
+            let versions = versions.map_err(|_| KeystoreError::Tampered { path: path.into() })?;
+            keks.insert(name.clone(), LoadedKey { uri, versions });
+        }
+        Ok(Self { document, keks })
+    }
+
+    fn mark(&self) -> Mark {
+        Mark::of(&self.document)
+    }
+}
+
+/// What tells one writing of the file from another.
+#[derive(Clone, Copy)]
+struct Mark {
+    generation: u64,
+    mac: Option<[u8; 32]>,
+}
+
+impl Mark {
+    fn of(document: &Document) -> Self {
+        Self { generation: document.generation, mac: document.mac.as_ref().map(|mac| mac.0) }
+    }
+}
+
+fn key_uri(id: &str, name: &str) -> Result<KeyUri, KeyUriError> {
+    KeyUri::parse(&format!("local://{id}/{name}"))
+}
+
+/// Wraps the keystore key under `passphrase` with a fresh salt.
+fn protect(
+    path: &Path,
+    keys: &KeystoreKeys,
+    id: &str,
+    passphrase: &Passphrase,
+    params: Argon2Params,
+) -> Result<(Argon2Record, Bytes<{ keys::SEALED_KEYSTORE_KEY_LEN }>), KeystoreError> {
+    let mut salt = [0; argon2id::SALT_LEN];
+    DefaultEngine::fill_random(&mut salt)?;
+    let root = derive_root(path, passphrase, params, &salt)?;
+    let argon2id = Argon2Record::new(params, salt);
+    let keystore_key = keys.seal(&root, id, &argon2id)?;
+    Ok((argon2id, keystore_key))
+}
+
+fn derive_root(
+    path: &Path,
+    passphrase: &Passphrase,
+    params: Argon2Params,
+    salt: &[u8; argon2id::SALT_LEN],
+) -> Result<Key256, KeystoreError> {
+    argon2id::derive(passphrase, params, salt)
+        .map_err(|source| KeystoreError::Argon2 { path: PathBuf::from(path), source })
+}
+
+fn random_id() -> Result<String, KeystoreError> {
+    let mut bytes = [0; 16];
+    DefaultEngine::fill_random(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}

@@ -1,0 +1,225 @@
+//! Passphrase recipients: a DEK wrapped under a key that Argon2id derives from
+//! a passphrase. Never writes parameters below the recommended ones by itself.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use async_trait::async_trait;
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    crypto::{DefaultEngine, Engine, Key256, cobblestone},
+    wrap_binding,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    Argon2Error, Argon2Params, Passphrase,
+    argon2id::{SALT_LEN, derive},
+};
+
+/// Wraps DEKs with one passphrase, for recipients `passphrase:`.
+///
+/// The wrapped DEK has 129 bytes, integers big-endian:
+///
+/// ```text
+/// m_cost in KiB u32 ‖ t_cost u32 ‖ p_cost u8 ‖ salt 16
+///     ‖ Cobblestone-256(Argon2id(passphrase, salt), wrap_binding, DEK) 104
+/// ```
+///
+/// Cobblestone-256 commits to its key, so a crafted header cannot test many
+/// passphrases at once.
+///
+/// # Cost
+///
+/// A provider draws one salt for all that it wraps, and keeps the keys it
+/// derived last (32 of them, zeroized): Argon2id runs once for the wraps of a
+/// provider and once for each other salt that it meets. It runs on the calling
+/// thread, about 0.1 s with the recommended parameters and 1 GiB of memory at
+/// the worst, one run at a time for each provider: in an asynchronous service,
+/// wrap and unwrap on a thread that may block (`spawn_blocking`).
+pub struct PassphraseProvider {
+    passphrase: Passphrase,
+    params: Argon2Params,
+    wrapping_salt: OnceLock<[u8; SALT_LEN]>,
+    derived: Mutex<Vec<Derived>>,
+}
+
+struct Derived {
+    params: Argon2Params,
+    salt: [u8; SALT_LEN],
+    key: Arc<Key256>,
+}
+
+impl PassphraseProvider {
+    /// A provider that wraps with [`Argon2Params::RECOMMENDED`].
+    #[must_use]
+    pub fn new(passphrase: Passphrase) -> Self {
+        Self::of(passphrase, Argon2Params::RECOMMENDED)
+    }
+
+    /// A provider that wraps with other parameters. It unwraps whatever is
+    /// within the bounds of [`Argon2Params::check`].
+    ///
+    /// # Errors
+    ///
+    /// [`Argon2Error::OutOfBounds`] when the parameters are not within these
+    /// bounds.
+    pub fn with_params(passphrase: Passphrase, params: Argon2Params) -> Result<Self, Argon2Error> {
+        params.check()?;
+        Ok(Self::of(passphrase, params))
+    }
+
+    fn of(passphrase: Passphrase, params: Argon2Params) -> Self {
+        Self { passphrase, params, wrapping_salt: OnceLock::new(), derived: Mutex::default() }
+    }
+
+    fn wrap(&self, key: &KeyUri, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {
+        let no_randomness =
+            |error| error_of(ProviderErrorKind::Other, key, "no randomness").with_source(error);
+        let mut fresh = [0; SALT_LEN];
+        DefaultEngine::fill_random(&mut fresh).map_err(no_randomness)?;
+        let salt = *self.wrapping_salt.get_or_init(|| fresh);
+        let derived = self.derive(key, self.params, &salt)?;
+        let sealed =
+            cobblestone::seal::<DefaultEngine>(&derived, &wrap_binding(key, "", context), dek.expose())
+                .map_err(no_randomness)?;
+        WrappedDek::new(
+            key.clone(),
+            "",
+            ALGORITHM,
+            Blob { params: self.params, salt, sealed: &sealed }.encode(),
+        )
+    }
+
+    fn unwrap(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        let key = wrapped.key_uri();
+        if wrapped.wrap_algorithm() != ALGORITHM || !wrapped.key_version().is_empty() {
+            let message =
+                "this is no passphrase recipient of algorithm ARGON2ID-COBBLESTONE-256 without version";
+            return Err(error_of(ProviderErrorKind::Unsupported, key, message));
+        }
+        let blob = Blob::decode(wrapped.ciphertext()).ok_or_else(|| {
+            error_of(ProviderErrorKind::Unauthentic, key, "the wrapped DEK has not 129 bytes")
+        })?;
+        let derived = self.derive(key, blob.params, &blob.salt)?;
+        let wrong = || {
+            let message = "wrong passphrase or context, or the wrapped DEK was changed";
+            error_of(ProviderErrorKind::Unauthentic, key, message)
+        };
+        let opened =
+            cobblestone::open::<DefaultEngine>(&derived, &wrap_binding(key, "", context), blob.sealed)
+                .map(Zeroizing::new)
+                .map_err(|_| wrong())?;
+        Dek::from_slice(&opened).map_err(|_| wrong())
+    }
+
+    /// The lock is held while Argon2id runs, so that concurrent calls neither
+    /// derive the same key twice nor take the memory of several runs at once.
+    fn derive(
+        &self,
+        key: &KeyUri,
+        params: Argon2Params,
+        salt: &[u8; SALT_LEN],
+    ) -> Result<Arc<Key256>, ProviderError> {
+        params.check().map_err(|error| argon2_error(key, error))?;
+        let mut kept = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.iter().find(|known| known.params == params && known.salt == *salt) {
+            return Ok(Arc::clone(&known.key));
+        }
+        let derived =
+            Arc::new(derive(&self.passphrase, params, salt).map_err(|error| argon2_error(key, error))?);
+        if kept.len() == MAX_DERIVED {
+            kept.remove(0);
+        }
+        kept.push(Derived { params, salt: *salt, key: Arc::clone(&derived) });
+        Ok(derived)
+    }
+}
+
+#[async_trait]
+impl KeyProvider for PassphraseProvider {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+        ContextBinding::Provider
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        check_key(key)?;
+        self.wrap(key, dek, context)
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        check_key(wrapped.key_uri())?;
+        self.unwrap(wrapped, context)
+    }
+}
+
+/// A wrapped DEK in its parts.
+struct Blob<'a> {
+    params: Argon2Params,
+    salt: [u8; SALT_LEN],
+    sealed: &'a [u8],
+}
+
+impl<'a> Blob<'a> {
+    fn encode(&self) -> Vec<u8> {
+        let mut blob = Vec::with_capacity(BLOB_LEN);
+        blob.extend(self.params.m_cost.to_be_bytes());
+        blob.extend(self.params.t_cost.to_be_bytes());
+        let [.., p_cost] = self.params.p_cost.to_be_bytes();
+        blob.push(p_cost);
+        blob.extend(self.salt);
+        blob.extend(self.sealed);
+        blob
+    }
+
+    fn decode(blob: &'a [u8]) -> Option<Self> {
+        if blob.len() != BLOB_LEN {
+            return None;
+        }
+        let (m_cost, rest) = blob.split_first_chunk()?;
+        let (t_cost, rest) = rest.split_first_chunk()?;
+        let (p_cost, rest) = rest.split_first()?;
+        let (salt, sealed) = rest.split_first_chunk()?;
+        let params = Argon2Params {
+            m_cost: u32::from_be_bytes(*m_cost),
+            t_cost: u32::from_be_bytes(*t_cost),
+            p_cost: u32::from(*p_cost),
+        };
+        Some(Self { params, salt: *salt, sealed })
+    }
+}
+
+fn check_key(key: &KeyUri) -> Result<(), ProviderError> {
+    if *key == KeyUri::passphrase() {
+        Ok(())
+    } else {
+        let message = "a passphrase opens the key URI `passphrase:` alone";
+        Err(error_of(ProviderErrorKind::Unsupported, key, message))
+    }
+}
+
+fn argon2_error(key: &KeyUri, error: Argon2Error) -> ProviderError {
+    let kind = match error {
+        Argon2Error::OutOfBounds { .. } => ProviderErrorKind::Unsupported,
+        _ => ProviderErrorKind::Other,
+    };
+    error_of(kind, key, &error.to_string()).with_source(error)
+}
+
+fn error_of(kind: ProviderErrorKind, key: &KeyUri, message: &str) -> ProviderError {
+    ProviderError::new(kind, NAME, key, message)
+}
+
+const NAME: &str = "passphrase";
+const ALGORITHM: &str = "ARGON2ID-COBBLESTONE-256";
+const MAX_DERIVED: usize = 32;
+const BLOB_LEN: usize =
+    4 + 4 + 1 + SALT_LEN + cobblestone::PREFIX_LEN + Dek::LEN + envelope_sdk::crypto::TAG_LEN;

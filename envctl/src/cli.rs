@@ -1,0 +1,275 @@
+//! What may be asked. The comments of the options are their help text.
+
+#![expect(clippy::doc_markdown, reason = "help texts are read in a terminal, not as Markdown")]
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+/// Envelope encryption for files, with local keys.
+///
+/// Without any configuration, `envctl encrypt FILE` asks for a passphrase and
+/// writes FILE.envelope; `envctl decrypt FILE.envelope` gives FILE back.
+#[derive(Parser)]
+#[command(name = "envctl", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Write results and errors as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The configuration file [default: $XDG_CONFIG_HOME/envctl/config.toml]
+    #[arg(long, global = true, env = "ENVCTL_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// A profile of the configuration file
+    #[arg(long, global = true, env = "ENVCTL_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The keystore of `local:` keys [default: $XDG_DATA_HOME/envctl/keystore.json]
+    #[arg(long, global = true, env = "ENVCTL_KEYSTORE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) keystore: Option<PathBuf>,
+    /// Read the passphrase from the first line of a file [otherwise: $ENVCTL_PASSPHRASE, or asked for]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "passphrase_fd")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Read the passphrase from the first line of an open file descriptor
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) passphrase_fd: Option<i32>,
+    /// The passphrase of the keystore, when it is another one [or: $ENVCTL_KEYSTORE_PASSPHRASE]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) keystore_passphrase_file: Option<PathBuf>,
+    /// The new passphrase where one is changed [or: $ENVCTL_NEW_PASSPHRASE]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Encrypt a file or a pipe
+    Encrypt(Encrypt),
+    /// Decrypt a file or a pipe
+    Decrypt(Decrypt),
+    /// Show what an envelope says of itself, without any key
+    Inspect(Inspect),
+    /// Wrap the data key of envelopes for other keys, in place; the payload stays as it is
+    Rewrap(Rewrap),
+    /// Create and rotate local keys and move them through their life
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Create the keystore of local keys and change its passphrase
+    #[command(subcommand)]
+    Keystore(Keystore),
+    /// Write a completion script for a shell to standard output
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual page to standard output, or all pages to a folder
+    Man {
+        /// Write envctl.1, envctl-encrypt.1, … into this folder
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Where output goes.
+#[derive(Args)]
+pub(crate) struct Output {
+    /// Write here; `-` is standard output, a terminal included
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<OsString>,
+    /// Replace the output file if it is there
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Remove the input file once the output is safely on disk (its blocks are not erased)
+    #[arg(long)]
+    pub(crate) rm: bool,
+}
+
+/// `envctl encrypt`
+#[derive(Args)]
+pub(crate) struct Encrypt {
+    /// The file to encrypt; `-` or nothing is standard input
+    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
+    pub(crate) file: OsString,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Encrypt for this key (URI or alias); repeat it: any one of the keys opens [default: the
+    /// configuration's keys, or a passphrase]
+    #[arg(
+        short,
+        long = "key",
+        value_name = "KEY",
+        env = "ENVCTL_KEYS",
+        value_delimiter = ' ',
+        hide_env_values = true
+    )]
+    pub(crate) keys: Vec<String>,
+    /// Bind this to the data: stored readable, authenticated, not secret
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) context: Vec<String>,
+    /// Do not store this entry of the context: who decrypts must know its value
+    #[arg(long, value_name = "NAME")]
+    pub(crate) withhold: Vec<String>,
+    /// Write text (PEM) instead of binary
+    #[arg(short, long)]
+    pub(crate) armor: bool,
+}
+
+/// `envctl decrypt`
+#[derive(Args)]
+pub(crate) struct Decrypt {
+    /// The envelope; `-` or nothing is standard input. Armor is recognised
+    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
+    pub(crate) file: OsString,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// A key (URI or alias) that may open it; repeatable [default: the configuration's keys; a
+    /// passphrase always may]
+    #[arg(
+        short,
+        long = "key",
+        value_name = "KEY",
+        env = "ENVCTL_KEYS",
+        value_delimiter = ' ',
+        hide_env_values = true
+    )]
+    pub(crate) keys: Vec<String>,
+    #[command(flatten)]
+    pub(crate) context: Expected,
+}
+
+/// What the reader of an envelope knows of its context.
+#[derive(Args)]
+pub(crate) struct Expected {
+    /// An entry of the context: the value of a withheld one, or of a stored one to compare
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) context: Vec<String>,
+    /// Refuse to open unless this entry is stored in the envelope
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) expect: Vec<String>,
+}
+
+/// `envctl inspect`
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// The envelope; `-` or nothing is standard input
+    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
+    pub(crate) file: OsString,
+}
+
+/// `envctl rewrap`
+#[derive(Args)]
+pub(crate) struct Rewrap {
+    /// The envelopes
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Wrap for this key (URI or alias) from now on; repeatable [default: the configuration's keys,
+    /// or a new passphrase]
+    #[arg(
+        short,
+        long = "key",
+        value_name = "KEY",
+        env = "ENVCTL_KEYS",
+        value_delimiter = ' ',
+        hide_env_values = true
+    )]
+    pub(crate) keys: Vec<String>,
+    /// A key that may open the envelopes as they are; repeatable [the keys of -k, the
+    /// configuration's and a passphrase always may]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) from: Vec<String>,
+    #[command(flatten)]
+    pub(crate) context: Expected,
+    /// Open and verify, and say what would be done, without writing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `envctl keys …`
+#[derive(Subcommand)]
+pub(crate) enum Keys {
+    /// Create a key
+    Create {
+        /// Its name: 1 to 64 of A-Z a-z 0-9 - _ .
+        name: String,
+        /// Create it pre-active: `keys activate` puts it into use
+        #[arg(long)]
+        pre_active: bool,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
+    /// List all keys
+    List,
+    /// Show one key and its versions
+    Describe {
+        /// Its name, or its URI
+        key: String,
+    },
+    /// Add a version that wraps from now on; the old ones still open
+    Rotate {
+        /// Its name, or its URI
+        key: String,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
+    /// Put a pre-active or suspended key into use
+    Activate(ChangeKey),
+    /// Hold a key back: it neither wraps nor opens until it is activated again
+    Suspend(ChangeKey),
+    /// End a key's use for encryption for good: it still opens
+    Deactivate(ChangeKey),
+    /// Mark a key as known to others: it still opens, so that its data can be moved to another key
+    ReportCompromise(ChangeKey),
+    /// Mark a deactivated or compromised key as kept for old data only
+    Archive(ChangeKey),
+    /// Erase the key material of a deactivated or compromised key: what only it opens is lost for good
+    Destroy {
+        #[command(flatten)]
+        change: ChangeKey,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// One key, or one version of it.
+#[derive(Args)]
+pub(crate) struct ChangeKey {
+    /// Its name, or its URI
+    pub(crate) key: String,
+    /// Only this version
+    #[arg(long = "version", value_name = "N")]
+    pub(crate) version: Option<String>,
+    #[command(flatten)]
+    pub(crate) dry_run: DryRun,
+}
+
+/// `--dry-run`
+#[derive(Args)]
+pub(crate) struct DryRun {
+    /// Say what would be done, without doing it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `envctl keystore …`
+#[derive(Subcommand)]
+pub(crate) enum Keystore {
+    /// Create the keystore, protected by a passphrase
+    Init,
+    /// Change the passphrase of the keystore
+    Passwd,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 other, 2 usage, 3 input or output, 4 tampered or wrong key, passphrase or context, \
+5 key refused, 6 KMS unreachable, 130 interrupted";

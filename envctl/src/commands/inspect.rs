@@ -1,0 +1,69 @@
+//! `envctl inspect`: no key, no secret, nothing verified.
+
+use std::{fmt::Write as _, fs::Metadata};
+
+use envelope_sdk::{Header, Kind, crypto::cobblestone, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{Global, Inspect},
+    error::{CliError, Result},
+    input::Input,
+    report::{self, safe},
+};
+
+pub(crate) fn run(global: &Global, args: &Inspect) -> Result<()> {
+    let input = Input::open(&args.file)?;
+    let name = input.name().clone();
+    let file_len = input.metadata().filter(Metadata::is_file).map(|metadata| metadata.len());
+    let mut envelope = input.into_envelope_reader()?;
+    let header = stream::read_header(&mut envelope).map_err(|error| CliError::from(error).about(&name))?;
+    let payload = file_len
+        .filter(|_| header.kind() == Kind::Attached && !envelope.is_armored())
+        .map(|len| len.saturating_sub(header.len() as u64));
+
+    let mut value = report::header_json(&header, false);
+    value["file"] = json!(name.to_string());
+    value["armored"] = json!(envelope.is_armored());
+    value["payload_bytes"] = json!(payload);
+    value["plaintext_bytes"] = json!(payload.and_then(cobblestone::opened_len));
+    report::print(global.json, &value, &text(&header, &value, payload))
+}
+
+fn text(header: &Header, value: &Value, payload: Option<u64>) -> String {
+    let mut text = format!(
+        "{} (not verified: anyone can write such a header)\n",
+        value["file"].as_str().unwrap_or_default()
+    );
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<14}{value}");
+    };
+    line("format", "envelope v1, suite 0x0001 (Cobblestone-256)");
+    line("kind", header.kind().name());
+    line("envelope id", &report::hex(header.envelope_id()));
+    line("generation", &header.generation().to_string());
+    for (name, value) in header.stored_context() {
+        line("context", &format!("{}={}", safe(name), safe(value)));
+    }
+    for name in header.withheld() {
+        line("context", &format!("{} (withheld)", safe(name)));
+    }
+    for recipient in header.recipients() {
+        let version = match recipient.key_version() {
+            "" => String::new(),
+            version => format!(", version {}", safe(version)),
+        };
+        line(
+            "recipient",
+            &format!("{}{version}, {}", safe(recipient.key_uri().as_str()), recipient.wrap_algorithm()),
+        );
+    }
+    line("header", &format!("{} bytes, {} of them padding", header.len(), header.padding()));
+    if let Some(payload) = payload {
+        match cobblestone::opened_len(payload) {
+            Some(plaintext) => line("payload", &format!("{payload} bytes, {plaintext} of plaintext")),
+            None => line("payload", &format!("{payload} bytes: truncated, no message has this length")),
+        }
+    }
+    text
+}

@@ -1,0 +1,149 @@
+//! The configuration file.
+//!
+//! ```toml
+//! keys = ["main"]                       # encrypt for these; they may decrypt too
+//! decrypt-keys = ["local:old"]          # these may decrypt only
+//! keystore = "/srv/keys/keystore.json"
+//!
+//! [aliases]
+//! main = "local:main"
+//!
+//! [profiles.backup]                     # `--profile backup` puts these first
+//! keys = ["local:backup", "passphrase:"]
+//! ```
+//!
+//! A flag goes before the environment, the environment before the file.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use envelope_sdk::KeyUri;
+use serde::Deserialize;
+
+use crate::{
+    cli::Global,
+    error::{CliError, ErrorKind, Result},
+};
+
+/// What the file and the profile say, with the global options over them.
+pub(crate) struct Config {
+    keys: Vec<String>,
+    decrypt_keys: Vec<String>,
+    aliases: BTreeMap<String, String>,
+    keystore: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct ConfigFile {
+    keys: Vec<String>,
+    decrypt_keys: Vec<String>,
+    keystore: Option<PathBuf>,
+    aliases: BTreeMap<String, String>,
+    profiles: BTreeMap<String, Profile>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct Profile {
+    keys: Option<Vec<String>>,
+    decrypt_keys: Option<Vec<String>>,
+    keystore: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file: the one that was named must be there, the default one
+    /// need not.
+    pub(crate) fn load(global: &Global) -> Result<Self> {
+        let file = match &global.config {
+            Some(path) => read(path)?
+                .ok_or_else(|| CliError::io("read", path, &io::Error::from(io::ErrorKind::NotFound)))?,
+            None => match user_folder("XDG_CONFIG_HOME", ".config") {
+                Some(folder) => read(&folder.join("envctl/config.toml"))?.unwrap_or_default(),
+                None => ConfigFile::default(),
+            },
+        };
+        let mut profiles = file.profiles;
+        let profile = match &global.profile {
+            Some(name) => profiles.remove(name).ok_or_else(|| {
+                let known: Vec<_> = profiles.keys().cloned().collect();
+                CliError::usage(format!("there is no profile {name:?} in the configuration")).hint(format!(
+                    "profiles there: {}",
+                    if known.is_empty() { "none".into() } else { known.join(", ") }
+                ))
+            })?,
+            None => Profile::default(),
+        };
+        Ok(Self {
+            keys: profile.keys.unwrap_or(file.keys),
+            decrypt_keys: profile.decrypt_keys.unwrap_or(file.decrypt_keys),
+            aliases: file.aliases,
+            keystore: global.keystore.clone().or(profile.keystore).or(file.keystore),
+        })
+    }
+
+    /// The keys to encrypt for: those of the call, or the configuration's.
+    pub(crate) fn encrypt_keys(&self, named: &[String]) -> Result<Vec<KeyUri>> {
+        let keys = if named.is_empty() { &self.keys } else { named };
+        keys.iter().map(|key| self.key(key)).collect()
+    }
+
+    /// The keys that may decrypt: those of the call, or the configuration's.
+    pub(crate) fn decrypt_keys(&self, named: &[String]) -> Result<Vec<KeyUri>> {
+        let keys: Vec<&String> = if named.is_empty() {
+            self.keys.iter().chain(&self.decrypt_keys).collect()
+        } else {
+            named.iter().collect()
+        };
+        keys.into_iter().map(|key| self.key(key)).collect()
+    }
+
+    /// A key by its alias or URI.
+    pub(crate) fn key(&self, name: &str) -> Result<KeyUri> {
+        if let Some(uri) = self.aliases.get(name) {
+            return Ok(KeyUri::parse(uri)?);
+        }
+        if !name.contains(':') && !name.contains('/') {
+            return Err(CliError::usage(format!(
+                "{name:?} is neither a key URI nor an alias of the configuration"
+            ))
+            .hint(format!("for a key of your keystore write local:{name}")));
+        }
+        Ok(KeyUri::parse(name)?)
+    }
+
+    /// Where the keystore is, or would be.
+    pub(crate) fn keystore(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.keystore {
+            return Ok(path.clone());
+        }
+        user_folder("XDG_DATA_HOME", ".local/share")
+            .map(|folder| folder.join("envctl/keystore.json"))
+            .ok_or_else(|| {
+                CliError::usage("neither $XDG_DATA_HOME nor $HOME is set, so there is no default keystore")
+                    .hint("name one with --keystore FILE")
+            })
+    }
+}
+
+fn read(path: &Path) -> Result<Option<ConfigFile>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(CliError::io("read", path, &error)),
+    };
+    let file = toml::from_str(&text).map_err(|error| {
+        CliError::new(ErrorKind::Usage, format!("configuration {}: {error}", path.display()))
+    })?;
+    Ok(Some(file))
+}
+
+/// A folder of the XDG base directory specification; relative ones are ignored,
+/// as it demands.
+fn user_folder(variable: &str, default: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(default)))
+}

@@ -1,0 +1,268 @@
+//! What failed, what to do, and the exit code.
+
+use std::{error::Error, fmt, io, path::Path};
+
+use envelope_local::KeystoreError;
+use envelope_sdk::{
+    DecryptError, EncryptError, FormatError, KeyUriError, ProviderError, ProviderErrorKind, RewrapError,
+    stream::StreamError,
+};
+
+pub(crate) type Result<T> = std::result::Result<T, CliError>;
+
+/// An error for a person at a shell.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+/// What failed, in the classes of the exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    /// Nothing of the below.
+    Other,
+    /// The call's words do not fit together.
+    Usage,
+    /// A file, pipe or directory.
+    InputOutput,
+    /// Tampered, or the wrong key, passphrase or context.
+    NotAuthentic,
+    /// A key refused: permission, state, policy, or it is not there.
+    KeyRefused,
+    /// A KMS did not answer.
+    Unreachable,
+}
+
+impl CliError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Other, message)
+    }
+
+    /// A failed operation on a file: `cannot VERB PATH: …`.
+    pub(crate) fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
+        Self::new(ErrorKind::InputOutput, format!("cannot {verb} {}: {error}", path.display()))
+    }
+
+    /// Adds what to do, unless something more precise is said already.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// Puts the name of a file before the message.
+    pub(crate) fn about(mut self, name: impl fmt::Display) -> Self {
+        self.message = format!("{name}: {}", self.message);
+        self
+    }
+
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Message and hint in one, for an error that becomes part of another.
+    pub(crate) fn text(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} ({hint})", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.kind {
+            ErrorKind::Other => 1,
+            ErrorKind::Usage => 2,
+            ErrorKind::InputOutput => 3,
+            ErrorKind::NotAuthentic => 4,
+            ErrorKind::KeyRefused => 5,
+            ErrorKind::Unreachable => 6,
+        }
+    }
+
+    /// Writes the error to standard error, as text or as one line of JSON.
+    pub(crate) fn report(&self, json: bool) {
+        use std::io::Write;
+        let mut stderr = anstream::stderr().lock();
+        // Nothing is left to do if standard error is closed.
+        let _ = if json {
+            let error = serde_json::json!({
+                "error": {
+                    "kind": self.kind.name(),
+                    "message": self.message,
+                    "hint": self.hint,
+                    "exit_code": self.exit_code(),
+                }
+            });
+            writeln!(stderr, "{error}")
+        } else {
+            let hint = self.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+            writeln!(stderr, "\x1b[1;31merror\x1b[0m: {}{hint}", printable(&self.message))
+        };
+    }
+}
+
+impl ErrorKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::Usage => "usage",
+            Self::InputOutput => "input-output",
+            Self::NotAuthentic => "not-authentic",
+            Self::KeyRefused => "key-refused",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+impl From<FormatError> for CliError {
+    fn from(error: FormatError) -> Self {
+        let hint = match error {
+            FormatError::NotAnEnvelope => "the file was not made by envctl, or its beginning is damaged",
+            FormatError::UnknownVersion(_) | FormatError::UnknownSuite(_) | FormatError::UnknownFlags(_) => {
+                "it may come from a newer version, or its beginning is damaged"
+            }
+            _ => "the file is damaged or was changed; try another copy of it",
+        };
+        Self::new(ErrorKind::NotAuthentic, error.to_string()).hint(hint)
+    }
+}
+
+impl From<DecryptError> for CliError {
+    fn from(error: DecryptError) -> Self {
+        let message = error.to_string();
+        match error {
+            DecryptError::Format(error) => error.into(),
+            DecryptError::NoConfiguredKey { .. } => Self::new(ErrorKind::NotAuthentic, message).hint(
+                "if you trust one of these keys, name it with -k; a key that only the file names is not used",
+            ),
+            DecryptError::Keys { attempts } => Self::new(kind_of_attempts(&attempts), tree(&attempts)),
+            DecryptError::WrongKind { .. } => Self::new(ErrorKind::Usage, message),
+            _ => Self::new(ErrorKind::NotAuthentic, message),
+        }
+    }
+}
+
+impl From<EncryptError> for CliError {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::Provider(error) => error.into(),
+            EncryptError::NoKey | EncryptError::TooManyKeys(_) | EncryptError::Context(_) => {
+                Self::usage(error.to_string())
+            }
+            EncryptError::Format(FormatError::RepeatedRecipient) => {
+                Self::usage("two of the keys are the same key, or two are passphrases")
+            }
+            EncryptError::WrapNotVerified { .. } => Self::new(ErrorKind::KeyRefused, error.to_string()),
+            _ => Self::other(error.to_string()),
+        }
+    }
+}
+
+impl From<RewrapError> for CliError {
+    fn from(error: RewrapError) -> Self {
+        match error {
+            RewrapError::Decrypt(error) => error.into(),
+            RewrapError::Encrypt(error) => error.into(),
+            error => Self::other(error.to_string()),
+        }
+    }
+}
+
+impl From<StreamError> for CliError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Decrypt(error) => error.into(),
+            // The armor's reader speaks through I/O errors.
+            StreamError::Read(error) => {
+                match error.get_ref().and_then(|inner| inner.downcast_ref::<FormatError>()) {
+                    Some(format) => format.clone().into(),
+                    None => Self::new(ErrorKind::InputOutput, format!("reading failed: {error}")),
+                }
+            }
+            StreamError::Write(error) => {
+                Self::new(ErrorKind::InputOutput, format!("writing failed: {error}"))
+            }
+            error => Self::other(error.to_string()),
+        }
+    }
+}
+
+impl From<ProviderError> for CliError {
+    fn from(error: ProviderError) -> Self {
+        Self::new(kind_of(error.kind()), with_causes(&error))
+    }
+}
+
+impl From<KeyUriError> for CliError {
+    fn from(error: KeyUriError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<KeystoreError> for CliError {
+    fn from(error: KeystoreError) -> Self {
+        let kind = match error {
+            KeystoreError::WrongPassphrase { .. } | KeystoreError::Tampered { .. } => ErrorKind::NotAuthentic,
+            _ => ErrorKind::InputOutput,
+        };
+        Self::new(kind, with_causes(&error))
+    }
+}
+
+/// Key versions and names in a message may be an attacker's: control characters
+/// must not reach the terminal.
+fn printable(text: &str) -> String {
+    text.split('\n').map(crate::report::escaped).collect::<Vec<_>>().join("\n")
+}
+
+fn kind_of(kind: ProviderErrorKind) -> ErrorKind {
+    match kind {
+        ProviderErrorKind::Unauthentic => ErrorKind::NotAuthentic,
+        ProviderErrorKind::NotFound | ProviderErrorKind::AccessDenied | ProviderErrorKind::State => {
+            ErrorKind::KeyRefused
+        }
+        ProviderErrorKind::Unavailable | ProviderErrorKind::Throttled => ErrorKind::Unreachable,
+        ProviderErrorKind::Invalid => ErrorKind::Usage,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// A refusal says more than a wrong key, and waiting may help where nothing
+/// was refused.
+fn kind_of_attempts(attempts: &[ProviderError]) -> ErrorKind {
+    let has = |kind| attempts.iter().any(|attempt| kind_of(attempt.kind()) == kind);
+    [ErrorKind::KeyRefused, ErrorKind::Unreachable, ErrorKind::InputOutput]
+        .into_iter()
+        .find(|kind| has(*kind))
+        .or_else(|| attempts.first().map(|attempt| kind_of(attempt.kind())))
+        .unwrap_or(ErrorKind::Other)
+}
+
+/// One line for each key that was tried.
+fn tree(attempts: &[ProviderError]) -> String {
+    attempts.iter().fold("no configured key opened this:".into(), |text, attempt| {
+        format!("{text}\n  - {}", with_causes(attempt))
+    })
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,176 @@
+//! Where passphrases come from: a file, a file descriptor, the environment, or
+//! the terminal. Never an argument: other users can see those.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use envelope_local::Passphrase;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    cli::Global,
+    error::{CliError, ErrorKind, Result},
+    harden,
+    interrupt::with_terminal_restored,
+};
+
+/// The passphrases of one run, and where each may come from.
+pub(crate) struct Passphrases {
+    passphrase: Source,
+    keystore: Source,
+    new: Source,
+}
+
+/// Where one passphrase comes from: an open file, or else the environment.
+struct Source {
+    /// Opened at once, read when it is needed: a pipe such as `<(…)` is only
+    /// found under its name while the process is dumpable.
+    file: Option<(String, File)>,
+    variable: &'static str,
+    /// A pipe can be read only once, so what was read is kept.
+    line: OnceLock<Zeroizing<String>>,
+}
+
+impl Passphrases {
+    /// Opens the files and descriptors that the call names.
+    pub(crate) fn of(global: &Global) -> Result<Self> {
+        let descriptor = global.passphrase_fd.map(|number| PathBuf::from(format!("/dev/fd/{number}")));
+        let passphrase = global.passphrase_file.as_ref().or(descriptor.as_ref());
+        Ok(Self {
+            passphrase: Source::open(passphrase, "ENVCTL_PASSPHRASE")?,
+            keystore: Source::open(global.keystore_passphrase_file.as_ref(), "ENVCTL_KEYSTORE_PASSPHRASE")?,
+            new: Source::open(global.new_passphrase_file.as_ref(), "ENVCTL_NEW_PASSPHRASE")?,
+        })
+    }
+
+    /// The passphrase that encrypts: typed twice if it is typed.
+    pub(crate) fn for_encryption(&self) -> Result<Passphrase> {
+        self.passphrase.read()?.map_or_else(|| ask_twice("Passphrase"), Ok)
+    }
+
+    /// The passphrase that decrypts.
+    pub(crate) fn for_decryption(&self) -> Result<Passphrase> {
+        self.passphrase.read()?.map_or_else(|| ask("Passphrase"), Ok)
+    }
+
+    /// The passphrase of an existing keystore: its own, or the only one given.
+    pub(crate) fn of_keystore(&self, path: &Path) -> Result<Passphrase> {
+        match self.keystore.read()? {
+            Some(passphrase) => Ok(passphrase),
+            None => match self.passphrase.read()? {
+                Some(passphrase) => Ok(passphrase),
+                None => ask(&format!("Passphrase of the keystore {}", path.display())),
+            },
+        }
+    }
+
+    /// The passphrase of a keystore that is being made.
+    pub(crate) fn of_new_keystore(&self, path: &Path) -> Result<Passphrase> {
+        match self.keystore.read()? {
+            Some(passphrase) => Ok(passphrase),
+            None => match self.passphrase.read()? {
+                Some(passphrase) => Ok(passphrase),
+                None => ask_twice(&format!("Passphrase for the new keystore {}", path.display())),
+            },
+        }
+    }
+
+    /// The passphrase that replaces another.
+    pub(crate) fn replacement(&self) -> Result<Passphrase> {
+        self.new.read()?.map_or_else(|| ask_twice("New passphrase"), Ok)
+    }
+}
+
+impl Source {
+    fn open(path: Option<&PathBuf>, variable: &'static str) -> Result<Self> {
+        let file = match path {
+            None => None,
+            Some(path) => {
+                let file = File::open(path).map_err(|error| {
+                    CliError::io("read", path, &error).hint(
+                        "a descriptor must be given to envctl, such as `--passphrase-fd 3 3<passphrase.txt`",
+                    )
+                })?;
+                Some((path.display().to_string(), file))
+            }
+        };
+        Ok(Self { file, variable, line: OnceLock::new() })
+    }
+
+    fn read(&self) -> Result<Option<Passphrase>> {
+        harden::before_secrets()?;
+        if let Some(line) = self.line.get() {
+            return passphrase(line.to_string()).map(Some);
+        }
+        let line = if let Some((name, file)) = &self.file {
+            first_line(file).map_err(|error| {
+                CliError::new(
+                    ErrorKind::InputOutput,
+                    format!("cannot read the passphrase from {name}: {error}"),
+                )
+            })?
+        } else if let Some(value) = env::var_os(self.variable) {
+            let text = value.into_string();
+            text.map_err(|_| CliError::usage(format!("${} is not UTF-8", self.variable)))?
+        } else {
+            return Ok(None);
+        };
+        let line = self.line.get_or_init(|| Zeroizing::new(line));
+        passphrase(line.to_string()).map(Some)
+    }
+}
+
+fn passphrase(text: String) -> Result<Passphrase> {
+    Passphrase::new(text).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// The first line without its end. A passphrase file is small: more than
+/// 64 KiB is another kind of file.
+fn first_line(file: impl Read) -> io::Result<String> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LINE));
+    file.take(MAX_LINE as u64).read_to_end(&mut bytes)?;
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() == MAX_LINE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is longer than 64 KiB"));
+    }
+    let text = std::str::from_utf8(line)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "its first line is not UTF-8"))?;
+    Ok(text.to_owned())
+}
+
+fn ask(prompt: &str) -> Result<Passphrase> {
+    passphrase(read_from_terminal(prompt)?)
+}
+
+fn ask_twice(prompt: &str) -> Result<Passphrase> {
+    let text = read_from_terminal(prompt)?;
+    let mut again = read_from_terminal("Again, to be sure")?;
+    let same = text == again;
+    again.zeroize();
+    let passphrase = passphrase(text)?;
+    if same { Ok(passphrase) } else { Err(CliError::usage("the two passphrases differ: nothing was done")) }
+}
+
+fn read_from_terminal(prompt: &str) -> Result<String> {
+    harden::before_secrets()?;
+    with_terminal_restored(|| rpassword::prompt_password(format!("{prompt}: "))).map_err(|error| {
+        let hint = "use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE where there is no terminal";
+        if io::stdin().is_terminal() {
+            CliError::new(
+                ErrorKind::InputOutput,
+                format!("cannot read the passphrase from the terminal: {error}"),
+            )
+        } else {
+            CliError::usage("a passphrase is needed, and there is no terminal to ask for it")
+        }
+        .hint(hint)
+    })
+}
+
+const MAX_LINE: usize = 64 * 1024;

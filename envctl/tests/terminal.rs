@@ -1,0 +1,141 @@
+//! What a person at a terminal sees: a pseudo-terminal stands for it.
+
+mod common;
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    process::{Child, Command, Stdio},
+};
+
+use common::Sandbox;
+use rustix::{
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+
+/// A terminal and a program in it.
+struct Terminal {
+    master: File,
+    seen: String,
+}
+
+impl Terminal {
+    fn open() -> (Self, OwnedFd) {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        (Self { master: master.into(), seen: String::new() }, slave)
+    }
+
+    /// Starts envctl with this terminal as its controlling one.
+    fn start(sandbox: &Sandbox, args: &[&str], capture_stdout: bool) -> (Self, Child) {
+        let (terminal, slave) = Self::open();
+        let mut command = Command::new("setsid");
+        command.args(["-c", "-w", env!("CARGO_BIN_EXE_envctl")]).args(args);
+        command
+            .current_dir(sandbox.file("."))
+            .env("HOME", sandbox.file("../home"))
+            .env_remove("ENVCTL_PASSPHRASE");
+        command.stdin(slave.try_clone().unwrap()).stderr(slave.try_clone().unwrap());
+        if capture_stdout {
+            command.stdout(Stdio::piped())
+        } else {
+            command.stdout(slave)
+        };
+        (terminal, command.spawn().unwrap())
+    }
+
+    /// Reads until `text` was seen; the end of the terminal is a failure.
+    fn wait_for(&mut self, text: &str) {
+        let mut block = [0; 1024];
+        while !self.seen.contains(text) {
+            match self.master.read(&mut block) {
+                Ok(read) if read > 0 => self.seen.push_str(&String::from_utf8_lossy(&block[..read])),
+                _ => panic!("{text:?} was never seen in {:?}", self.seen),
+            }
+        }
+    }
+
+    fn type_line(&mut self, text: &str) {
+        self.seen.clear();
+        writeln!(self.master, "{text}").unwrap();
+    }
+}
+
+#[test]
+fn a_passphrase_is_asked_for_twice_without_echo_and_once_to_decrypt() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &["encrypt", "in"], false);
+    terminal.wait_for("Passphrase: ");
+    terminal.type_line("open sesame");
+    terminal.wait_for("Again, to be sure: ");
+    assert!(!terminal.seen.contains("sesame"), "{:?}", terminal.seen);
+    terminal.type_line("open sesame");
+    terminal.wait_for("encrypted for passphrase:");
+    assert!(!terminal.seen.contains("sesame"), "{:?}", terminal.seen);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    let (mut terminal, mut child) =
+        Terminal::start(&sandbox, &["decrypt", "in.envelope", "-o", "out"], false);
+    terminal.wait_for("Passphrase: ");
+    terminal.type_line("open sesame");
+    terminal.wait_for("decrypted, 1 bytes");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(sandbox.read("out"), b"x");
+}
+
+#[test]
+fn two_different_passphrases_encrypt_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &["encrypt", "in"], false);
+    terminal.wait_for("Passphrase: ");
+    terminal.type_line("one");
+    terminal.wait_for("Again, to be sure: ");
+    terminal.type_line("two");
+    terminal.wait_for("differ: nothing was done");
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(sandbox.files(), ["in"]);
+}
+
+#[test]
+fn binary_output_to_a_terminal_is_refused_unless_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    sandbox.write("passphrase", b"p");
+    let encrypt = ["encrypt", "--passphrase-file", "passphrase"];
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &encrypt, false);
+    terminal.wait_for("binary data to your terminal");
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+
+    let forced = [&encrypt[..], &["in", "-o", "-"]].concat();
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &forced, false);
+    terminal.wait_for("ENV");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let armored = [&encrypt[..], &["in", "-a", "-o", "-"]].concat();
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &armored, false);
+    terminal.wait_for("-----END ENVELOPE-----");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_interrupt_at_the_prompt_gives_the_echo_back() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &["encrypt", "in"], false);
+    terminal.wait_for("Passphrase: ");
+    let echo = |terminal: &Terminal| {
+        let attributes = rustix::termios::tcgetattr(&terminal.master).unwrap();
+        attributes.local_modes.contains(rustix::termios::LocalModes::ECHO)
+    };
+    assert!(!echo(&terminal), "no echo while a passphrase is typed");
+    terminal.master.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(echo(&terminal), "echo again after Ctrl-C");
+    assert_eq!(sandbox.files(), ["in"]);
+}
