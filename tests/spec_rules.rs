@@ -13,9 +13,10 @@ use std::{
     sync::Arc,
 };
 
+use envelope_local::{Argon2Params, Passphrase, PassphraseProvider};
 use envelope_sdk::{
-    ContextError, DecryptError, EncryptError, EncryptionContext, Envelope, FormatError, KeyUri, Keyring,
-    Kind, RECORD_MAX_LEN, RECORD_OVERHEAD, RewrapError,
+    ContextError, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FormatError, KeyProvider,
+    KeyUri, Keyring, Kind, RECORD_MAX_LEN, RECORD_OVERHEAD, RewrapError,
     crypto::{
         DefaultEngine, Engine, Key256, TAG_LEN,
         cobblestone::{self, CHUNK_LEN, ChunkError, MAX_CHUNKS, SEALED_CHUNK_LEN, Sealer},
@@ -120,6 +121,26 @@ fn nonces_and_salts_are_fresh() {
         seen.insert(cobblestone::seal::<DefaultEngine>(&key(), b"", b"text").unwrap()[..24].to_vec());
     }
     assert_eq!(seen.len(), 8 * 6);
+}
+
+#[test]
+fn salts_of_passphrase_wraps_are_fresh() {
+    let least = Argon2Params { m_cost: 19456, t_cost: 1, p_cost: 1 };
+    let (mut argon2_salts, mut wrap_salts) = (BTreeSet::new(), BTreeSet::new());
+    let full = EncryptionContext::new().full().unwrap();
+    let dek = Dek::generate::<DefaultEngine>().unwrap();
+    for _ in 0..2 {
+        let passphrase = Passphrase::new("correct horse".into()).unwrap();
+        let provider = PassphraseProvider::with_params(passphrase, least).unwrap();
+        for _ in 0..2 {
+            let wrapped = block_on(provider.wrap_dek(&KeyUri::passphrase(), &dek, &full)).unwrap();
+            assert_eq!((wrapped.ciphertext().len(), wrapped.key_version()), (129, ""));
+            argon2_salts.insert(wrapped.ciphertext()[9..25].to_vec());
+            wrap_salts.insert(wrapped.ciphertext()[25..49].to_vec());
+        }
+    }
+    assert!(argon2_salts.len() >= 2, "one for each passphrase given");
+    assert_eq!(wrap_salts.len(), 4, "one for each wrap");
 }
 
 #[test]

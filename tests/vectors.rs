@@ -5,10 +5,11 @@
 
 mod vector_support;
 
-use std::{collections::BTreeMap, fs, io::Read};
+use std::{collections::BTreeMap, fs, io::Read, sync::Arc};
 
+use envelope_local::{Passphrase, PassphraseProvider};
 use envelope_sdk::{
-    DecryptError, Envelope, FormatError, KeyUri, Kind,
+    DecryptError, Envelope, FormatError, KeyUri, Keyring, Kind,
     crypto::{DefaultEngine, Engine, Key256, cobblestone, xaes::XaesKey},
     format::armor::{self, ArmorReader},
     stream::{self, StreamError},
@@ -144,8 +145,30 @@ fn the_worked_example_of_the_page_is_what_the_code_computes() {
     assert!(page_text().contains(&format!("`{uri}` in version `{}`", recipient.key_version())));
 }
 
+/// The provider in `vector_support` is the specification once more; this is the
+/// one that applications use.
+#[test]
+fn every_passphrase_vector_comes_to_its_class_with_the_passphrase_provider() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for vector in Vector::all() {
+        let Some(passphrase) = vector.all_of("passphrase").next() else { continue };
+        let provider = PassphraseProvider::new(Passphrase::new(passphrase.into()).unwrap());
+        let keyring = Keyring::new().decrypt(Arc::new(provider), KeyUri::passphrase());
+        let opened = block_on(open_with(&Envelope::new(keyring), &vector));
+        check(&vector, "with the passphrase provider", opened, &mut wrong);
+        count += 1;
+    }
+    assert!(count >= 40, "only {count} vectors");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 async fn open(vector: &Vector) -> Result<Vec<u8>, DecryptError> {
     let (envelope, _) = vector.opener();
+    open_with(&envelope, vector).await
+}
+
+async fn open_with(envelope: &Envelope, vector: &Vector) -> Result<Vec<u8>, DecryptError> {
     let parts = binary(vector)?;
     let context = vector.context();
     match vector.field("kind") {
