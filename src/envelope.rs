@@ -209,6 +209,9 @@ impl Envelope {
         context: &EncryptionContext,
     ) -> Result<Header, RewrapError> {
         let opened = self.unlock(header, context).await?;
+        // Asked before any key wraps: those calls would be for nothing.
+        let generation =
+            opened.header().generation().checked_add(1).ok_or(RewrapError::GenerationsExhausted)?;
         let (dek, full) = (opened.dek(), opened.context());
         let recipients = self.keyring.wrap(dek, full).await?;
         let unwrapped = self.keyring.unwrap_own(&recipients, full).await?;
@@ -219,7 +222,6 @@ impl Envelope {
             }
         }
         let old = opened.header().draft();
-        let generation = old.generation.checked_add(1).ok_or(RewrapError::GenerationsExhausted)?;
         let mut draft = HeaderDraft { generation, recipients, padding: 0, ..old.clone() };
         self.pad(&mut draft, opened.header().len())?;
         let (dek, context) = opened.into_parts();
@@ -299,6 +301,9 @@ impl Envelope {
     /// Pads to the configured multiple, and to `old_len` if the header fits
     /// into it.
     fn pad(&self, draft: &mut HeaderDraft, old_len: usize) -> Result<(), EncryptError> {
+        if old_len == 0 && self.header_padding <= 1 {
+            return Ok(());
+        }
         let len = draft.encode()?.len() + crate::format::MAC_LEN;
         if len <= old_len {
             draft.padding = old_len - len;

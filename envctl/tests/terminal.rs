@@ -1,5 +1,7 @@
 //! What a person at a terminal sees: a pseudo-terminal stands for it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+
 mod common;
 
 use std::{

@@ -11,6 +11,10 @@
 //! constructions. Nothing in it takes a nonce from the caller or logs
 //! anything.
 
+#[cfg(test)]
+#[macro_use]
+mod on_each_engine;
+
 pub mod cobblestone;
 mod engine;
 mod secret;

@@ -3,7 +3,7 @@
 
 use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use envelope_sdk::crypto::Key256;
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 use crate::Passphrase;
 
@@ -90,8 +90,7 @@ pub enum Argon2Error {
 /// Runs Argon2id: 32 bytes of key from `passphrase` and `salt`.
 ///
 /// Takes `m_cost` KiB of memory while it runs, which are wiped before they go
-/// back. `hash_password_into` of the crate below frees them as they are, with
-/// a working state from which the key follows; so the memory is ours.
+/// back.
 pub(crate) fn derive(
     passphrase: &Passphrase,
     params: Argon2Params,
@@ -101,15 +100,27 @@ pub(crate) fn derive(
     let Argon2Params { m_cost, t_cost, p_cost } = params;
     let out_of_memory = || Argon2Error::OutOfMemory { m_cost };
     let blocks = usize::try_from(m_cost).map_err(|_| out_of_memory())?;
-    let mut memory = Zeroizing::new(Vec::new());
-    memory.try_reserve_exact(blocks).map_err(|_| out_of_memory())?;
-    memory.resize(blocks, Block::new());
+    let mut memory = Memory(Vec::new());
+    memory.0.try_reserve_exact(blocks).map_err(|_| out_of_memory())?;
+    memory.0.resize(blocks, Block::new());
     let params = Params::new(m_cost, t_cost, p_cost, Some(KEY_LEN)).map_err(|_| Argon2Error::Refused)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     Key256::fill_with(|key| {
-        argon2.hash_password_into_with_memory(passphrase.expose(), salt, key, memory.as_mut_slice())
+        argon2.hash_password_into_with_memory(passphrase.expose(), salt, key, memory.0.as_mut_slice())
     })
     .map_err(|_| Argon2Error::Refused)
+}
+
+/// The memory that Argon2id works in. The key follows from it, and
+/// `hash_password_into` of the crate below frees it as it is; so it is ours.
+/// Every byte of it is in a block: wiping a `Vec` would write all of them
+/// twice, the second time one by one.
+struct Memory(Vec<Block>);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(Zeroize::zeroize);
+    }
 }
 
 const KEY_LEN: usize = 32;

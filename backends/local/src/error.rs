@@ -165,10 +165,12 @@ impl KeystoreError {
     /// This error as one of provider `local` about `key`.
     #[must_use]
     pub fn into_provider_error(self, key: &KeyUri) -> ProviderError {
-        let kind = self.kind();
+        let error = ProviderError::new(self.kind(), "local", key, self.to_string());
         match self {
-            Self::Refused { message, .. } => ProviderError::new(kind, "local", key, message),
-            error => ProviderError::new(kind, "local", key, error.to_string()).with_source(error),
+            Self::Io { source, .. } => error.with_source(source),
+            Self::Argon2 { source, .. } => error.with_source(source),
+            Self::Random(source) => error.with_source(source),
+            _ => error,
         }
     }
 

@@ -33,7 +33,7 @@ use crate::{
 /// A provider draws one salt for all that it wraps, and keeps the keys it
 /// derived last (32 of them, zeroized): Argon2id runs once for the wraps of a
 /// provider and once for each other salt that it meets. It runs on the calling
-/// thread, about 0.1 s with the recommended parameters and 1 GiB of memory at
+/// thread, some tenths of a second with the recommended parameters and 1 GiB of memory at
 /// the worst, one run at a time for each provider: in an asynchronous service,
 /// wrap and unwrap on a thread that may block (`spawn_blocking`).
 pub struct PassphraseProvider {
@@ -211,7 +211,7 @@ fn argon2_error(key: &KeyUri, error: Argon2Error) -> ProviderError {
         Argon2Error::OutOfBounds { .. } => ProviderErrorKind::Unsupported,
         _ => ProviderErrorKind::Other,
     };
-    error_of(kind, key, &error.to_string()).with_source(error)
+    error_of(kind, key, &error.to_string())
 }
 
 fn error_of(kind: ProviderErrorKind, key: &KeyUri, message: &str) -> ProviderError {
@@ -223,3 +223,31 @@ const ALGORITHM: &str = "ARGON2ID-COBBLESTONE-256";
 const MAX_DERIVED: usize = 32;
 const BLOB_LEN: usize =
     4 + 4 + 1 + SALT_LEN + cobblestone::PREFIX_LEN + Dek::LEN + envelope_sdk::crypto::TAG_LEN;
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn argon2id_runs_once_for_each_salt_and_the_keys_kept_are_bounded() {
+        let passphrase = || Passphrase::new("x".into()).unwrap();
+        let fast = || PassphraseProvider::with_params(passphrase(), Argon2Params::MINIMUM).unwrap();
+        let (provider, key, context) = (fast(), KeyUri::passphrase(), FullContext::empty());
+        let dek = Dek::generate::<DefaultEngine>().unwrap();
+        let kept = || provider.derived.lock().unwrap().len();
+        for _ in 0..3 {
+            let own = block_on(provider.wrap_dek(&key, &dek, &context)).unwrap();
+            block_on(provider.unwrap_dek(&own, &context)).unwrap();
+            assert_eq!(kept(), 1);
+        }
+        for others in 1..=MAX_DERIVED + 2 {
+            let theirs = block_on(fast().wrap_dek(&key, &dek, &context)).unwrap();
+            for _ in 0..2 {
+                block_on(provider.unwrap_dek(&theirs, &context)).unwrap();
+                assert_eq!(kept(), (1 + others).min(MAX_DERIVED));
+            }
+        }
+    }
+}

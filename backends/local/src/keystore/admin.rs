@@ -163,7 +163,7 @@ fn change_version(
     number: &str,
     next: KeyState,
 ) -> Result<(), KeystoreError> {
-    let Some(position) = record.versions.iter().position(|known| known.version.to_string() == number) else {
+    let Some(position) = record.position(number) else {
         return refuse(ProviderErrorKind::NotFound, format!("the key `{name}` has no version `{number}`"));
     };
     let is_current = position + 1 == record.versions.len();

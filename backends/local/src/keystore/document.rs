@@ -74,6 +74,16 @@ impl Argon2Record {
     }
 }
 
+impl KeyRecord {
+    /// Where the version of that decimal number stands. Other spellings of a
+    /// number name nothing.
+    pub(super) fn position(&self, number: &str) -> Option<usize> {
+        let parsed: u32 = number.parse().ok()?;
+        let position = usize::try_from(parsed.checked_sub(1)?).ok()?;
+        (position < self.versions.len() && parsed.to_string() == number).then_some(position)
+    }
+}
+
 impl Document {
     pub(super) fn new(
         id: String,

@@ -80,12 +80,12 @@ impl Place {
     }
 
     pub(super) fn read(&self) -> Result<Vec<u8>, KeystoreError> {
-        self.read_in(&open_folder(&self.folder)?)
+        self.read_in(&self.open_folder()?)
     }
 
     /// Waits until no other process or thread holds the lock.
     pub(super) fn lock(&self) -> Result<Lock<'_>, KeystoreError> {
-        let folder = open_folder(&self.folder)?;
+        let folder = self.open_folder()?;
         let name = with_affixes("", &self.name, ".lock");
         let path = self.folder.join(&name);
         let flags = OFlags::RDWR | OFlags::CREATE | SAFE;
@@ -94,6 +94,14 @@ impl Place {
             .map_err(|errno| io_error("lock", &path, errno.into()))?;
         let temporary = with_affixes(".", &self.name, ".envelope-tmp");
         Ok(Lock { place: self, folder, temporary, _lock: lock })
+    }
+
+    /// Without its folder, the keystore is what is missing.
+    fn open_folder(&self) -> Result<File, KeystoreError> {
+        open_folder(&self.folder).map_err(|error| match error {
+            KeystoreError::NotFound { .. } => KeystoreError::NotFound { path: self.path.clone() },
+            error => error,
+        })
     }
 
     fn read_in(&self, folder: &File) -> Result<Vec<u8>, KeystoreError> {

@@ -51,7 +51,7 @@ pub(crate) use file::MAX_FILE_LEN;
 ///
 /// # Blocking
 ///
-/// Opening and creating run Argon2id (about 0.1 s and 64 MiB), and every change
+/// Opening and creating run Argon2id (some tenths of a second and 64 MiB), and every change
 /// writes and syncs a file, all on the calling thread: call them from
 /// `spawn_blocking` in an asynchronous service. Wrapping and unwrapping are fine
 /// anywhere.

@@ -79,10 +79,10 @@ impl Keystore {
             return Err(ProviderError::new(ProviderErrorKind::Unsupported, NAME, key, message));
         }
         let number = wrapped.key_version();
-        let mut versions = record.versions.iter().zip(&keks.versions);
-        let (version, kek) = versions
-            .find(|(version, _)| version.version.to_string() == number)
-            .ok_or_else(|| no_version(key, name))?;
+        let position = record.position(number).ok_or_else(|| no_version(key, name))?;
+        let (Some(version), Some(kek)) = (record.versions.get(position), keks.versions.get(position)) else {
+            return Err(no_version(key, name));
+        };
         permit(key, name, None, record.state, KeyUse::Unwrap)?;
         permit(key, name, Some(number), version.state, KeyUse::Unwrap)?;
         let kek = kek.as_ref().ok_or_else(|| no_version(key, name))?;

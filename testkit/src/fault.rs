@@ -1,0 +1,106 @@
+//! A provider that fails on demand.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    crypto::DefaultEngine,
+};
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The call fails with an error of this kind; the provider behind is not
+    /// called.
+    Fail(ProviderErrorKind),
+    /// The call succeeds with a DEK that nobody asked for: a wrap holds another
+    /// one, an unwrap returns another one.
+    OtherDek,
+}
+
+/// Stands before a provider and injects [`Fault`]s. Without any it passes
+/// everything on.
+pub struct FaultProvider {
+    inner: Arc<dyn KeyProvider>,
+    faults: Mutex<Faults>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Faults {
+    wrap: Option<Fault>,
+    unwrap: Option<Fault>,
+}
+
+impl FaultProvider {
+    /// Passes everything on to `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn KeyProvider>) -> Self {
+        Self { inner, faults: Mutex::default() }
+    }
+
+    /// From now on each wrap goes wrong so; `None` heals it.
+    pub fn fault_wraps(&self, fault: impl Into<Option<Fault>>) {
+        self.lock().wrap = fault.into();
+    }
+
+    /// From now on each unwrap goes wrong so; `None` heals it.
+    pub fn fault_unwraps(&self, fault: impl Into<Option<Fault>>) {
+        self.lock().unwrap = fault.into();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Faults> {
+        // A panic of another test thread leaves the faults as they were.
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn faults(&self) -> Faults {
+        *self.lock()
+    }
+
+    fn fail(&self, kind: ProviderErrorKind, key: &KeyUri) -> ProviderError {
+        ProviderError::new(kind, self.name(), key, "injected fault")
+    }
+
+    fn other_dek(&self, key: &KeyUri) -> Result<Dek, ProviderError> {
+        Dek::generate::<DefaultEngine>()
+            .map_err(|error| self.fail(ProviderErrorKind::Other, key).with_source(error))
+    }
+}
+
+#[async_trait]
+impl KeyProvider for FaultProvider {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
+        self.inner.context_binding(key)
+    }
+
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        self.inner.is_same_key(configured, recipient)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        match self.faults().wrap {
+            Some(Fault::Fail(kind)) => Err(self.fail(kind, key)),
+            Some(Fault::OtherDek) => self.inner.wrap_dek(key, &self.other_dek(key)?, context).await,
+            None => self.inner.wrap_dek(key, dek, context).await,
+        }
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        match self.faults().unwrap {
+            Some(Fault::Fail(kind)) => Err(self.fail(kind, wrapped.key_uri())),
+            Some(Fault::OtherDek) => self.other_dek(wrapped.key_uri()),
+            None => self.inner.unwrap_dek(wrapped, context).await,
+        }
+    }
+}
