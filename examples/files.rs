@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Then the bytes, synchronously.
     let mut sealed = BufWriter::new(File::create(folder.join("sealed"))?);
     sealed.write_all(&started.header)?;
-    let len = stream::seal(&started.payload, &mut File::open(&file)?, &mut sealed)?;
+    let len = stream::seal(started.payload, &mut File::open(&file)?, &mut sealed)?;
     sealed.flush()?;
 
     // And back. What `open` wrote before an error is authentic but incomplete: a

@@ -71,7 +71,7 @@ impl Envelope {
         let started = self.start(Kind::Attached, context).await?;
         let mut out = Vec::with_capacity(started.header.len() + cobblestone::sealed_len(plaintext.len()));
         out.extend_from_slice(&started.header);
-        cobblestone::seal_after(&started.payload, plaintext, &mut out);
+        cobblestone::seal_after(started.payload, plaintext, &mut out);
         Ok(out)
     }
 
@@ -88,7 +88,7 @@ impl Envelope {
     ) -> Result<(Vec<u8>, Vec<u8>), EncryptError> {
         let started = self.start(Kind::Detached, context).await?;
         let mut payload = Vec::with_capacity(cobblestone::sealed_len(plaintext.len()));
-        cobblestone::seal_after(&started.payload, plaintext, &mut payload);
+        cobblestone::seal_after(started.payload, plaintext, &mut payload);
         Ok((started.header, payload))
     }
 

@@ -19,7 +19,7 @@ use envelope_sdk::{
     KeyUri, Keyring, Kind, RECORD_MAX_LEN, RECORD_OVERHEAD, RewrapError,
     crypto::{
         DefaultEngine, Engine, Key256, TAG_LEN,
-        cobblestone::{self, CHUNK_LEN, ChunkError, MAX_CHUNKS, SEALED_CHUNK_LEN, Sealer},
+        cobblestone::{self, CHUNK_LEN, MAX_CHUNKS, SEALED_CHUNK_LEN, Sealer},
         xaes::XaesKey,
     },
     format::{Preamble, armor::ArmorWriter},
@@ -173,13 +173,13 @@ fn a_stream_gives_out_authentic_chunks_only_and_reports_the_missing_end() {
 fn a_payload_has_at_most_2_to_the_38_chunks() {
     assert_eq!(MAX_CHUNKS, 1 << 38);
     let key = Key256::copy_from(&[1; 32]);
-    let sealer = Sealer::<DefaultEngine>::new(&key, b"").unwrap();
+    let mut sealer = Sealer::<DefaultEngine>::new(&key, b"").unwrap();
     let mut sealed = [0; 4 + TAG_LEN];
-    assert!(sealer.seal_chunk_to(MAX_CHUNKS - 1, b"text", &mut sealed).is_ok());
+    sealer.seal_next_to(b"text", &mut sealed).unwrap();
     let opener = cobblestone::Opener::<DefaultEngine>::new(&key, b"", sealer.prefix()).unwrap();
-    assert!(opener.open_chunk(MAX_CHUNKS - 1, &mut sealed.clone()).is_ok());
+    assert!(opener.open_chunk(0, &mut sealed.clone()).is_ok());
     assert!(opener.open_chunk(MAX_CHUNKS, &mut sealed.clone()).is_err());
-    assert_eq!(sealer.seal_chunk_to(MAX_CHUNKS, b"text", &mut sealed), Err(ChunkError::TooManyChunks));
+    // Sealing at the limit is tested beside the code, where chunks are numbered.
 }
 
 #[test]

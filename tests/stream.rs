@@ -71,7 +71,7 @@ fn maker() -> Envelope {
 fn seal(envelope: &Envelope, plaintext: &[u8], step: usize) -> Vec<u8> {
     let started = block_on(envelope.start(Kind::Attached, &context())).unwrap();
     let mut out = started.header;
-    let len = stream::seal(&started.payload, &mut Slow::new(plaintext, step), &mut out).unwrap();
+    let len = stream::seal(started.payload, &mut Slow::new(plaintext, step), &mut out).unwrap();
     assert_eq!(len, plaintext.len() as u64);
     out
 }
@@ -119,10 +119,10 @@ fn a_reader_of_few_bytes_at_a_time_changes_nothing() {
 fn a_read_error_in_the_middle_is_a_read_error() {
     let maker = maker();
     let plaintext = message(40_000);
-    let started = block_on(maker.start(Kind::Attached, &context())).unwrap();
     for limit in [0, 1, 16_384, 39_999] {
+        let started = block_on(maker.start(Kind::Attached, &context())).unwrap();
         let mut reader = Slow { fail_after: Some(limit), ..Slow::new(&plaintext, 5000) };
-        let error = stream::seal(&started.payload, &mut reader, &mut Vec::new()).unwrap_err();
+        let error = stream::seal(started.payload, &mut reader, &mut Vec::new()).unwrap_err();
         assert!(matches!(error, StreamError::Read(_)), "{error:?}");
         assert_eq!(error.to_string(), "reading failed: the disk is on fire");
     }
@@ -146,7 +146,7 @@ fn a_read_error_in_the_middle_is_a_read_error() {
 fn a_write_error_is_a_write_error() {
     let maker = maker();
     let started = block_on(maker.start(Kind::Attached, &context())).unwrap();
-    let error = stream::seal(&started.payload, &mut &b"x"[..], &mut Full).unwrap_err();
+    let error = stream::seal(started.payload, &mut &b"x"[..], &mut Full).unwrap_err();
     assert!(matches!(error, StreamError::Write(_)), "{error:?}");
     let sealed = seal(&maker, b"x", 1);
     let mut reader = sealed.as_slice();

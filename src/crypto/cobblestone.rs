@@ -31,14 +31,22 @@ pub const PREFIX_LEN: usize = SALT_LEN + COMMITMENT_LEN;
 /// Chunks a message may have: 2³⁸, which is 4 PiB.
 pub const MAX_CHUNKS: u64 = 1 << 38;
 
-/// Encrypts the chunks of one message.
+/// Encrypts the chunks of one message, one after the other.
 ///
-/// Made for each message anew, with its own salt. The caller numbers the
-/// chunks and seals each number once; [`seal_chunk`](Self::seal_chunk) takes
-/// them in any order and from any thread.
+/// Made for each message anew, with its own salt. It numbers the chunks itself,
+/// so that no nonce is used twice, and ends with the first short chunk. It is
+/// not `Clone`: two copies would encrypt two messages under the same nonces.
 pub struct Sealer<E: Engine> {
     chunks: Chunks<E>,
     prefix: [u8; PREFIX_LEN],
+    next: Next,
+}
+
+/// Where a [`Sealer`] stands.
+#[derive(Clone, Copy)]
+enum Next {
+    Chunk(u64),
+    Finished,
 }
 
 impl<E: Engine> Sealer<E> {
@@ -61,7 +69,7 @@ impl<E: Engine> Sealer<E> {
         let mut prefix = [0; PREFIX_LEN];
         prefix[..SALT_LEN].copy_from_slice(&salt);
         prefix[SALT_LEN..].copy_from_slice(&commitment);
-        Self { chunks, prefix }
+        Self { chunks, prefix, next: Next::Chunk(0) }
     }
 
     /// Salt and commitment, which stand before the first chunk.
@@ -70,14 +78,48 @@ impl<E: Engine> Sealer<E> {
         &self.prefix
     }
 
-    /// Encrypts chunk `index` from `plaintext` into `out`, which is
-    /// [`TAG_LEN`] bytes longer.
+    /// Encrypts the next chunk from `plaintext` into `out`, which is
+    /// [`TAG_LEN`] bytes longer. [`CHUNK_LEN`] bytes of plaintext are a chunk in
+    /// the middle; fewer, or none, are the last one, which every message has.
     ///
     /// # Errors
     ///
-    /// [`ChunkError`] when `plaintext` is longer than [`CHUNK_LEN`], `out` has
-    /// another length or `index` reaches [`MAX_CHUNKS`].
-    pub fn seal_chunk_to(&self, index: u64, plaintext: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
+    /// [`ChunkError`] when a length does not fit, the last chunk was sealed
+    /// before or the message has [`MAX_CHUNKS`] already.
+    pub fn seal_next_to(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
+        let index = self.index()?;
+        self.seal_chunk_to(index, plaintext, out)?;
+        self.advance(index, plaintext.len());
+        Ok(())
+    }
+
+    /// Encrypts the next chunk in place: `chunk` holds the plaintext and, at its
+    /// end, [`TAG_LEN`] bytes of room for the tag. See
+    /// [`seal_next_to`](Self::seal_next_to).
+    ///
+    /// # Errors
+    ///
+    /// As `seal_next_to`.
+    pub fn seal_next(&mut self, chunk: &mut [u8]) -> Result<(), ChunkError> {
+        let index = self.index()?;
+        self.seal_chunk(index, chunk)?;
+        self.advance(index, chunk.len() - TAG_LEN);
+        Ok(())
+    }
+
+    fn index(&self) -> Result<u64, ChunkError> {
+        match self.next {
+            Next::Chunk(index) => Ok(index),
+            Next::Finished => Err(ChunkError::Finished),
+        }
+    }
+
+    fn advance(&mut self, index: u64, plaintext_len: usize) {
+        self.next = if plaintext_len < CHUNK_LEN { Next::Finished } else { Next::Chunk(index + 1) };
+    }
+
+    /// Private: whoever numbers chunks must never use a number twice.
+    fn seal_chunk_to(&self, index: u64, plaintext: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
         if plaintext.len() > CHUNK_LEN || out.len() != plaintext.len() + TAG_LEN {
             return Err(ChunkError::Length);
         }
@@ -85,13 +127,7 @@ impl<E: Engine> Sealer<E> {
         Ok(())
     }
 
-    /// Encrypts chunk `index` in place: `chunk` holds the plaintext and, at
-    /// its end, [`TAG_LEN`] bytes of room for the tag.
-    ///
-    /// # Errors
-    ///
-    /// As [`seal_chunk_to`](Self::seal_chunk_to).
-    pub fn seal_chunk(&self, index: u64, chunk: &mut [u8]) -> Result<(), ChunkError> {
+    fn seal_chunk(&self, index: u64, chunk: &mut [u8]) -> Result<(), ChunkError> {
         if chunk.len() > SEALED_CHUNK_LEN {
             return Err(ChunkError::Length);
         }
@@ -168,12 +204,13 @@ impl<E: Engine> Opener<E> {
 pub fn seal<E: Engine>(input_key: &Key256, context: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, RandomError> {
     let sealer = Sealer::<E>::new(input_key, context)?;
     let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
-    seal_after(&sealer, plaintext, &mut sealed);
+    seal_after(sealer, plaintext, &mut sealed);
     Ok(sealed)
 }
 
-/// Appends a whole message to `out`.
-pub(crate) fn seal_after<E: Engine>(sealer: &Sealer<E>, plaintext: &[u8], out: &mut Vec<u8>) {
+/// Appends a whole message to `out`. Takes the sealer away: its numbers are used.
+#[expect(clippy::needless_pass_by_value, reason = "a sealer is for one message")]
+pub(crate) fn seal_after<E: Engine>(sealer: Sealer<E>, plaintext: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(sealer.prefix());
     let start = out.len();
     out.resize(start + sealed_len(plaintext.len()) - PREFIX_LEN, 0);
@@ -244,6 +281,9 @@ pub enum ChunkError {
     /// The chunk is longer than [`CHUNK_LEN`], or its buffer does not fit.
     #[error("a chunk has at most 16384 bytes and a buffer of 16 bytes more")]
     Length,
+    /// A chunk shorter than [`CHUNK_LEN`] was sealed before: it was the last.
+    #[error("the last chunk of the message was sealed already")]
+    Finished,
     /// The message has 2³⁸ chunks already.
     #[error("a message has at most 2^38 chunks (4 PiB)")]
     TooManyChunks,

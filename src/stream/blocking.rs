@@ -20,22 +20,20 @@ use crate::{
 /// [`StreamError`] when reading or writing fails, or the input passes 4 PiB.
 /// What was written until then is not a payload: it lacks its end.
 pub fn seal(
-    sealer: &Sealer<DefaultEngine>,
+    mut sealer: Sealer<DefaultEngine>,
     plaintext: &mut impl Read,
     payload: &mut impl Write,
 ) -> Result<u64, StreamError> {
     payload.write_all(sealer.prefix()).map_err(StreamError::Write)?;
     // Each plaintext chunk is read where its ciphertext will stand.
     let mut block = Zeroizing::new(vec![0; BLOCK_CHUNKS * SEALED_CHUNK_LEN]);
-    let mut index = 0;
     let mut total = 0;
     loop {
         let mut filled = 0;
         let mut last = false;
         for slot in block.chunks_exact_mut(SEALED_CHUNK_LEN) {
             let len = read_full(plaintext, &mut slot[..CHUNK_LEN])?;
-            sealer.seal_chunk(index, &mut slot[..len + TAG_LEN])?;
-            index += 1;
+            sealer.seal_next(&mut slot[..len + TAG_LEN])?;
             total += len as u64;
             filled += len + TAG_LEN;
             last = len < CHUNK_LEN;

@@ -32,24 +32,24 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let mut output = Output::open(&target, args.output.force, Secrecy::Public, args.armor)?;
     let started = block_on(Envelope::new(keyring).start(Kind::Attached, &bound))?;
 
+    let header = Header::parse_exact(&started.header)?;
     let path = input.path().map(ToOwned::to_owned);
     let name = input.name().clone();
     let mut plaintext = input.into_reader();
     let written = if args.armor {
         ArmorWriter::new(&mut output).map_err(StreamError::Write).and_then(|mut armor| {
-            let total = write(&started, &mut plaintext, &mut armor)?;
+            let total = write(started, &mut plaintext, &mut armor)?;
             armor.finish().map_err(StreamError::Write)?;
             Ok(total)
         })
     } else {
-        write(&started, &mut plaintext, &mut output)
+        write(started, &mut plaintext, &mut output)
     };
     let total = written.map_err(|error| crate::error::CliError::from(error).about(&name))?;
     output.commit()?;
     remove_input(&args.output, path.as_deref())?;
 
     let Some(path) = target.path() else { return Ok(()) };
-    let header = Header::parse_exact(&started.header)?;
     let recipients: Vec<_> =
         header.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();
     let text = format!("{}: encrypted for {}", path.display(), recipients.join(", "));
@@ -62,12 +62,12 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
 }
 
 fn write(
-    started: &Started,
+    started: Started,
     plaintext: &mut impl Read,
     out: &mut impl Write,
 ) -> std::result::Result<u64, StreamError> {
     out.write_all(&started.header).map_err(StreamError::Write)?;
-    stream::seal(&started.payload, plaintext, out)
+    stream::seal(started.payload, plaintext, out)
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.

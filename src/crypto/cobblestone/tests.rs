@@ -13,6 +13,7 @@ on_each_engine!(
     another_key_or_context_is_refused_by_the_commitment,
     chunks_seal_and_open_in_any_order,
     sealing_in_place_and_apart_is_the_same,
+    chunks_are_numbered_once_and_end_with_the_short_one,
     a_chunk_of_a_wrong_length_is_not_sealed,
     a_chunk_beyond_the_last_number_is_neither_sealed_nor_opened,
     a_failed_open_leaves_zeros,
@@ -140,6 +141,25 @@ fn sealing_in_place_and_apart_is_the_same<E: Engine>() {
     }
 }
 
+fn chunks_are_numbered_once_and_end_with_the_short_one<E: Engine>() {
+    let mut sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let plaintext = message(CHUNK_LEN + 5);
+    let (mut first, mut last) = (vec![0; SEALED_CHUNK_LEN], plaintext[CHUNK_LEN..].to_vec());
+    last.extend([0; TAG_LEN]);
+    assert_eq!(sealer.seal_next_to(&plaintext, &mut first), Err(ChunkError::Length));
+    sealer.seal_next_to(&plaintext[..CHUNK_LEN], &mut first).unwrap();
+    sealer.seal_next(&mut last).unwrap();
+    let whole = [sealer.prefix(), first.as_slice(), &last].concat();
+    assert_eq!(open::<E>(&key(1), b"", &whole).unwrap(), plaintext);
+    for _ in 0..2 {
+        assert_eq!(sealer.seal_next(&mut last), Err(ChunkError::Finished));
+        assert_eq!(sealer.seal_next_to(b"more", &mut [0; 4 + TAG_LEN]), Err(ChunkError::Finished));
+    }
+    let mut at_the_limit = Sealer::<E>::new(&key(1), b"").unwrap();
+    at_the_limit.next = Next::Chunk(MAX_CHUNKS);
+    assert_eq!(at_the_limit.seal_next(&mut last), Err(ChunkError::TooManyChunks));
+}
+
 fn a_chunk_of_a_wrong_length_is_not_sealed<E: Engine>() {
     let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
     let long = vec![0; CHUNK_LEN + 1];
@@ -218,8 +238,8 @@ fn the_engines_write_the_same_bytes_and_read_each_other() {
         let one = Sealer::<AwsLc>::with_salt(&key(1), b"context", [5; SALT_LEN]);
         let two = Sealer::<RustCrypto>::with_salt(&key(1), b"context", [5; SALT_LEN]);
         let (mut by_one, mut by_two) = (Vec::new(), Vec::new());
-        seal_after(&one, &plaintext, &mut by_one);
-        seal_after(&two, &plaintext, &mut by_two);
+        seal_after(one, &plaintext, &mut by_one);
+        seal_after(two, &plaintext, &mut by_two);
         assert_eq!(by_one, by_two, "{size} bytes");
         assert_eq!(open::<RustCrypto>(&key(1), b"context", &by_one).unwrap(), plaintext);
         assert_eq!(open::<AwsLc>(&key(1), b"context", &by_two).unwrap(), plaintext);
