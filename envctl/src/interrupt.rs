@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -51,16 +51,25 @@ impl Drop for RemoveGuard {
     }
 }
 
-/// Runs `prompt`, which turns the terminal's echo off; an interrupt in it turns
-/// the echo on again.
-pub(crate) fn with_terminal_restored<T>(prompt: impl FnOnce() -> T) -> T {
+/// Runs `prompt` with the terminal's echo off from before its first character,
+/// so that what is typed early is not shown either. An interrupt in it turns the
+/// echo on again.
+pub(crate) fn without_echo<T>(prompt: impl FnOnce() -> T) -> T {
     let terminal = File::open("/dev/tty").ok().and_then(|terminal| {
         let attributes = tcgetattr(&terminal).ok()?;
         Some((terminal, attributes))
     });
+    if let Some((terminal, attributes)) = &terminal {
+        let mut hidden = attributes.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        // If it fails, the prompt turns the echo off itself, a moment later.
+        let _ = tcsetattr(terminal, OptionalActions::Now, &hidden);
+    }
     state().terminal = terminal;
     let answer = prompt();
-    state().terminal = None;
+    if let Some((terminal, attributes)) = state().terminal.take() {
+        let _ = tcsetattr(&terminal, OptionalActions::Now, &attributes);
+    }
     answer
 }
 

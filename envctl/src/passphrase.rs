@@ -16,7 +16,7 @@ use crate::{
     cli::Global,
     error::{CliError, ErrorKind, Result},
     harden,
-    interrupt::with_terminal_restored,
+    interrupt::without_echo,
 };
 
 /// The passphrases of one run, and where each may come from.
@@ -159,7 +159,7 @@ fn ask_twice(prompt: &str) -> Result<Passphrase> {
 
 fn read_from_terminal(prompt: &str) -> Result<String> {
     harden::before_secrets()?;
-    with_terminal_restored(|| rpassword::prompt_password(format!("{prompt}: "))).map_err(|error| {
+    without_echo(|| rpassword::prompt_password(format!("{prompt}: "))).map_err(|error| {
         let hint = "use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE where there is no terminal";
         if io::stdin().is_terminal() {
             CliError::new(
