@@ -125,8 +125,12 @@ pub struct ArmorReader<R: BufRead> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Begin,
-    Body { last_was_short: bool },
+    Body {
+        last_was_short: bool,
+    },
     End,
+    /// What failed once keeps failing, so that no line is ever skipped.
+    Failed,
 }
 
 impl<R: BufRead> ArmorReader<R> {
@@ -145,17 +149,18 @@ impl<R: BufRead> ArmorReader<R> {
             }
             self.state = State::Body { last_was_short: false };
         }
-        let State::Body { last_was_short } = self.state else { return Ok(()) };
+        let State::Body { last_was_short } = self.state else {
+            return refuse("was already found damaged");
+        };
         let Some(line) = read_line(&mut self.inner, &mut buffer)? else {
             return refuse("does not end with -----END ENVELOPE-----");
         };
         if line == END.as_bytes() {
+            if !is_at_end(&mut self.inner)? {
+                return refuse("is followed by more text");
+            }
             self.state = State::End;
-            return if self.inner.fill_buf()?.is_empty() {
-                Ok(())
-            } else {
-                refuse("is followed by more text")
-            };
+            return Ok(());
         }
         if last_was_short || line.is_empty() || line.len() > LINE_CHARS {
             return refuse("has a line that is not 64 characters long");
@@ -176,7 +181,10 @@ impl<R: BufRead> Read for ArmorReader<R> {
             return Ok(0);
         }
         while self.position == self.filled && self.state != State::End {
-            self.advance()?;
+            if let Err(error) = self.advance() {
+                self.state = State::Failed;
+                return Err(error);
+            }
         }
         let available = &self.decoded[self.position..self.filled];
         let taken = available.len().min(out.len());
@@ -191,7 +199,11 @@ impl<R: BufRead> Read for ArmorReader<R> {
 fn read_line<'b>(inner: &mut impl BufRead, buffer: &'b mut [u8; MAX_LINE]) -> io::Result<Option<&'b [u8]>> {
     let mut len = 0;
     loop {
-        let available = inner.fill_buf()?;
+        let available = match inner.fill_buf() {
+            // Half a line may be held here, so this is not the caller's to try again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
         if available.is_empty() {
             return if len == 0 { Ok(None) } else { refuse("has a line without an end") };
         }
@@ -206,6 +218,15 @@ fn read_line<'b>(inner: &mut impl BufRead, buffer: &'b mut [u8; MAX_LINE]) -> io
         if newline.is_some() {
             let line = &buffer[..len - 1];
             return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)));
+        }
+    }
+}
+
+fn is_at_end(inner: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        match inner.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map(<[u8]>::is_empty),
         }
     }
 }

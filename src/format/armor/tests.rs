@@ -1,1 +1,181 @@
+//! The exact text, and that nothing else is taken for it.
 
+use super::*;
+
+#[test]
+fn the_text_is_exactly_this() {
+    assert_eq!(encode(b""), "-----BEGIN ENVELOPE-----\n-----END ENVELOPE-----\n");
+    assert_eq!(encode(b"attack"), "-----BEGIN ENVELOPE-----\nYXR0YWNr\n-----END ENVELOPE-----\n");
+    let bytes: Vec<u8> = (0..50).collect();
+    assert_eq!(
+        encode(&bytes),
+        "-----BEGIN ENVELOPE-----\n\
+         AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v\n\
+         MDE=\n\
+         -----END ENVELOPE-----\n"
+    );
+}
+
+#[test]
+fn writer_and_reader_agree_with_encode_and_decode_at_every_length() {
+    for len in 0..=200_usize {
+        let bytes: Vec<u8> = (0..len).map(|index| (index * 7) as u8).collect();
+        let text = encode(&bytes);
+        assert_eq!(decode(&text).unwrap(), bytes, "{len} bytes");
+        assert_eq!(decode(&text.replace('\n', "\r\n")).unwrap(), bytes, "{len} bytes with CRLF");
+        for piece in [1, 7, 48, 1000] {
+            let mut writer = ArmorWriter::new(Vec::new()).unwrap();
+            for part in bytes.chunks(piece) {
+                writer.write_all(part).unwrap();
+            }
+            assert_eq!(writer.finish().unwrap(), text.as_bytes(), "{len} bytes by {piece}");
+            let mut reader = ArmorReader::new(io::BufReader::with_capacity(piece, text.as_bytes()));
+            let mut read = Vec::new();
+            let mut buffer = vec![0; piece];
+            loop {
+                match reader.read(&mut buffer).unwrap() {
+                    0 => break,
+                    count => read.extend_from_slice(&buffer[..count]),
+                }
+            }
+            assert_eq!(read, bytes, "{len} bytes by {piece}");
+        }
+    }
+}
+
+#[test]
+fn armor_is_told_from_binary_by_its_first_line() {
+    assert!(is_armored(encode(b"x").as_bytes()));
+    assert!(!is_armored(b"\x89ENV\r\n\x1a\n"));
+    assert!(!is_armored(b"-----BEGIN ENVELOPE"));
+    assert!(!is_armored(b""));
+}
+
+#[test]
+fn text_before_the_first_line_is_refused() {
+    for text in ["\n", " ", "hello\n", "\u{FEFF}"] {
+        refused(&format!("{text}{}", encode(b"x")), "does not begin with -----BEGIN ENVELOPE-----");
+    }
+}
+
+#[test]
+fn another_label_is_refused() {
+    let text = encode(b"x");
+    refused(&text.replace("ENVELOPE", "MESSAGE"), "does not begin with -----BEGIN ENVELOPE-----");
+    refused(
+        &text.replace("BEGIN ENVELOPE", "BEGIN envelope"),
+        "does not begin with -----BEGIN ENVELOPE-----",
+    );
+    refused(
+        &text.replace("BEGIN ENVELOPE-----", "BEGIN ENVELOPE----- "),
+        "does not begin with -----BEGIN ENVELOPE-----",
+    );
+    refused(&text.replace("END ENVELOPE", "END MESSAGE"), "has a line that is not 64 characters long");
+    refused("", "does not begin with -----BEGIN ENVELOPE-----");
+}
+
+#[test]
+fn text_after_the_last_line_is_refused() {
+    for text in ["\n", " ", "x", "\r\n", &encode(b"y"), &"z".repeat(1000)] {
+        refused(&format!("{}{text}", encode(b"x")), "is followed by more text");
+    }
+}
+
+#[test]
+fn a_missing_last_line_is_refused() {
+    for bytes in [&b""[..], b"x", &[1; 48], &[1; 60]] {
+        let text = encode(bytes);
+        refused(
+            text.strip_suffix("-----END ENVELOPE-----\n").unwrap(),
+            "does not end with -----END ENVELOPE-----",
+        );
+    }
+}
+
+#[test]
+fn every_line_needs_its_end() {
+    let text = encode(&[1; 60]);
+    for len in 1..text.len() {
+        if text.as_bytes()[len - 1] != b'\n' {
+            refused(&text[..len], "has a line without an end");
+        }
+    }
+}
+
+#[test]
+fn a_line_of_another_length_is_refused() {
+    let wrong = "has a line that is not 64 characters long";
+    let line = Base64::encode_string(&[1; 48]);
+    let armored = |lines: &[&str]| format!("{BEGIN}\n{}\n{END}\n", lines.join("\n"));
+    assert_eq!(decode(&armored(&[&line, &line])).unwrap(), [1; 96]);
+    refused(&armored(&["AQEB", &line]), wrong);
+    refused(&armored(&[&line, "AQEB", "AQEB"]), wrong);
+    refused(&armored(&[&line, "AQ==", &line]), wrong);
+    // 64 characters, but padded: the last line has to follow.
+    let padded = Base64::encode_string(&[1; 47]);
+    assert_eq!(padded.len(), 64);
+    assert_eq!(decode(&armored(&[&padded])).unwrap(), [1; 47]);
+    refused(&armored(&[&padded, &line]), wrong);
+    refused(&armored(&[&line, ""]), wrong);
+    refused(&armored(&["", &line]), wrong);
+    refused(&armored(&[&format!("{line}AQEB")]), wrong);
+    refused(&armored(&[&"A".repeat(100_000)]), wrong);
+    refused(&format!("{BEGIN}\n{line}"), "has a line without an end");
+}
+
+#[test]
+fn base64_that_is_not_canonical_is_refused() {
+    let wrong = "has a line that is not canonical base64";
+    for line in
+        ["AQ", "AQE", "AQ=", "AR==", "AQF=", "A===", "====", "AQ==AQ==", " AQ==", "AQ== ", "AQ-_", "A\u{e9}"]
+    {
+        refused(&format!("{BEGIN}\n{line}\n{END}\n"), wrong);
+    }
+    refused(&format!("{BEGIN}\nAQ==\r\r\n{END}\n"), wrong);
+}
+
+#[test]
+fn a_reader_that_failed_keeps_failing() {
+    let good = Base64::encode_string(&[1; 48]);
+    let text = format!("{BEGIN}\n{good}\n{}\n{good}\n{END}\n", "*".repeat(64));
+    let mut reader = ArmorReader::new(text.as_bytes());
+    let mut line = [0; 48];
+    reader.read_exact(&mut line).unwrap();
+    for reason in
+        ["has a line that is not canonical base64", "was already found damaged", "was already found damaged"]
+    {
+        let error = reader.read(&mut line).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let inner = error.into_inner().unwrap().downcast::<FormatError>().unwrap();
+        assert_eq!(*inner, FormatError::Armor(reason));
+    }
+}
+
+#[test]
+fn an_interrupted_read_loses_no_half_line() {
+    struct Interrupted<'a> {
+        rest: &'a [u8],
+        interrupt: bool,
+    }
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.interrupt = !self.interrupt;
+            if self.interrupt {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.rest.read(out)
+        }
+    }
+
+    let text = encode(&[7; 100]);
+    let source = Interrupted { rest: text.as_bytes(), interrupt: false };
+    let mut read = Vec::new();
+    ArmorReader::new(io::BufReader::with_capacity(10, source)).read_to_end(&mut read).unwrap();
+    assert_eq!(read, [7; 100]);
+}
+
+#[track_caller]
+fn refused(text: &str, reason: &'static str) {
+    assert_eq!(decode(text), Err(FormatError::Armor(reason)), "{text:?}");
+}
