@@ -40,8 +40,9 @@ impl Header {
     /// [`FormatError`] that says what is wrong. Limits are checked before
     /// anything is allocated.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), FormatError> {
-        let mut reader = Reader::new(bytes);
-        let preamble = Preamble::parse(&reader.array("preamble")?)?;
+        let (preamble, rest) = bytes.split_first_chunk().ok_or_else(|| Preamble::cut_off(bytes))?;
+        let preamble = Preamble::parse(preamble)?;
+        let mut reader = Reader::new(rest);
         let body = reader.bytes(preamble.body_len, "header")?;
         let mac = reader.array("header MAC")?;
         let draft = HeaderDraft::parse(preamble.kind, body)?;
@@ -181,6 +182,17 @@ impl Preamble {
             return Err(FormatError::TooLarge { what: "header body", limit: MAX_BODY_LEN });
         }
         Ok(Self { kind, body_len })
+    }
+
+    /// What is wrong with bytes too few for a preamble: an envelope was cut off,
+    /// or they are something else.
+    pub(crate) fn cut_off(bytes: &[u8]) -> FormatError {
+        let len = bytes.len().min(MAGIC.len());
+        if bytes[..len] == MAGIC[..len] {
+            FormatError::Truncated { what: "preamble" }
+        } else {
+            FormatError::NotAnEnvelope
+        }
     }
 
     /// What the header belongs to.

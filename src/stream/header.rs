@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::StreamError;
 use crate::{
-    FormatError, Header,
+    Header,
     format::{PREAMBLE_LEN, Preamble},
 };
 
@@ -17,14 +17,7 @@ use crate::{
 pub fn read_header(reader: &mut impl Read) -> Result<Header, StreamError> {
     let mut bytes = Vec::with_capacity(512);
     fill(reader, &mut bytes, PREAMBLE_LEN)?;
-    let Some(preamble) = bytes.first_chunk::<PREAMBLE_LEN>() else {
-        // Say "not an envelope" for a short file of something else.
-        let magic_fits = Header::parse(&bytes).err() == Some(FormatError::Truncated { what: "preamble" });
-        let looks_cut = magic_fits && bytes.first().is_none_or(|first| *first == 0x89);
-        let error =
-            if looks_cut { FormatError::Truncated { what: "preamble" } } else { FormatError::NotAnEnvelope };
-        return Err(error.into());
-    };
+    let preamble = bytes.first_chunk::<PREAMBLE_LEN>().ok_or_else(|| Preamble::cut_off(&bytes))?;
     let preamble = Preamble::parse(preamble)?;
     fill(reader, &mut bytes, preamble.header_len())?;
     Ok(Header::parse_exact(&bytes)?)
