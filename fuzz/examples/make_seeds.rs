@@ -4,6 +4,7 @@
 //! cargo +nightly run --example make_seeds                  # seeds/ from the fixtures
 //! cargo +nightly run --example make_seeds -- --fixtures    # fixtures/; then run it again for seeds/
 //! cargo +nightly run --example make_seeds -- --vectors     # corpus/ from ../testkit/vectors
+//! cargo +nightly run --example make_seeds -- --large DIR   # DIR/header and DIR/armor, up to 512 KiB
 //! ```
 //!
 //! Fixtures hold fresh random bytes each time. Seeds of targets that take
@@ -21,7 +22,8 @@ use envelope_fuzz::{
 };
 use envelope_local::{Argon2Params, Keystore};
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, KeyAdmin, KeyProvider, KeyUri, Keyring,
+    Dek, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyProvider, KeyUri, Keyring, ProviderError,
+    ProviderErrorKind, WrappedDek,
     crypto::DefaultEngine,
     format::armor::{BEGIN, END, decode, encode},
 };
@@ -39,6 +41,7 @@ fn main() -> Outcome {
         }
         Some("--fixtures") => fixtures(),
         Some("--vectors") => vectors(Path::new("../testkit/vectors")),
+        Some("--large") => large(Path::new(&std::env::args().nth(2).ok_or("--large needs a folder")?)),
         Some(other) => Err(format!("unknown argument {other}").into()),
     }
 }
@@ -136,6 +139,45 @@ fn fixture_seeds() -> Outcome {
         write("keystore", &format!("changed-{mode}"), &[mode, 0])?;
     }
     Ok(())
+}
+
+/// The longest header, and armor of about 512 KiB, for runs with a limit on
+/// memory. Too large to commit.
+fn large(folder: &Path) -> Outcome {
+    for target in ["header", "armor", "context", "key_uri"] {
+        fs::create_dir_all(folder.join(target))?;
+    }
+    let (kek, empty): (Arc<dyn KeyProvider>, _) = (Arc::new(Kek::new()), EncryptionContext::new());
+    let ring = Keyring::new().encrypt(kek, key_uri(0));
+    let sealed = now(Envelope::new(ring).pad_headers_to(64 * 1024).encrypt(&[0; 400_000], &empty))?;
+    fs::write(folder.join("header/longest"), &sealed)?;
+    let ring = (0..16).fold(Keyring::new(), |ring, key| ring.encrypt(Arc::new(Wide), key_uri(key)));
+    let wide = now(Envelope::new(ring).start(envelope_sdk::Kind::Attached, &empty));
+    fs::write(folder.join("header/widest"), wide?.header)?;
+    fs::write(folder.join("armor/long"), encode(&sealed[..384_000]))?;
+    fs::write(folder.join("armor/long-carriage-returns"), encode(&sealed[..370_000]).replace('\n', "\r\n"))?;
+    fs::write(folder.join("armor/binary"), &sealed)?;
+    fs::write(folder.join("context/long"), vec![b'a'; 200_000])?;
+    Ok(fs::write(folder.join("key_uri/long"), vec![b'%'; 200_000])?)
+}
+
+/// Wraps a DEK into as many bytes as a header takes for 16 of them.
+struct Wide;
+
+#[async_trait::async_trait]
+impl KeyProvider for Wide {
+    fn name(&self) -> &'static str {
+        "wide"
+    }
+
+    async fn wrap_dek(&self, key: &KeyUri, _: &Dek, _: &FullContext) -> Result<WrappedDek, ProviderError> {
+        WrappedDek::new(key.clone(), "1", "NONE", vec![1; 4050])
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, _: &FullContext) -> Result<Dek, ProviderError> {
+        let kind = ProviderErrorKind::Unsupported;
+        Err(ProviderError::new(kind, self.name(), wrapped.key_uri(), "wraps alone"))
+    }
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> Outcome {

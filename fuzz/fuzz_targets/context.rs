@@ -54,7 +54,9 @@ impl Plan<'_> {
             map.insert(name.into(), (value.into(), cuts[0] >= 128));
         }
         for entry in &self.entries {
-            map.insert(entry.name.into(), (entry.value.repeat(entry.repeat.into()), entry.withheld));
+            // Past the limit of 8 KiB is far enough.
+            let times = usize::from(entry.repeat).min(16 * 1024 / entry.value.len().max(1));
+            map.insert(entry.name.into(), (entry.value.repeat(times), entry.withheld));
         }
         map
     }
