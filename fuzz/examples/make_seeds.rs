@@ -22,9 +22,12 @@ use envelope_fuzz::{
 };
 use envelope_local::{Argon2Params, Keystore};
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyProvider, KeyUri, Keyring, ProviderError,
-    ProviderErrorKind, WrappedDek,
-    crypto::DefaultEngine,
+    Dek, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, KeyProvider, KeyUri, Keyring,
+    ProviderError, ProviderErrorKind, WrappedDek,
+    crypto::{
+        DefaultEngine,
+        cobblestone::{PREFIX_LEN, SEALED_CHUNK_LEN},
+    },
     format::armor::{BEGIN, END, decode, encode},
 };
 
@@ -130,8 +133,17 @@ fn fixture_seeds() -> Outcome {
     write("decrypt", "raw-100", &with_mode(0, ENVELOPES[1][0]))?;
     write("decrypt", "raw-careless", &with_mode(2, CARELESS[0]))?;
     write("decrypt", "raw-data-key", &with_mode(0, DATA_KEY))?;
-    for mode in (1..32).step_by(2) {
+    for mode in (1..64).step_by(2) {
         write("decrypt", &format!("changed-{mode:02}"), &[mode, 0])?;
+    }
+    for (index, [envelope, _]) in (0u8..).zip(ENVELOPES) {
+        let (_, header_len) = Header::parse(envelope)?;
+        let chunks = header_len + PREFIX_LEN;
+        for (number, end) in (chunks..=envelope.len()).step_by(SEALED_CHUNK_LEN).enumerate() {
+            let seed =
+                [&[1 | index << 3, 1][..], &TRUNCATE, &u32::try_from(end)?.to_le_bytes(), &[0]].concat();
+            write("decrypt", &format!("cut-{index}-{number}"), &seed)?;
+        }
     }
     write("keystore", "raw-new", &with_mode(0, KEYSTORES[1]))?;
     write("keystore", "raw-old", &with_mode(0, KEYSTORES[0]))?;
@@ -236,6 +248,9 @@ fn vector_seed(vector: &[u8], name: &str) -> Outcome {
     text.push('\n');
     Ok(fs::write(format!("corpus/header/vector-{name}"), decode(&text)?)?)
 }
+
+/// How `arbitrary` reads `Change::Truncate`, the fifth of ten.
+const TRUNCATE: [u8; 4] = (u32::MAX / 10 * 4 + u32::MAX / 20).to_le_bytes();
 
 const URIS: [&str; 16] = [
     "awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",

@@ -21,6 +21,8 @@ struct Input<'a> {
 struct Plan<'a> {
     cuts: Vec<u8>,
     entries: Vec<Entry<'a>>,
+    /// One more entry makes the encoding so much longer than the limit.
+    over_limit: Option<i8>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -58,6 +60,14 @@ impl Plan<'_> {
             let times = usize::from(entry.repeat).min(16 * 1024 / entry.value.len().max(1));
             map.insert(entry.name.into(), (entry.value.repeat(times), entry.withheld));
         }
+        if let Some(over) = self.over_limit {
+            let name = "filling";
+            map.remove(name);
+            let target = MAX_LEN.saturating_add_signed(over.into());
+            if let Some(len) = target.checked_sub(encoded_len(&map) + 4 + name.len()) {
+                map.insert(name.into(), ("x".repeat(len), false));
+            }
+        }
         map
     }
 }
@@ -68,10 +78,14 @@ fn take<'t>(rest: &mut &'t str, len: u8) -> &'t str {
     taken
 }
 
+fn encoded_len(map: &Map) -> usize {
+    2 + map.iter().map(|(name, (value, _))| 4 + name.len() + value.len()).sum::<usize>()
+}
+
 /// The encoding of a context, if it is within the limits, compared with one
 /// made here from the specification.
 fn check(map: &Map) -> Option<Vec<u8>> {
-    let len: usize = 2 + map.iter().map(|(name, (value, _))| 4 + name.len() + value.len()).sum::<usize>();
+    let len = encoded_len(map);
     let build = || {
         // In descending order: the order of the calls means nothing.
         map.iter().rev().fold(EncryptionContext::new(), |context, (name, (value, withheld))| {
@@ -81,7 +95,7 @@ fn check(map: &Map) -> Option<Vec<u8>> {
     let context = build();
     assert!(context.iter().eq(map.iter().map(|(name, (value, withheld))| (&**name, &**value, *withheld))));
     let full = bounded(len, || context.full());
-    let fits = !map.contains_key("") && map.len() <= 64 && len <= 8192;
+    let fits = !map.contains_key("") && map.len() <= 64 && len <= MAX_LEN;
     assert_eq!(full.is_ok(), fits, "{full:?}");
     let full = full.ok()?;
     assert!(full.entries().eq(map.iter().map(|(name, (value, _))| (&**name, &**value))));
@@ -95,3 +109,5 @@ fn check(map: &Map) -> Option<Vec<u8>> {
     assert_eq!(full.as_bytes(), expected);
     Some(expected)
 }
+
+const MAX_LEN: usize = 8192;

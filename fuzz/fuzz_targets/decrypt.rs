@@ -17,21 +17,22 @@ static STRICT: LazyLock<Envelope> = LazyLock::new(envelope);
 static LAX: LazyLock<Envelope> = LazyLock::new(careless);
 
 // The first byte: bit 0 a fixture with changes, or raw bytes; bit 1 the
-// careless provider; bit 2 which of two fixtures; bits 3 and 4 its length.
+// careless provider; bit 2 which of two fixtures; bits 3 and 4 its length; bit 5
+// leaves the stream out, which takes 1 MiB each time.
 fuzz_target!(|data: &[u8]| {
     let Some((&mode, data)) = data.split_first() else { return };
-    let lax = mode & 2 != 0;
+    let (lax, streams) = (mode & 2 != 0, mode & 32 == 0);
     let length = usize::from(mode >> 3 & 3);
     let pair = if lax { CARELESS } else { ENVELOPES[length] };
     let (original, other) = if mode & 4 == 0 { (pair[0], pair[1]) } else { (pair[1], pair[0]) };
     if mode & 1 == 0 {
-        check(lax, data);
+        check(lax, streams, data);
     } else if let Ok(changes) = Vec::<Change>::arbitrary(&mut Unstructured::new(data)) {
-        check(lax, &apply(original, other, &changes));
+        check(lax, streams, &apply(original, other, &changes));
     }
 });
 
-fn check(lax: bool, sealed: &[u8]) {
+fn check(lax: bool, streams: bool, sealed: &[u8]) {
     let keys = if lax { &*LAX } else { &*STRICT };
     // The plaintext of the fixture that `fits`.
     let find = |fits: &dyn Fn(&[u8]) -> bool| {
@@ -51,6 +52,9 @@ fn check(lax: bool, sealed: &[u8]) {
         return;
     };
     let kind = header.kind();
+    if !streams {
+        return;
+    }
     let Ok(opened) = now(keys.unlock(header, &context())) else { return };
     // The MAC covers all of the header, so it is one of a fixture.
     let mut shown = Vec::new();
