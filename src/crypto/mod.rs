@@ -14,6 +14,7 @@
 pub mod cobblestone;
 mod engine;
 mod secret;
+mod stack;
 pub mod xaes;
 
 #[cfg(feature = "aws-lc")]
