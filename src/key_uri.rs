@@ -138,11 +138,15 @@ pub struct KeyUriError {
 
 impl KeyUriError {
     fn new(input: &str, reason: &'static str) -> Self {
-        // A mistyped URI may hold a password before an `@`: never repeat that.
-        let shown: String = match input.rsplit_once('@') {
-            Some((_, rest)) => format!("…@{rest}"),
-            None => input.into(),
-        };
+        // A mistyped URI may hold a password, a PIN or the passphrase itself:
+        // where one could stand, only the scheme is repeated.
+        let scheme = SCHEMES
+            .iter()
+            .find(|scheme| input.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+        let secret = input.contains(['@', '?', '#'])
+            || input.to_ascii_lowercase().contains("pin-")
+            || scheme == Some(&PASSPHRASE);
+        let shown: String = if secret { format!("{}…", scheme.unwrap_or(&"")) } else { input.into() };
         Self { input: shown.chars().take(200).collect(), reason }
     }
 
@@ -346,6 +350,21 @@ fn percent_encode(text: &mut String, bytes: &[u8], all: bool) {
 }
 
 const PASSPHRASE: &str = "passphrase:";
+/// The schemes that an error may repeat, whatever follows them.
+const SCHEMES: [&str; 12] = [
+    "awskms:",
+    "aws-kms:",
+    "arn:",
+    "gcpkms:",
+    "gcp-kms:",
+    "azurekeyvault:",
+    "azurekms:",
+    "https:",
+    "http:",
+    "pkcs11:",
+    "local:",
+    PASSPHRASE,
+];
 const GCP_FORM: &str = "must be gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K";
 const AZURE_FORM: &str =
     "must be azurekeyvault://VAULT.vault.azure.net/keys/NAME, in lower case up to the key's name";
