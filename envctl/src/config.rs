@@ -136,9 +136,22 @@ fn read(path: &Path) -> Result<Option<ConfigFile>> {
         Err(error) => return Err(CliError::io("read", path, &error)),
     };
     let file = toml::from_str(&text).map_err(|error| {
-        CliError::new(ErrorKind::Usage, format!("configuration {}: {error}", path.display()))
+        CliError::new(
+            ErrorKind::Usage,
+            format!("configuration {}: {}", path.display(), without_values(&text, &error)),
+        )
     })?;
     Ok(Some(file))
+}
+
+/// The error without the line that it is about and without the values that it
+/// quotes: somebody may have put a passphrase there.
+fn without_values(text: &str, error: &toml::de::Error) -> String {
+    let message: Vec<_> = error.message().split('"').step_by(2).collect();
+    let line =
+        error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+    format!("{}{line}", message.join("\"…\""))
 }
 
 /// A folder of the XDG base directory specification; relative ones are ignored,

@@ -6,7 +6,10 @@ use aws_lc_rs::{
     hkdf, hmac, rand,
 };
 
-use super::{Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless};
+use super::{
+    Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless,
+    stack::wiped_after,
+};
 
 /// AES-GCM, SHA-2, HMAC and HKDF of AWS-LC.
 #[derive(Debug, Clone, Copy)]
@@ -89,14 +92,17 @@ impl Aes256Gcm for Gcm {
     }
 }
 
-/// The AES-256 block cipher of AWS-LC.
-pub struct Block(EncryptingKey);
+/// The AES-256 block cipher of AWS-LC. Boxed, so that moving it leaves no
+/// copies of the expanded key on the stack.
+pub struct Block(Box<EncryptingKey>);
 
 impl Aes256Block for Block {
     #[expect(clippy::expect_used, reason = "fails only on a wrong key length or without memory")]
     fn new(key: &[u8; 32]) -> Self {
-        let key = UnboundCipherKey::new(&AES_256, key).expect("AES-256 takes 32 bytes");
-        Self(EncryptingKey::ecb(key).expect("AES-256 has an ECB mode"))
+        Self(wiped_after(|| {
+            let key = UnboundCipherKey::new(&AES_256, key).expect("AES-256 takes 32 bytes");
+            Box::new(EncryptingKey::ecb(key).expect("AES-256 has an ECB mode"))
+        }))
     }
 
     #[expect(clippy::expect_used, reason = "two whole blocks always encrypt")]

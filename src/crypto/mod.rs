@@ -18,6 +18,7 @@ mod on_each_engine;
 pub mod cobblestone;
 mod engine;
 mod secret;
+mod stack;
 pub mod xaes;
 
 #[cfg(feature = "aws-lc")]

@@ -2,6 +2,9 @@
 //!
 //! For targets without a C compiler (`wasm32-unknown-unknown` among them) and
 //! as the second opinion in tests.
+//!
+//! These crates keep keys on the stack while they work and clean up less than
+//! AWS-LC does, so every call that sees a key runs in `wiped_after`.
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit as _};
 use aes_gcm::aead::AeadInOut;
@@ -9,7 +12,10 @@ use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha512};
 use zeroize::Zeroizing;
 
-use super::{Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless};
+use super::{
+    Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless,
+    stack::wiped_after,
+};
 
 /// AES-GCM, SHA-2, HMAC and HKDF in Rust, randomness of the operating system.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +27,12 @@ impl Engine for RustCrypto {
 
     #[expect(clippy::expect_used, reason = "fails only when okm is longer than 255 hashes")]
     fn hkdf_expand_sha256(prk: &[u8; 32], info: &[&[u8]], okm: &mut [u8]) {
-        hkdf::Hkdf::<Sha256>::from_prk(prk)
-            .expect("32 bytes are a whole SHA-256 output")
-            .expand_multi_info(info, okm)
-            .expect("at most 255 hashes of output");
+        wiped_after(|| {
+            hkdf::Hkdf::<Sha256>::from_prk(prk)
+                .expect("32 bytes are a whole SHA-256 output")
+                .expand_multi_info(info, okm)
+                .expect("at most 255 hashes of output");
+        });
     }
 
     #[expect(clippy::expect_used, reason = "fails only when okm is longer than 255 hashes")]
@@ -33,19 +41,23 @@ impl Engine for RustCrypto {
         // zeros to the block length (RFC 2104), so this is the same key.
         let mut padded = Zeroizing::new([0; 64]);
         padded[..32].copy_from_slice(prk);
-        hkdf::Hkdf::<Sha512>::from_prk(padded.as_slice())
-            .expect("64 bytes are a whole SHA-512 output")
-            .expand_multi_info(info, okm)
-            .expect("at most 255 hashes of output");
+        wiped_after(|| {
+            hkdf::Hkdf::<Sha512>::from_prk(padded.as_slice())
+                .expect("64 bytes are a whole SHA-512 output")
+                .expand_multi_info(info, okm)
+                .expect("at most 255 hashes of output");
+        });
     }
 
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-        let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
-        for part in parts {
-            hmac.update(part);
-        }
-        hmac.finalize().into_bytes().into()
+        wiped_after(|| {
+            let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+            for part in parts {
+                hmac.update(part);
+            }
+            hmac.finalize().into_bytes().into()
+        })
     }
 
     fn fill_random(out: &mut [u8]) -> Result<(), RandomError> {
@@ -53,20 +65,23 @@ impl Engine for RustCrypto {
     }
 }
 
-/// AES-256-GCM of the `aes-gcm` crate.
-pub struct Gcm(aes_gcm::Aes256Gcm);
+/// AES-256-GCM of the `aes-gcm` crate. Boxed, so that moving it leaves no
+/// copies of the expanded key on the stack.
+pub struct Gcm(Box<aes_gcm::Aes256Gcm>);
 
 impl Aes256Gcm for Gcm {
     fn new(key: &[u8; 32]) -> Self {
-        Self(aes_gcm::Aes256Gcm::new(key.into()))
+        Self(wiped_after(|| Box::new(aes_gcm::Aes256Gcm::new(key.into()))))
     }
 
     #[expect(clippy::expect_used, reason = "fails only beyond 64 GiB, which no caller reaches")]
     fn seal(&self, nonce: &[u8; 12], aad: &[u8], in_out: &mut [u8]) -> [u8; TAG_LEN] {
-        self.0
-            .encrypt_inout_detached(nonce.into(), aad, in_out.into())
-            .expect("message within AES-GCM's limit")
-            .into()
+        wiped_after(|| {
+            self.0
+                .encrypt_inout_detached(nonce.into(), aad, in_out.into())
+                .expect("message within AES-GCM's limit")
+                .into()
+        })
     }
 
     fn seal_to(&self, nonce: &[u8; 12], aad: &[u8], plaintext: &[u8], out: &mut [u8]) {
@@ -76,9 +91,9 @@ impl Aes256Gcm for Gcm {
     }
 
     fn open(&self, nonce: &[u8; 12], aad: &[u8], in_out: &mut [u8]) -> Result<(), Unauthentic> {
-        let opened = in_out.split_last_chunk_mut::<TAG_LEN>().is_some_and(|(message, tag)| {
-            self.0.decrypt_inout_detached(nonce.into(), aad, message.into(), (&*tag).into()).is_ok()
-        });
+        let opened = in_out
+            .split_last_chunk_mut::<TAG_LEN>()
+            .is_some_and(|(message, tag)| self.decrypt(nonce, aad, message, tag));
         wipe_unless(opened, in_out)
     }
 
@@ -91,23 +106,32 @@ impl Aes256Gcm for Gcm {
     ) -> Result<(), Unauthentic> {
         let opened = sealed.split_last_chunk::<TAG_LEN>().is_some_and(|(ciphertext, tag)| {
             out.copy_from_slice(ciphertext);
-            self.0.decrypt_inout_detached(nonce.into(), aad, out.into(), tag.into()).is_ok()
+            self.decrypt(nonce, aad, out, tag)
         });
         wipe_unless(opened, out)
     }
 }
 
-/// The AES-256 block cipher of the `aes` crate.
-pub struct Block(aes::Aes256);
+impl Gcm {
+    /// True when `tag` fits.
+    fn decrypt(&self, nonce: &[u8; 12], aad: &[u8], message: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
+        wiped_after(|| self.0.decrypt_inout_detached(nonce.into(), aad, message.into(), tag.into()).is_ok())
+    }
+}
+
+/// The AES-256 block cipher of the `aes` crate, boxed as [`Gcm`] is.
+pub struct Block(Box<aes::Aes256>);
 
 impl Aes256Block for Block {
     fn new(key: &[u8; 32]) -> Self {
-        Self(aes::Aes256::new(key.into()))
+        Self(wiped_after(|| Box::new(aes::Aes256::new(key.into()))))
     }
 
     fn encrypt_blocks(&self, blocks: &mut [[u8; 16]; 2]) {
-        for block in blocks {
-            self.0.encrypt_block(block.into());
-        }
+        wiped_after(|| {
+            for block in blocks {
+                self.0.encrypt_block(block.into());
+            }
+        });
     }
 }

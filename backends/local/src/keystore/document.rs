@@ -103,7 +103,7 @@ impl Document {
                 Ok(FormatOnly { envelope_keystore }) if envelope_keystore != FORMAT => {
                     return Err(unsupported(path, envelope_keystore));
                 }
-                _ => return Err(malformed(path, error.to_string())),
+                _ => return Err(malformed(path, what_does_not_fit(&error))),
             },
         };
         if document.envelope_keystore != FORMAT {
@@ -138,7 +138,7 @@ impl Document {
 
     fn print(&self, path: &Path) -> Result<Vec<u8>, KeystoreError> {
         let mut printed =
-            serde_json::to_vec_pretty(self).map_err(|error| malformed(path, error.to_string()))?;
+            serde_json::to_vec_pretty(self).map_err(|error| malformed(path, what_does_not_fit(&error)))?;
         printed.push(b'\n');
         Ok(printed)
     }
@@ -213,7 +213,18 @@ mod state_name {
     }
 }
 
-/// The reason may quote what stands in the file, so it is cut short.
+/// What and where, without the error's own text: it quotes the file, and the
+/// file may be another one than was meant, with secrets in it.
+fn what_does_not_fit(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "it has not the members of a keystore",
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
+    };
+    format!("{what}, line {} column {}", error.line(), error.column())
+}
+
+/// The reason may quote a name that stands in the file, so it is cut short.
 pub(super) fn malformed(path: &Path, reason: String) -> KeystoreError {
     let reason = if reason.len() > 200 { reason.chars().take(200).collect() } else { reason };
     KeystoreError::Malformed { path: path.into(), reason }
