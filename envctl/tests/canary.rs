@@ -2,6 +2,8 @@
 //! the arguments or environment of a process, or in a file that is left
 //! behind, whatever the command and however it ends.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+
 mod common;
 #[path = "../../tests/secrets/mod.rs"]
 mod secrets;

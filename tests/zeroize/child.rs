@@ -132,7 +132,6 @@ fn streams(made: &Made) {
     let started = block_on(made.envelope.start(Kind::Attached, &context())).unwrap();
     sealed.extend_from_slice(&started.header);
     stream::seal(started.payload, &mut made.plaintext.as_slice(), &mut sealed).unwrap();
-    drop(started);
     tell(&made.lines, "envelope", &sealed);
     let mut payload = sealed.as_slice();
     let header = stream::read_header(&mut payload).unwrap();
