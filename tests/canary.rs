@@ -102,7 +102,7 @@ fn envelopes(outputs: &mut Outputs, provider: &Arc<InMemory>) {
 
     let started = block_on(envelope.start(Kind::Attached, &context)).unwrap();
     let mut streamed = started.header.clone();
-    stream::seal(&started.payload, &mut &PLAINTEXT[..], &mut streamed).unwrap();
+    stream::seal(started.payload, &mut &PLAINTEXT[..], &mut streamed).unwrap();
     outputs.bytes("a streamed envelope", &streamed);
     let opened = block_on(envelope.unlock(Header::parse(&streamed).unwrap().0, &context)).unwrap();
     streamed.pop();
@@ -190,8 +190,8 @@ fn constructions(outputs: &mut Outputs) {
     let opener = Opener::<DefaultEngine>::new(&key, WITHHELD.as_bytes(), prefix).unwrap();
     let mut chunk = sealed[PREFIX_LEN..].to_vec();
     outputs.error("another chunk", &opener.open_chunk(1, &mut chunk).unwrap_err());
-    let sealer = Sealer::<DefaultEngine>::new(&key, b"").unwrap();
-    let refused = sealer.seal_chunk_to(0, PLAINTEXT, &mut [0; 3]).unwrap_err();
+    let mut sealer = Sealer::<DefaultEngine>::new(&key, b"").unwrap();
+    let refused = sealer.seal_next_to(PLAINTEXT, &mut [0; 3]).unwrap_err();
     outputs.error("a chunk without room", &refused);
     let record_key = XaesKey::<DefaultEngine>::new(&key);
     outputs.error("an XAES message", &record_key.open(PLAINTEXT, b"").unwrap_err());
