@@ -7,7 +7,7 @@
 //! cargo +nightly run --example make_seeds -- --large DIR   # DIR/header and DIR/armor, up to 512 KiB
 //! ```
 //!
-//! Fixtures hold fresh random bytes each time. Seeds of targets that take
+//! Fixtures, and seeds of `header`, hold fresh random bytes each time. Seeds of targets that take
 //! structured input (`context`, `record`, `passphrase_blob`,
 //! `structured_header`) are minimised corpora and not made here.
 

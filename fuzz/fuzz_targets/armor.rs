@@ -8,7 +8,7 @@ use envelope_sdk::format::armor::{ArmorReader, ArmorWriter, decode, encode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let small = 1 + data.len() % 7;
+    let small = (1 + data.len() % 7) * (1 + data.len() / 4096);
     let at_once = bounded(data.len(), || read(data, 4096));
     let piecewise = bounded(data.len(), || read(BufReader::with_capacity(small, data), small));
     assert_eq!(at_once, piecewise);
