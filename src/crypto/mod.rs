@@ -28,7 +28,11 @@ mod rust_crypto;
 
 #[cfg(feature = "aws-lc")]
 pub use aws_lc::AwsLc;
-pub use engine::{Aes256Block, Aes256Gcm, Engine, RandomError, Unauthentic};
+pub use engine::{Engine, RandomError, Unauthentic};
+// They take nonces and raw keys: for the vectors of this project's own tests, and
+// not part of the API.
+#[doc(hidden)]
+pub use engine::{Aes256Block, Aes256Gcm};
 #[cfg(feature = "rustcrypto")]
 pub use rust_crypto::RustCrypto;
 pub use secret::Key256;
