@@ -2,7 +2,7 @@
 //! the arguments or environment of a process, or in a file that is left
 //! behind, whatever the command and however it ends.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod common;
 #[path = "../../tests/secrets/mod.rs"]
