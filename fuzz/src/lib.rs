@@ -1,5 +1,7 @@
 //! What the fuzz targets share: a bound on memory, fixtures, mutations.
 
+#![forbid(unsafe_code)]
+
 pub mod fixtures;
 pub mod memory;
 pub mod mutate;
