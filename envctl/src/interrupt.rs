@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -51,26 +52,30 @@ impl Drop for RemoveGuard {
     }
 }
 
-/// Runs `prompt` with the terminal's echo off from before its first character,
-/// so that what is typed early is not shown either. An interrupt in it turns the
-/// echo on again.
-pub(crate) fn without_echo<T>(prompt: impl FnOnce() -> T) -> T {
-    let terminal = File::open("/dev/tty").ok().and_then(|terminal| {
-        let attributes = tcgetattr(&terminal).ok()?;
-        Some((terminal, attributes))
-    });
-    if let Some((terminal, attributes)) = &terminal {
-        let mut hidden = attributes.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        // If it fails, the prompt turns the echo off itself, a moment later.
-        let _ = tcsetattr(terminal, OptionalActions::Now, &hidden);
+/// Turns the echo of `terminal` off until the guard is dropped. An interrupt
+/// until then turns it on again.
+pub(crate) fn hide_typing(terminal: &File) -> io::Result<EchoGuard> {
+    let attributes = tcgetattr(terminal)?;
+    let mut hidden = attributes.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    let own = terminal.try_clone()?;
+    // Under the lock, so that an interrupt comes before or after, never between.
+    let mut state = state();
+    tcsetattr(terminal, OptionalActions::Now, &hidden)?;
+    state.terminal = Some((own, attributes));
+    Ok(EchoGuard)
+}
+
+/// Turns the echo on again when dropped.
+pub(crate) struct EchoGuard;
+
+impl Drop for EchoGuard {
+    fn drop(&mut self) {
+        let mut state = state();
+        if let Some((terminal, attributes)) = state.terminal.take() {
+            let _ = tcsetattr(&terminal, OptionalActions::Now, &attributes);
+        }
     }
-    state().terminal = terminal;
-    let answer = prompt();
-    if let Some((terminal, attributes)) = state().terminal.take() {
-        let _ = tcsetattr(&terminal, OptionalActions::Now, &attributes);
-    }
-    answer
 }
 
 struct State {

@@ -4,7 +4,7 @@
 use std::{
     env,
     fs::File,
-    io::{self, IsTerminal, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -16,7 +16,7 @@ use crate::{
     cli::Global,
     error::{CliError, ErrorKind, Result},
     harden,
-    interrupt::without_echo,
+    interrupt::hide_typing,
 };
 
 /// The passphrases of one run, and where each may come from.
@@ -139,9 +139,7 @@ fn first_line(file: impl Read) -> io::Result<String> {
     if line.len() == MAX_LINE {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is longer than 64 KiB"));
     }
-    let text = std::str::from_utf8(line)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "its first line is not UTF-8"))?;
-    Ok(text.to_owned())
+    text_of(line)
 }
 
 fn ask(prompt: &str) -> Result<Passphrase> {
@@ -157,20 +155,44 @@ fn ask_twice(prompt: &str) -> Result<Passphrase> {
     if same { Ok(passphrase) } else { Err(CliError::usage("the two passphrases differ: nothing was done")) }
 }
 
+/// Asks at the controlling terminal, whatever standard input and output are.
+/// The echo is off from before the first character of the prompt, so that what
+/// is typed early is not shown either.
 fn read_from_terminal(prompt: &str) -> Result<String> {
     harden::before_secrets()?;
-    without_echo(|| rpassword::prompt_password(format!("{prompt}: "))).map_err(|error| {
-        let hint = "use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE where there is no terminal";
-        if io::stdin().is_terminal() {
-            CliError::new(
-                ErrorKind::InputOutput,
-                format!("cannot read the passphrase from the terminal: {error}"),
-            )
-        } else {
-            CliError::usage("a passphrase is needed, and there is no terminal to ask for it")
-        }
-        .hint(hint)
+    let Ok(mut terminal) = File::options().read(true).write(true).open("/dev/tty") else {
+        return Err(CliError::usage("a passphrase is needed, and there is no terminal to ask for it")
+            .hint("use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE"));
+    };
+    prompt_hidden(&mut terminal, prompt).map_err(|error| {
+        CliError::new(
+            ErrorKind::InputOutput,
+            format!("cannot read the passphrase from the terminal: {error}"),
+        )
     })
+}
+
+fn prompt_hidden(terminal: &mut File, prompt: &str) -> io::Result<String> {
+    let _guard = hide_typing(terminal)?;
+    write!(terminal, "{prompt}: ")?;
+    // A terminal gives one line, of at most 4095 bytes, to one read.
+    let mut line = Zeroizing::new([0; 4096]);
+    let len = loop {
+        match terminal.read(line.as_mut_slice()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    writeln!(terminal)?;
+    match line[..len].strip_suffix(b"\n") {
+        Some(line) => text_of(line),
+        None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the line has no end")),
+    }
+}
+
+fn text_of(line: &[u8]) -> io::Result<String> {
+    let text = std::str::from_utf8(line);
+    text.map(str::to_owned).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 const MAX_LINE: usize = 64 * 1024;
