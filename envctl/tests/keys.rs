@@ -121,12 +121,17 @@ fn the_states_of_a_key_are_enforced() {
     sandbox.run(&["keys", "activate", "k"], 0);
     sandbox.run(&encrypt, 0);
     sandbox.run(&["keys", "suspend", "k"], 0);
+    for dry_run in [&["--dry-run"][..], &[]] {
+        sandbox.run(&[&["keys", "rotate", "k"], dry_run].concat(), 5).says("suspended");
+    }
     sandbox.run(&encrypt, 5).says("suspended");
     sandbox.run(&decrypt, 5).says("suspended");
     sandbox.run(&["keys", "activate", "k"], 0);
     sandbox.run(&decrypt, 0);
     sandbox.run(&["keys", "destroy", "k", "--yes"], 2).says("active");
-    sandbox.run(&["keys", "archive", "k"], 2);
+    for dry_run in [&["--dry-run"][..], &[]] {
+        sandbox.run(&[&["keys", "archive", "k"], dry_run].concat(), 2).says("active");
+    }
     sandbox.run(&["keys", "deactivate", "k", "--dry-run"], 0);
     sandbox.run(&encrypt, 0);
     sandbox.run(&["keys", "deactivate", "k"], 0);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{ChangeKey, Global, Keys},
-    error::{CliError, Result},
+    error::{CliError, ErrorKind, Result},
     keys::Providers,
     report::{self, key_json},
 };
@@ -40,7 +40,13 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             let uri = key_of(&providers, &key)?;
             let keystore = providers.keystore()?;
             if dry_run.dry_run {
-                block_on(keystore.describe_key(&uri))?;
+                let state = block_on(keystore.describe_key(&uri))?.state;
+                if state != KeyState::Active {
+                    return Err(CliError::new(
+                        ErrorKind::KeyRefused,
+                        format!("{uri}: a key that is {state} is not rotated"),
+                    ));
+                }
                 return would(global, "rotate", &key);
             }
             done(global, "rotated", &block_on(keystore.rotate_key(&uri))?)
@@ -90,6 +96,9 @@ fn check_change(key: &KeyDescription, args: &ChangeKey, change: KeyChange) -> Re
     match change {
         KeyChange::State(next) if !state.may_become(next) => {
             Err(CliError::usage(format!("{}: a key that is {state} cannot become {next}", key.uri)))
+        }
+        KeyChange::Archive if !matches!(key.state, KeyState::Deactivated | KeyState::Compromised) => {
+            Err(CliError::usage(format!("{}: a key that is {} is not archived", key.uri, key.state)))
         }
         _ => Ok(()),
     }
