@@ -194,7 +194,11 @@ fn no_more_than_64_kib_and_48_bytes_are_read_for_a_header() {
         input[12..].copy_from_slice(&body_len.to_be_bytes());
         input.extend_from_slice(&zeros);
         let mut reader = Slow::new(&input, usize::MAX);
-        assert!(stream::read_header(&mut reader).is_err());
+        let error = stream::read_header(&mut reader).unwrap_err();
+        assert!(
+            matches!(error, StreamError::Decrypt(DecryptError::Format(_))),
+            "body of {body_len}: {error:?}"
+        );
         assert_eq!(reader.taken, limit, "body of {body_len}");
     }
     // Unknown versions, suites and flags need the preamble alone.
@@ -202,7 +206,8 @@ fn no_more_than_64_kib_and_48_bytes_are_read_for_a_header() {
         let mut input = sealed.clone();
         input[position] = 0x7F;
         let mut reader = Slow::new(&input, usize::MAX);
-        assert!(stream::read_header(&mut reader).is_err());
+        let error = stream::read_header(&mut reader).unwrap_err();
+        assert!(matches!(error, StreamError::Decrypt(DecryptError::Format(_))), "byte {position}: {error:?}");
         assert_eq!(reader.taken, 16);
     }
 }
