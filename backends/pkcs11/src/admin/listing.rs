@@ -1,0 +1,71 @@
+//! Every key of a token, under the URI that names it.
+
+use std::collections::BTreeMap;
+
+use envelope_sdk::{KeyDescription, KeyUri, ProviderErrorKind};
+
+use crate::{
+    TokenSelector,
+    error::Failure,
+    keys::{self, Kek},
+    names::{self, KeyName},
+    session::Open,
+};
+
+/// The URI of a key of this token: as the configuration names the token, or by
+/// what the token says when the configuration says nothing.
+pub(super) fn uri(configured: &TokenSelector, open: &Open, name: &KeyName) -> Result<KeyUri, Failure> {
+    let said = |text: &str| Some(text.as_bytes().to_vec()).filter(|text| !text.is_empty());
+    let selector = if configured.token.is_some() || configured.serial.is_some() {
+        configured.clone()
+    } else {
+        let (token, serial) = (said(open.token.label()), said(open.token.serial_number()));
+        let serial = serial.filter(|_| token.is_none());
+        TokenSelector { token, serial, ..configured.clone() }
+    };
+    let (object, id) = match name {
+        KeyName::Versions(label) => (Some(label.as_slice()), None),
+        KeyName::Object { id, label } => (label.as_deref(), Some(id.as_slice())),
+    };
+    names::uri_of(&selector, object, id).map_err(|error| {
+        let message = format!("the names on the token do not make a key URI: {error}");
+        Failure::new(ProviderErrorKind::Protocol, message)
+    })
+}
+
+/// Lists AES keys with their versions, and RSA key pairs, also those that are
+/// unfit to wrap. A key that only its id tells from others is named by that.
+pub(super) fn list(open: &Open, configured: &TokenSelector) -> Result<Vec<KeyDescription>, Failure> {
+    let session = &open.session;
+    let mut names: BTreeMap<Vec<u8>, Vec<(u32, Kek)>> = BTreeMap::new();
+    for (label, handle) in keys::labelled_secret_keys(session)? {
+        let (name, number) = names::version_of(&label);
+        let kek = keys::secret(session, handle, number.to_string())?;
+        names.entry(name.to_vec()).or_default().push((number, kek));
+    }
+    for handle in keys::private_keys(session, &[])? {
+        let kek = keys::pair(session, handle, "1".into())?;
+        names.entry(kek.attributes.label.clone()).or_default().push((1, kek));
+    }
+    let mut listed = Vec::new();
+    for (name, mut versions) in names {
+        versions.sort_by_key(|(number, _)| *number);
+        let repeated = versions.windows(2).any(|pair| pair[0].0 == pair[1].0);
+        let (name_is_plain, keks) =
+            (names::version_of(&name).1 == 1, versions.into_iter().map(|(_, kek)| kek));
+        if !name.is_empty() && !repeated && name_is_plain {
+            let uri = uri(configured, open, &KeyName::Versions(name))?;
+            listed.push(super::description(&keks.collect::<Vec<_>>(), uri));
+            continue;
+        }
+        for mut kek in keks.filter(|kek| !kek.attributes.id.is_empty()) {
+            kek.attributes.version.clear();
+            let label = Some(kek.attributes.label.clone()).filter(|label| !label.is_empty());
+            let name = KeyName::Object { id: kek.attributes.id.clone(), label };
+            let uri = uri(configured, open, &name)?;
+            listed.push(super::description(&[kek], uri));
+        }
+    }
+    listed.sort_by(|one, other| one.uri.cmp(&other.uri));
+    Ok(listed)
+}

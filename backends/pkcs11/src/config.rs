@@ -1,0 +1,96 @@
+//! What the operator says: module, token, PIN, sessions.
+
+use std::path::PathBuf;
+
+use envelope_sdk::KeyUri;
+
+use crate::{PinSource, names};
+
+/// How to reach one token.
+///
+/// ```
+/// use envelope_pkcs11::{PinSource, Pkcs11Config, TokenSelector};
+///
+/// let config = Pkcs11Config::new("/usr/lib/softhsm/libsofthsm2.so", TokenSelector::label("envelopes"))
+///     .pin(PinSource::file("/run/secrets/pin"))
+///     .sessions(8);
+/// # let _ = config;
+/// ```
+#[derive(Debug)]
+pub struct Pkcs11Config {
+    pub(crate) module: PathBuf,
+    pub(crate) token: TokenSelector,
+    pub(crate) pin: PinSource,
+    pub(crate) sessions: usize,
+}
+
+impl Pkcs11Config {
+    /// Sessions, and threads, unless [`sessions`](Self::sessions) says
+    /// otherwise.
+    pub const DEFAULT_SESSIONS: usize = 4;
+    /// Most sessions.
+    pub const MAX_SESSIONS: usize = 256;
+
+    /// A token of the module, a shared library, at this absolute path. It is
+    /// code that will run in this process: the path comes from whoever runs the
+    /// program, never from a key URI.
+    #[must_use]
+    pub fn new(module: impl Into<PathBuf>, token: TokenSelector) -> Self {
+        let sessions = Self::DEFAULT_SESSIONS;
+        Self { module: module.into(), token, pin: PinSource::none(), sessions }
+    }
+
+    /// Where the user PIN comes from. Without this, only tokens that need no
+    /// login can be used.
+    #[must_use]
+    pub fn pin(mut self, pin: PinSource) -> Self {
+        self.pin = pin;
+        self
+    }
+
+    /// How many sessions are open at most, each on a thread of its own: 1 to
+    /// [`MAX_SESSIONS`](Self::MAX_SESSIONS), other numbers become the nearest
+    /// of these.
+    #[must_use]
+    pub fn sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions.clamp(1, Self::MAX_SESSIONS);
+        self
+    }
+}
+
+/// Which token: what is given must fit exactly, and one token only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct TokenSelector {
+    pub(crate) token: Option<Vec<u8>>,
+    pub(crate) manufacturer: Option<Vec<u8>>,
+    pub(crate) serial: Option<Vec<u8>>,
+    pub(crate) model: Option<Vec<u8>>,
+}
+
+impl TokenSelector {
+    /// The only token of the module.
+    #[must_use]
+    pub fn only() -> Self {
+        Self::default()
+    }
+
+    /// The token with this label.
+    #[must_use]
+    pub fn label(label: impl Into<String>) -> Self {
+        Self { token: Some(label.into().into_bytes()), ..Self::default() }
+    }
+
+    /// The token with this serial number.
+    #[must_use]
+    pub fn serial(serial: impl Into<String>) -> Self {
+        Self { serial: Some(serial.into().into_bytes()), ..Self::default() }
+    }
+
+    /// The token that a key URI names by `token`, `serial`, `manufacturer` and
+    /// `model`, or `None` if it is not a `pkcs11:` URI. For key URIs that the
+    /// operator configured.
+    #[must_use]
+    pub fn of(key: &KeyUri) -> Option<Self> {
+        names::Attributes::of(key).map(|attributes| attributes.token)
+    }
+}

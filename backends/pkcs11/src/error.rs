@@ -1,0 +1,240 @@
+//! What can go wrong: with the module, and with a call of the token.
+
+use std::{io, path::PathBuf};
+
+use cryptoki::{
+    context::Function,
+    error::{Error, RvError},
+};
+use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind};
+
+use crate::PinError;
+
+/// Why a PKCS#11 module was not loaded. Each message names the file and says
+/// what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModuleError {
+    /// The path is not absolute: what would be loaded would depend on the
+    /// working directory or a search path.
+    #[error("the PKCS#11 module {} must be given by an absolute path", path.display())]
+    Relative {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is no such file.
+    #[error("there is no PKCS#11 module at {}: install it, or correct the path", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The path is a directory, device, pipe or socket.
+    #[error("{} is not a file, and so no PKCS#11 module", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file cannot be looked at.
+    #[error("the PKCS#11 module {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Everybody may write the file, and would choose what runs here.
+    #[error("the PKCS#11 module {} may be written by everybody (mode {mode:04o}): run chmod o-w on it", path.display())]
+    WritableByOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is no shared library for this machine, or needs one that is
+    /// missing.
+    #[error("{} cannot be loaded as a shared library", path.display())]
+    NotALibrary {
+        /// The file.
+        path: PathBuf,
+        /// What the loader says.
+        source: Box<Error>,
+    },
+    /// The shared library is not a PKCS#11 module.
+    #[error("{} is a shared library, but no PKCS#11 module", path.display())]
+    NotAModule {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks.
+        source: Box<Error>,
+    },
+    /// The module does not start; its own configuration may be missing.
+    #[error("the PKCS#11 module {} does not start: see its own configuration", path.display())]
+    Initialize {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: Box<Error>,
+    },
+    /// The module does not tell of its slots and tokens.
+    #[error("the PKCS#11 module {} does not tell of its tokens", path.display())]
+    Describe {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: Box<Error>,
+    },
+    /// The operating system gave no thread.
+    #[error("no thread for the sessions of the PKCS#11 module")]
+    Threads(#[from] io::Error),
+}
+
+impl ModuleError {
+    /// This error as one of provider `pkcs11` about `key`.
+    #[must_use]
+    pub fn into_provider_error(self, key: &KeyUri) -> ProviderError {
+        let kind = match self {
+            Self::NotFound { .. } => ProviderErrorKind::NotFound,
+            Self::Threads(_) | Self::Read { .. } => ProviderErrorKind::Other,
+            Self::Initialize { .. } | Self::Describe { .. } => ProviderErrorKind::Unavailable,
+            Self::WritableByOthers { .. } => ProviderErrorKind::AccessDenied,
+            _ => ProviderErrorKind::Invalid,
+        };
+        ProviderError::new(kind, NAME, key, self.to_string()).retryable(false).with_source(self)
+    }
+}
+
+/// Why a job on a token failed. It becomes a [`ProviderError`] where the key is
+/// known.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: ProviderErrorKind,
+    pub(crate) message: String,
+    pub(crate) remedy: Remedy,
+    source: Option<Cause>,
+}
+
+/// What may help before the job is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Nothing.
+    None,
+    /// The session, the login, the token or the module was lost: open anew.
+    Reopen,
+    /// What was known of the key may be old: look again.
+    LookAgain,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Token(Error),
+    Pin(PinError),
+}
+
+impl Failure {
+    pub(crate) fn new(kind: ProviderErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: Remedy::None, source: None }
+    }
+
+    pub(crate) fn unauthentic() -> Self {
+        let message = "the context is another one, or the wrapped DEK was changed";
+        Self::new(ProviderErrorKind::Unauthentic, message)
+    }
+
+    pub(crate) fn of_pin(error: PinError) -> Self {
+        let message = "no PIN to log in with: give one by a file, a descriptor, the environment or a prompt";
+        Self { source: Some(Cause::Pin(error)), ..Self::new(ProviderErrorKind::AccessDenied, message) }
+    }
+
+    /// Whether the token broke something off, so that an operation may be half
+    /// done in its session.
+    pub(crate) fn leaves_session_unclear(&self) -> bool {
+        matches!(self.source, Some(Cause::Token(_)))
+    }
+
+    /// Puts what was to be done before what the token said.
+    pub(crate) fn while_doing(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    pub(crate) fn with_source(mut self, error: Error) -> Self {
+        self.source = Some(Cause::Token(error));
+        self
+    }
+
+    pub(crate) fn remedy(mut self, remedy: Remedy) -> Self {
+        self.remedy = remedy;
+        self
+    }
+
+    /// For what was decided by what is remembered of a key.
+    pub(crate) fn or_look_again(self) -> Self {
+        self.remedy(Remedy::LookAgain)
+    }
+
+    pub(crate) fn into_provider_error(self, key: &KeyUri) -> ProviderError {
+        let error = ProviderError::new(self.kind, NAME, key, self.message);
+        match self.source {
+            Some(Cause::Token(source)) => error.with_source(source),
+            Some(Cause::Pin(source)) => error.with_source(source),
+            None => error,
+        }
+    }
+}
+
+/// What the token's return code means. The meaning of a failed decryption or
+/// login depends on more than the code: see `mechanism` and `session`.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (kind, message, remedy) = match &error {
+            Error::Pkcs11(code, function) => of_code(*code, *function),
+            Error::NullFunctionPointer | Error::NotSupported => (
+                ProviderErrorKind::Unsupported,
+                "the module lacks a function that this needs".into(),
+                Remedy::None,
+            ),
+            _ => {
+                (ProviderErrorKind::Protocol, "the module's answer does not fit PKCS#11".into(), Remedy::None)
+            }
+        };
+        Self { kind, message, remedy, source: Some(Cause::Token(error)) }
+    }
+}
+
+fn of_code(code: RvError, function: Function) -> (ProviderErrorKind, String, Remedy) {
+    use ProviderErrorKind::{AccessDenied, Other, State, Unavailable, Unsupported};
+    let (kind, message, remedy) = match code {
+        RvError::SessionHandleInvalid | RvError::SessionClosed | RvError::OperationActive => {
+            (Unavailable, "the session was lost", Remedy::Reopen)
+        }
+        RvError::CryptokiNotInitialized => (Unavailable, "the module was shut down", Remedy::Reopen),
+        RvError::TokenNotPresent
+        | RvError::TokenNotRecognized
+        | RvError::DeviceRemoved
+        | RvError::SlotIdInvalid => (Unavailable, "the token was removed", Remedy::Reopen),
+        RvError::DeviceError => (Unavailable, "the token reports a fault", Remedy::Reopen),
+        RvError::UserNotLoggedIn => (AccessDenied, "the token wants a login", Remedy::Reopen),
+        RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => {
+            (ProviderErrorKind::NotFound, "the key is no longer on the token", Remedy::Reopen)
+        }
+        RvError::KeyFunctionNotPermitted => {
+            (State, "the key's attributes do not permit it", Remedy::LookAgain)
+        }
+        RvError::SessionCount => {
+            (Unavailable, "the token has no session left: use fewer sessions", Remedy::None)
+        }
+        RvError::HostMemory | RvError::DeviceMemory => {
+            (Unavailable, "the token has no memory left", Remedy::None)
+        }
+        RvError::TokenWriteProtected | RvError::SessionReadOnly => {
+            (AccessDenied, "the token is write-protected", Remedy::None)
+        }
+        RvError::MechanismInvalid | RvError::MechanismParamInvalid | RvError::FunctionNotSupported => {
+            (Unsupported, "the token does not do this", Remedy::None)
+        }
+        code => return (Other, format!("the token refused ({function}: {code:?})"), Remedy::None),
+    };
+    (kind, format!("{message} ({function}: {code:?})"), remedy)
+}
+
+pub(crate) const NAME: &str = "pkcs11";

@@ -1,0 +1,387 @@
+//! Finding keys on a token, and judging whether they are fit to be KEKs.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use cryptoki::{
+    error::Error,
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    session::Session,
+};
+use envelope_sdk::{KeyState, KeyUse, ProviderErrorKind};
+
+use crate::{
+    error::Failure,
+    names::{self, KeyName},
+    session::Open,
+};
+
+/// What a token tells of one version of a key. No key material.
+///
+/// What a token does not tell counts as the worse of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyAttributes {
+    /// The version as it stands in headers; empty for a key named by `id=`.
+    pub version: String,
+    /// `CKA_LABEL`.
+    pub label: Vec<u8>,
+    /// `CKA_ID`.
+    pub id: Vec<u8>,
+    /// True for an RSA key pair, false for an AES key.
+    pub rsa: bool,
+    /// Bits of the AES key, or of the RSA modulus.
+    pub bits: usize,
+    /// `CKA_PRIVATE`: only a login shows it, or makes one.
+    pub private: bool,
+    /// `CKA_SENSITIVE`: its value cannot be read.
+    pub sensitive: bool,
+    /// `CKA_EXTRACTABLE`: it can be taken out of the token, wrapped.
+    pub extractable: bool,
+    /// `CKA_LOCAL`: made in the token, not brought there.
+    pub local: bool,
+    /// `CKA_ALWAYS_SENSITIVE`.
+    pub always_sensitive: bool,
+    /// `CKA_NEVER_EXTRACTABLE`.
+    pub never_extractable: bool,
+    /// `CKA_ENCRYPT`, of the public key for a pair.
+    pub encrypt: bool,
+    /// `CKA_DECRYPT`, of the private key for a pair.
+    pub decrypt: bool,
+    /// `CKA_WRAP`, of the public key for a pair.
+    pub wrap: bool,
+    /// `CKA_UNWRAP`, of the private key for a pair.
+    pub unwrap: bool,
+}
+
+impl KeyAttributes {
+    /// Why the key must not be used as a KEK, if there is a reason.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&'static str> {
+        if !self.private {
+            Some(NOT_PRIVATE)
+        } else if !self.sensitive {
+            Some("it is not sensitive: its value can be read from the token")
+        } else if self.extractable {
+            Some("it is extractable: it can be taken out of the token")
+        } else if !self.rsa && self.wrap && self.decrypt {
+            // A pair is another matter: its public key adds nothing, since
+            // anybody can bring a public key of their own to wrap with.
+            Some(
+                "it permits both wrapping and decrypting: whoever may use it could wrap another key of the \
+                 token and decrypt that",
+            )
+        } else if !self.rsa && self.bits != 256 {
+            Some("it has not 256 bits, as an AES key must have here")
+        } else if self.rsa && self.bits < 2048 {
+            Some("it has less than 2048 bits, the least of an RSA key here")
+        } else {
+            None
+        }
+    }
+
+    /// The state that the attributes tell: what permits neither wrapping nor
+    /// unwrapping is suspended, what only unwraps is deactivated.
+    #[must_use]
+    pub fn state(&self) -> KeyState {
+        let wraps = self.encrypt || (!self.rsa && self.wrap);
+        let unwraps = self.decrypt || (!self.rsa && self.unwrap);
+        match (wraps, unwraps) {
+            (true, true) => KeyState::Active,
+            (false, true) => KeyState::Deactivated,
+            // A key that could wrap what nobody opens again is not used either.
+            (_, false) => KeyState::Suspended,
+        }
+    }
+}
+
+/// A key found on the token. Handles are good for the session that found them.
+#[derive(Clone)]
+pub(crate) struct Kek {
+    /// The secret key, or the private key of a pair.
+    pub(crate) handle: ObjectHandle,
+    /// The public key of a pair.
+    pub(crate) public: Option<ObjectHandle>,
+    pub(crate) attributes: KeyAttributes,
+}
+
+impl Kek {
+    /// Refuses a key that is unsafe, or whose state does not permit the use.
+    pub(crate) fn permit(&self, usage: KeyUse) -> Result<(), Failure> {
+        if let Some(reason) = self.attributes.refusal() {
+            return Err(refused(reason));
+        }
+        let state = self.attributes.state();
+        if state.permits(usage) {
+            return Ok(());
+        }
+        let version = match self.attributes.version.as_str() {
+            "" => String::new(),
+            version => format!("version {version} of "),
+        };
+        let message = match (state, usage) {
+            (KeyState::Deactivated, _) => "cannot wrap: encrypt with another key",
+            (_, KeyUse::Wrap) => "cannot wrap: it does again when it is made active",
+            _ => "cannot unwrap: it does again when it is made active, or deactivated",
+        };
+        let message = format!("{version}the key is {state} and {message}");
+        Err(Failure::new(ProviderErrorKind::State, message))
+    }
+}
+
+/// Which version of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Which {
+    /// The latest, which wraps.
+    Current,
+    /// The one that a header names.
+    Number(u32),
+}
+
+/// What a session knows of keys. Forgotten after a minute, so that a rotation by
+/// somebody else is noticed also where the token cannot deactivate old versions.
+pub(crate) type KeyCache = HashMap<(KeyName, Which), (Kek, Instant)>;
+
+const REMEMBER: Duration = Duration::from_secs(60);
+const REMEMBER_AT_MOST: usize = 1024;
+
+impl Open {
+    /// A key as remembered, or as found now.
+    pub(crate) fn kek(&mut self, name: &KeyName, which: Which) -> Result<Kek, Failure> {
+        let wanted = (name.clone(), which);
+        if let Some((kek, _)) = self.keys.get(&wanted).filter(|(_, found)| found.elapsed() < REMEMBER) {
+            return Ok(kek.clone());
+        }
+        let kek = find(&self.session, name, which)?;
+        if self.keys.len() >= REMEMBER_AT_MOST {
+            self.keys.clear();
+        }
+        self.keys.insert(wanted, (kek.clone(), Instant::now()));
+        Ok(kek)
+    }
+}
+
+/// Finds exactly one key.
+pub(crate) fn find(session: &Session, name: &KeyName, which: Which) -> Result<Kek, Failure> {
+    match (name, which) {
+        (KeyName::Versions(label), Which::Current) => match versions(session, label)?.pop() {
+            Some(current) => Ok(current),
+            None => find_pair(session, name),
+        },
+        (KeyName::Versions(label), Which::Number(number)) => {
+            let wanted = [Attribute::Label(names::label_of(label, number))];
+            match only(&secret_keys(session, &wanted)?)? {
+                Some(handle) => secret(session, handle, number.to_string()),
+                None if number == 1 => find_pair(session, name),
+                None => Err(not_found(session, name, Some(number))),
+            }
+        }
+        (KeyName::Object { id, label }, _) => {
+            let mut wanted = vec![Attribute::Id(id.clone())];
+            wanted.extend(label.clone().map(Attribute::Label));
+            match only(&secret_keys(session, &wanted)?)? {
+                Some(handle) => secret(session, handle, String::new()),
+                None => find_pair(session, name),
+            }
+        }
+    }
+}
+
+/// Every version of an AES key, oldest first.
+pub(crate) fn versions(session: &Session, name: &[u8]) -> Result<Vec<Kek>, Failure> {
+    let mut found: Vec<(u32, ObjectHandle)> = Vec::new();
+    for (label, handle) in labelled_secret_keys(session)? {
+        match names::version_of(&label) {
+            (of, number) if of == name => found.push((number, handle)),
+            _ => {}
+        }
+    }
+    found.sort_by_key(|(number, _)| *number);
+    if found.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err(ambiguous());
+    }
+    found.into_iter().map(|(number, handle)| secret(session, handle, number.to_string())).collect()
+}
+
+/// Every private AES key of the token, with its label.
+pub(crate) fn labelled_secret_keys(session: &Session) -> Result<Vec<(Vec<u8>, ObjectHandle)>, Failure> {
+    let handles = secret_keys(session, &[])?;
+    let label = |handle| {
+        let attributes = session.get_attributes(handle, &[AttributeType::Label])?;
+        let label = attributes.into_iter().find_map(|attribute| match attribute {
+            Attribute::Label(label) => Some(label),
+            _ => None,
+        });
+        Ok((label.unwrap_or_default(), handle))
+    };
+    handles.into_iter().map(label).collect::<Result<_, Error>>().map_err(Failure::from)
+}
+
+/// Private AES keys of the token with these attributes. Keys that are not
+/// private are left out: whoever reaches the token can make those without a PIN.
+fn secret_keys(session: &Session, wanted: &[Attribute]) -> Result<Vec<ObjectHandle>, Failure> {
+    search(session, ObjectClass::SECRET_KEY, KeyType::AES, Some(true), wanted)
+}
+
+/// Private RSA keys of the token with these attributes.
+pub(crate) fn private_keys(session: &Session, wanted: &[Attribute]) -> Result<Vec<ObjectHandle>, Failure> {
+    search(session, ObjectClass::PRIVATE_KEY, KeyType::RSA, Some(true), wanted)
+}
+
+/// Whether there is an RSA key pair with this label.
+pub(crate) fn has_pair(session: &Session, label: &[u8]) -> Result<bool, Failure> {
+    Ok(!private_keys(session, &[Attribute::Label(label.to_vec())])?.is_empty())
+}
+
+fn search(
+    session: &Session,
+    class: ObjectClass,
+    key_type: KeyType,
+    private: Option<bool>,
+    wanted: &[Attribute],
+) -> Result<Vec<ObjectHandle>, Failure> {
+    let mut template = vec![Attribute::Class(class), Attribute::KeyType(key_type), Attribute::Token(true)];
+    template.extend(private.map(Attribute::Private));
+    template.extend_from_slice(wanted);
+    Ok(session.find_objects(&template)?)
+}
+
+fn find_pair(session: &Session, name: &KeyName) -> Result<Kek, Failure> {
+    let (wanted, version) = match name {
+        KeyName::Versions(label) => (vec![Attribute::Label(label.clone())], "1"),
+        KeyName::Object { id, label } => {
+            let mut wanted = vec![Attribute::Id(id.clone())];
+            wanted.extend(label.clone().map(Attribute::Label));
+            (wanted, "")
+        }
+    };
+    match only(&private_keys(session, &wanted)?)? {
+        Some(handle) => pair(session, handle, version.into()),
+        None => Err(not_found(session, name, None)),
+    }
+}
+
+fn only(handles: &[ObjectHandle]) -> Result<Option<ObjectHandle>, Failure> {
+    match handles {
+        [] => Ok(None),
+        [handle] => Ok(Some(*handle)),
+        _ => Err(ambiguous()),
+    }
+}
+
+fn ambiguous() -> Failure {
+    let message = "several keys of the token have this name: name one by id= as well, or remove the others";
+    Failure::new(ProviderErrorKind::Invalid, message)
+}
+
+fn refused(reason: &str) -> Failure {
+    let message = format!("the key is refused: {reason}. Use a key made by `create_key`, or one like it");
+    Failure::new(ProviderErrorKind::AccessDenied, message)
+}
+
+const NOT_PRIVATE: &str = "it is not private: anybody could put such a key on the token without a PIN";
+
+/// A key that is there but not private is told apart from one that is missing.
+fn not_found(session: &Session, name: &KeyName, number: Option<u32>) -> Failure {
+    let wanted = match name {
+        KeyName::Versions(label) => Attribute::Label(names::label_of(label, number.unwrap_or(1))),
+        KeyName::Object { id, .. } => Attribute::Id(id.clone()),
+    };
+    let public = search(session, ObjectClass::SECRET_KEY, KeyType::AES, Some(false), &[wanted]);
+    if public.is_ok_and(|keys| !keys.is_empty()) {
+        return refused(NOT_PRIVATE);
+    }
+    let message = match number {
+        Some(number) if number > 1 => format!("the token has no version {number} of this key"),
+        _ => "the token has no such key: its names are exact, and are those of `list_keys`".into(),
+    };
+    Failure::new(ProviderErrorKind::NotFound, message)
+}
+
+/// An AES key with its attributes.
+pub(crate) fn secret(session: &Session, handle: ObjectHandle, version: String) -> Result<Kek, Failure> {
+    let mut attributes = KeyAttributes { version, extractable: true, wrap: true, ..KeyAttributes::default() };
+    read(session, handle, &SECRET_KEY, &mut attributes)?;
+    Ok(Kek { handle, public: None, attributes })
+}
+
+/// An RSA key pair with its attributes. The public key is the one with the same
+/// modulus: by its label alone, anybody could put another in its place.
+pub(crate) fn pair(session: &Session, handle: ObjectHandle, version: String) -> Result<Kek, Failure> {
+    let mut attributes = KeyAttributes { version, rsa: true, extractable: true, ..KeyAttributes::default() };
+    let modulus = read(session, handle, &PRIVATE_KEY, &mut attributes)?;
+    let public = match modulus {
+        Some(modulus) => {
+            let wanted = [Attribute::Modulus(modulus), Attribute::Encrypt(true)];
+            search(session, ObjectClass::PUBLIC_KEY, KeyType::RSA, None, &wanted)?.first().copied()
+        }
+        None => None,
+    };
+    attributes.encrypt = public.is_some();
+    Ok(Kek { handle, public, attributes })
+}
+
+/// Reads what the token tells; returns the modulus of an RSA key.
+fn read(
+    session: &Session,
+    handle: ObjectHandle,
+    types: &[AttributeType],
+    into: &mut KeyAttributes,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let mut modulus = None;
+    for attribute in session.get_attributes(handle, types)? {
+        match attribute {
+            Attribute::Label(label) => into.label = label,
+            Attribute::Id(id) => into.id = id,
+            Attribute::Private(is) => into.private = is,
+            Attribute::Sensitive(is) => into.sensitive = is,
+            Attribute::Extractable(is) => into.extractable = is,
+            Attribute::Local(is) => into.local = is,
+            Attribute::AlwaysSensitive(is) => into.always_sensitive = is,
+            Attribute::NeverExtractable(is) => into.never_extractable = is,
+            Attribute::Encrypt(is) => into.encrypt = is,
+            Attribute::Decrypt(is) => into.decrypt = is,
+            Attribute::Wrap(is) => into.wrap = is,
+            Attribute::Unwrap(is) => into.unwrap = is,
+            Attribute::ValueLen(bytes) => into.bits = usize::from(bytes) * 8,
+            Attribute::Modulus(bytes) => {
+                into.bits = bytes.len() * 8;
+                modulus = Some(bytes);
+            }
+            _ => {}
+        }
+    }
+    Ok(modulus)
+}
+
+const SECRET_KEY: [AttributeType; 13] = [
+    AttributeType::Label,
+    AttributeType::Id,
+    AttributeType::Private,
+    AttributeType::Sensitive,
+    AttributeType::Extractable,
+    AttributeType::Local,
+    AttributeType::AlwaysSensitive,
+    AttributeType::NeverExtractable,
+    AttributeType::Encrypt,
+    AttributeType::Decrypt,
+    AttributeType::Wrap,
+    AttributeType::Unwrap,
+    AttributeType::ValueLen,
+];
+
+const PRIVATE_KEY: [AttributeType; 11] = [
+    AttributeType::Label,
+    AttributeType::Id,
+    AttributeType::Private,
+    AttributeType::Sensitive,
+    AttributeType::Extractable,
+    AttributeType::Local,
+    AttributeType::AlwaysSensitive,
+    AttributeType::NeverExtractable,
+    AttributeType::Decrypt,
+    AttributeType::Unwrap,
+    AttributeType::Modulus,
+];

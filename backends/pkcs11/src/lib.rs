@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod admin;
+mod config;
+mod error;
+mod keys;
+mod mechanism;
+mod module;
+mod names;
+mod pin;
+mod pool;
+mod provider;
+mod session;
+mod token;
+
+pub use config::{Pkcs11Config, TokenSelector};
+pub use error::ModuleError;
+pub use keys::KeyAttributes;
+pub use pin::{Pin, PinError, PinSource};
+pub use provider::Pkcs11Provider;
+pub use token::{MechanismDescription, SlotDescription, TokenDescription, describe_slots};

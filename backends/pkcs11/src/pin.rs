@@ -1,0 +1,260 @@
+//! The user PIN of a token, and where it comes from.
+
+use std::{
+    env, fmt, fs,
+    io::{self, Read},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use cryptoki::types::AuthPin;
+use zeroize::Zeroizing;
+
+/// A PIN: 1 to 256 bytes of UTF-8.
+///
+/// Zeroized on drop, neither `Clone` nor printable: its
+/// [`Debug`](fmt::Debug) shows the type's name alone.
+pub struct Pin(Zeroizing<String>);
+
+impl Pin {
+    /// Most bytes of a PIN. Tokens have their own limit, which is less.
+    pub const MAX_LEN: usize = 256;
+
+    /// Takes a PIN. `text` is wiped, also when it is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError`] when it is empty or longer than [`MAX_LEN`](Self::MAX_LEN)
+    /// bytes.
+    pub fn new(text: String) -> Result<Self, PinError> {
+        let text = Zeroizing::new(text);
+        match text.len() {
+            0 => Err(PinError::Empty),
+            1..=Self::MAX_LEN => Ok(Self(text)),
+            _ => Err(PinError::TooLong),
+        }
+    }
+
+    /// A copy that is wiped after the login. It has exactly its length, so that
+    /// boxing it moves nothing.
+    pub(crate) fn to_auth(&self) -> AuthPin {
+        AuthPin::from(self.0.as_str().to_owned())
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pin(..)")
+    }
+}
+
+/// Why there is no PIN.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PinError {
+    /// It has no bytes.
+    #[error("the PIN is empty")]
+    Empty,
+    /// It has more than [`Pin::MAX_LEN`] bytes.
+    #[error("the PIN is longer than 256 bytes")]
+    TooLong,
+    /// The file could not be read.
+    #[error("the PIN cannot be read from {from}")]
+    Read {
+        /// The file, or what else it was.
+        from: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The environment variable is not set, or is not UTF-8.
+    #[error("the environment variable {0} holds no PIN")]
+    Environment(String),
+    /// Nobody gave one; the text says why.
+    #[error("{0}")]
+    NotGiven(String),
+}
+
+/// Where the PIN of a token comes from. It is asked for when somebody has to
+/// log in, which is once, and again after the token was lost. It is never part
+/// of a key URI.
+pub struct PinSource(Source);
+
+enum Source {
+    None,
+    ProtectedPath,
+    File(PathBuf),
+    Environment(String),
+    Reader { unread: Mutex<Option<Box<dyn Read + Send>>>, line: Mutex<Option<Pin>> },
+    Ask(Box<dyn Fn() -> Result<Pin, PinError> + Send + Sync>),
+    Given(Pin),
+}
+
+impl PinSource {
+    /// No PIN: for tokens that need no login.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Source::None)
+    }
+
+    /// The token asks by itself, at a PIN pad or by a window of its driver.
+    #[must_use]
+    pub fn protected_path() -> Self {
+        Self(Source::ProtectedPath)
+    }
+
+    /// This PIN, kept in memory.
+    #[must_use]
+    pub fn pin(pin: Pin) -> Self {
+        Self(Source::Given(pin))
+    }
+
+    /// The first line of a file, read at each login. At most 64 KiB are read.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Source::File(path.into()))
+    }
+
+    /// The first line of something open, such as a file descriptor that the
+    /// process was given. Read at the first login, then kept in memory, since a
+    /// pipe can be read only once.
+    #[must_use]
+    pub fn reader(reader: impl Read + Send + 'static) -> Self {
+        Self(Source::Reader { unread: Mutex::new(Some(Box::new(reader))), line: Mutex::default() })
+    }
+
+    /// An environment variable. Other processes of the same user can read it:
+    /// prefer a file.
+    #[must_use]
+    pub fn environment(variable: impl Into<String>) -> Self {
+        Self(Source::Environment(variable.into()))
+    }
+
+    /// Asks `ask`, on a thread that may block: somebody at a terminal, or a
+    /// secret store.
+    #[must_use]
+    pub fn ask(ask: impl Fn() -> Result<Pin, PinError> + Send + Sync + 'static) -> Self {
+        Self(Source::Ask(Box::new(ask)))
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.0, Source::None)
+    }
+
+    pub(crate) fn is_protected_path(&self) -> bool {
+        matches!(self.0, Source::ProtectedPath)
+    }
+
+    /// Hands the PIN to `login`.
+    pub(crate) fn with<T>(&self, login: impl FnOnce(&Pin) -> T) -> Result<T, PinError> {
+        let pin = match &self.0 {
+            Source::Given(pin) => return Ok(login(pin)),
+            Source::Reader { unread, line } => {
+                let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+                let pin = match (&mut *line, unread.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+                    (Some(pin), _) => pin,
+                    (empty, Some(reader)) => empty.insert(first_line(reader, "the descriptor")?),
+                    (None, None) => {
+                        return Err(PinError::NotGiven("the descriptor of the PIN held none".into()));
+                    }
+                };
+                return Ok(login(pin));
+            }
+            Source::None | Source::ProtectedPath => {
+                return Err(PinError::NotGiven("no source of a PIN is configured".into()));
+            }
+            Source::File(path) => {
+                let from = path.display().to_string();
+                let file =
+                    fs::File::open(path).map_err(|source| PinError::Read { from: from.clone(), source })?;
+                first_line(file, &from)?
+            }
+            Source::Environment(variable) => match env::var(variable) {
+                Ok(text) => Pin::new(text)?,
+                Err(_) => return Err(PinError::Environment(variable.clone())),
+            },
+            Source::Ask(ask) => ask()?,
+        };
+        Ok(login(&pin))
+    }
+}
+
+/// Names where it comes from, never what it is.
+impl fmt::Debug for PinSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::None => f.write_str("PinSource(none)"),
+            Source::ProtectedPath => f.write_str("PinSource(protected path)"),
+            Source::File(path) => write!(f, "PinSource(file {})", path.display()),
+            Source::Environment(variable) => write!(f, "PinSource(environment {variable})"),
+            Source::Reader { .. } => f.write_str("PinSource(reader)"),
+            Source::Ask(_) => f.write_str("PinSource(ask)"),
+            Source::Given(_) => f.write_str("PinSource(pin)"),
+        }
+    }
+}
+
+fn first_line(file: impl Read, from: &str) -> Result<Pin, PinError> {
+    let failed = |source| PinError::Read { from: from.to_owned(), source };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE));
+    file.take(MAX_FILE as u64).read_to_end(&mut bytes).map_err(failed)?;
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = std::str::from_utf8(line)
+        .map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
+    Pin::new(text.to_owned())
+}
+
+const MAX_FILE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// What the debug output must never hold.
+    const SECRET: &str = "canary-4711";
+
+    #[test]
+    fn a_pin_has_1_to_256_bytes() {
+        assert!(matches!(Pin::new(String::new()), Err(PinError::Empty)));
+        assert!(matches!(Pin::new("1".repeat(257)), Err(PinError::TooLong)));
+        assert!(Pin::new("1".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_a_pin() {
+        let pin = Pin::new(SECRET.into()).unwrap();
+        assert_eq!(format!("{pin:?}"), "Pin(..)");
+        assert_eq!(format!("{:?}", PinSource::pin(pin)), "PinSource(pin)");
+        let reader = PinSource::reader(Cursor::new(SECRET));
+        reader.with(|_| ()).unwrap();
+        assert_eq!(format!("{reader:?}"), "PinSource(reader)");
+    }
+
+    #[test]
+    fn a_descriptor_is_read_once_and_its_pin_kept() {
+        let source = PinSource::reader(Cursor::new("1234\r\nsecond line"));
+        for _ in 0..2 {
+            assert!(source.with(|pin| pin.0.as_str() == "1234").unwrap());
+        }
+    }
+
+    #[test]
+    fn an_empty_descriptor_or_variable_gives_no_pin() {
+        let source = PinSource::reader(Cursor::new("\n"));
+        assert!(matches!(source.with(|_| ()), Err(PinError::Empty)));
+        assert!(matches!(source.with(|_| ()), Err(PinError::NotGiven(_))));
+        let error = PinSource::environment("ENVELOPE_NO_SUCH_PIN").with(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "the environment variable ENVELOPE_NO_SUCH_PIN holds no PIN");
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_end_of_its_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        assert!(matches!(PinSource::file(&path).with(|_| ()), Err(PinError::Read { .. })));
+        fs::write(&path, " 12 34 \nrest").unwrap();
+        assert!(PinSource::file(&path).with(|pin| pin.0.as_str() == " 12 34 ").unwrap());
+    }
+}

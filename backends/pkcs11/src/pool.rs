@@ -1,0 +1,87 @@
+//! Threads that own sessions.
+//!
+//! A PKCS#11 call blocks, and a session may be used by one thread at a time. So
+//! each thread of the pool has at most one session, takes jobs from one queue
+//! and hands each result to the future that waits for it. The number of threads
+//! is the number of sessions; no lock is held during a call of the token, no
+//! runtime is needed, and no executor's thread ever waits.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use futures_channel::oneshot;
+
+use crate::{
+    ModuleError,
+    error::Failure,
+    session::{Shared, Worker},
+};
+
+type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+pub(crate) struct Pool {
+    /// Taken when the pool ends, which ends the threads.
+    jobs: Option<Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts the threads. A session is opened by the first job of its thread.
+    pub(crate) fn start(shared: &Arc<Shared>, threads: usize) -> Result<Self, ModuleError> {
+        let (jobs, queue) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        let mut pool = Self { jobs: Some(jobs), threads: Vec::with_capacity(threads) };
+        for _ in 0..threads {
+            let (queue, worker) = (Arc::clone(&queue), Worker::new(Arc::clone(shared)));
+            let thread = thread::Builder::new().name("envelope-pkcs11".into());
+            pool.threads.push(thread.spawn(move || work(&queue, worker))?);
+        }
+        Ok(pool)
+    }
+
+    /// Runs `job` on a thread of the pool. If the future is dropped, the job
+    /// still ends and its result is dropped, which wipes a DEK.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Worker) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (answer, waiting) = oneshot::channel();
+        let job: Job = Box::new(move |worker| {
+            // Nobody waits any more when the future was dropped.
+            let _ = answer.send(job(worker));
+        });
+        // A job that is not taken, or whose thread dies, drops the answer.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        waiting.await.unwrap_or_else(|_| {
+            let message = "the thread of the session has ended: open the token anew";
+            Err(Failure::new(envelope_sdk::ProviderErrorKind::Other, message))
+        })
+    }
+}
+
+/// Waits for the jobs that were begun, so that no session outlives the pool.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        let here = thread::current().id();
+        for thread in self.threads.drain(..) {
+            // A PIN prompt may hold the last handle of the provider.
+            if thread.thread().id() != here {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Job>>, mut worker: Worker) {
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        job(&mut worker);
+    }
+}

@@ -1,0 +1,221 @@
+//! Wrapping and unwrapping DEKs on a token.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use async_trait::async_trait;
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, KeyUriError, KeyUse, ProviderError,
+    ProviderErrorKind, WrappedDek,
+};
+
+use crate::{
+    ModuleError, Pkcs11Config,
+    error::{Failure, NAME},
+    keys::Which,
+    mechanism::Algorithm,
+    module,
+    names::{self, Attributes, KeyName},
+    pool::Pool,
+    session::{Open, Shared},
+};
+
+/// The keys of one token.
+///
+/// A key is named by an RFC 7512 URI: `pkcs11:token=LABEL;object=NAME` for a key
+/// with versions, whose current one wraps, or `pkcs11:token=LABEL;id=%01` for
+/// exactly one key. The URI chooses among the keys of the configured token and
+/// nothing else: neither module, nor slot, nor PIN.
+///
+/// The token is looked for, and the PIN asked for, at the first use. All calls
+/// of the token run on threads of the provider's own, one for each session;
+/// dropping the provider waits for the calls that were begun, and closes the
+/// sessions.
+pub struct Pkcs11Provider {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) own_uri: KeyUri,
+    pool: Pool,
+    /// How keys were wrapped or unwrapped so far.
+    bindings: RwLock<HashMap<KeyUri, ContextBinding>>,
+}
+
+impl Pkcs11Provider {
+    /// Loads the module. No token is used yet; but some modules connect to
+    /// their device here, so that this may block.
+    ///
+    /// # Errors
+    ///
+    /// [`ModuleError`] when the path is not absolute, there is no such file, it
+    /// is not a module, or it does not start.
+    pub fn open(config: Pkcs11Config) -> Result<Self, ModuleError> {
+        let module = module::load(&config.module)?;
+        let own_uri = own_uri(&config)?;
+        let shared = Arc::new(Shared::new(module, config.token, config.pin));
+        let pool = Pool::start(&shared, config.sessions)?;
+        Ok(Self { shared, own_uri, pool, bindings: RwLock::default() })
+    }
+
+    /// The URI `pkcs11:token=…;object=NAME` of a key of this token, whether it
+    /// exists or not. Its token attributes are those of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyUriError`] when the configuration names the token neither by label
+    /// nor by serial number, or the name is empty or too long.
+    pub fn key_uri(&self, name: &str) -> Result<KeyUri, KeyUriError> {
+        names::uri_of(&self.shared.token, Some(name.as_bytes()), None)
+    }
+
+    /// Runs a job on a thread that has, or gets, a session.
+    pub(crate) async fn with_session<T: Send + 'static>(
+        &self,
+        key: &KeyUri,
+        mut job: impl FnMut(&mut Open) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, ProviderError> {
+        let outcome = self.pool.run(move |worker| worker.read(&mut job)).await;
+        outcome.map_err(|failure| failure.into_provider_error(key))
+    }
+
+    /// Runs a job that changes something on the token.
+    pub(crate) async fn with_writing_session<T: Send + 'static>(
+        &self,
+        key: &KeyUri,
+        job: impl FnOnce(&Open, &cryptoki::session::Session) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, ProviderError> {
+        let outcome = self.pool.run(move |worker| worker.change(job)).await;
+        outcome.map_err(|failure| failure.into_provider_error(key))
+    }
+
+    fn remember(&self, key: &KeyUri, binding: ContextBinding) {
+        let known = self.bindings.read().unwrap_or_else(PoisonError::into_inner).get(key) == Some(&binding);
+        if !known {
+            self.bindings.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), binding);
+        }
+    }
+}
+
+/// A provider has nothing to show that is of use in a log.
+impl fmt::Debug for Pkcs11Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pkcs11Provider({})", self.own_uri)
+    }
+}
+
+/// Wraps with `PKCS11-AES-256-GCM`, `PKCS11-AES-KWP` or `PKCS11-RSA-OAEP-256`,
+/// the first of these that token and key allow.
+///
+/// The key version is the decimal number of the label's `#vN`, `1` for a label
+/// without it, and empty for a key named by `id=`.
+#[async_trait]
+impl KeyProvider for Pkcs11Provider {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// [`ContextBinding::Provider`] for AES-GCM. Which algorithm a key has, only
+    /// its token knows: until the key was used once, this tells the worse.
+    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
+        let bindings = self.bindings.read().unwrap_or_else(PoisonError::into_inner);
+        bindings.get(key).copied().unwrap_or(ContextBinding::EnvelopeOnly)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        let named = Named::of(key)?;
+        // The job outlives a future that is dropped, so it has its own copy.
+        let copy = Dek::fill_with(|copy| {
+            copy.copy_from_slice(dek.expose());
+            Ok::<_, ProviderError>(())
+        })?;
+        let context = context.clone();
+        let wrap = move |open: &mut Open| {
+            named.check_token(open)?;
+            let kek = open.kek(&named.key, Which::Current)?;
+            // What the attributes forbid is looked up anew: another program may have changed them.
+            kek.permit(KeyUse::Wrap).map_err(Failure::or_look_again)?;
+            let (algorithm, wrapped) = open.wrap(&kek, &copy, context.as_bytes())?;
+            Ok((kek.attributes.version, algorithm, wrapped))
+        };
+        let (version, algorithm, wrapped) = self.with_session(key, wrap).await?;
+        self.remember(key, algorithm.binding());
+        WrappedDek::new(key.clone(), version, algorithm.name(), wrapped)
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        let key = wrapped.key_uri();
+        let named = Named::of(key)?;
+        let which =
+            named.version(wrapped.key_version()).map_err(|failure| failure.into_provider_error(key))?;
+        let Some(algorithm) = Algorithm::from_name(wrapped.wrap_algorithm()) else {
+            let message =
+                "a token wraps with PKCS11-AES-256-GCM, PKCS11-AES-KWP or PKCS11-RSA-OAEP-256 alone";
+            return Err(ProviderError::new(ProviderErrorKind::Unsupported, NAME, key, message));
+        };
+        let (context, ciphertext) = (context.clone(), wrapped.ciphertext().to_vec());
+        let unwrap = move |open: &mut Open| {
+            named.check_token(open)?;
+            let kek = open.kek(&named.key, which)?;
+            kek.permit(KeyUse::Unwrap).map_err(Failure::or_look_again)?;
+            open.unwrap(&kek, algorithm, &ciphertext, context.as_bytes())
+        };
+        let dek = self.with_session(key, unwrap).await?;
+        self.remember(key, algorithm.binding());
+        Ok(dek)
+    }
+}
+
+/// What a key URI names.
+pub(crate) struct Named {
+    pub(crate) key: KeyName,
+    token: crate::TokenSelector,
+}
+
+impl Named {
+    pub(crate) fn of(key: &KeyUri) -> Result<Self, ProviderError> {
+        let error = |kind, message: &str| ProviderError::new(kind, NAME, key, message);
+        let attributes = Attributes::of(key).ok_or_else(|| {
+            error(ProviderErrorKind::Unsupported, "a token holds keys of the scheme pkcs11: alone")
+        })?;
+        let name = KeyName::of(attributes.object, attributes.id)
+            .map_err(|reason| error(ProviderErrorKind::Invalid, reason))?;
+        Ok(Self { key: name, token: attributes.token })
+    }
+
+    /// Refuses a key of another token than the configured one.
+    pub(crate) fn check_token(&self, open: &Open) -> Result<(), Failure> {
+        if self.token.fits(&open.token) {
+            return Ok(());
+        }
+        let message = format!("it is a key of another token; this one is {:?}", open.token.label());
+        Err(Failure::new(ProviderErrorKind::NotFound, message))
+    }
+
+    /// The version that a header, or a caller, names.
+    pub(crate) fn version(&self, version: &str) -> Result<Which, Failure> {
+        match (&self.key, names::decimal(version)) {
+            (KeyName::Versions(_), Some(number)) => Ok(Which::Number(number)),
+            (KeyName::Object { .. }, None) if version.is_empty() => Ok(Which::Current),
+            _ => {
+                let message =
+                    "the key has no such version: those of object= keys are numbers, id= keys have none";
+                Err(Failure::new(ProviderErrorKind::NotFound, message))
+            }
+        }
+    }
+}
+
+/// Names the token in errors that are about no key of it.
+fn own_uri(config: &Pkcs11Config) -> Result<KeyUri, ModuleError> {
+    let any = || names::uri_of(&crate::TokenSelector::label("*"), Some(b"*"), None);
+    names::uri_of(&config.token, Some(b"*"), None).or_else(|_| any()).map_err(|error| {
+        // A label of more than 2000 bytes; tokens have at most 32.
+        ModuleError::Threads(std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
+    })
+}

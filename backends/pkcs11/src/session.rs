@@ -1,0 +1,227 @@
+//! One session of a token: opened, logged in, and opened anew once when it was
+//! lost.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use cryptoki::{
+    context::Pkcs11,
+    error::{Error, RvError},
+    session::{Session, SessionState, UserType},
+    slot::{Slot, TokenInfo},
+};
+use envelope_sdk::ProviderErrorKind;
+
+use crate::{
+    PinSource, TokenSelector,
+    error::{Failure, Remedy},
+    keys::KeyCache,
+    mechanism::Capabilities,
+    module, token,
+};
+
+/// What all sessions of a provider have in common.
+pub(crate) struct Shared {
+    pub(crate) module: Pkcs11,
+    pub(crate) token: TokenSelector,
+    pin: PinSource,
+    /// Held while somebody logs in. What the token said to the first PIN that it
+    /// refused: that PIN is not tried again, since each try may be the last.
+    refused: Mutex<Option<String>>,
+    /// Whether the token was ever there: then it is gone now, not misspelt.
+    seen: AtomicBool,
+    /// Raised with each change of a key, so that no session goes on with what it
+    /// knew before.
+    epoch: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(module: Pkcs11, token: TokenSelector, pin: PinSource) -> Self {
+        let (refused, seen, epoch) = Default::default();
+        Self { module, token, pin, refused, seen, epoch }
+    }
+
+    pub(crate) fn keys_changed(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What a thread of the pool has.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    open: Option<Open>,
+}
+
+/// An open session, logged in as far as the token wants it.
+pub(crate) struct Open {
+    pub(crate) session: Session,
+    pub(crate) slot: Slot,
+    pub(crate) token: TokenInfo,
+    pub(crate) can: Capabilities,
+    pub(crate) keys: KeyCache,
+    epoch: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, open: None }
+    }
+
+    /// Runs a job that changes nothing on the token, and once more when the
+    /// session was lost or the key was another than remembered.
+    pub(crate) fn read<T>(
+        &mut self,
+        mut job: impl FnMut(&mut Open) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let first = self.attempt(&mut job);
+        match first.as_ref().map_err(|failure| failure.remedy) {
+            Err(Remedy::Reopen) => self.open = None,
+            Err(Remedy::LookAgain) => {
+                if let Some(open) = &mut self.open {
+                    open.keys = HashMap::default();
+                }
+            }
+            _ => return first,
+        }
+        self.attempt(&mut job)
+    }
+
+    /// Runs a job that changes something, on a session of its own that may
+    /// write, and never twice: whether a lost change took place is not known.
+    pub(crate) fn change<T>(
+        &mut self,
+        job: impl FnOnce(&Open, &Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.read(|open| open.check_alive())?;
+        let shared = Arc::clone(&self.shared);
+        let open = self.open()?;
+        let writing = shared.module.open_rw_session(open.slot)?;
+        let outcome = job(open, &writing);
+        shared.keys_changed();
+        outcome
+    }
+
+    fn attempt<T>(&mut self, job: &mut impl FnMut(&mut Open) -> Result<T, Failure>) -> Result<T, Failure> {
+        let outcome = job(self.open()?);
+        if outcome.as_ref().is_err_and(Failure::leaves_session_unclear) {
+            // An operation may be half done in it.
+            self.open = None;
+        }
+        outcome
+    }
+
+    fn open(&mut self) -> Result<&mut Open, Failure> {
+        let epoch = self.shared.epoch.load(Ordering::SeqCst);
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => Open::new(&self.shared, epoch)?,
+        };
+        if open.epoch != epoch {
+            (open.keys, open.epoch) = (HashMap::default(), epoch);
+        }
+        Ok(self.open.insert(open))
+    }
+}
+
+impl Open {
+    fn new(shared: &Shared, epoch: u64) -> Result<Self, Failure> {
+        let found = match token::find(&shared.module, &shared.token) {
+            Err(failure) if failure.remedy == Remedy::Reopen => {
+                module::initialize(&shared.module)?;
+                token::find(&shared.module, &shared.token)
+            }
+            found => found,
+        };
+        let (slot, token) = found.map_err(|failure| missing(shared, failure))?;
+        let session = shared.module.open_ro_session(slot)?;
+        log_in(shared, &session, slot, &token)?;
+        shared.seen.store(true, Ordering::SeqCst);
+        let can = Capabilities::of(&shared.module, slot)?;
+        Ok(Self { session, slot, token, can, keys: HashMap::default(), epoch })
+    }
+
+    /// Asks for a sign of life, and whether the login still holds.
+    pub(crate) fn check_alive(&self) -> Result<(), Failure> {
+        let state = self.session.get_session_info()?.session_state();
+        if self.token.login_required() && !is_user(state) {
+            let message = "the login has expired";
+            return Err(Failure::new(ProviderErrorKind::AccessDenied, message).remedy(Remedy::Reopen));
+        }
+        Ok(())
+    }
+}
+
+/// A token that was there and is not now may come back; one that never was is
+/// misspelt.
+fn missing(shared: &Shared, failure: Failure) -> Failure {
+    if failure.kind == ProviderErrorKind::NotFound && shared.seen.load(Ordering::SeqCst) {
+        return Failure::new(
+            ProviderErrorKind::Unavailable,
+            format!("the token was removed: {}", failure.message),
+        );
+    }
+    failure
+}
+
+/// Logs in, unless the token needs no login or this process is logged in
+/// already: a login is of the process, not of the session.
+fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> Result<(), Failure> {
+    if !token.login_required() {
+        return Ok(());
+    }
+    let mut refused = shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_user(session.get_session_info()?.session_state()) {
+        return Ok(());
+    }
+    if let Some(before) = &*refused {
+        let message = format!("{before}. It was tried once and is not tried again, so that it is not locked");
+        return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
+    }
+    if shared.pin.is_none() {
+        let message = "the token wants a PIN and none is configured: give one by a file, a descriptor, the \
+                       environment or a prompt";
+        return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
+    }
+    let outcome = if shared.pin.is_protected_path() {
+        session.login(UserType::User, None)
+    } else {
+        let login = shared.pin.with(|pin| session.login(UserType::User, Some(&pin.to_auth())));
+        login.map_err(Failure::of_pin)?
+    };
+    let Err(error) = outcome else { return Ok(()) };
+    let Error::Pkcs11(code, _) = error else { return Err(error.into()) };
+    let said = match code {
+        RvError::UserAlreadyLoggedIn => return Ok(()),
+        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => wrong_pin(shared, slot),
+        RvError::PinLocked => "the PIN is locked: the security officer must set a new one".into(),
+        RvError::PinExpired => "the PIN has expired: set a new one with the token's own tool".into(),
+        RvError::UserPinNotInitialized => "the token has no user PIN yet: set one with its own tool".into(),
+        RvError::UserAnotherAlreadyLoggedIn => {
+            "somebody else is logged in, perhaps the security officer".into()
+        }
+        _ => return Err(Failure::from(error).while_doing("the login failed")),
+    };
+    let failure = Failure::new(ProviderErrorKind::AccessDenied, said.clone()).with_source(error);
+    *refused = Some(said);
+    Err(failure)
+}
+
+/// The token may know how many tries are left.
+fn wrong_pin(shared: &Shared, slot: Slot) -> String {
+    let warning = match shared.module.get_token_info(slot) {
+        Ok(token) if token.user_pin_locked() => ", and it is locked now",
+        Ok(token) if token.user_pin_final_try() => ", and the next wrong one locks it",
+        Ok(token) if token.user_pin_count_low() => ", and few tries are left",
+        _ => "",
+    };
+    format!("the PIN is wrong{warning}")
+}
+
+fn is_user(state: SessionState) -> bool {
+    matches!(state, SessionState::RoUser | SessionState::RwUser)
+}

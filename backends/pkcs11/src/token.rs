@@ -1,0 +1,216 @@
+//! Slots and tokens: finding the configured one, and telling which there are.
+
+use std::path::Path;
+
+use cryptoki::{
+    context::Pkcs11,
+    error::{Error, RvError},
+    slot::{Slot, TokenInfo},
+};
+use envelope_sdk::ProviderErrorKind;
+
+use crate::{
+    ModuleError, TokenSelector,
+    error::Failure,
+    mechanism::{Algorithm, Capabilities},
+    module,
+};
+
+impl TokenSelector {
+    /// Whether `token` is the one that is meant, as far as something is said.
+    pub(crate) fn fits(&self, token: &TokenInfo) -> bool {
+        let fits = |wanted: &Option<Vec<u8>>, is: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted.as_slice() == is.as_bytes())
+        };
+        fits(&self.token, token.label())
+            && fits(&self.manufacturer, token.manufacturer_id())
+            && fits(&self.serial, token.serial_number())
+            && fits(&self.model, token.model())
+    }
+
+    /// What is said, for a message.
+    fn describe(&self) -> String {
+        let parts = [
+            ("label", &self.token),
+            ("manufacturer", &self.manufacturer),
+            ("serial number", &self.serial),
+            ("model", &self.model),
+        ];
+        let said: Vec<String> = parts
+            .iter()
+            .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {}", quoted(value))))
+            .collect();
+        if said.is_empty() { "any label".into() } else { said.join(" and ") }
+    }
+}
+
+/// The slot of the configured token. Exactly one must fit.
+pub(crate) fn find(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), Failure> {
+    let tokens =
+        initialized_tokens(module).map_err(|error| Failure::from(error).while_doing("no list of tokens"))?;
+    let (fitting, others): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|(_, token)| wanted.fits(token));
+    let mut fitting = fitting.into_iter();
+    match (fitting.next(), fitting.next()) {
+        (Some(found), None) => Ok(found),
+        (Some(_), Some(_)) => Err(Failure::new(
+            ProviderErrorKind::Invalid,
+            format!("several tokens have {}: name one by its serial number", wanted.describe()),
+        )),
+        (None, _) => {
+            let there: Vec<String> =
+                others.iter().map(|(_, token)| quoted(token.label().as_bytes())).collect();
+            let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+            Err(Failure::new(
+                ProviderErrorKind::NotFound,
+                format!("the module has no token with {}; tokens there: {there}", wanted.describe()),
+            ))
+        }
+    }
+}
+
+fn initialized_tokens(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, Error> {
+    let mut tokens = Vec::new();
+    for slot in module.get_slots_with_token()? {
+        match module.get_token_info(slot) {
+            Ok(token) if token.token_initialized() => tokens.push((slot, token)),
+            Ok(_) => {}
+            // Taken out since the list was made, or a card of another kind.
+            Err(Error::Pkcs11(
+                RvError::TokenNotPresent | RvError::TokenNotRecognized | RvError::SlotIdInvalid,
+                _,
+            )) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tokens)
+}
+
+/// Names on a token are bytes that others may have written.
+fn quoted(bytes: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(bytes))
+}
+
+/// A slot of a module, and the token in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotDescription {
+    /// The slot's number, which may change with each start of the module.
+    pub slot: u64,
+    /// What the module calls it.
+    pub description: String,
+    /// The token in it, if there is one.
+    pub token: Option<TokenDescription>,
+}
+
+/// What a token tells of itself without a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenDescription {
+    /// Its label, by which a key URI names it: `token=`.
+    pub label: String,
+    /// Its serial number: `serial=`.
+    pub serial: String,
+    /// Its manufacturer: `manufacturer=`.
+    pub manufacturer: String,
+    /// Its model: `model=`.
+    pub model: String,
+    /// Whether it was initialised; others hold no keys.
+    pub initialized: bool,
+    /// Whether it wants a login before it shows keys.
+    pub login_required: bool,
+    /// Whether it asks for the PIN by itself.
+    pub protected_path: bool,
+    /// Whether a user PIN was set.
+    pub pin_set: bool,
+    /// Whether the user PIN is locked.
+    pub pin_locked: bool,
+    /// Whether the next wrong user PIN locks it.
+    pub pin_final_try: bool,
+    /// What this library can wrap with on it, in the order of preference:
+    /// names of the format's registry. Whether a key permits it is another
+    /// question.
+    pub wrap_algorithms: Vec<&'static str>,
+    /// Every mechanism of it that this library can name.
+    pub mechanisms: Vec<MechanismDescription>,
+}
+
+/// A mechanism of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MechanismDescription {
+    /// Its name in PKCS#11: `CKM_AES_GCM`.
+    pub name: String,
+    /// The smallest key, in the mechanism's own unit: bytes or bits.
+    pub min_key_size: usize,
+    /// The largest key.
+    pub max_key_size: usize,
+    /// What it can do: some of `encrypt`, `decrypt`, `wrap`, `unwrap`,
+    /// `generate`, `message-encrypt`.
+    pub uses: Vec<&'static str>,
+}
+
+/// Every slot of the module at an absolute path, with tokens and mechanisms.
+/// Needs no PIN. Loads the module and blocks the calling thread.
+///
+/// # Errors
+///
+/// [`ModuleError`] when the module cannot be loaded or does not answer.
+pub fn describe_slots(path: impl AsRef<Path>) -> Result<Vec<SlotDescription>, ModuleError> {
+    let path = path.as_ref();
+    let module = module::load(path)?;
+    describe(&module).map_err(|source| ModuleError::Describe { path: path.into(), source: Box::new(source) })
+}
+
+fn describe(module: &Pkcs11) -> Result<Vec<SlotDescription>, Error> {
+    let mut slots = Vec::new();
+    for slot in module.get_all_slots()? {
+        let info = module.get_slot_info(slot)?;
+        let token = match info.token_present().then(|| describe_token(module, slot)) {
+            Some(Ok(token)) => Some(token),
+            Some(Err(Error::Pkcs11(RvError::TokenNotPresent | RvError::TokenNotRecognized, _))) | None => {
+                None
+            }
+            Some(Err(error)) => return Err(error),
+        };
+        let description = info.slot_description().to_owned();
+        slots.push(SlotDescription { slot: slot.id(), description, token });
+    }
+    Ok(slots)
+}
+
+fn describe_token(module: &Pkcs11, slot: Slot) -> Result<TokenDescription, Error> {
+    let token = module.get_token_info(slot)?;
+    let mut mechanisms = Vec::new();
+    for mechanism in module.get_mechanism_list(slot)? {
+        // A token may list a mechanism that it does not describe.
+        let Ok(info) = module.get_mechanism_info(slot, mechanism) else { continue };
+        let uses = [
+            ("encrypt", info.encrypt()),
+            ("decrypt", info.decrypt()),
+            ("wrap", info.wrap()),
+            ("unwrap", info.unwrap()),
+            ("generate", info.generate() || info.generate_key_pair()),
+            ("message-encrypt", info.message_encrypt()),
+        ];
+        mechanisms.push(MechanismDescription {
+            name: mechanism.to_string(),
+            min_key_size: info.min_key_size(),
+            max_key_size: info.max_key_size(),
+            uses: uses.into_iter().filter(|(_, can)| *can).map(|(name, _)| name).collect(),
+        });
+    }
+    Ok(TokenDescription {
+        label: token.label().to_owned(),
+        serial: token.serial_number().to_owned(),
+        manufacturer: token.manufacturer_id().to_owned(),
+        model: token.model().to_owned(),
+        initialized: token.token_initialized(),
+        login_required: token.login_required(),
+        protected_path: token.protected_authentication_path(),
+        pin_set: token.user_pin_initialized(),
+        pin_locked: token.user_pin_locked(),
+        pin_final_try: token.user_pin_final_try(),
+        wrap_algorithms: Capabilities::of(module, slot)?.algorithms().map(Algorithm::name).collect(),
+        mechanisms,
+    })
+}

@@ -1,0 +1,171 @@
+//! Fresh tokens, as another program would make them: with `cryptoki`, not with what is tested.
+
+use std::{
+    env,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    error::{Error, RvError},
+    mechanism::Mechanism,
+    object::{Attribute, ObjectHandle},
+    session::{Session, UserType},
+    slot::Slot,
+    types::AuthPin,
+};
+use envelope_pkcs11::Pin;
+
+pub(crate) const PIN: &str = "correct-horse-4711";
+pub(crate) const SO_PIN: &str = "security-officer-1";
+
+/// Which software token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    SoftHsm,
+    Kryoptic,
+}
+
+/// An initialised token with a user PIN and without objects.
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) label: String,
+    context: Pkcs11,
+}
+
+pub(crate) fn pin(text: &str) -> Pin {
+    Pin::new(text.into()).unwrap()
+}
+
+impl Kind {
+    fn module(self) -> Option<PathBuf> {
+        let variable = match self {
+            Self::SoftHsm => "ENVELOPE_SOFTHSM_MODULE",
+            Self::Kryoptic => "ENVELOPE_KRYOPTIC_MODULE",
+        };
+        env::var_os(variable).map(PathBuf::from)
+    }
+
+    fn context(self) -> Pkcs11 {
+        let context = Pkcs11::new(self.module().unwrap()).unwrap();
+        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => context,
+            Err(error) => panic!("{self:?} does not start: {error}"),
+        }
+    }
+
+    /// A new token, or `None` when this kind cannot be had, which is told.
+    pub(crate) fn token(self, test: &str) -> Option<Token> {
+        if self.module().is_none() {
+            assert_ne!(env::var("REQUIRE_SERVERS").as_deref(), Ok("1"), "{test}: there is no {self:?}");
+            println!("skipped: {test}: there is no {self:?}; scripts/pkcs11-tokens provides it");
+            return None;
+        }
+        Some(self.labelled(&fresh_label()))
+    }
+
+    /// A new token with this label.
+    pub(crate) fn labelled(self, label: &str) -> Token {
+        // A slot that is free is free for everybody.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let context = self.context();
+        let free = |slot: &Slot| !context.get_token_info(*slot).unwrap().token_initialized();
+        let slot = context.get_slots_with_token().unwrap().into_iter().find(free).expect("a free slot");
+        context.init_token(slot, &AuthPin::from(SO_PIN.to_owned()), label).unwrap();
+        let slots = context.get_slots_with_token().unwrap();
+        // SoftHSM gives the token another slot; two tokens may have one label.
+        let new = |slot: &Slot| {
+            let token = context.get_token_info(*slot).unwrap();
+            token.label() == label && !token.user_pin_initialized()
+        };
+        let slot = slots.into_iter().find(new).expect("the new token");
+        let session = context.open_rw_session(slot).unwrap();
+        session.login(UserType::So, Some(&AuthPin::from(SO_PIN.to_owned()))).unwrap();
+        session.init_pin(&AuthPin::from(PIN.to_owned())).unwrap();
+        session.logout().unwrap();
+        drop(session);
+        Token { kind: self, label: label.into(), context }
+    }
+}
+
+impl Token {
+    pub(crate) fn module(&self) -> PathBuf {
+        self.kind.module().unwrap()
+    }
+
+    pub(crate) fn context(&self) -> &Pkcs11 {
+        &self.context
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        let slots = self.context.get_slots_with_token().unwrap();
+        let labelled = |slot: &Slot| self.context.get_token_info(*slot).unwrap().label() == self.label;
+        slots.into_iter().find(labelled).expect("the token")
+    }
+
+    pub(crate) fn serial(&self) -> String {
+        self.context.get_token_info(self.slot()).unwrap().serial_number().to_owned()
+    }
+
+    /// A session of another part of the program. The login is of the process.
+    pub(crate) fn session(&self) -> Session {
+        let session = self.context.open_rw_session(self.slot()).unwrap();
+        match session.login(UserType::User, Some(&AuthPin::from(PIN.to_owned()))) {
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => session,
+            Err(error) => panic!("no login: {error}"),
+        }
+    }
+
+    /// Makes an AES key as an operator with another tool would: the attributes of
+    /// `create_key`, but for those given.
+    pub(crate) fn generate(&self, session: &Session, label: &str, but: &[Attribute]) -> ObjectHandle {
+        let usual = [
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+            Attribute::Wrap(false),
+            Attribute::Unwrap(false),
+            Attribute::ValueLen(32.into()),
+            Attribute::Label(label.into()),
+            Attribute::Id(label.into()),
+        ];
+        let other = |usual: &&Attribute| but.iter().all(|but| but.attribute_type() != usual.attribute_type());
+        let template: Vec<_> = usual.iter().filter(other).chain(but).cloned().collect();
+        session.generate_key(&Mechanism::AesKeyGen, &template).unwrap()
+    }
+}
+
+pub(crate) fn fresh_label() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::SeqCst);
+    format!("test {} {number}", std::process::id())
+}
+
+/// A test for each kind of token: a function that takes a [`Token`].
+macro_rules! on_each_token {
+    ($($name:ident),* $(,)?) => {
+        mod softhsm {
+            $(#[test] fn $name() {
+                if let Some(token) = crate::Kind::SoftHsm.token(stringify!($name)) {
+                    super::$name(&token);
+                }
+            })*
+        }
+        mod kryoptic {
+            $(#[test] fn $name() {
+                if let Some(token) = crate::Kind::Kryoptic.token(stringify!($name)) {
+                    super::$name(&token);
+                }
+            })*
+        }
+    };
+}
+pub(crate) use on_each_token;
