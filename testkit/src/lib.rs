@@ -7,6 +7,7 @@
 //! - [`MemoryProvider`] keeps its keys in memory and counts its calls.
 //! - [`FaultProvider`] stands before another provider and fails or answers
 //!   wrongly on demand.
+//! - [`servers`] tells a test where a real server is, or skips it by name.
 //! - [`secrets`] looks for a secret in all forms in which it might be printed.
 //!
 //! For tests only: nothing here stores a key.
@@ -15,6 +16,7 @@ pub mod conformance;
 mod fault;
 mod memory;
 pub mod secrets;
+pub mod servers;
 
 pub use fault::{Fault, FaultProvider};
 pub use memory::MemoryProvider;
