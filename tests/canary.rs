@@ -7,8 +7,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
-mod secrets;
-
 use std::{
     error::Error,
     fmt::{Debug, Write as _},
@@ -33,8 +31,8 @@ use envelope_sdk::{
     format::{Preamble, armor},
     stream, wrap_binding,
 };
+use envelope_testkit::secrets::{self, Canary};
 use futures_executor::block_on;
-use secrets::Canary;
 
 #[test]
 fn every_form_of_a_secret_would_be_found() {

@@ -5,8 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod common;
-#[path = "../../tests/secrets/mod.rs"]
-mod secrets;
 
 use std::{
     fs,
@@ -18,7 +16,7 @@ use std::{
 use common::{PASSPHRASE, Sandbox};
 use envelope_local::Keystore;
 use envelope_sdk::{EncryptionContext, Envelope, KeyProvider};
-use secrets::Canary;
+use envelope_testkit::secrets::{self, Canary};
 
 #[test]
 fn every_form_of_a_secret_would_be_found() {

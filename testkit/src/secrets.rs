@@ -1,7 +1,5 @@
 //! A secret in every form in which it might be printed.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
-
 /// A secret that must not occur anywhere.
 pub struct Canary {
     name: String,
@@ -11,6 +9,12 @@ pub struct Canary {
 impl Canary {
     /// Its first 12 bytes are looked for: what prints less of it is not found,
     /// what prints more begins with them.
+    ///
+    /// # Panics
+    ///
+    /// When the secret is shorter than 12 bytes: it could not be told from
+    /// other text.
+    #[must_use]
     pub fn new(name: &str, secret: &[u8]) -> Self {
         assert!(secret.len() >= 12, "{name} is too short to be told from other text");
         let start = &secret[..12];
@@ -38,6 +42,7 @@ impl Canary {
     }
 
     /// Where it occurs in `bytes`: the name and the form.
+    #[must_use]
     pub fn find(&self, bytes: &[u8]) -> Option<String> {
         let occurs = |form: &[u8]| bytes.windows(form.len()).any(|window| window == form);
         let (form, _) = self.forms.iter().find(|(_, form)| occurs(form))?;
@@ -46,6 +51,11 @@ impl Canary {
 }
 
 /// Demands that none of `canaries` occurs in `bytes`, which came from `place`.
+///
+/// # Panics
+///
+/// When one occurs, with the place and the bytes.
+#[expect(clippy::panic, reason = "this is how a test speaks")]
 pub fn demand_none(canaries: &[Canary], place: &str, bytes: &[u8]) {
     for canary in canaries {
         if let Some(found) = canary.find(bytes) {
@@ -55,6 +65,10 @@ pub fn demand_none(canaries: &[Canary], place: &str, bytes: &[u8]) {
 }
 
 /// Shows that every form is found by printing a control in all of them.
+///
+/// # Panics
+///
+/// When one is not found.
 pub fn demand_that_every_form_is_found() {
     let secret: Vec<u8> = (0..32).map(|index: u8| index.wrapping_mul(37) ^ 0xEB).collect();
     let canary = Canary::new("control", &secret);
@@ -77,7 +91,7 @@ pub fn demand_that_every_form_is_found() {
     assert!(canary.find(b"nothing of it").is_none());
 }
 
-/// Base64 (RFC 4648, section 4), by hand: envctl's tests have no crate for it.
+/// Base64 (RFC 4648, section 4), by hand: not worth a dependency.
 fn base64(bytes: &[u8]) -> String {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();

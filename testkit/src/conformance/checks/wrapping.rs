@@ -1,0 +1,198 @@
+//! Wrapping, unwrapping and the context.
+
+use envelope_sdk::{
+    ContextBinding, DecryptError, EncryptionContext, Envelope, FullContext, Keyring,
+    ProviderErrorKind::{Invalid, Unauthentic, Unsupported},
+    context::{MAX_ENCODED_LEN, MAX_ENTRIES},
+};
+
+use super::super::{
+    Backend, Outcome, Subject,
+    ask::{
+        context, decide, fails, fresh_dek, full, must_give_back, must_refuse, must_wrap, told, unwrap, wait,
+        wrap,
+    },
+};
+
+/// Wraps and unwraps, several DEKs and contexts, the empty context included,
+/// each wrap twice.
+#[must_use]
+pub fn a_wrapped_dek_comes_back(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let subject = backend.subject();
+        for context in [FullContext::empty(), context()] {
+            let (one, other) = (fresh_dek(), fresh_dek());
+            let wrapped = [&one, &other, &one].map(|dek| (dek, must_wrap(backend, &subject, dek, &context)));
+            for (dek, wrapped) in wrapped {
+                let wrapped = wrapped?;
+                for _ in 0..2 {
+                    must_give_back(backend, &subject, &wrapped, &context, dek)?;
+                }
+                if wrapped.ciphertext().windows(16).any(|part| dek.expose().starts_with(part)) {
+                    return fails("the wrapped DEK holds the DEK in the clear");
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The wrap names a resolved key URI, which the provider takes for the
+/// configured one, and which it takes for no other.
+#[must_use]
+pub fn a_wrap_names_the_key_it_was_asked_for(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let (subject, other) = (backend.subject(), backend.other_subject());
+        let wrapped = must_wrap(backend, &subject, &fresh_dek(), &context())?;
+        let (configured, named) = (&subject.key, wrapped.key_uri());
+        if configured.is_resolved() && configured != named {
+            return fails(format!("asked for {configured}, the wrap names {named}"));
+        }
+        if configured.scheme() != named.scheme() {
+            return fails(format!("{configured} and {named} have different schemes"));
+        }
+        if !subject.provider.is_same_key(configured, named) {
+            return fails(format!("is_same_key says that {named} is not the configured {configured}"));
+        }
+        // The same URI with another secret is the same key to `is_same_key`.
+        let others = [Some(other.key), backend.unknown_key()];
+        for other in others.iter().flatten().filter(|other| *other != configured) {
+            if subject.provider.is_same_key(other, named) {
+                return fails(format!("is_same_key says that {other} may open what {named} wrapped"));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Unwraps under contexts that differ in one value, one name, one entry more or
+/// less, the border of name and value, or case. With
+/// [`ContextBinding::Provider`] each must be refused as
+/// [`Unauthentic`](envelope_sdk::ProviderErrorKind::Unauthentic); with
+/// [`ContextBinding::EnvelopeOnly`] each must succeed, since the provider
+/// declares that it looks at none.
+#[must_use]
+pub fn the_context_is_bound_as_declared(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let subject = backend.subject();
+        let dek = fresh_dek();
+        let right = full(&EncryptionContext::new().with("purpose", "backup").with("tenant", "42"));
+        let wrapped = must_wrap(backend, &subject, &dek, &right)?;
+        let declared = subject.provider.context_binding(wrapped.key_uri());
+        if declared != subject.provider.context_binding(&subject.key) {
+            return fails(
+                "context_binding says one thing of the configured key and another of the resolved one",
+            );
+        }
+        for (what, wrong) in wrong_contexts() {
+            let outcome = unwrap(backend, &subject, &wrapped, &wrong)?;
+            match declared {
+                ContextBinding::Provider => {
+                    must_refuse(&format!("declared to be bound, {what}"), outcome, &[Unauthentic])?;
+                }
+                _ => match outcome {
+                    Ok(back) if back.expose() == dek.expose() => {}
+                    Ok(_) => return fails(format!("{what}: unwrapping gave another DEK")),
+                    Err(error) => {
+                        return fails(format!(
+                            "declared to be bound by the envelope only, and yet {what} is refused: {}",
+                            told(&error)
+                        ));
+                    }
+                },
+            }
+        }
+        must_give_back(backend, &subject, &wrapped, &right, &dek)
+    })
+}
+
+fn wrong_contexts() -> [(&'static str, FullContext); 7] {
+    let new = EncryptionContext::new;
+    [
+        ("another value", full(&new().with("purpose", "backup").with("tenant", "43"))),
+        ("another name", full(&new().with("purpose", "backup").with("tenancy", "42"))),
+        ("one entry less", full(&new().with("purpose", "backup"))),
+        ("one entry more", full(&new().with("more", "").with("purpose", "backup").with("tenant", "42"))),
+        ("no entry", FullContext::empty()),
+        ("another border of name and value", full(&new().with("purpose", "backup").with("tenant4", "2"))),
+        ("another case", full(&new().with("purpose", "Backup").with("tenant", "42"))),
+    ]
+}
+
+/// Wraps under contexts with empty values, text that is not ASCII, control
+/// characters, 64 entries, one long value, and the longest context of all. Each comes back, or is
+/// refused as [`Invalid`](envelope_sdk::ProviderErrorKind::Invalid) or
+/// [`Unsupported`](envelope_sdk::ProviderErrorKind::Unsupported), and not on
+/// unwrapping only.
+#[must_use]
+pub fn contexts_of_every_shape_wrap_or_are_refused_as_invalid(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let subject = backend.subject();
+        for (what, context) in unusual_contexts() {
+            let dek = fresh_dek();
+            match wrap(backend, &subject, &dek, &context)? {
+                Ok(wrapped) => must_give_back(backend, &subject, &wrapped, &context, &dek)
+                    .map_err(|outcome| about(what, outcome))?,
+                Err(error) => drop(must_refuse::<()>(what, Err(error), &[Invalid, Unsupported])?),
+            }
+        }
+        Ok(())
+    })
+}
+
+fn unusual_contexts() -> [(&'static str, FullContext); 6] {
+    let new = EncryptionContext::new;
+    let many = (0..MAX_ENTRIES).fold(new(), |context, at| context.with(format!("name{at}"), at.to_string()));
+    // Two bytes of count, and twice two of lengths.
+    let longest = MAX_ENCODED_LEN - 2 - 4 - "name".len();
+    [
+        ("an empty value", full(&new().with("name", ""))),
+        ("text that is not ASCII", full(&new().with("Ключ", "größer als 山 🗝"))),
+        ("control characters", full(&new().with("na\tme", "line\r\nline\u{0}"))),
+        ("64 entries", full(&many)),
+        ("a value of 1000 bytes", full(&new().with("name", "v".repeat(1000)))),
+        ("the longest context", full(&new().with("name", "v".repeat(longest)))),
+    ]
+}
+
+/// The same through [`Envelope`], which binds the context whatever the provider
+/// does: a wrong entry, a missing withheld value and the right context.
+#[must_use]
+pub fn an_envelope_opens_under_its_own_context_alone(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let subject = backend.subject();
+        let envelope = envelope(&subject);
+        let right = EncryptionContext::new().with("tenant", "42").withhold("patient", "7");
+        let plaintext = b"attack at dawn";
+        let sealed = wait(backend, envelope.encrypt(plaintext, &right))?
+            .or_else(|error| fails(format!("an envelope was not made: {error}")))?;
+        let wrong = [
+            ("another stored value", right.clone().with("tenant", "43")),
+            ("another withheld value", right.clone().withhold("patient", "8")),
+            ("a withheld value missing", EncryptionContext::new()),
+        ];
+        for (what, wrong) in wrong {
+            match wait(backend, envelope.decrypt(&sealed, &wrong))? {
+                Err(DecryptError::NotAuthentic) => {}
+                Err(error) => return fails(format!("{what}: not the error NotAuthentic but: {error}")),
+                Ok(_) => return fails(format!("{what}: the envelope opened")),
+            }
+        }
+        match wait(backend, envelope.decrypt(&sealed, &right))? {
+            Ok(opened) if opened == plaintext => Ok(()),
+            Ok(_) => fails("another plaintext came back"),
+            Err(error) => fails(format!("the envelope did not open: {error}")),
+        }
+    })
+}
+
+pub(super) fn envelope(subject: &Subject) -> Envelope {
+    Envelope::new(Keyring::new().both(subject.provider.clone(), subject.key.clone()))
+}
+
+fn about(what: &str, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Fails(seen) => Outcome::Fails(format!("{what}: {seen}")),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,309 @@
+//! The suite finds what is wrong: providers with one flaw each, and the check
+//! that must fail for it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
+
+use async_trait::async_trait;
+use envelope_local::{Argon2Params, Keystore, Passphrase};
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyAdmin, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
+    WrappedDek, crypto::DefaultEngine,
+};
+use envelope_testkit::conformance::{self, Applied, Backend, Change, Subject, apply_with_admin};
+use futures_executor::block_on;
+use tempfile::TempDir;
+
+/// What is wrong with a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    None,
+    IgnoresContextAndDeclaresToBindIt,
+    BindsContextAndDeclaresNotTo,
+    ForgetsContextsThatAreNotAscii,
+    UnwrapsToAnotherDek,
+    NamesAnotherKey,
+    TakesEveryKeyForItsOwn,
+    UnwrapsForEveryKey,
+    IgnoresTheLastByte,
+    IgnoresWhatIsAppended,
+    CallsUnknownKeysBroken,
+    CallsWrongKeysRetryable,
+    ForgetsOldVersions,
+    IgnoresStates,
+    CallsAMissingServerOther,
+    CallsAMissingServerFinal,
+    MixesUpConcurrentCalls,
+    KeepsALockWhenDropped,
+    HoldsTheDekInAnError,
+    HoldsTheDekInTheCauseOfAnError,
+    LogsTheDek,
+    TracesTheDek,
+}
+
+#[test]
+fn a_provider_without_a_flaw_passes_every_check() {
+    let report = conformance::run(&Broken::new(Flaw::None));
+    report.assert_conforms();
+    assert!(report.not_run.is_empty(), "{report}");
+}
+
+#[test]
+fn each_flaw_is_found_by_its_check() {
+    for (flaw, check) in [
+        (Flaw::IgnoresContextAndDeclaresToBindIt, "the_context_is_bound_as_declared"),
+        (Flaw::BindsContextAndDeclaresNotTo, "the_context_is_bound_as_declared"),
+        (Flaw::ForgetsContextsThatAreNotAscii, "contexts_of_every_shape_wrap_or_are_refused_as_invalid"),
+        (Flaw::UnwrapsToAnotherDek, "a_wrapped_dek_comes_back"),
+        (Flaw::NamesAnotherKey, "a_wrap_names_the_key_it_was_asked_for"),
+        (Flaw::TakesEveryKeyForItsOwn, "a_wrap_names_the_key_it_was_asked_for"),
+        (Flaw::TakesEveryKeyForItsOwn, "keys_of_other_schemes_are_refused"),
+        (Flaw::UnwrapsForEveryKey, "a_wrap_does_not_unwrap_under_another_key"),
+        (Flaw::IgnoresTheLastByte, "a_changed_wrap_does_not_unwrap"),
+        (Flaw::IgnoresWhatIsAppended, "a_shortened_or_lengthened_wrap_does_not_unwrap"),
+        (Flaw::CallsUnknownKeysBroken, "an_unknown_key_is_not_found"),
+        (Flaw::CallsWrongKeysRetryable, "refusals_name_provider_and_key_and_are_not_worth_a_retry"),
+        (Flaw::ForgetsOldVersions, "what_was_wrapped_before_a_rotation_unwraps_after_it"),
+        (Flaw::IgnoresStates, "a_suspended_key_neither_wraps_nor_unwraps_until_it_is_active_again"),
+        (Flaw::IgnoresStates, "a_deactivated_key_unwraps_and_does_not_wrap"),
+        (Flaw::IgnoresStates, "a_compromised_key_unwraps_and_does_not_wrap"),
+        (Flaw::IgnoresStates, "a_destroyed_key_neither_wraps_nor_unwraps"),
+        (Flaw::CallsAMissingServerOther, "a_key_without_its_server_is_unavailable_and_worth_a_retry"),
+        (Flaw::CallsAMissingServerFinal, "a_key_without_its_server_is_unavailable_and_worth_a_retry"),
+        (Flaw::MixesUpConcurrentCalls, "sixty_four_tasks_each_get_their_own_dek"),
+        (Flaw::KeepsALockWhenDropped, "a_call_dropped_half_way_leaves_the_provider_working"),
+        (Flaw::HoldsTheDekInAnError, "no_dek_is_in_errors_or_logs"),
+        (Flaw::HoldsTheDekInTheCauseOfAnError, "no_dek_is_in_errors_or_logs"),
+        (Flaw::LogsTheDek, "no_dek_is_in_errors_or_logs"),
+        (Flaw::TracesTheDek, "no_dek_is_in_errors_or_logs"),
+    ] {
+        let report = conformance::run(&Broken::new(flaw));
+        assert!(report.fails(check), "{flaw:?} was not found by {check}:\n{report}");
+    }
+}
+
+struct Broken {
+    _folder: TempDir,
+    provider: Arc<Flawed>,
+    keys: AtomicUsize,
+}
+
+impl Broken {
+    fn new(flaw: Flaw) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let passphrase = Passphrase::new("correct horse".into()).unwrap();
+        let path = folder.path().join("keys.json");
+        let keystore = Keystore::create_with(path, &passphrase, Argon2Params::MINIMUM).unwrap();
+        let provider = Flawed {
+            keystore,
+            flaw,
+            away: false,
+            wraps: Mutex::default(),
+            last: Mutex::default(),
+            locked: AtomicBool::new(false),
+        };
+        Self { _folder: folder, provider: Arc::new(provider), keys: AtomicUsize::new(0) }
+    }
+
+    fn new_key(&self) -> KeyUri {
+        let name = format!("key-{}", self.keys.fetch_add(1, Ordering::SeqCst));
+        block_on(self.provider.keystore.create_key(&name, false)).unwrap().uri
+    }
+}
+
+impl Backend for Broken {
+    fn subject(&self) -> Subject {
+        Subject::new(self.provider.clone(), self.new_key())
+    }
+
+    fn other_subject(&self) -> Subject {
+        self.subject()
+    }
+
+    fn unknown_key(&self) -> Option<KeyUri> {
+        Some(self.provider.keystore.key_uri("nobody").unwrap())
+    }
+
+    fn unreachable(&self) -> Option<Subject> {
+        let mut away = Broken::new(self.provider.flaw);
+        let key = away.new_key();
+        Arc::get_mut(&mut away.provider).unwrap().away = true;
+        Some(Subject::new(away.provider.clone(), key))
+    }
+
+    fn apply(&self, subject: &Subject, change: Change) -> Applied {
+        if self.provider.flaw == Flaw::IgnoresStates && change != Change::Rotate {
+            return Applied::Done;
+        }
+        let keystore = &self.provider.keystore;
+        let applied = block_on(apply_with_admin(keystore, &subject.key, change));
+        if self.provider.flaw == Flaw::ForgetsOldVersions && change == Change::Rotate {
+            let versions = block_on(keystore.describe_key(&subject.key)).unwrap().versions;
+            let old = &versions[versions.len() - 2].version;
+            let destroyed = envelope_sdk::KeyChange::State(envelope_sdk::KeyState::Destroyed);
+            block_on(keystore.change_key(&subject.key, Some(old), destroyed)).unwrap();
+        }
+        applied
+    }
+}
+
+/// A keystore behind a flaw.
+struct Flawed {
+    keystore: Keystore,
+    flaw: Flaw,
+    away: bool,
+    /// Every wrap and its DEK, for flaws that know what they should not.
+    wraps: Mutex<Vec<(Vec<u8>, [u8; 32])>>,
+    last: Mutex<[u8; 32]>,
+    locked: AtomicBool,
+}
+
+impl Flawed {
+    fn is(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+
+    fn seen(&self, context: &FullContext) -> FullContext {
+        if self.is(Flaw::IgnoresContextAndDeclaresToBindIt) { FullContext::empty() } else { context.clone() }
+    }
+
+    fn error(&self, kind: ProviderErrorKind, key: &KeyUri, message: &str) -> ProviderError {
+        ProviderError::new(kind, self.name(), key, message)
+    }
+
+    fn fail_if_away(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        let error = |kind| self.error(kind, key, "does not answer");
+        match self.flaw {
+            _ if !self.away => Ok(()),
+            Flaw::CallsAMissingServerOther => Err(error(ProviderErrorKind::Other)),
+            Flaw::CallsAMissingServerFinal => Err(error(ProviderErrorKind::Unavailable).retryable(false)),
+            _ => Err(error(ProviderErrorKind::Unavailable)),
+        }
+    }
+
+    fn known_dek(&self, ciphertext: &[u8]) -> Option<[u8; 32]> {
+        let same = |known: &&(Vec<u8>, [u8; 32])| {
+            known.0 == ciphertext
+                || (self.is(Flaw::IgnoresWhatIsAppended) && ciphertext.starts_with(&known.0))
+                || (self.is(Flaw::IgnoresTheLastByte) && ciphertext[..71] == known.0[..71])
+        };
+        self.wraps.lock().unwrap().iter().find(same).map(|(_, dek)| *dek)
+    }
+
+    fn spoil(&self, error: ProviderError) -> ProviderError {
+        let (kind, key) = (error.kind(), error.key().clone());
+        let dek = hex(&*self.last.lock().unwrap());
+        match self.flaw {
+            Flaw::CallsUnknownKeysBroken if kind == ProviderErrorKind::NotFound => {
+                self.error(ProviderErrorKind::Other, &key, "something is broken")
+            }
+            Flaw::CallsWrongKeysRetryable => error.retryable(true),
+            Flaw::HoldsTheDekInAnError => self.error(kind, &key, &format!("{dek} does not open")),
+            Flaw::HoldsTheDekInTheCauseOfAnError => error.with_source(io::Error::other(dek)),
+            _ => error,
+        }
+    }
+}
+
+#[async_trait]
+impl KeyProvider for Flawed {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+        if self.is(Flaw::BindsContextAndDeclaresNotTo) {
+            ContextBinding::EnvelopeOnly
+        } else {
+            ContextBinding::Provider
+        }
+    }
+
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        self.is(Flaw::TakesEveryKeyForItsOwn) || self.keystore.is_same_key(configured, recipient)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.fail_if_away(key)?;
+        *self.last.lock().unwrap() = *dek.expose();
+        match self.flaw {
+            Flaw::LogsTheDek => log::trace!("wrapping {}", hex(dek.expose())),
+            Flaw::TracesTheDek => tracing::trace!(dek = ?dek.expose(), "wrapping"),
+            Flaw::KeepsALockWhenDropped => {
+                if self.locked.swap(true, Ordering::SeqCst) {
+                    return Err(self.error(ProviderErrorKind::Other, key, "in use"));
+                }
+                yield_once().await;
+                self.locked.store(false, Ordering::SeqCst);
+            }
+            Flaw::MixesUpConcurrentCalls => {
+                // Whoever came last is wrapped.
+                (0..10).for_each(|_| std::thread::yield_now());
+                let last = *self.last.lock().unwrap();
+                return self.keystore.wrap_dek(key, &Dek::from_slice(&last).unwrap(), context).await;
+            }
+            Flaw::NamesAnotherKey => {
+                let wrapped = self.keystore.wrap_dek(key, dek, context).await?;
+                let other = self.keystore.key_uri("another").unwrap();
+                return WrappedDek::new(
+                    other,
+                    wrapped.key_version(),
+                    wrapped.wrap_algorithm(),
+                    wrapped.ciphertext().to_vec(),
+                );
+            }
+            _ => {}
+        }
+        let wrapped =
+            self.keystore.wrap_dek(key, dek, &self.seen(context)).await.map_err(|error| self.spoil(error))?;
+        self.wraps.lock().unwrap().push((wrapped.ciphertext().to_vec(), *dek.expose()));
+        Ok(wrapped)
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.fail_if_away(wrapped.key_uri())?;
+        if self.is(Flaw::ForgetsContextsThatAreNotAscii) && !context.as_bytes().is_ascii() {
+            return Err(self.error(ProviderErrorKind::Unauthentic, wrapped.key_uri(), "does not open"));
+        }
+        let unwrapped = self.keystore.unwrap_dek(wrapped, &self.seen(context)).await;
+        let known = || self.known_dek(wrapped.ciphertext()).map(|dek| Dek::from_slice(&dek).unwrap());
+        match self.flaw {
+            Flaw::UnwrapsToAnotherDek => Ok(Dek::generate::<DefaultEngine>().unwrap()),
+            Flaw::UnwrapsForEveryKey | Flaw::IgnoresTheLastByte | Flaw::IgnoresWhatIsAppended => {
+                unwrapped.or_else(|error| known().ok_or(error))
+            }
+            _ => unwrapped.map_err(|error| self.spoil(error)),
+        }
+    }
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
