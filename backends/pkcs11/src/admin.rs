@@ -65,6 +65,7 @@ impl KeyAdmin for Pkcs11Provider {
     async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
         let (named, uri) = (Named::of(key)?, key.clone());
         let look = move |open: &mut Open| {
+            open.check_alive()?;
             named.check_token(open)?;
             describe(&open.session, &named.key, uri.clone())
         };
@@ -73,7 +74,10 @@ impl KeyAdmin for Pkcs11Provider {
 
     async fn list_keys(&self) -> Result<Vec<KeyDescription>, ProviderError> {
         let selector = self.shared.token.clone();
-        let list = move |open: &mut Open| listing::list(open, &selector);
+        let list = move |open: &mut Open| {
+            open.check_alive()?;
+            listing::list(open, &selector)
+        };
         self.with_session(&self.own_uri, list).await
     }
 
@@ -130,6 +134,7 @@ impl Pkcs11Provider {
     pub async fn attributes(&self, key: &KeyUri) -> Result<Vec<KeyAttributes>, ProviderError> {
         let named = Named::of(key)?;
         let look = move |open: &mut Open| {
+            open.check_alive()?;
             named.check_token(open)?;
             let keks = all_versions(&open.session, &named.key)?;
             Ok(keks.into_iter().map(|kek| kek.attributes).collect())

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cryptoki::{
-    error::Error,
+    error::{Error, RvError},
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
@@ -154,6 +154,8 @@ impl Open {
         if let Some((kek, _)) = self.keys.get(&wanted).filter(|(_, found)| found.elapsed() < REMEMBER) {
             return Ok(kek.clone());
         }
+        // Without a login the token hides its keys, and says that there are none.
+        self.check_alive()?;
         let kek = find(&self.session, name, which)?;
         if self.keys.len() >= REMEMBER_AT_MOST {
             self.keys.clear();
@@ -207,16 +209,22 @@ pub(crate) fn versions(session: &Session, name: &[u8]) -> Result<Vec<Kek>, Failu
 
 /// Every private AES key of the token, with its label.
 pub(crate) fn labelled_secret_keys(session: &Session) -> Result<Vec<(Vec<u8>, ObjectHandle)>, Failure> {
-    let handles = secret_keys(session, &[])?;
-    let label = |handle| {
-        let attributes = session.get_attributes(handle, &[AttributeType::Label])?;
-        let label = attributes.into_iter().find_map(|attribute| match attribute {
-            Attribute::Label(label) => Some(label),
-            _ => None,
-        });
-        Ok((label.unwrap_or_default(), handle))
-    };
-    handles.into_iter().map(label).collect::<Result<_, Error>>().map_err(Failure::from)
+    let mut labelled = Vec::new();
+    for handle in secret_keys(session, &[])? {
+        match session.get_attributes(handle, &[AttributeType::Label]) {
+            Ok(attributes) => {
+                let label = attributes.into_iter().find_map(|attribute| match attribute {
+                    Attribute::Label(label) => Some(label),
+                    _ => None,
+                });
+                labelled.push((label.unwrap_or_default(), handle));
+            }
+            // Somebody destroyed it since it was found.
+            Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(labelled)
 }
 
 /// Private AES keys of the token with these attributes. Keys that are not

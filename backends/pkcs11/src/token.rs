@@ -181,7 +181,10 @@ fn describe(module: &Pkcs11) -> Result<Vec<SlotDescription>, Error> {
 fn describe_token(module: &Pkcs11, slot: Slot) -> Result<TokenDescription, Error> {
     let token = module.get_token_info(slot)?;
     let mut mechanisms = Vec::new();
-    for mechanism in module.get_mechanism_list(slot)? {
+    // What is not initialised yet may not answer these questions.
+    let can = if token.token_initialized() { Some(Capabilities::of(module, slot)?) } else { None };
+    let offered = if can.is_some() { module.get_mechanism_list(slot)? } else { Vec::new() };
+    for mechanism in offered {
         // A token may list a mechanism that it does not describe.
         let Ok(info) = module.get_mechanism_info(slot, mechanism) else { continue };
         let uses = [
@@ -210,7 +213,7 @@ fn describe_token(module: &Pkcs11, slot: Slot) -> Result<TokenDescription, Error
         pin_set: token.user_pin_initialized(),
         pin_locked: token.user_pin_locked(),
         pin_final_try: token.user_pin_final_try(),
-        wrap_algorithms: Capabilities::of(module, slot)?.algorithms().map(Algorithm::name).collect(),
+        wrap_algorithms: can.into_iter().flat_map(Capabilities::algorithms).map(Algorithm::name).collect(),
         mechanisms,
     })
 }

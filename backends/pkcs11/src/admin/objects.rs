@@ -56,18 +56,15 @@ pub(super) fn generate(open: &Open, session: &Session, name: &[u8], number: u32)
         )),
         Err(failure) => Some(failure),
     };
-    // Two programs may have looked and then made the same version.
-    let twin = || {
-        let labelled = keys::labelled_secret_keys(session)?;
-        Ok::<_, Failure>(labelled.iter().filter(|(other, _)| *other == label).count() > 1)
-    };
-    let problem = match problem {
-        None if twin()? => Some(Failure::new(
+    let problem = problem.or_else(|| match session.find_objects(&[Attribute::Label(label)]) {
+        Ok(labelled) if labelled.len() == 1 => None,
+        // Two programs may have looked and then made the same version.
+        Ok(_) => Some(Failure::new(
             ProviderErrorKind::Invalid,
             "somebody else made the same version of this key just now: try again",
         )),
-        problem => problem,
-    };
+        Err(error) => Some(error.into()),
+    });
     match problem {
         None => Ok(()),
         Some(failure) => {

@@ -1,1 +1,266 @@
+use cryptoki::{mechanism::Mechanism, object::Attribute};
+use envelope_sdk::{
+    KeyChange,
+    KeyState::{Active, Compromised, Deactivated, Destroyed, PreActive, Suspended},
+    ProviderErrorKind::{Invalid, NotFound, State, Unsupported},
+};
+
 use super::*;
+
+on_each_token!(
+    a_created_key_cannot_leave_the_token,
+    rotation_keeps_the_uri_and_old_versions_unwrap,
+    another_provider_follows_a_rotation,
+    versions_count_on_from_the_highest_that_is_left,
+    states_permit_what_the_table_says,
+    what_attributes_cannot_tell_is_unsupported,
+    only_transitions_of_the_table_are_made,
+    the_current_version_is_not_taken_out_alone,
+    a_destroyed_key_leaves_nothing_on_the_token,
+    names_are_unique_and_of_the_form_of_key_names,
+    keys_of_others_are_listed_and_described,
+    racing_rotations_leave_one_key_of_each_version,
+);
+
+fn go(
+    provider: &Pkcs11Provider,
+    key: &KeyUri,
+    version: Option<&str>,
+    to: KeyState,
+) -> Result<KeyDescription, ProviderError> {
+    block_on(provider.change_key(key, version, KeyChange::State(to)))
+}
+
+fn rotate(provider: &Pkcs11Provider, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+    block_on(provider.rotate_key(key))
+}
+
+fn a_created_key_cannot_leave_the_token(token: &Token) {
+    let (_, key) = with_key(token);
+    let session = token.session();
+    let labelled = [Attribute::Label("db".into())];
+    let [handle] = session.find_objects(&labelled).unwrap()[..] else { panic!("one object") };
+    let types = [
+        cryptoki::object::AttributeType::Sensitive,
+        cryptoki::object::AttributeType::Extractable,
+        cryptoki::object::AttributeType::Private,
+        cryptoki::object::AttributeType::Wrap,
+        cryptoki::object::AttributeType::Unwrap,
+    ];
+    let told = format!("{:?}", session.get_attributes(handle, &types).unwrap());
+    assert_eq!(
+        told, "[Sensitive(true), Extractable(false), Private(true), Wrap(false), Unwrap(false)]",
+        "{key}"
+    );
+    // Reading the value gives nothing, though not always an error.
+    let value = session.get_attributes(handle, &[cryptoki::object::AttributeType::Value]);
+    assert!(value.is_ok_and(|value| value.is_empty()));
+    let extractable = session.update_attributes(handle, &[Attribute::Extractable(true)]);
+    assert!(extractable.is_err(), "extractable stays false");
+}
+
+fn rotation_keeps_the_uri_and_old_versions_unwrap(token: &Token) {
+    let (provider, key) = with_key(token);
+    let dek = dek();
+    let mut wraps = vec![wrap(&provider, &key, &dek).unwrap()];
+    for version in 2..=3 {
+        let rotated = rotate(&provider, &key).unwrap();
+        assert_eq!((&rotated.uri, rotated.state, rotated.versions.len()), (&key, Active, version));
+        wraps.push(wrap(&provider, &key, &dek).unwrap());
+    }
+    let described = block_on(provider.describe_key(&key)).unwrap();
+    assert_eq!(states(&described), [("1", Deactivated), ("2", Deactivated), ("3", Active)]);
+    for (wrapped, version) in wraps.iter().zip(["1", "2", "3"]) {
+        assert_eq!((wrapped.key_uri(), wrapped.key_version()), (&key, version));
+        assert_eq!(unwrap(&open(token), wrapped).unwrap().expose(), dek.expose());
+    }
+    assert_eq!(block_on(provider.list_keys()).unwrap(), [described]);
+}
+
+/// The other provider remembers version 1; that this may no longer encrypt tells it to look again.
+fn another_provider_follows_a_rotation(token: &Token) {
+    let (provider, key) = with_key(token);
+    let other = open(token);
+    assert_eq!(wrap(&other, &key, &dek()).unwrap().key_version(), "1");
+    rotate(&provider, &key).unwrap();
+    assert_eq!(wrap(&other, &key, &dek()).unwrap().key_version(), "2");
+    go(&provider, &key, None, Suspended).unwrap();
+    refused(wrap(&other, &key, &dek()), State, "suspended");
+    go(&provider, &key, None, Active).unwrap();
+    wrap(&other, &key, &dek()).unwrap();
+}
+
+fn versions_count_on_from_the_highest_that_is_left(token: &Token) {
+    let (provider, key) = with_key(token);
+    rotate(&provider, &key).unwrap();
+    rotate(&provider, &key).unwrap();
+    go(&provider, &key, Some("1"), Destroyed).unwrap();
+    let left = go(&provider, &key, Some("2"), Destroyed).unwrap();
+    assert_eq!(states(&left), [("3", Active)]);
+    assert_eq!(states(&rotate(&provider, &key).unwrap()), [("3", Deactivated), ("4", Active)]);
+    refused(block_on(provider.create_key("db", false)), Invalid, "already");
+}
+
+fn states_permit_what_the_table_says(token: &Token) {
+    for state in [Active, Suspended, Deactivated] {
+        let provider = open(token);
+        let key = create(&provider, state.name()).uri;
+        let dek = dek();
+        let wrapped = wrap(&provider, &key, &dek).unwrap();
+        rotate(&provider, &key).unwrap();
+        let new = wrap(&provider, &key, &dek).unwrap();
+        if state != Active {
+            assert_eq!(go(&provider, &key, None, state).unwrap().state, state);
+        }
+        for provider in [&provider, &open(token)] {
+            match state {
+                Active => drop(wrap(provider, &key, &dek).unwrap()),
+                state => drop(refused(wrap(provider, &key, &dek), State, state.name())),
+            }
+            for wrapped in [&wrapped, &new] {
+                match state {
+                    Suspended => drop(refused(unwrap(provider, wrapped), State, "suspended")),
+                    _ => assert_eq!(unwrap(provider, wrapped).unwrap().expose(), dek.expose()),
+                }
+            }
+        }
+    }
+}
+
+fn what_attributes_cannot_tell_is_unsupported(token: &Token) {
+    let (provider, key) = with_key(token);
+    refused(block_on(provider.create_key("later", true)), Unsupported, "no pre-active keys");
+    refused(go(&provider, &key, None, Compromised), Unsupported, "no mark for compromised keys");
+    refused(block_on(provider.change_key(&key, None, KeyChange::Archive)), Unsupported, "archived");
+    let session = token.session();
+    let wraps = [
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+        Attribute::Wrap(true),
+        Attribute::Unwrap(true),
+    ];
+    token.generate(&session, "kw", &wraps);
+    let kw = provider.key_uri("kw").unwrap();
+    refused(go(&provider, &kw, None, Suspended), Unsupported, "another kind");
+    let by_id = KeyUri::parse(&format!("{kw};id=kw")).unwrap();
+    refused(rotate(&provider, &by_id), Unsupported, "named by id=");
+    token.generate(&session, "fixed", &[Attribute::Modifiable(false)]);
+    let fixed = provider.key_uri("fixed").unwrap();
+    refused(go(&provider, &fixed, None, Deactivated), Unsupported, "does not let");
+    // Rotation does without: the label tells which version is current.
+    let wrapped = wrap(&provider, &fixed, &dek()).unwrap();
+    let rotated = rotate(&provider, &fixed).unwrap();
+    assert_eq!(states(&rotated), [("1", Deactivated), ("2", Active)]);
+    assert_eq!(wrap(&provider, &fixed, &dek()).unwrap().key_version(), "2");
+    unwrap(&provider, &wrapped).unwrap();
+}
+
+fn only_transitions_of_the_table_are_made(token: &Token) {
+    for from in [Active, Suspended, Deactivated] {
+        let provider = open(token);
+        let key = create(&provider, from.name()).uri;
+        if from != Active {
+            go(&provider, &key, None, from).unwrap();
+        }
+        for to in KeyState::ALL.into_iter().filter(|to| !from.may_become(*to)) {
+            let error = refused(go(&provider, &key, None, to), Invalid, "may become");
+            assert!(error.message().contains(from.name()), "{error}");
+        }
+        assert_eq!(block_on(provider.describe_key(&key)).unwrap().state, from);
+        if from != Active {
+            refused(rotate(&provider, &key), State, "only an active key is rotated");
+        }
+    }
+    let nobody = open(token).key_uri("nobody").unwrap();
+    refused(go(&open(token), &nobody, None, PreActive), NotFound, "no such key");
+}
+
+fn the_current_version_is_not_taken_out_alone(token: &Token) {
+    let (provider, key) = with_key(token);
+    refused(go(&provider, &key, Some("1"), Deactivated), Invalid, "rotate the key first");
+    refused(go(&provider, &key, Some("2"), Deactivated), NotFound, "no version \"2\"");
+    go(&provider, &key, Some("1"), Suspended).unwrap();
+    refused(wrap(&provider, &key, &dek()), State, "suspended");
+    go(&provider, &key, Some("1"), Active).unwrap();
+    let wrapped = wrap(&provider, &key, &dek()).unwrap();
+    rotate(&provider, &key).unwrap();
+    go(&provider, &key, Some("1"), Destroyed).unwrap();
+    refused(unwrap(&provider, &wrapped), NotFound, "no such key");
+}
+
+fn a_destroyed_key_leaves_nothing_on_the_token(token: &Token) {
+    let (provider, key) = with_key(token);
+    rotate(&provider, &key).unwrap();
+    let wrapped = wrap(&provider, &key, &dek()).unwrap();
+    go(&provider, &key, None, Deactivated).unwrap();
+    let gone = go(&provider, &key, None, Destroyed).unwrap();
+    assert_eq!((gone.state, states(&gone)), (Destroyed, vec![("1", Destroyed), ("2", Destroyed)]));
+    let keys = [Attribute::Class(cryptoki::object::ObjectClass::SECRET_KEY)];
+    assert_eq!(token.session().find_objects(&keys).unwrap(), []);
+    refused(unwrap(&provider, &wrapped), NotFound, "no version 2");
+    refused(unwrap(&open(token), &wrapped), NotFound, "no version 2");
+    assert_eq!(block_on(provider.list_keys()).unwrap(), []);
+    create(&provider, "db");
+    refused(unwrap(&provider, &wrapped), NotFound, "no version 2");
+}
+
+fn names_are_unique_and_of_the_form_of_key_names(token: &Token) {
+    let (provider, _) = with_key(token);
+    refused(block_on(provider.create_key("db", false)), Invalid, "already");
+    for name in ["", "db#v2", "a b", "ä", "-a", &"x".repeat(65)] {
+        refused(block_on(provider.create_key(name, false)), Invalid, "a key name has 1 to 64");
+    }
+}
+
+fn keys_of_others_are_listed_and_described(token: &Token) {
+    let session = token.session();
+    token.generate(&session, "b key", &[]);
+    token.generate(&session, "b key#v7", &[]);
+    token.generate(&session, "", &[Attribute::Id(vec![9])]);
+    let own = [Attribute::Token(true), Attribute::Label("pair".into()), Attribute::ModulusBits(2048.into())];
+    let private = [
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Label("pair".into()),
+        Attribute::Decrypt(true),
+    ];
+    session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &own, &private).unwrap();
+    let provider = open(token);
+    let listed = block_on(provider.list_keys()).unwrap();
+    let label = token.label.replace(' ', "%20");
+    let told: Vec<_> = listed.iter().map(|key| (key.uri.as_str(), states(key))).collect();
+    let uri = |rest: &str| format!("pkcs11:token={label};{rest}");
+    let (by_id, by_name, pair) = (uri("id=%09"), uri("object=b%20key"), uri("object=pair"));
+    assert_eq!(told[0], (by_id.as_str(), vec![("", Active)]));
+    assert_eq!(told[1], (by_name.as_str(), vec![("1", Deactivated), ("7", Active)]));
+    assert_eq!(told[2].0, pair);
+    assert_eq!(told.len(), 3);
+    for key in &listed {
+        assert_eq!(&block_on(provider.describe_key(&key.uri)).unwrap(), key);
+    }
+    refused(rotate(&provider, &listed[2].uri), Unsupported, "RSA key pair");
+}
+
+/// Two programs that rotate at once may see each other's key; then one of them gives way, or both.
+fn racing_rotations_leave_one_key_of_each_version(token: &Token) {
+    let (_, key) = with_key(token);
+    let done: usize = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let provider = open(token);
+                    (0..5).filter(|_| rotate(&provider, &key).is_ok()).count()
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+    });
+    let described = block_on(open(token).describe_key(&key)).unwrap();
+    let versions: Vec<_> = described.versions.iter().map(|version| version.version.clone()).collect();
+    let mut unique = versions.clone();
+    unique.dedup();
+    assert_eq!(versions, unique);
+    println!("{done} of 20 rotations were done; versions: {versions:?}");
+    assert!(done >= 1 && versions.len() > done, "{done} {versions:?}");
+    wrap(&open(token), &key, &dek()).unwrap();
+}

@@ -1,1 +1,125 @@
+use cryptoki::object::Attribute;
+use envelope_sdk::ProviderErrorKind::{AccessDenied, Invalid, NotFound};
+
 use super::*;
+
+on_each_token!(
+    keys_unfit_to_wrap_are_refused_with_the_reason,
+    a_key_that_is_not_private_is_refused_and_not_taken_for_a_new_version,
+    a_key_that_is_absent_is_not_found,
+    a_name_of_several_keys_is_refused,
+    a_key_is_named_by_its_id,
+    a_token_is_named_by_its_serial_number,
+    a_token_that_is_absent_is_told_with_those_that_are_there,
+    a_label_of_several_tokens_is_refused,
+);
+
+fn keys_unfit_to_wrap_are_refused_with_the_reason(token: &Token) {
+    let session = token.session();
+    let unfit: [(&str, &[Attribute], &str); 5] = [
+        ("extractable", &[Attribute::Extractable(true)], "it is extractable"),
+        ("readable", &[Attribute::Sensitive(false)], "it is not sensitive"),
+        ("wrapping", &[Attribute::Wrap(true)], "both wrapping and decrypting"),
+        ("unwrapping", &[Attribute::Wrap(true), Attribute::Unwrap(true)], "both wrapping and decrypting"),
+        ("short", &[Attribute::ValueLen(16.into())], "it has not 256 bits"),
+    ];
+    let provider = open(token);
+    let good = create(&provider, "good").uri;
+    let wrapped = wrap(&provider, &good, &dek()).unwrap();
+    for (label, attributes, says) in unfit {
+        token.generate(&session, label, attributes);
+        let key = provider.key_uri(label).unwrap();
+        refused(wrap(&provider, &key, &dek()), AccessDenied, says);
+        let bytes = wrapped.ciphertext().to_vec();
+        let foreign = WrappedDek::new(key.clone(), "1", wrapped.wrap_algorithm(), bytes).unwrap();
+        refused(unwrap(&provider, &foreign), AccessDenied, says);
+        let told = &block_on(provider.attributes(&key)).unwrap()[0];
+        assert!(told.refusal().unwrap().contains(says), "{told:?}");
+    }
+    let told = &block_on(provider.attributes(&good)).unwrap()[0];
+    assert_eq!((told.refusal(), told.bits, told.local, told.id.len()), (None, 256, true, 16));
+    assert!(told.always_sensitive && told.never_extractable, "{told:?}");
+    // Unfit keys are listed all the same: somebody is looking for them.
+    assert_eq!(block_on(provider.list_keys()).unwrap().len(), 6);
+}
+
+/// Many tokens let anybody create an object that is not private.
+fn a_key_that_is_not_private_is_refused_and_not_taken_for_a_new_version(token: &Token) {
+    let session = token.session();
+    token.generate(&session, "open", &[Attribute::Private(false)]);
+    let provider = open(token);
+    let key = provider.key_uri("open").unwrap();
+    refused(wrap(&provider, &key, &dek()), AccessDenied, "it is not private");
+    let key = create(&provider, "db").uri;
+    token.generate(&session, "db#v2", &[Attribute::Private(false)]);
+    assert_eq!(wrap(&open(token), &key, &dek()).unwrap().key_version(), "1");
+}
+
+fn a_key_that_is_absent_is_not_found(token: &Token) {
+    let (provider, _) = with_key(token);
+    for uri in ["object=nobody", "id=%01", "object=db;id=%01", "object=DB", "object=d"] {
+        let uri = format!("pkcs11:token={};{uri}", token.label.replace(' ', "%20"));
+        let key = KeyUri::parse(&uri).unwrap();
+        refused(wrap(&provider, &key, &dek()), NotFound, "no such key");
+        refused(block_on(provider.describe_key(&key)), NotFound, "no such key");
+    }
+    let version = provider.key_uri("db#v2").unwrap();
+    refused(wrap(&provider, &version, &dek()), Invalid, "names one version");
+}
+
+fn a_name_of_several_keys_is_refused(token: &Token) {
+    let session = token.session();
+    token.generate(&session, "twin", &[Attribute::Id(vec![1])]);
+    token.generate(&session, "twin", &[Attribute::Id(vec![2])]);
+    let provider = open(token);
+    let key = provider.key_uri("twin").unwrap();
+    refused(wrap(&provider, &key, &dek()), Invalid, "several keys");
+    let with_id = KeyUri::parse(&format!("{key};id=%02")).unwrap();
+    let dek = dek();
+    let wrapped = wrap(&provider, &with_id, &dek).unwrap();
+    assert_eq!(unwrap(&provider, &wrapped).unwrap().expose(), dek.expose());
+    let listed = block_on(provider.list_keys()).unwrap();
+    let listed: Vec<_> = listed.iter().map(|key| key.uri.clone()).collect();
+    assert_eq!(listed, [KeyUri::parse(&format!("{key};id=%01")).unwrap(), with_id]);
+}
+
+fn a_key_is_named_by_its_id(token: &Token) {
+    token.generate(&token.session(), "named", &[Attribute::Id(vec![0, 7, 255])]);
+    let provider = open(token);
+    let label = token.label.replace(' ', "%20");
+    let key = KeyUri::parse(&format!("pkcs11:token={label};id=%00%07%FF")).unwrap();
+    let dek = dek();
+    let wrapped = wrap(&provider, &key, &dek).unwrap();
+    assert_eq!((wrapped.key_uri(), wrapped.key_version()), (&key, ""));
+    assert_eq!(unwrap(&provider, &wrapped).unwrap().expose(), dek.expose());
+    let numbered =
+        WrappedDek::new(key, "1", wrapped.wrap_algorithm(), wrapped.ciphertext().to_vec()).unwrap();
+    refused(unwrap(&provider, &numbered), NotFound, "no such version");
+}
+
+fn a_token_is_named_by_its_serial_number(token: &Token) {
+    let serial = TokenSelector::serial(token.serial());
+    let config = Pkcs11Config::new(token.module(), serial).pin(PinSource::pin(pin(PIN)));
+    let provider = Pkcs11Provider::open(config).unwrap();
+    let key = create(&provider, "db").uri;
+    assert_eq!(key.as_str(), format!("pkcs11:serial={};object=db", token.serial()));
+    wrap(&provider, &key, &dek()).unwrap();
+    assert_eq!(block_on(provider.list_keys()).unwrap()[0].uri, key);
+    assert_eq!(TokenSelector::of(&key), Some(TokenSelector::serial(token.serial())));
+}
+
+fn a_token_that_is_absent_is_told_with_those_that_are_there(token: &Token) {
+    let config = Pkcs11Config::new(token.module(), TokenSelector::label("not here"));
+    let provider = Pkcs11Provider::open(config.pin(PinSource::pin(pin(PIN)))).unwrap();
+    let key = provider.key_uri("db").unwrap();
+    let error = refused(wrap(&provider, &key, &dek()), NotFound, "no token with label \"not here\"");
+    assert!(error.message().contains(&format!("{:?}", token.label)), "{error}");
+    assert!(!error.is_retryable());
+}
+
+fn a_label_of_several_tokens_is_refused(token: &Token) {
+    let twin = token.kind.labelled(&tokens::fresh_label());
+    // As two tokens that were bought on one day.
+    let twin = token.kind.labelled(&twin.label);
+    refused(wrap(&open(&twin), &open(&twin).key_uri("db").unwrap(), &dek()), Invalid, "several tokens");
+}

@@ -1,6 +1,6 @@
 //! What must hold for keys on PKCS#11 tokens, tested on SoftHSM 2 and kryoptic in the same run.
 //!
-//! `scripts/pkcs11-tokens` hands both over. A test whose token is missing says so and passes; with
+//! `scripts/with-servers` hands both over. A test whose token is missing is skipped by name; with
 //! `REQUIRE_SERVERS=1` it fails.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
@@ -11,6 +11,7 @@ mod keys;
 mod modules;
 mod pins;
 mod sessions;
+#[path = "../tokens/mod.rs"]
 mod tokens;
 mod wraps;
 
