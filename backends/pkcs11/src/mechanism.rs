@@ -195,7 +195,7 @@ impl Open {
 
     /// A failed decryption is the data's fault, unless the token is at fault.
     /// Codes that name no reason are decided by whether the token still works:
-    /// `SoftHSM` says `CKR_GENERAL_ERROR` to a wrong tag, kryoptic says
+    /// SoftHSM says `CKR_GENERAL_ERROR` to a wrong tag, kryoptic says
     /// `CKR_DEVICE_ERROR` to wrong OAEP padding.
     fn why_not_opened(&self, kek: &Kek, algorithm: Algorithm, error: Error) -> Failure {
         let Error::Pkcs11(code, function) = error else { return error.into() };
@@ -407,7 +407,7 @@ fn decrypt_oaep(
     session.decrypt(&oaep(), private, wrapped).map(Zeroizing::new)
 }
 
-/// SHA-256 for both hash functions. SHA-1, which `SoftHSM` knows alone, is not
+/// SHA-256 for both hash functions. SHA-1, which SoftHSM knows alone, is not
 /// fallen back to.
 fn oaep() -> Mechanism<'static> {
     PkcsOaepParams::new(MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, PkcsOaepSource::empty()).into()

@@ -22,7 +22,28 @@ use envelope_sdk::{
 };
 use futures_executor::block_on;
 
-use tokens::{Kind, PIN, Token, on_each_token, pin};
+use tokens::{Kind, PIN, Token, pin};
+
+/// A test for each kind of token: a function that takes a [`Token`].
+macro_rules! on_each_token {
+    ($($name:ident),* $(,)?) => {
+        mod softhsm {
+            $(#[test] fn $name() {
+                if let Some(token) = crate::Kind::SoftHsm.token() {
+                    super::$name(&token);
+                }
+            })*
+        }
+        mod kryoptic {
+            $(#[test] fn $name() {
+                if let Some(token) = crate::Kind::Kryoptic.token() {
+                    super::$name(&token);
+                }
+            })*
+        }
+    };
+}
+use on_each_token;
 
 fn context(tenant: &str) -> FullContext {
     EncryptionContext::new().with("tenant", tenant).full().unwrap()

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -36,6 +36,7 @@ pub(crate) enum Kind {
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     pub(crate) label: String,
+    module: PathBuf,
     context: Pkcs11,
 }
 
@@ -53,14 +54,6 @@ impl Kind {
         address(name).map(PathBuf::from)
     }
 
-    fn context(self) -> Pkcs11 {
-        let context = Pkcs11::new(self.module().unwrap()).unwrap();
-        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => context,
-            Err(error) => panic!("{self:?} does not start: {error}"),
-        }
-    }
-
     /// A new token, or `None` when this kind cannot be had.
     pub(crate) fn token(self) -> Option<Token> {
         self.module().map(|_| self.labelled(&fresh_label()))
@@ -68,10 +61,15 @@ impl Kind {
 
     /// A new token with this label.
     pub(crate) fn labelled(self, label: &str) -> Token {
+        self.of_module(self.module().unwrap(), label)
+    }
+
+    /// A new token of a module, which may be a copy: that has a state of its own.
+    pub(crate) fn of_module(self, module: PathBuf, label: &str) -> Token {
         // A slot that is free is free for everybody.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let context = self.context();
+        let context = started(&module);
         let free = |slot: &Slot| !context.get_token_info(*slot).unwrap().token_initialized();
         let slot = context.get_slots_with_token().unwrap().into_iter().find(free).expect("a free slot");
         context.init_token(slot, &AuthPin::from(SO_PIN.to_owned()), label).unwrap();
@@ -87,13 +85,21 @@ impl Kind {
         session.init_pin(&AuthPin::from(PIN.to_owned())).unwrap();
         session.logout().unwrap();
         drop(session);
-        Token { kind: self, label: label.into(), context }
+        Token { kind: self, label: label.into(), module, context }
+    }
+}
+
+fn started(module: &Path) -> Pkcs11 {
+    let context = Pkcs11::new(module).unwrap();
+    match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => context,
+        Err(error) => panic!("{} does not start: {error}", module.display()),
     }
 }
 
 impl Token {
     pub(crate) fn module(&self) -> PathBuf {
-        self.kind.module().unwrap()
+        self.module.clone()
     }
 
     pub(crate) fn context(&self) -> &Pkcs11 {
@@ -108,6 +114,13 @@ impl Token {
 
     pub(crate) fn serial(&self) -> String {
         self.context.get_token_info(self.slot()).unwrap().serial_number().to_owned()
+    }
+
+    /// Takes the token away: the module is shut down, and another token is made in its place.
+    pub(crate) fn remove(self) {
+        self.context.clone().finalize().unwrap();
+        let again = Self { context: started(&self.module), ..self };
+        again.context.init_token(again.slot(), &AuthPin::from(SO_PIN.to_owned()), "another").unwrap();
     }
 
     /// A session of another part of the program. The login is of the process.
@@ -146,24 +159,3 @@ pub(crate) fn fresh_label() -> String {
     let number = NEXT.fetch_add(1, Ordering::SeqCst);
     format!("test {} {number}", std::process::id())
 }
-
-/// A test for each kind of token: a function that takes a [`Token`].
-macro_rules! on_each_token {
-    ($($name:ident),* $(,)?) => {
-        mod softhsm {
-            $(#[test] fn $name() {
-                if let Some(token) = crate::Kind::SoftHsm.token() {
-                    super::$name(&token);
-                }
-            })*
-        }
-        mod kryoptic {
-            $(#[test] fn $name() {
-                if let Some(token) = crate::Kind::Kryoptic.token() {
-                    super::$name(&token);
-                }
-            })*
-        }
-    };
-}
-pub(crate) use on_each_token;
