@@ -138,7 +138,8 @@ impl Open {
             found => found,
         };
         let (slot, token) = found.map_err(|failure| missing(shared, failure))?;
-        let session = shared.module.open_ro_session(slot)?;
+        // Some modules have no read-only sessions; what they lack is told by the second error.
+        let session = shared.module.open_ro_session(slot).or_else(|_| shared.module.open_rw_session(slot))?;
         log_in(shared, &session, slot, &token)?;
         shared.seen.store(true, Ordering::SeqCst);
         let can = Capabilities::of(&shared.module, slot)?;
