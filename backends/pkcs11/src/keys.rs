@@ -113,6 +113,9 @@ impl Kek {
         if let Some(reason) = self.attributes.refusal() {
             return Err(refused(reason));
         }
+        if usage == KeyUse::Wrap && self.is_foreign_version() {
+            return Err(refused(FOREIGN_VERSION));
+        }
         let state = self.attributes.state();
         if state.permits(usage) {
             return Ok(());
@@ -128,6 +131,15 @@ impl Kek {
         };
         let message = format!("{version}the key is {state} and {message}");
         Err(Failure::new(ProviderErrorKind::State, message))
+    }
+}
+
+impl Kek {
+    /// Rotations make keys in the token. A later version that was brought there
+    /// may be known to whoever brought it, and would wrap from then on.
+    fn is_foreign_version(&self) -> bool {
+        let key = &self.attributes;
+        !key.local && names::decimal(&key.version).is_some_and(|version| version > 1)
     }
 }
 
@@ -289,6 +301,7 @@ fn refused(reason: &str) -> Failure {
     Failure::new(ProviderErrorKind::AccessDenied, message)
 }
 
+const FOREIGN_VERSION: &str = "its latest version was not made in the token, as those of a rotation are";
 const NOT_PRIVATE: &str = "it is not private: anybody could put such a key on the token without a PIN";
 
 /// A key that is there but not private is told apart from one that is missing.

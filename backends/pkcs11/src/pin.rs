@@ -90,7 +90,7 @@ enum Source {
 }
 
 impl PinSource {
-    /// No PIN: for tokens that need no login.
+    /// No PIN: for tokens that need no login, or ask for it by themselves.
     #[must_use]
     pub fn none() -> Self {
         Self(Source::None)
@@ -130,7 +130,7 @@ impl PinSource {
     }
 
     /// Asks `ask`, on a thread that may block: somebody at a terminal, or a
-    /// secret store.
+    /// secret store. Not for a token that asks by itself.
     #[must_use]
     pub fn ask(ask: impl Fn() -> Result<Pin, PinError> + Send + Sync + 'static) -> Self {
         Self(Source::Ask(Box::new(ask)))
@@ -140,8 +140,13 @@ impl PinSource {
         matches!(self.0, Source::None)
     }
 
-    pub(crate) fn is_protected_path(&self) -> bool {
-        matches!(self.0, Source::ProtectedPath)
+    /// Whether the token shall ask, which can do it (`itself`) or cannot.
+    pub(crate) fn leaves_it_to_the_token(&self, itself: bool) -> bool {
+        match self.0 {
+            Source::ProtectedPath => true,
+            Source::None | Source::Ask(_) => itself,
+            Source::File(_) | Source::Environment(_) | Source::Reader { .. } | Source::Given(_) => false,
+        }
     }
 
     /// Hands the PIN to `login`.

@@ -183,13 +183,12 @@ fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> 
         let message = format!("{before}. It was tried once and is not tried again, so that it is not locked");
         return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
     }
-    if shared.pin.is_none() {
+    let outcome = if shared.pin.leaves_it_to_the_token(token.protected_authentication_path()) {
+        session.login(UserType::User, None)
+    } else if shared.pin.is_none() {
         let message = "the token wants a PIN and none is configured: give one by a file, a descriptor, the \
                        environment or a prompt";
         return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
-    }
-    let outcome = if shared.pin.is_protected_path() {
-        session.login(UserType::User, None)
     } else {
         let login = shared.pin.with(|pin| session.login(UserType::User, Some(&pin.to_auth())));
         login.map_err(Failure::of_pin)?

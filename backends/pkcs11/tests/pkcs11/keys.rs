@@ -1,4 +1,4 @@
-use cryptoki::object::Attribute;
+use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use envelope_sdk::ProviderErrorKind::{AccessDenied, Invalid, NotFound};
 
 use super::*;
@@ -6,6 +6,7 @@ use super::*;
 on_each_token!(
     keys_unfit_to_wrap_are_refused_with_the_reason,
     a_key_that_is_not_private_is_refused_and_not_taken_for_a_new_version,
+    a_key_that_was_brought_to_the_token_is_not_taken_for_a_rotation,
     a_key_that_is_absent_is_not_found,
     a_name_of_several_keys_is_refused,
     a_key_is_named_by_its_id,
@@ -53,6 +54,30 @@ fn a_key_that_is_not_private_is_refused_and_not_taken_for_a_new_version(token: &
     let key = create(&provider, "db").uri;
     token.generate(&session, "db#v2", &[Attribute::Private(false)]);
     assert_eq!(wrap(&open(token), &key, &dek()).unwrap().key_version(), "1");
+}
+
+/// Who brought it knows it.
+fn a_key_that_was_brought_to_the_token_is_not_taken_for_a_rotation(token: &Token) {
+    let (provider, key) = with_key(token);
+    let wrapped = wrap(&provider, &key, &dek()).unwrap();
+    let known = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+        Attribute::Label("db#v2".into()),
+        Attribute::Value(vec![7; 32]),
+    ];
+    token.session().create_object(&known).unwrap();
+    let other = open(token);
+    refused(wrap(&other, &key, &dek()), AccessDenied, "was not made in the token");
+    unwrap(&other, &wrapped).unwrap();
 }
 
 fn a_key_that_is_absent_is_not_found(token: &Token) {
