@@ -194,7 +194,7 @@ fn folders_devices_and_missing_files_are_told_apart() {
 #[test]
 fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     let sandbox = Sandbox::new();
-    sandbox.keystore(&["main"]);
+    sandbox.keystore(&["main", "b", "c", "d"]);
     sandbox.write("in", &bytes(300_000));
     sandbox.run(&["encrypt", "-k", "local:main", "in", "-o", "/dev/full"], 3).says("No space left");
     // A file size limit fails a write half-way, as a full disk does.
@@ -207,10 +207,13 @@ fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     };
     Ran::of(limited("encrypt -k local:main in"), 3).says("File too large");
     assert_eq!(sandbox.files(), ["in"]);
-    sandbox.run(&["encrypt", "-k", "local:main", "in"], 0);
+    // So long a header that the one of a rewrap for four keys does not fit in place.
+    let long = format!("long={}", "x".repeat(3_600));
+    sandbox.run(&["encrypt", "-k", "local:main", "-c", &long, "in"], 0);
     let sealed = sandbox.read("in.envelope");
     Ran::of(limited("decrypt -k local:main in.envelope -o out"), 3).says("File too large");
-    Ran::of(limited("rewrap -k local:main in.envelope"), 3).says("File too large");
+    Ran::of(limited("rewrap -k local:main -k local:b -k local:c -k local:d in.envelope"), 3)
+        .says("File too large");
     assert_eq!(sandbox.read("in.envelope"), sealed);
     assert_eq!(sandbox.files(), ["in", "in.envelope"]);
 }
