@@ -9,13 +9,13 @@ use super::{
     at::{read_full_at, read_full_vectored_at, write_all_at, write_all_vectored_at},
     at_most,
     block::{new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
-    ranged::chunk_of,
+    layout::{Layout, Payload},
 };
 use crate::{
     DecryptError, OpenedHeader,
     crypto::{
         DefaultEngine, TAG_LEN,
-        cobblestone::{self, CHUNK_LEN, MAX_CHUNKS, Opener, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
+        cobblestone::{CHUNK_LEN, ChunkError, MAX_CHUNKS, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
     },
 };
 
@@ -40,7 +40,7 @@ impl Parallel<'_> {
         let len = input.size().map_err(StreamError::Read)?;
         let full_chunks = len / CHUNK_LEN as u64;
         if full_chunks >= MAX_CHUNKS {
-            return Err(cobblestone::ChunkError::TooManyChunks.into());
+            return Err(ChunkError::TooManyChunks.into());
         }
         let chunks_at = at + PREFIX_LEN as u64;
         let sealed_len = len + (full_chunks + 1) * TAG_LEN as u64;
@@ -91,9 +91,10 @@ impl Parallel<'_> {
         output: &(impl WriteAt + Sync + ?Sized),
     ) -> Result<u64, StreamError> {
         let size = input.size().map_err(StreamError::Read)?;
-        let payload = open_payload(opened, input, at, size)?;
-        output.reserve(payload.plaintext_len).map_err(StreamError::Write)?;
-        let (full_chunks, last) = (payload.full_chunks(), &payload.last_chunk);
+        let payload = read_payload(opened, input, at, size)?;
+        let layout = &payload.layout;
+        output.reserve(layout.plaintext_len).map_err(StreamError::Write)?;
+        let (full_chunks, last) = (layout.full_chunks(), &payload.last_chunk);
         write_all_at(output, last, full_chunks * CHUNK_LEN as u64).map_err(StreamError::Write)?;
         self.done(last.len());
 
@@ -103,7 +104,7 @@ impl Parallel<'_> {
             let first = index * block_chunks as u64;
             let chunks = at_most(full_chunks - first, block_chunks);
             let block = &mut block[..chunks * SEALED_CHUNK_LEN];
-            let read = read_full_at(input, block, payload.chunk_at(first)).map_err(StreamError::Read)?;
+            let read = read_full_at(input, block, layout.chunk_at(first)).map_err(StreamError::Read)?;
             if read < block.len() {
                 return Err(StreamError::InputChanged { expected: size, now: "fewer" });
             }
@@ -115,7 +116,7 @@ impl Parallel<'_> {
             Ok(())
         })?;
         expect_end(input, size)?;
-        Ok(payload.plaintext_len)
+        Ok(layout.plaintext_len)
     }
 
     /// Calls `work` once for each of `blocks` numbers, each thread with a buffer
@@ -136,54 +137,22 @@ impl Parallel<'_> {
     }
 }
 
-/// A payload whose commitment and last chunk, and so its length, are authentic.
-pub(super) struct Payload {
-    pub(super) opener: Opener<DefaultEngine>,
-    pub(super) plaintext_len: u64,
-    /// The plaintext of the short chunk at the end.
-    pub(super) last_chunk: Zeroizing<Vec<u8>>,
-    chunks_at: u64,
-}
-
-impl Payload {
-    /// Chunks before the last one.
-    pub(super) fn full_chunks(&self) -> u64 {
-        self.plaintext_len / CHUNK_LEN as u64
-    }
-
-    /// Where sealed chunk `index` begins.
-    pub(super) fn chunk_at(&self, index: u64) -> u64 {
-        self.chunks_at + index * SEALED_CHUNK_LEN as u64
-    }
-}
-
-/// Checks commitment, length and last chunk of the payload from `at` to `size`.
-pub(super) fn open_payload(
+/// Reads and opens commitment and last chunk of the payload from `at` to `size`.
+pub(super) fn read_payload(
     opened: &OpenedHeader,
     input: &(impl ReadAt + ?Sized),
     at: u64,
     size: u64,
 ) -> Result<Payload, StreamError> {
-    let plaintext_len =
-        size.checked_sub(at).and_then(cobblestone::opened_len).ok_or(DecryptError::NotAuthentic)?;
-    let shrunk = || StreamError::InputChanged { expected: size, now: "fewer" };
+    let layout = Layout::new(at, size)?;
     let mut prefix = [0; PREFIX_LEN];
-    if read_full_at(input, &mut prefix, at).map_err(StreamError::Read)? < PREFIX_LEN {
-        return Err(shrunk());
+    let mut last = Zeroizing::new(vec![0; layout.last_chunk_len()]);
+    for (out, at) in [(&mut prefix[..], at), (&mut last, layout.last_chunk_at())] {
+        if read_full_at(input, out, at).map_err(StreamError::Read)? < out.len() {
+            return Err(StreamError::InputChanged { expected: size, now: "fewer" });
+        }
     }
-    let opener = opened.payload(&prefix).map_err(DecryptError::from)?;
-    let chunks_at = at + PREFIX_LEN as u64;
-    let mut payload = Payload { opener, plaintext_len, last_chunk: Vec::new().into(), chunks_at };
-    let index = payload.full_chunks();
-    let start = payload.chunk_at(index);
-    let mut last = Zeroizing::new(vec![0; at_most(size - start, SEALED_CHUNK_LEN)]);
-    if read_full_at(input, &mut last, start).map_err(StreamError::Read)? < last.len() {
-        return Err(shrunk());
-    }
-    payload.opener.open_chunk(index, &mut last).map_err(DecryptError::from)?;
-    last.truncate(chunk_of(plaintext_len).1);
-    payload.last_chunk = last;
-    Ok(payload)
+    Payload::open(opened, layout, &prefix, last)
 }
 
 /// Refuses an input that has more bytes now than the `expected` ones at the

@@ -18,10 +18,13 @@ mod blocking;
 mod error;
 mod file;
 mod header;
+mod layout;
 mod parallel;
 mod pipe;
 mod ranged;
 mod slice;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 use std::io::{self, IoSliceMut, Read};
 

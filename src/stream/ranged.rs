@@ -11,7 +11,8 @@ use super::{
     ReadAt, StreamError,
     at::read_full_at,
     at_most,
-    file::{Payload, open_payload},
+    file::read_payload,
+    layout::{Payload, check_range, chunk_of},
 };
 use crate::{
     DecryptError, OpenedHeader,
@@ -60,14 +61,14 @@ impl<S: ReadAt> RangedReader<S> {
     /// not fit.
     pub fn new(opened: &OpenedHeader, source: S, payload_at: u64) -> Result<Self, StreamError> {
         let size = source.size().map_err(StreamError::Read)?;
-        let payload = open_payload(opened, &source, payload_at, size)?;
+        let payload = read_payload(opened, &source, payload_at, size)?;
         Ok(Self { payload, source, size, position: 0, chunk: None })
     }
 
     /// Bytes of the plaintext.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.payload.plaintext_len
+        self.payload.layout.plaintext_len
     }
 
     /// True when the plaintext has no bytes.
@@ -102,10 +103,10 @@ impl<S: ReadAt> RangedReader<S> {
 
     /// The plaintext of chunk `index`, in `buffer` unless it is the last.
     fn chunk<'a>(&'a self, index: u64, buffer: &'a mut [u8]) -> Result<&'a [u8], StreamError> {
-        if index == self.payload.full_chunks() {
+        if index == self.payload.layout.full_chunks() {
             return Ok(&self.payload.last_chunk);
         }
-        let at = self.payload.chunk_at(index);
+        let at = self.payload.layout.chunk_at(index);
         if read_full_at(&self.source, buffer, at).map_err(StreamError::Read)? < buffer.len() {
             return Err(StreamError::InputChanged { expected: self.size, now: "fewer" });
         }
@@ -129,7 +130,7 @@ impl<S: ReadAt> Read for RangedReader<S> {
                 let mut chunk =
                     other.map_or_else(|| Zeroizing::new(vec![0; SEALED_CHUNK_LEN]), |(_, chunk)| chunk);
                 let len = self.chunk(index, &mut chunk)?.len();
-                if index == self.payload.full_chunks() {
+                if index == self.payload.layout.full_chunks() {
                     chunk[..len].copy_from_slice(&self.payload.last_chunk);
                 }
                 chunk
@@ -161,16 +162,4 @@ pub(super) fn seek_to(to: SeekFrom, position: u64, len: u64) -> io::Result<u64> 
         SeekFrom::End(by) => len.checked_add_signed(by),
     };
     target.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "seek before the beginning"))
-}
-
-/// The length of a range that lies within `len` bytes.
-pub(super) fn check_range(range: &Range<u64>, len: u64) -> Result<usize, StreamError> {
-    let refuse = || StreamError::Range { start: range.start, end: range.end, len };
-    let count = range.end.checked_sub(range.start).filter(|_| range.end <= len).ok_or_else(refuse)?;
-    usize::try_from(count).map_err(|_| refuse())
-}
-
-/// The number of the chunk that holds `position`, and where in it.
-pub(super) fn chunk_of(position: u64) -> (u64, usize) {
-    (position / CHUNK_LEN as u64, at_most(position % CHUNK_LEN as u64, CHUNK_LEN))
 }
