@@ -1,5 +1,7 @@
 //! The verbs: encrypt, decrypt, rewrap, reencrypt, inspect.
 
+use std::ops::Range;
+
 use crate::{
     DataKey, DecryptError, Dek, EncryptError, EncryptionContext, FormatError, Header, Keyring, OpenedHeader,
     RewrapError,
@@ -9,6 +11,7 @@ use crate::{
     },
     format::{HeaderDraft, Kind, MAX_BODY_LEN},
     schedule,
+    stream::{self, RangedReader, ReadAt, StreamError},
 };
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -165,6 +168,27 @@ impl Envelope {
             context.complete(header.stored_context(), header.withheld()).ok_or(DecryptError::NotAuthentic)?;
         let dek = self.keyring.unwrap(&header, &context).await?;
         Ok(schedule::verify(header, dek, context)?)
+    }
+
+    /// Decrypts the bytes of `range`, counted from 0, of an attached envelope
+    /// that can be read at an offset; the rest is not read. For several ranges,
+    /// or a detached payload, keep a [`RangedReader`].
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`]; no plaintext leaves unless
+    /// all of the range and the end of the payload are authentic.
+    pub async fn decrypt_range(
+        &self,
+        envelope: &(impl ReadAt + Sync + ?Sized),
+        range: Range<u64>,
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>, StreamError> {
+        let header = stream::read_header_at(envelope)?;
+        expect_kind(&header, Kind::Attached)?;
+        let payload_at = header.len() as u64;
+        let opened = self.unlock(header, context).await?;
+        RangedReader::new(&opened, envelope, payload_at)?.decrypt_range(range)
     }
 
     /// Makes a data key: one DEK for many small records.

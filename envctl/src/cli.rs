@@ -122,6 +122,10 @@ pub(crate) struct Encrypt {
     /// Write text (PEM) instead of binary
     #[arg(short, long)]
     pub(crate) armor: bool,
+    /// Write two files: the header to FILE.envelope and the payload to FILE.sealed, which no rewrap
+    /// touches again
+    #[arg(long, conflicts_with_all = ["armor", "force"])]
+    pub(crate) detached: bool,
 }
 
 /// `envctl decrypt`
@@ -145,6 +149,9 @@ pub(crate) struct Decrypt {
     pub(crate) keys: Vec<String>,
     #[command(flatten)]
     pub(crate) context: Expected,
+    /// The payload of a detached header [default: FILE.sealed for FILE.envelope]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) payload: Option<OsString>,
 }
 
 /// What the reader of an envelope knows of its context.

@@ -59,6 +59,12 @@ impl CliError {
         self
     }
 
+    /// Says what to do, in place of what was said before.
+    pub(crate) fn hint_instead(mut self, hint: String) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
     /// Puts the name of a file before the message.
     pub(crate) fn about(mut self, name: impl fmt::Display) -> Self {
         self.message = format!("{name}: {}", self.message);
@@ -191,6 +197,8 @@ impl From<StreamError> for CliError {
             StreamError::Write(error) => {
                 Self::new(ErrorKind::InputOutput, format!("writing failed: {error}"))
             }
+            error @ StreamError::InputChanged { .. } => Self::new(ErrorKind::InputOutput, error.to_string())
+                .hint("let nothing write to it meanwhile, or take a copy or a snapshot of it first"),
             error => Self::other(error.to_string()),
         }
     }

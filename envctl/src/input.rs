@@ -5,10 +5,15 @@ use std::{
     fmt,
     fs::{File, Metadata},
     io::{self, BufReader, Read},
+    os::{fd::AsFd, unix::fs::FileExt},
     path::{Path, PathBuf},
 };
 
-use envelope_sdk::format::armor::{self, ArmorReader};
+use envelope_sdk::{
+    Header,
+    format::armor::{self, ArmorReader},
+    stream::{self, StreamError},
+};
 
 use crate::error::{CliError, Result};
 
@@ -56,16 +61,53 @@ impl Input {
         self.file.as_ref().and_then(|file| file.metadata().ok())
     }
 
+    /// The file, if it can be read at any offset and knows its length. Files of
+    /// /proc say 0 and are read as a pipe.
+    pub(crate) fn seekable(&self) -> Option<&File> {
+        let metadata = self.metadata()?;
+        self.file.as_ref().filter(|_| metadata.is_file() && metadata.len() > 0)
+    }
+
     /// The bytes as they are.
-    pub(crate) fn into_reader(self) -> Box<dyn Read> {
+    pub(crate) fn into_reader(self) -> Box<dyn Read + Send> {
         match self.file {
             Some(file) => Box::new(file),
-            None => Box::new(io::stdin().lock()),
+            None => {
+                widen_pipe(io::stdin());
+                Box::new(io::stdin())
+            }
         }
     }
 
+    /// An envelope: a file that is not armored, or a stream, with its armor
+    /// taken off.
+    pub(crate) fn into_envelope(self) -> Result<EnvelopeSource> {
+        let mut start = [0; armor::BEGIN.len()];
+        if let Some(file) = self.seekable() {
+            let read = file
+                .read_at(&mut start, 0)
+                .map_err(|error| CliError::io("read", self.path().unwrap_or(Path::new("-")), &error))?;
+            if !armor::is_armored(&start[..read])
+                && let Some(file) = self.file
+            {
+                return Ok(EnvelopeSource::File(file));
+            }
+        }
+        Ok(EnvelopeSource::Stream(self.into_envelope_reader()?))
+    }
+
     /// The bytes of an envelope: armor, if it is armored, is taken off.
-    pub(crate) fn into_envelope_reader(self) -> Result<EnvelopeReader> {
+    /// A payload whose header is elsewhere: all the bytes as they are.
+    pub(crate) fn into_payload(self) -> EnvelopeSource {
+        if self.seekable().is_some()
+            && let Some(file) = self.file
+        {
+            return EnvelopeSource::File(file);
+        }
+        EnvelopeSource::Stream(EnvelopeReader { reader: self.into_reader(), armored: false })
+    }
+
+    fn into_envelope_reader(self) -> Result<EnvelopeReader> {
         let name = self.name.clone();
         EnvelopeReader::new(self.into_reader()).map_err(|error| match name {
             InputName::File(path) => CliError::io("read", &path, &error),
@@ -83,20 +125,50 @@ impl fmt::Display for InputName {
     }
 }
 
+/// Where an envelope is read from.
+pub(crate) enum EnvelopeSource {
+    /// A file that is not armored. Its header stands at offset 0.
+    File(File),
+    /// Anything else, from the front to the end.
+    Stream(EnvelopeReader),
+}
+
+impl EnvelopeSource {
+    /// Reads the header at the front.
+    pub(crate) fn read_header(&mut self) -> std::result::Result<Header, StreamError> {
+        match self {
+            Self::File(file) => stream::read_header_at(file),
+            Self::Stream(reader) => stream::read_header(reader),
+        }
+    }
+
+    pub(crate) fn is_armored(&self) -> bool {
+        matches!(self, Self::Stream(reader) if reader.is_armored())
+    }
+
+    /// Bytes of the file; a stream does not know.
+    pub(crate) fn file_len(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => Some(file.metadata().ok()?.len()),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
 /// Reads an envelope, binary or armored.
 pub(crate) struct EnvelopeReader {
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     armored: bool,
 }
 
 impl EnvelopeReader {
-    pub(crate) fn new(mut reader: Box<dyn Read>) -> io::Result<Self> {
+    pub(crate) fn new(mut reader: Box<dyn Read + Send>) -> io::Result<Self> {
         // A pipe may give one byte at a time, so the first line is collected.
         let mut start = Vec::with_capacity(armor::BEGIN.len());
         (&mut reader).take(armor::BEGIN.len() as u64).read_to_end(&mut start)?;
         let armored = armor::is_armored(&start);
         let whole = io::Cursor::new(start).chain(reader);
-        let reader: Box<dyn Read> = if armored {
+        let reader: Box<dyn Read + Send> = if armored {
             Box::new(ArmorReader::new(BufReader::with_capacity(BUFFER, whole)))
         } else {
             Box::new(whole)
@@ -113,6 +185,15 @@ impl Read for EnvelopeReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.reader.read(out)
     }
+}
+
+/// Gives a pipe room for 1 MiB, so that its two ends wait for each other less
+/// often. Where that is not to be had, or it is no pipe, it works as it is.
+pub(crate) fn widen_pipe(pipe: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
+    #[cfg(not(target_os = "linux"))]
+    let _ = pipe;
 }
 
 const BUFFER: usize = 64 * 1024;

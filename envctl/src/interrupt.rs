@@ -14,7 +14,10 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::error::{CliError, Result};
+use crate::{
+    error::{CliError, Result},
+    progress::leave_line_if_interrupted,
+};
 
 /// From now on an interrupt removes every file of [`remove_if_interrupted`],
 /// gives the terminal its echo back and exits with 130.
@@ -31,6 +34,7 @@ pub(crate) fn clean_up_when_interrupted() -> Result<()> {
             if let Some((terminal, attributes)) = &state.terminal {
                 let _ = tcsetattr(terminal, OptionalActions::Now, attributes);
             }
+            leave_line_if_interrupted();
             std::process::exit(INTERRUPTED);
         }
     });

@@ -2,7 +2,8 @@
 //!
 //! The way of a call: [`cli`] says what may be asked, [`config`] adds what the
 //! file says, [`keys`] makes a keyring of both, a module of [`commands`] does
-//! the work over [`input`] and [`output`], [`error`] turns what failed into
+//! the work over [`input`] and [`output`] ([`transfer`] moves the bytes between
+//! them), [`error`] turns what failed into
 //! words and an exit code.
 
 mod cli;
@@ -10,12 +11,15 @@ mod commands;
 mod config;
 mod error;
 mod harden;
+mod in_place;
 mod input;
 mod interrupt;
 mod keys;
 mod output;
 mod passphrase;
+mod progress;
 mod report;
+mod transfer;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, Permissions},
     io::{self, BufWriter, IsTerminal, Write},
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::{
     error::{CliError, ErrorKind, Result},
+    input::widen_pipe,
     interrupt::{RemoveGuard, remove_if_interrupted},
 };
 
@@ -32,6 +33,10 @@ impl Target {
             Some(name) if name == "-" => Ok(Self::Stdout { even_to_terminal: true }),
             Some(name) => Ok(Self::File(name.into())),
         }
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self, Self::Stdout { .. }) && io::stdout().is_terminal()
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {
@@ -81,7 +86,13 @@ impl Output {
                         "name a file with -o FILE, use `-o -` to do it anyway, or --armor to encrypt to text",
                     ));
                 }
-                return Ok(Self::stream(Box::new(io::stdout().lock())));
+                // Not through `Stdout`, which looks for the ends of lines.
+                widen_pipe(io::stdout());
+                let stdout = io::stdout()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .map_err(|error| CliError::io("write to", Path::new("standard output"), &error))?;
+                return Ok(Self::stream(Box::new(File::from(stdout))));
             }
         };
         match fs::metadata(path) {
@@ -98,6 +109,14 @@ impl Output {
             }
             Ok(_) if !force => Err(exists(path)),
             _ => NewFile::create(path, force, secrecy).map(|file| Self::File(Box::new(file))),
+        }
+    }
+
+    /// The file, if it is a new one.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match self {
+            Self::File(new) => Some(&new.file),
+            Self::Stream(_) => None,
         }
     }
 

@@ -194,7 +194,7 @@ fn folders_devices_and_missing_files_are_told_apart() {
 #[test]
 fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     let sandbox = Sandbox::new();
-    sandbox.keystore(&["main"]);
+    sandbox.keystore(&["main", "b", "c", "d"]);
     sandbox.write("in", &bytes(300_000));
     sandbox.run(&["encrypt", "-k", "local:main", "in", "-o", "/dev/full"], 3).says("No space left");
     // A file size limit fails a write half-way, as a full disk does.
@@ -207,10 +207,13 @@ fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     };
     Ran::of(limited("encrypt -k local:main in"), 3).says("File too large");
     assert_eq!(sandbox.files(), ["in"]);
-    sandbox.run(&["encrypt", "-k", "local:main", "in"], 0);
+    // So long a header that the one of a rewrap for four keys does not fit in place.
+    let long = format!("long={}", "x".repeat(3_600));
+    sandbox.run(&["encrypt", "-k", "local:main", "-c", &long, "in"], 0);
     let sealed = sandbox.read("in.envelope");
     Ran::of(limited("decrypt -k local:main in.envelope -o out"), 3).says("File too large");
-    Ran::of(limited("rewrap -k local:main in.envelope"), 3).says("File too large");
+    Ran::of(limited("rewrap -k local:main -k local:b -k local:c -k local:d in.envelope"), 3)
+        .says("File too large");
     assert_eq!(sandbox.read("in.envelope"), sealed);
     assert_eq!(sandbox.files(), ["in", "in.envelope"]);
 }
@@ -244,4 +247,90 @@ fn an_interrupt_leaves_nothing_behind() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(sandbox.files(), [""; 0]);
+}
+
+#[test]
+fn an_input_that_says_no_length_is_read_to_its_end() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    // A regular file of 0 bytes, which has some when it is read.
+    sandbox.run(&["encrypt", "-k", "local:main", "/proc/version", "-o", "sealed"], 0);
+    sandbox.run(&["decrypt", "-k", "local:main", "sealed", "-o", "out"], 0);
+    assert_eq!(sandbox.read("out"), fs::read("/proc/version").unwrap());
+}
+
+#[test]
+fn an_input_that_changes_its_length_meanwhile_is_refused_and_nothing_is_left() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    let len = 256 << 20;
+    for (to, said) in [(len + 1, "now has more"), (len / 4, "now has fewer")] {
+        // It may be done before its input is changed; then it is tried again.
+        let mut tries = (0..50).map(|_| encrypt_while_changed(&sandbox, len, to));
+        let refused = tries.find(|output| !output.status.success()).unwrap();
+        Ran::of(refused, 3).says(said).says("snapshot");
+        let _ = fs::remove_file(sandbox.file("out"));
+        assert_eq!(sandbox.files(), ["in"]);
+    }
+}
+
+/// Encrypts a file of `len` bytes whose length is set to another one as soon as
+/// envctl has asked for it.
+fn encrypt_while_changed(sandbox: &Sandbox, len: u64, to: u64) -> std::process::Output {
+    let input = fs::File::create(sandbox.file("in")).unwrap();
+    input.set_len(len).unwrap();
+    let mut command = sandbox.envctl(&["encrypt", "-f", "-k", "local:main", "in", "-o", "out"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    // It takes the room for its output after it has asked for the length.
+    let begun = || {
+        sandbox.files().iter().any(|name| {
+            name.starts_with(".envctl-")
+                && fs::metadata(sandbox.file(name)).is_ok_and(|metadata| metadata.len() > len)
+        })
+    };
+    while !begun() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    input.set_len(to).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_small_file_system_that_is_full_leaves_nothing_behind() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.write("in", &bytes(3 << 20));
+    sandbox.run(&["encrypt", "-k", "local:main", "in"], 0);
+    let small = sandbox.file("small");
+    fs::create_dir(&small).unwrap();
+    let mount = |args: &[&str]| {
+        std::process::Command::new(args[0]).args(&args[1..]).arg(&small).stderr(Stdio::null()).status()
+    };
+    if !mount(&["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs"]).is_ok_and(|status| status.success()) {
+        println!("skipped: a_small_file_system_that_is_full: a tmpfs cannot be mounted here");
+        return;
+    }
+    let encrypt = sandbox.envctl(&["encrypt", "-k", "local:main", "in", "-o", "small/out"]).output();
+    let decrypt = sandbox.envctl(&["decrypt", "-k", "local:main", "in.envelope", "-o", "small/out"]).output();
+    let left = fs::read_dir(&small).unwrap().count();
+    // On another file system than the input, with room for it.
+    sandbox.write("little", b"little");
+    let other = sandbox.envctl(&["encrypt", "-k", "local:main", "little", "-o", "small/out"]).output();
+    mount(&["umount"]).unwrap();
+    Ran::of(encrypt.unwrap(), 3).says("No space left");
+    Ran::of(decrypt.unwrap(), 3).says("No space left");
+    assert_eq!(left, 0);
+    Ran::of(other.unwrap(), 0);
+}
+
+#[test]
+fn not_a_byte_of_a_truncated_file_goes_down_a_pipe() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.write("in", &bytes(300_000));
+    sandbox.run(&["encrypt", "-k", "local:main", "in"], 0);
+    let sealed = sandbox.read("in.envelope");
+    sandbox.write("in.envelope", &sealed[..sealed.len() - 20_000]);
+    let ran = sandbox.run(&["decrypt", "-k", "local:main", "in.envelope", "-o", "-"], 4);
+    assert_eq!(ran.stdout, b"");
 }

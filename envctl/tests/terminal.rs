@@ -141,3 +141,50 @@ fn an_interrupt_at_the_prompt_gives_the_echo_back() {
     assert!(echo(&terminal), "echo again after Ctrl-C");
     assert_eq!(sandbox.files(), ["in"]);
 }
+
+#[test]
+fn long_work_shows_a_bar_and_an_interrupt_leaves_its_line() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    let (mut terminal, slave) = Terminal::open();
+    let mut command = sandbox.envctl(&["encrypt", "-k", "local:main", "-o", "/dev/null"]);
+    command.stdin(Stdio::piped()).stderr(slave);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut stdin = child.stdin.take().unwrap();
+    // As long as it takes until something is shown.
+    let feeder = std::thread::spawn(move || {
+        let block = vec![7; 1 << 16];
+        while stdin.write_all(&block).is_ok() {}
+    });
+    terminal.wait_for("so far");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    feeder.join().unwrap();
+    terminal.seen.clear();
+    terminal.wait_for("\n");
+}
+
+#[test]
+fn without_a_terminal_or_with_json_there_is_no_bar() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    let (mut terminal, slave) = Terminal::open();
+    let mut command = sandbox.envctl(&["--json", "encrypt", "-k", "local:main", "-o", "/dev/null"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(slave.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut stdin = child.stdin.take().unwrap();
+    let block = vec![7; 1 << 20];
+    let begun = std::time::Instant::now();
+    // Longer than a bar would wait for.
+    while begun.elapsed() < std::time::Duration::from_millis(1500) {
+        stdin.write_all(&block).unwrap();
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    rustix::io::write(&slave, b"the end").unwrap();
+    terminal.wait_for("the end");
+    assert_eq!(terminal.seen, "the end");
+}

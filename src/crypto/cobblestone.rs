@@ -118,8 +118,13 @@ impl<E: Engine> Sealer<E> {
         self.next = if plaintext_len < CHUNK_LEN { Next::Finished } else { Next::Chunk(index + 1) };
     }
 
-    /// Private: whoever numbers chunks must never use a number twice.
-    fn seal_chunk_to(&self, index: u64, plaintext: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
+    /// Not public: whoever numbers chunks must never use a number twice.
+    pub(crate) fn seal_chunk_to(
+        &self,
+        index: u64,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), ChunkError> {
         if plaintext.len() > CHUNK_LEN || out.len() != plaintext.len() + TAG_LEN {
             return Err(ChunkError::Length);
         }
@@ -127,7 +132,7 @@ impl<E: Engine> Sealer<E> {
         Ok(())
     }
 
-    fn seal_chunk(&self, index: u64, chunk: &mut [u8]) -> Result<(), ChunkError> {
+    pub(crate) fn seal_chunk(&self, index: u64, chunk: &mut [u8]) -> Result<(), ChunkError> {
         if chunk.len() > SEALED_CHUNK_LEN {
             return Err(ChunkError::Length);
         }

@@ -1,14 +1,13 @@
 //! One thread, blocking reads and writes.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
-use zeroize::Zeroizing;
-
+use super::{StreamError, block::new_block, read_full};
 use crate::{
-    DecryptError, FormatError, OpenedHeader,
+    DecryptError, OpenedHeader,
     crypto::{
         DefaultEngine, TAG_LEN,
-        cobblestone::{CHUNK_LEN, ChunkError, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
+        cobblestone::{CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
     },
 };
 
@@ -26,7 +25,7 @@ pub fn seal(
 ) -> Result<u64, StreamError> {
     payload.write_all(sealer.prefix()).map_err(StreamError::Write)?;
     // Each plaintext chunk is read where its ciphertext will stand.
-    let mut block = Zeroizing::new(vec![0; BLOCK_CHUNKS * SEALED_CHUNK_LEN]);
+    let mut block = new_block(BLOCK_CHUNKS);
     let mut total = 0;
     loop {
         let mut filled = 0;
@@ -68,7 +67,7 @@ pub fn open(
         return Err(DecryptError::NotAuthentic.into());
     }
     let opener = opened.payload(&prefix).map_err(DecryptError::from)?;
-    let mut block = Zeroizing::new(vec![0; BLOCK_CHUNKS * SEALED_CHUNK_LEN]);
+    let mut block = new_block(BLOCK_CHUNKS);
     let mut index = 0;
     let mut total = 0;
     loop {
@@ -90,44 +89,6 @@ pub fn open(
             // The input ended with a whole chunk: the short last one is missing.
             return Err(DecryptError::NotAuthentic.into());
         }
-    }
-}
-
-/// Reads until `buffer` is full or the input ends.
-fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, StreamError> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(StreamError::Read(error)),
-        }
-    }
-    Ok(filled)
-}
-
-/// Why a stream was not encrypted or decrypted to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StreamError {
-    /// The input could not be read.
-    #[error("reading failed: {0}")]
-    Read(#[source] io::Error),
-    /// The output could not be written.
-    #[error("writing failed: {0}")]
-    Write(#[source] io::Error),
-    /// The header or payload is not what it should be.
-    #[error(transparent)]
-    Decrypt(#[from] DecryptError),
-    /// The input passes 4 PiB.
-    #[error(transparent)]
-    Chunk(#[from] ChunkError),
-}
-
-impl From<FormatError> for StreamError {
-    fn from(error: FormatError) -> Self {
-        Self::Decrypt(error.into())
     }
 }
 

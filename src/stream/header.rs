@@ -1,8 +1,8 @@
 //! Reading a header off the front of a stream.
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use super::StreamError;
+use super::{ReadAt, StreamError, at::read_full_at};
 use crate::{
     Header,
     format::{PREAMBLE_LEN, Preamble},
@@ -21,6 +21,30 @@ pub fn read_header(reader: &mut impl Read) -> Result<Header, StreamError> {
     let preamble = Preamble::parse(preamble)?;
     fill(reader, &mut bytes, preamble.header_len())?;
     Ok(Header::parse_exact(&bytes)?)
+}
+
+/// Reads the header at the front of `source`; the payload of an attached
+/// envelope begins at its [`len`](Header::len).
+///
+/// # Errors
+///
+/// As [`read_header`].
+pub fn read_header_at(source: &(impl ReadAt + ?Sized)) -> Result<Header, StreamError> {
+    read_header(&mut Front { source, offset: 0 })
+}
+
+/// Reads on from an offset.
+struct Front<'a, S: ?Sized> {
+    source: &'a S,
+    offset: u64,
+}
+
+impl<S: ReadAt + ?Sized> Read for Front<'_, S> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = read_full_at(self.source, out, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
 }
 
 /// Reads until `bytes` has `len` bytes or the reader ends.

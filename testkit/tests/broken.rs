@@ -16,8 +16,8 @@ use std::{
 use async_trait::async_trait;
 use envelope_local::{Argon2Params, Keystore, Passphrase};
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyAdmin, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
-    WrappedDek, crypto::DefaultEngine,
+    ContextBinding, Dek, EncryptionContext, FullContext, KeyAdmin, KeyProvider, KeyUri, ProviderError,
+    ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
 };
 use envelope_testkit::conformance::{self, Applied, Backend, Change, Subject, apply_with_admin};
 use futures_executor::block_on;
@@ -30,6 +30,7 @@ enum Flaw {
     IgnoresContextAndDeclaresToBindIt,
     BindsContextAndDeclaresNotTo,
     ForgetsContextsThatAreNotAscii,
+    ForgetsTheBordersOfAContext,
     UnwrapsToAnotherDek,
     NamesAnotherKey,
     TakesEveryKeyForItsOwn,
@@ -63,6 +64,7 @@ fn each_flaw_is_found_by_its_check() {
         (Flaw::IgnoresContextAndDeclaresToBindIt, "the_context_is_bound_as_declared"),
         (Flaw::BindsContextAndDeclaresNotTo, "the_context_is_bound_as_declared"),
         (Flaw::ForgetsContextsThatAreNotAscii, "contexts_of_every_shape_wrap_or_are_refused_as_invalid"),
+        (Flaw::ForgetsTheBordersOfAContext, "contexts_that_read_alike_without_borders_are_told_apart"),
         (Flaw::UnwrapsToAnotherDek, "a_wrapped_dek_comes_back"),
         (Flaw::NamesAnotherKey, "a_wrap_names_the_key_it_was_asked_for"),
         (Flaw::TakesEveryKeyForItsOwn, "a_wrap_names_the_key_it_was_asked_for"),
@@ -173,7 +175,15 @@ impl Flawed {
     }
 
     fn seen(&self, context: &FullContext) -> FullContext {
-        if self.is(Flaw::IgnoresContextAndDeclaresToBindIt) { FullContext::empty() } else { context.clone() }
+        match self.flaw {
+            Flaw::IgnoresContextAndDeclaresToBindIt => FullContext::empty(),
+            Flaw::ForgetsTheBordersOfAContext => {
+                let text: String = context.entries().flat_map(|(name, value)| [name, value]).collect();
+                let short: String = text.chars().take(1000).collect();
+                EncryptionContext::new().with("all", short).full().unwrap()
+            }
+            _ => context.clone(),
+        }
     }
 
     fn error(&self, kind: ProviderErrorKind, key: &KeyUri, message: &str) -> ProviderError {

@@ -1,6 +1,6 @@
 //! Keys, contexts and providers that several of the tests use.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 
 use std::sync::{Arc, Mutex};
 

@@ -1,19 +1,25 @@
 //! `envctl decrypt`
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
-use envelope_sdk::{Envelope, Header, Kind, stream};
+use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone};
 use futures_executor::block_on;
 use serde_json::json;
 
-use super::{SUFFIX, check_files, context, remove_input};
+use super::{SUFFIX, check_files, context, payload_path, remove_input};
 use crate::{
     cli::{Decrypt, Global},
     error::{CliError, ErrorKind, Result},
-    input::Input,
+    in_place,
+    input::{EnvelopeSource, Input, InputName},
     keys::Providers,
     output::{Output, Secrecy, Target},
-    report,
+    progress::Progress,
+    report, transfer,
 };
 
 pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
@@ -25,18 +31,34 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
 
     let path = input.path().map(ToOwned::to_owned);
     let name = input.name().clone();
-    let mut envelope = input.into_envelope_reader()?;
-    let header = stream::read_header(&mut envelope).map_err(|error| CliError::from(error).about(&name))?;
-    check_kind(&header).map_err(|error| error.about(&name))?;
-    context::check_expected(&args.context, &header).map_err(|error| error.about(&name))?;
+    let mut source = input.into_envelope()?;
+    let envelope = Envelope::new(keyring);
+    let header = source.read_header().map_err(CliError::from);
+    let header = header.and_then(|header| check_kind(&header, args).map(|()| header));
+    // A header that is damaged may be that of an interrupted rewrap.
+    let may_recover = path.as_deref().is_some_and(in_place::has_journal);
+    let header = match header {
+        Err(error) if !may_recover => return Err(error.about(&name)),
+        header => header,
+    };
     let mut output = Output::open(&target, args.output.force, Secrecy::Private, false)?;
+    let unlock = |header: Header| unlock(&envelope, &header, args, &expected);
+    let opened = match (header.and_then(unlock), &source, &path) {
+        (Err(error), EnvelopeSource::File(file), Some(path)) if may_recover => {
+            in_place::wait_and_recover(file, path, unlock).ok_or(error)
+        }
+        (unlocked, _, _) => unlocked,
+    };
+    let opened = opened.map_err(|error| error.about(&name))?;
+    let (mut source, at) = payload(source, opened.header(), args, path.as_deref())?;
 
-    let explained =
-        |error: CliError, header: &Header| context::explain(error, header, &expected).about(&name);
-    let opened = block_on(Envelope::new(keyring).unlock(header.clone(), &expected))
-        .map_err(|error| explained(error.into(), &header))?;
-    let total = stream::open(&opened, &mut envelope, &mut output)
-        .map_err(|error| explained(error.into(), &header))?;
+    let plaintext_len =
+        source.file_len().and_then(|len| len.checked_sub(at)).and_then(cobblestone::opened_len);
+    let progress = Progress::new(global, plaintext_len, target.is_terminal());
+    let done = transfer::open(&opened, &mut source, at, &mut output, &progress);
+    drop(progress);
+    let total =
+        done.map_err(|error| context::explain(error.into(), opened.header(), &expected).about(&name))?;
     output.commit()?;
     remove_input(&args.output, path.as_deref())?;
 
@@ -50,20 +72,56 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     if global.json { report::print(true, &value, "") } else { report::status(false, &value, &text) }
 }
 
+fn unlock(
+    envelope: &Envelope,
+    header: &Header,
+    args: &Decrypt,
+    expected: &EncryptionContext,
+) -> Result<OpenedHeader> {
+    check_kind(header, args)?;
+    context::check_expected(&args.context, header)?;
+    block_on(envelope.unlock(header.clone(), expected))
+        .map_err(|error| context::explain(error.into(), header, expected))
+}
+
 /// Another kind of header is the wrong file, or one whose flags were changed.
-fn check_kind(header: &Header) -> Result<()> {
-    let refuse = |message: &str, hint: &str| Err(CliError::new(ErrorKind::NotAuthentic, message).hint(hint));
+fn check_kind(header: &Header, args: &Decrypt) -> Result<()> {
     match header.kind() {
-        Kind::Attached => Ok(()),
-        Kind::DataKey => refuse(
-            "this is a data key: its records are elsewhere",
-            "records are opened with the library, `Envelope::open_data_key`",
-        ),
-        _ => refuse(
-            "this is a detached header: its payload is elsewhere",
-            "detached payloads are opened with the library, `Envelope::decrypt_detached`",
-        ),
+        Kind::Attached if args.payload.is_some() => {
+            Err(CliError::usage("the envelope has its payload in it, so --payload names another one")
+                .hint("leave --payload away"))
+        }
+        Kind::Attached | Kind::Detached => Ok(()),
+        _ => Err(CliError::new(ErrorKind::NotAuthentic, "this is a data key: its records are elsewhere")
+            .hint("records are opened with the library, `Envelope::open_data_key`")),
     }
+}
+
+/// Where the payload is, and at which offset.
+fn payload(
+    source: EnvelopeSource,
+    header: &Header,
+    args: &Decrypt,
+    path: Option<&Path>,
+) -> Result<(EnvelopeSource, u64)> {
+    if header.kind() != Kind::Detached {
+        return Ok((source, header.len() as u64));
+    }
+    let name: PathBuf = match (&args.payload, path) {
+        (Some(name), _) => name.into(),
+        (None, Some(path)) => payload_path(path),
+        (None, None) => {
+            return Err(CliError::usage("this is a detached header: its payload is elsewhere")
+                .hint("name it with --payload FILE"));
+        }
+    };
+    let input = Input::open(name.as_os_str()).map_err(|error| {
+        if args.payload.is_some() { error } else { error.hint("name the payload with --payload FILE") }
+    })?;
+    if *input.name() == InputName::Stdin && path.is_none() {
+        return Err(CliError::usage("header and payload cannot both come from standard input"));
+    }
+    Ok((input.into_payload(), 0))
 }
 
 /// FILE for `FILE.envelope`; standard output for standard input.

@@ -2,25 +2,24 @@
 
 use std::{
     ffi::OsString,
-    io::{Read, Write},
+    io::Write,
+    path::{Path, PathBuf},
 };
 
-use envelope_sdk::{
-    Envelope, Header, Kind, Started,
-    format::armor::ArmorWriter,
-    stream::{self, StreamError},
-};
+use envelope_sdk::{Envelope, Header, Kind, stream::StreamError};
 use futures_executor::block_on;
 use serde_json::json;
 
-use super::{SUFFIX, check_files, context, remove_input};
+use super::{HEADER_PADDING, SUFFIX, check_files, context, payload_path, remove_input};
 use crate::{
     cli::{Encrypt, Global},
-    error::Result,
+    error::{CliError, Result},
     input::Input,
     keys::Providers,
     output::{Output, Secrecy, Target},
+    progress::Progress,
     report,
+    transfer::{self, Format},
 };
 
 pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
@@ -29,24 +28,34 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let input = Input::open(&args.file)?;
     let target = Target::of(args.output.output.as_ref(), || Ok(default_target(&input)))?;
     check_files(&input, &target, &args.output)?;
+    let payload_path = if args.detached { Some(detached_payload(&target)?) } else { None };
     let mut output = Output::open(&target, args.output.force, Secrecy::Public, args.armor)?;
-    let started = block_on(Envelope::new(keyring).start(Kind::Attached, &bound))?;
+    let mut payload = match &payload_path {
+        Some(path) => Some(Output::open(&Target::File(path.clone()), false, Secrecy::Public, false)?),
+        None => None,
+    };
 
+    let padding = if args.armor || args.detached { 0 } else { HEADER_PADDING };
+    let kind = if args.detached { Kind::Detached } else { Kind::Attached };
+    let started = block_on(Envelope::new(keyring).pad_headers_to(padding).start(kind, &bound))?;
     let header = Header::parse_exact(&started.header)?;
     let path = input.path().map(ToOwned::to_owned);
     let name = input.name().clone();
-    let mut plaintext = input.into_reader();
-    let written = if args.armor {
-        ArmorWriter::new(&mut output).map_err(StreamError::Write).and_then(|mut armor| {
-            let total = write(started, &mut plaintext, &mut armor)?;
-            armor.finish().map_err(StreamError::Write)?;
-            Ok(total)
-        })
-    } else {
-        write(started, &mut plaintext, &mut output)
+    let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
+    let progress = Progress::new(global, plaintext_len, target.is_terminal());
+    let sealed = match &mut payload {
+        Some(payload) => output
+            .write_all(&started.header)
+            .map_err(StreamError::Write)
+            .and_then(|()| transfer::seal(started, input, payload, Format::Detached, &progress)),
+        None => {
+            let format = if args.armor { Format::Armored } else { Format::Binary };
+            transfer::seal(started, input, &mut output, format, &progress)
+        }
     };
-    let total = written.map_err(|error| crate::error::CliError::from(error).about(&name))?;
-    output.commit()?;
+    drop(progress);
+    let total = sealed.map_err(|error| CliError::from(error).about(&name))?;
+    commit(output, payload, payload_path.as_deref())?;
     remove_input(&args.output, path.as_deref())?;
 
     let Some(path) = target.path() else { return Ok(()) };
@@ -55,19 +64,23 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let text = format!("{}: encrypted for {}", path.display(), recipients.join(", "));
     let value = json!({
         "output": path.to_string_lossy(),
+        "payload": payload_path.map(|path| path.to_string_lossy().into_owned()),
         "plaintext_bytes": total,
         "envelope": report::header_json(&header, true),
     });
     if global.json { report::print(true, &value, "") } else { report::status(false, &value, &text) }
 }
 
-fn write(
-    started: Started,
-    plaintext: &mut impl Read,
-    out: &mut impl Write,
-) -> std::result::Result<u64, StreamError> {
-    out.write_all(&started.header).map_err(StreamError::Write)?;
-    stream::seal(started.payload, plaintext, out)
+/// The payload first: without its header it is nothing, and is taken back.
+fn commit(output: Output, payload: Option<Output>, payload_path: Option<&Path>) -> Result<()> {
+    if let Some(payload) = payload {
+        payload.commit()?;
+    }
+    output.commit().inspect_err(|_| {
+        if let Some(path) = payload_path {
+            let _ = std::fs::remove_file(path);
+        }
+    })
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.
@@ -80,4 +93,14 @@ fn default_target(input: &Input) -> Target {
             Target::File(name.into())
         }
     }
+}
+
+/// Where the payload of a detached header goes. Neither file may be there: two
+/// files cannot be replaced at once.
+fn detached_payload(target: &Target) -> Result<PathBuf> {
+    let Some(path) = target.path() else {
+        return Err(CliError::usage("--detached writes two files, so the header needs a name")
+            .hint("name it with -o FILE.envelope; the payload is FILE.sealed then"));
+    };
+    Ok(payload_path(path))
 }

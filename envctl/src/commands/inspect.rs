@@ -1,25 +1,32 @@
 //! `envctl inspect`: no key, no secret, nothing verified.
 
-use std::{fmt::Write as _, fs::Metadata};
+use std::fmt::Write as _;
 
-use envelope_sdk::{Header, Kind, crypto::cobblestone, stream};
+use envelope_sdk::{Header, Kind, crypto::cobblestone};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{Global, Inspect},
     error::{CliError, Result},
-    input::Input,
+    in_place,
+    input::{Input, InputName},
     report::{self, safe},
 };
 
 pub(crate) fn run(global: &Global, args: &Inspect) -> Result<()> {
     let input = Input::open(&args.file)?;
     let name = input.name().clone();
-    let file_len = input.metadata().filter(Metadata::is_file).map(|metadata| metadata.len());
-    let mut envelope = input.into_envelope_reader()?;
-    let header = stream::read_header(&mut envelope).map_err(|error| CliError::from(error).about(&name))?;
-    let payload = file_len
-        .filter(|_| header.kind() == Kind::Attached && !envelope.is_armored())
+    let mut envelope = input.into_envelope()?;
+    let header = envelope.read_header().map_err(|error| {
+        let error = CliError::from(error).about(&name);
+        match &name {
+            InputName::File(path) if in_place::has_journal(path) => error.hint_instead(in_place::hint(path)),
+            _ => error,
+        }
+    })?;
+    let payload = envelope
+        .file_len()
+        .filter(|_| header.kind() == Kind::Attached)
         .map(|len| len.saturating_sub(header.len() as u64));
 
     let mut value = report::header_json(&header, false);

@@ -9,7 +9,12 @@ mod keystore;
 mod pages;
 mod rewrap;
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
 
 use crate::{
     cli::{self, Cli, Command},
@@ -61,6 +66,19 @@ fn remove_input(output: &cli::Output, path: Option<&Path>) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Where the payload of the detached header `path` is: FILE.sealed for
+/// FILE.envelope.
+fn payload_path(path: &Path) -> PathBuf {
+    let name = path.as_os_str().as_bytes();
+    let mut payload = OsStr::from_bytes(name.strip_suffix(SUFFIX.as_bytes()).unwrap_or(name)).to_owned();
+    payload.push(".sealed");
+    payload.into()
+}
+
+/// Bytes that the header of a binary envelope is padded to a multiple of, so that
+/// the header of a rewrap fits in place.
+const HEADER_PADDING: usize = 4096;
 
 /// What a file of ours is called: the name of its plaintext, and this.
 const SUFFIX: &str = ".envelope";

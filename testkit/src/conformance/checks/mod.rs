@@ -27,7 +27,7 @@ pub use secrecy::no_dek_is_in_errors_or_logs;
 pub use wrapping::{
     a_wrap_names_the_key_it_was_asked_for, a_wrapped_dek_comes_back,
     an_envelope_opens_under_its_own_context_alone, contexts_of_every_shape_wrap_or_are_refused_as_invalid,
-    the_context_is_bound_as_declared,
+    contexts_that_read_alike_without_borders_are_told_apart, the_context_is_bound_as_declared,
 };
 
 use super::report::Check;
@@ -37,6 +37,10 @@ pub const ALL: &[Check] = &[
     ("a_wrapped_dek_comes_back", a_wrapped_dek_comes_back),
     ("a_wrap_names_the_key_it_was_asked_for", a_wrap_names_the_key_it_was_asked_for),
     ("the_context_is_bound_as_declared", the_context_is_bound_as_declared),
+    (
+        "contexts_that_read_alike_without_borders_are_told_apart",
+        contexts_that_read_alike_without_borders_are_told_apart,
+    ),
     (
         "contexts_of_every_shape_wrap_or_are_refused_as_invalid",
         contexts_of_every_shape_wrap_or_are_refused_as_invalid,

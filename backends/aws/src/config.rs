@@ -1,0 +1,189 @@
+//! Where credentials come from, and how KMS is reached.
+
+use std::{fmt, time::Duration};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
+    meta::region::RegionProviderChain, profile::ProfileFileRegionProvider, retry::RetryConfig,
+    sts::AssumeRoleProvider, timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+
+use crate::AwsKms;
+
+/// Settings of [`AwsKms`]. Without any, the AWS SDK's defaults hold: the
+/// credentials of the environment, the shared configuration and credentials
+/// files, IAM Identity Center, web identity, container or instance, in this
+/// order.
+#[derive(Default)]
+#[must_use]
+pub struct AwsKmsBuilder {
+    profile: Option<String>,
+    region: Option<String>,
+    replica_regions: Vec<String>,
+    endpoint_url: Option<String>,
+    fips: Option<bool>,
+    role: Option<Role>,
+    credentials: Option<SharedCredentialsProvider>,
+    attempt_timeout: Option<Duration>,
+    attempts: Option<u32>,
+}
+
+struct Role {
+    arn: String,
+    external_id: Option<String>,
+}
+
+impl AwsKmsBuilder {
+    /// A profile of the shared configuration files, instead of `AWS_PROFILE`
+    /// or `default`.
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
+        self
+    }
+
+    /// The region in which keys are created and listed, and STS is asked for a
+    /// role, instead of `AWS_REGION` or the profile's. Wrapping and unwrapping
+    /// take the region from the key's ARN.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// The regions, best first, whose replicas may unwrap what any replica of
+    /// a multi-region key wrapped. A region that does not answer, or has no
+    /// replica, is passed over. Without any, the region of the recipient's ARN
+    /// alone is asked.
+    pub fn replica_regions(mut self, regions: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.replica_regions = regions.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Another endpoint for every region: a VPC endpoint, a proxy, LocalStack.
+    /// The SDK also knows `AWS_ENDPOINT_URL_KMS` and `AWS_ENDPOINT_URL`.
+    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
+        self.endpoint_url = Some(url.into());
+        self
+    }
+
+    /// Whether to use FIPS endpoints (`kms-fips.REGION.amazonaws.com`). With the
+    /// cargo feature `fips` this is the default.
+    pub fn fips_endpoints(mut self, fips: bool) -> Self {
+        self.fips = Some(fips);
+        self
+    }
+
+    /// Assumes an IAM role, with the credentials found otherwise.
+    pub fn assume_role(mut self, role_arn: impl Into<String>, external_id: Option<String>) -> Self {
+        self.role = Some(Role { arn: role_arn.into(), external_id });
+        self
+    }
+
+    /// Credentials from elsewhere, instead of the default chain.
+    pub fn credentials(mut self, credentials: impl ProvideCredentials + 'static) -> Self {
+        self.credentials = Some(SharedCredentialsProvider::new(credentials));
+        self
+    }
+
+    /// How long one attempt of a call may take. 5 seconds by default; a call
+    /// with its retries, four times that.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// How often a call is attempted when KMS throttles, fails or does not
+    /// answer, with exponential backoff. 3 by default; at least 1.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = Some(attempts.max(1));
+        self
+    }
+
+    /// Reads the environment and the shared configuration files. Credentials
+    /// are fetched at first use; nothing is asked over the network here.
+    pub async fn build(self) -> AwsKms {
+        let attempt_timeout = self.attempt_timeout.unwrap_or(ATTEMPT_TIMEOUT);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(attempt_timeout)
+            .operation_timeout(attempt_timeout.saturating_mul(4))
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(self.region_provider())
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(self.attempts.unwrap_or(ATTEMPTS)));
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &self.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if let Some(fips) = self.fips.or(cfg!(feature = "fips").then_some(true)) {
+            loader = loader.use_fips(fips);
+        }
+        if let Some(credentials) = &self.credentials {
+            loader = loader.credentials_provider(credentials.clone());
+        }
+        #[cfg(feature = "fips")]
+        {
+            loader = loader.http_client(fips_client());
+        }
+        let mut config = loader.load().await;
+        if let Some(role) = self.role {
+            let mut provider =
+                AssumeRoleProvider::builder(role.arn).session_name("envelope-sdk").configure(&config);
+            if let Some(id) = role.external_id {
+                provider = provider.external_id(id);
+            }
+            let provider = SharedCredentialsProvider::new(provider.build().await);
+            config = config.into_builder().credentials_provider(provider).build();
+        }
+        AwsKms::new(config, self.replica_regions)
+    }
+
+    /// The default chain without its last link, the instance's metadata: asking
+    /// for it takes seconds where there is none, and keys name their region.
+    fn region_provider(&self) -> RegionProviderChain {
+        let profile = ProfileFileRegionProvider::builder();
+        let profile = match &self.profile {
+            Some(name) => profile.profile_name(name),
+            None => profile,
+        };
+        RegionProviderChain::first_try(self.region.clone().map(Region::new))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(profile.build())
+    }
+}
+
+/// Without credentials.
+impl fmt::Debug for AwsKmsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsKmsBuilder")
+            .field("profile", &self.profile)
+            .field("region", &self.region)
+            .field("endpoint_url", &self.endpoint_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AwsKms {
+    /// Settings to change.
+    pub fn builder() -> AwsKmsBuilder {
+        AwsKmsBuilder::default()
+    }
+
+    /// A provider with settings of the SDK that were made elsewhere, its time
+    /// limits and retries included. Its region is that of new and listed keys.
+    #[must_use]
+    pub fn from_sdk_config(config: SdkConfig) -> Self {
+        Self::new(config, Vec::new())
+    }
+}
+
+#[cfg(feature = "fips")]
+fn fips_client() -> aws_sdk_kms::config::SharedHttpClient {
+    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLcFips)).build_https()
+}
+
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPTS: u32 = 3;

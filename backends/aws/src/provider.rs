@@ -1,0 +1,247 @@
+//! Wrapping and unwrapping with Encrypt and Decrypt.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use aws_config::{Region, SdkConfig};
+use aws_sdk_kms::{Client, operation::decrypt::DecryptOutput, primitives::Blob};
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    arn::KeyArn,
+    error::{failure, refusal},
+};
+
+/// Keys of AWS KMS, as many as are named, in any region and account that the
+/// credentials reach.
+///
+/// - A DEK is wrapped by Encrypt and unwrapped by Decrypt, each with the key's
+///   ARN and with the full context as the KMS encryption context.
+/// - A wrap names the ARN of the key, also where an alias was configured.
+/// - An alias that is configured to **decrypt** must be
+///   [resolved](Self::resolve) first; before that it means no key.
+/// - A key is asked in the region of its ARN. There is one client for each
+///   region, made when it is first needed.
+/// - It needs a tokio runtime with time and I/O.
+pub struct AwsKms {
+    config: SdkConfig,
+    replica_regions: Vec<String>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    clients: BTreeMap<String, Client>,
+    /// The key behind each alias, as KMS said last.
+    aliases: BTreeMap<KeyUri, KeyUri>,
+}
+
+impl AwsKms {
+    pub(crate) fn new(config: SdkConfig, replica_regions: Vec<String>) -> Self {
+        Self { config, replica_regions, known: Mutex::default() }
+    }
+
+    /// The key that an alias means now: asks KMS (kms:DescribeKey) and remembers
+    /// it, so that the alias opens what this key wrapped. Another key is
+    /// returned as it is.
+    ///
+    /// An alias that is switched later means the new key from the next wrap or
+    /// call of this on. What the old key wrapped opens with the old key's ARN
+    /// in the keyring.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when there is no such alias or KMS refuses.
+    pub async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        let arn = self.arn(key)?;
+        if !arn.is_alias() {
+            return Ok(key.clone());
+        }
+        let described = self.client(arn.region).describe_key().key_id(arn.text).send().await;
+        let described = described.map_err(|error| refusal("kms:DescribeKey", key, &error))?;
+        let arn = described.key_metadata.and_then(|metadata| metadata.arn);
+        self.key_behind(key, arn.as_deref())
+    }
+
+    /// The client of a region.
+    pub(crate) fn client(&self, region: &str) -> Client {
+        let mut known = self.known();
+        if let Some(client) = known.clients.get(region) {
+            return client.clone();
+        }
+        let config = aws_sdk_kms::config::Builder::from(&self.config);
+        let client = Client::from_conf(config.region(Region::new(region.to_owned())).build());
+        known.clients.insert(region.to_owned(), client.clone());
+        client
+    }
+
+    /// The region of new and listed keys.
+    pub(crate) fn default_region(&self) -> Option<&str> {
+        self.config.region().map(AsRef::as_ref)
+    }
+
+    pub(crate) fn arn<'u>(&self, key: &'u KeyUri) -> Result<KeyArn<'u>, ProviderError> {
+        KeyArn::of(key).ok_or_else(|| {
+            let message = "AWS KMS has keys awskms:///arn:aws:kms:REGION:ACCOUNT:key/ID alone";
+            failure(ProviderErrorKind::Unsupported, key, message)
+        })
+    }
+
+    /// The key that KMS says it used, which must be the one that was asked, or
+    /// one of the same account and region for an alias.
+    pub(crate) fn key_behind(&self, asked: &KeyUri, answered: Option<&str>) -> Result<KeyUri, ProviderError> {
+        let (arn, other) = (self.arn(asked)?, answered.and_then(|arn| KeyUri::parse(arn).ok()));
+        let fits = |key: &KeyUri| {
+            KeyArn::of(key).is_some_and(|answered| {
+                answered == arn
+                    || (arn.is_alias()
+                        && !answered.is_alias()
+                        && answered.same_account(&arn)
+                        && answered.region == arn.region)
+            })
+        };
+        let Some(key) = other.filter(fits) else {
+            let message = "KMS did not answer for the key that was asked: do not trust what stands between";
+            return Err(failure(ProviderErrorKind::Protocol, asked, message));
+        };
+        if arn.is_alias() {
+            self.known().aliases.insert(asked.clone(), key.clone());
+        }
+        Ok(key)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Each change of it is one insertion.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unwraps with the key, or with its replica in another region.
+    async fn unwrap_in(
+        &self,
+        region: &str,
+        wrapped: &WrappedDek,
+        context: &FullContext,
+    ) -> Result<Dek, ProviderError> {
+        let key = wrapped.key_uri();
+        let asked = self.arn(key)?.in_region(region);
+        let sent = self
+            .client(region)
+            .decrypt()
+            .key_id(&asked)
+            .ciphertext_blob(Blob::new(wrapped.ciphertext()))
+            .set_encryption_context(entries(context))
+            .send()
+            .await;
+        let output = sent.map_err(|error| refusal("kms:Decrypt", key, &error))?;
+        take_dek(output, &asked, key)
+    }
+}
+
+#[async_trait]
+impl KeyProvider for AwsKms {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+        ContextBinding::Provider
+    }
+
+    /// Besides equality: an alias means the key that it was last resolved to,
+    /// and the replicas of a multi-region key are one key if `configured` lies
+    /// in one of the [replica regions](crate::AwsKmsBuilder::replica_regions).
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        let resolved = self.known().aliases.get(configured).cloned();
+        let configured = resolved.as_ref().unwrap_or(configured);
+        if configured == recipient {
+            return true;
+        }
+        let (Some(configured), Some(recipient)) = (KeyArn::of(configured), KeyArn::of(recipient)) else {
+            return false;
+        };
+        configured.is_multi_region()
+            && configured.name == recipient.name
+            && configured.same_account(&recipient)
+            && self.replica_regions.iter().any(|region| region == configured.region)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        let arn = self.arn(key)?;
+        let sent = self
+            .client(arn.region)
+            .encrypt()
+            .key_id(arn.text)
+            .plaintext(Blob::new(dek.expose()))
+            .set_encryption_context(entries(context))
+            .send()
+            .await;
+        let output = sent.map_err(|error| refusal("kms:Encrypt", key, &error))?;
+        let used = self.key_behind(key, output.key_id.as_deref())?;
+        let ciphertext = output.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
+        if ciphertext.is_empty() {
+            let message = "KMS answered Encrypt without a ciphertext: do not trust what stands between";
+            return Err(failure(ProviderErrorKind::Protocol, key, message));
+        }
+        WrappedDek::new(used, "", ALGORITHM, ciphertext)
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        let key = wrapped.key_uri();
+        let arn = self.arn(key)?;
+        if wrapped.wrap_algorithm() != ALGORITHM || !wrapped.key_version().is_empty() {
+            let message = "this is no wrap of algorithm AWS-KMS without version";
+            return Err(failure(ProviderErrorKind::Unsupported, key, message));
+        }
+        if !arn.is_multi_region() || self.replica_regions.is_empty() {
+            return self.unwrap_in(arn.region, wrapped, context).await;
+        }
+        let mut first = None;
+        for region in &self.replica_regions {
+            match self.unwrap_in(region, wrapped, context).await {
+                Err(error) if error.is_retryable() || error.kind() == ProviderErrorKind::NotFound => {
+                    first.get_or_insert(error);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(first.unwrap_or_else(|| failure(ProviderErrorKind::Other, key, "no region was asked")))
+    }
+}
+
+/// The DEK of an answer. The answer is never printed.
+fn take_dek(output: DecryptOutput, asked: &str, key: &KeyUri) -> Result<Dek, ProviderError> {
+    let broken = |message| Err(failure(ProviderErrorKind::Protocol, key, message));
+    // Wiped whatever follows.
+    let plaintext = Zeroizing::new(output.plaintext.map(Blob::into_inner).unwrap_or_default());
+    if output.key_id.as_deref() != Some(asked) {
+        return broken("KMS did not answer for the key that was asked: do not trust what stands between");
+    }
+    if plaintext.is_empty() {
+        return broken("KMS answered Decrypt without a plaintext: do not trust what stands between");
+    }
+    Dek::from_slice(&plaintext).map_err(|_| {
+        let message = "what KMS decrypted is no DEK: it has not 32 bytes";
+        failure(ProviderErrorKind::Unauthentic, key, message)
+    })
+}
+
+/// The KMS encryption context. KMS takes no empty map for none.
+fn entries(context: &FullContext) -> Option<HashMap<String, String>> {
+    let entries: HashMap<_, _> =
+        context.entries().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    (!entries.is_empty()).then_some(entries)
+}
+
+pub(crate) const NAME: &str = "aws";
+const ALGORITHM: &str = "AWS-KMS";

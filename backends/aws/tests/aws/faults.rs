@@ -1,0 +1,413 @@
+//! Each error that KMS may answer with, from a server that answers nothing
+//! else: a stand-in for errors alone, which a real server does not give on
+//! demand.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use envelope_sdk::{
+    KeyProvider, ProviderError,
+    ProviderErrorKind::{
+        AccessDenied, Invalid, NotFound, Other, Protocol, State, Throttled, Unauthentic, Unavailable,
+        Unsupported,
+    },
+    WrappedDek,
+};
+use envelope_testkit::secrets::Canary;
+
+use super::*;
+
+#[test]
+fn each_error_code_has_its_kind_and_says_whether_to_retry() {
+    for (status, code, kind, retryable) in [
+        (400, "ThrottlingException", Throttled, true),
+        (400, "AccessDeniedException", AccessDenied, false),
+        (400, "DisabledException", State, false),
+        (400, "KMSInvalidStateException", State, false),
+        (400, "NotFoundException", NotFound, false),
+        (400, "InvalidCiphertextException", Unauthentic, false),
+        (400, "IncorrectKeyException", Unauthentic, false),
+        (400, "ExpiredTokenException", AccessDenied, false),
+        (403, "ExpiredToken", AccessDenied, false),
+        (400, "UnrecognizedClientException", AccessDenied, false),
+        (403, "InvalidSignatureException", AccessDenied, false),
+        (400, "InvalidGrantTokenException", AccessDenied, false),
+        (400, "InvalidKeyUsageException", Unsupported, false),
+        (400, "UnsupportedOperationException", Unsupported, false),
+        (400, "ValidationException", Invalid, false),
+        (400, "InvalidArnException", Invalid, false),
+        (400, "LimitExceededException", Other, false),
+        (400, "ConflictException", State, true),
+        (500, "KeyUnavailableException", Unavailable, true),
+        (503, "DependencyTimeoutException", Unavailable, true),
+        (500, "KMSInternalException", Unavailable, true),
+        (503, "ServiceUnavailableException", Unavailable, true),
+        (400, "NeverHeardOfException", Other, false),
+    ] {
+        let server = Server::answering(Answer::Error { status, code });
+        for error in [server.wrap().unwrap_err(), server.unwrap().unwrap_err()] {
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}: {error}");
+            assert_eq!((error.provider(), error.key()), ("aws", &the_key()), "{code}");
+            assert!(error.message().contains(code), "{code}: {error}");
+            assert!(error.message().contains("0123-request"), "{code}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_names_the_missing_permission_and_the_words_of_aws() {
+    let server = Server::answering(Answer::Error { status: 400, code: "AccessDeniedException" });
+    for (action, error) in
+        [("kms:Encrypt", server.wrap().unwrap_err()), ("kms:Decrypt", server.unwrap().unwrap_err())]
+    {
+        for words in [action, "kms:EncryptionContext", "the service's words"] {
+            assert!(error.message().contains(words), "{words}: {error}");
+        }
+    }
+    for (action, refused) in [
+        ("kms:DescribeKey", block_on(server.kms().describe(&the_key())).map(drop)),
+        ("kms:ListKeys", block_on(server.kms().list()).map(drop)),
+        ("kms:CreateKey", block_on(server.kms().create(&NewKey::default())).map(drop)),
+        ("kms:EnableKey", block_on(server.kms().enable(&the_key()))),
+        ("kms:DisableKey", block_on(server.kms().disable(&the_key()))),
+        ("kms:ScheduleKeyDeletion", block_on(server.kms().schedule_deletion(&the_key(), 7)).map(drop)),
+        ("kms:CancelKeyDeletion", block_on(server.kms().cancel_deletion(&the_key()))),
+        ("kms:CreateAlias", block_on(server.kms().create_alias("a", &the_key())).map(drop)),
+        ("kms:UpdateAlias", block_on(server.kms().switch_alias(&alias("a"), &the_key()))),
+        ("kms:ListAliases", block_on(server.kms().aliases(&the_key())).map(drop)),
+        ("kms:RotateKeyOnDemand", block_on(server.kms().rotate_on_demand(&the_key()))),
+        ("kms:EnableKeyRotation", block_on(server.kms().enable_rotation(&the_key(), None))),
+        ("kms:DisableKeyRotation", block_on(server.kms().disable_rotation(&the_key()))),
+        ("kms:GetKeyRotationStatus", block_on(server.kms().rotation_status(&the_key())).map(drop)),
+        ("kms:ListKeyRotations", block_on(server.kms().rotations(&the_key())).map(drop)),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), AccessDenied, "{action}");
+        assert!(error.message().contains(&format!("needs {action} on")), "{action}: {error}");
+    }
+}
+
+#[test]
+fn answers_that_lack_what_they_must_hold_are_refused() {
+    let other = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/other");
+    let own = the_arn();
+    // Base64 of 31 bytes and of none.
+    let short = "A".repeat(40) + "AA==";
+    for (what, body, wraps, unwraps) in [
+        ("nothing", String::new(), Protocol, Protocol),
+        ("no field", "{}".into(), Protocol, Protocol),
+        ("garbage", "<html>Please log in</html>".into(), Protocol, Protocol),
+        ("half", r#"{"KeyId":"#.into(), Protocol, Protocol),
+        ("the key alone", format!(r#"{{"KeyId":"{own}"}}"#), Protocol, Protocol),
+        (
+            "empty values",
+            format!(r#"{{"KeyId":"{own}","CiphertextBlob":"","Plaintext":""}}"#),
+            Protocol,
+            Protocol,
+        ),
+        (
+            "another key",
+            format!(r#"{{"KeyId":"{other}","CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#),
+            Protocol,
+            Protocol,
+        ),
+        (
+            "no key",
+            format!(r#"{{"CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#),
+            Protocol,
+            Protocol,
+        ),
+        (
+            "no DEK",
+            format!(
+                r#"{{"KeyId":"{own}","CiphertextBlob":"{}","Plaintext":"{short}"}}"#,
+                "AAAA".repeat(1400)
+            ),
+            Protocol,
+            Unauthentic,
+        ),
+    ] {
+        let server = Server::answering(Answer::Success(body));
+        for (error, kind) in [(server.wrap().unwrap_err(), wraps), (server.unwrap().unwrap_err(), unwraps)] {
+            assert_eq!((error.kind(), error.is_retryable()), (kind, false), "{what}: {error}");
+        }
+    }
+}
+
+/// The same answer with all it must hold is taken: the test above fails for
+/// what it names.
+#[test]
+fn an_answer_with_all_it_must_hold_is_taken() {
+    let own = the_arn();
+    let body = format!(r#"{{"KeyId":"{own}","CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#);
+    let server = Server::answering(Answer::Success(body));
+    assert_eq!(server.wrap().unwrap().ciphertext(), [0; 3]);
+    assert_eq!(server.unwrap().unwrap().expose(), &[0; 32]);
+}
+
+#[test]
+fn a_key_whose_alias_cannot_be_made_is_scheduled_for_deletion() {
+    let described = format!(
+        r#"{{"KeyMetadata":{{"KeyId":"1a","Arn":"arn:aws:kms:{REGION}:{ACCOUNT}:key/1a","KeyState":"Enabled"}}}}"#
+    );
+    let refuse = |code: &str| (400, format!(r#"{{"__type":"{code}","message":"no"}}"#));
+    for (scheduled, words) in [
+        ((200, "{}".to_owned()), "it is scheduled for deletion"),
+        (refuse("AccessDeniedException"), "delete it yourself"),
+    ] {
+        let server = Server::answering(Answer::ByCall(vec![
+            ("DescribeKey", refuse("NotFoundException")),
+            ("CreateKey", (200, described.clone())),
+            ("CreateAlias", refuse("AlreadyExistsException")),
+            ("ScheduleKeyDeletion", scheduled),
+        ]));
+        let new = NewKey { alias: Some("a".into()), ..NewKey::default() };
+        let error = block_on(server.kms().create(&new)).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (Invalid, &key("1a")), "{error}");
+        for words in [words, "AlreadyExistsException"] {
+            assert!(error.message().contains(words), "{error}");
+        }
+        assert_eq!(server.requests.load(Ordering::SeqCst), 4);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_in_time_is_unavailable() {
+    let server = Server::answering(Answer::Never);
+    for error in [server.wrap().unwrap_err(), server.unwrap().unwrap_err()] {
+        assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
+        assert!(error.message().contains("in time"), "{error}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_or_hangs_up_is_unavailable() {
+    let hanging_up = Server::answering(Answer::HangUp);
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let away = block_on(at(&closed).attempts(1).build());
+    for error in [
+        hanging_up.wrap().unwrap_err(),
+        hanging_up.unwrap().unwrap_err(),
+        block_on(wrap(&away)).unwrap_err(),
+        block_on(unwrap(&away)).unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
+        assert!(error.message().contains("cannot be reached"), "{error}");
+    }
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+    for (status, code, requests) in
+        [(400, "ThrottlingException", 3), (500, "KMSInternalException", 3), (400, "AccessDeniedException", 1)]
+    {
+        let server = Server::answering(Answer::Error { status, code });
+        let kms = block_on(at(&server.address).attempts(3).build());
+        block_on(wrap(&kms)).unwrap_err();
+        assert_eq!(server.requests.load(Ordering::SeqCst), requests, "{code}");
+    }
+}
+
+#[test]
+fn without_credentials_the_error_says_how_to_get_some() {
+    let nobody = Nobody;
+    let kms = block_on(at("http://127.0.0.1:1").credentials(nobody).build());
+    let error = block_on(wrap(&kms)).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
+    for words in ["no AWS credentials", "AWS_PROFILE", "aws sso login"] {
+        assert!(error.message().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn no_error_repeats_a_dek_that_the_server_sends_or_was_sent() {
+    let dek = Dek::generate::<DefaultEngine>().unwrap();
+    let canary = Canary::new("the DEK", dek.expose());
+    for answer in [
+        Answer::Echo { status: 200, code: None },
+        Answer::Echo { status: 400, code: Some("ValidationException") },
+        Answer::Echo { status: 400, code: Some("NeverHeardOfException") },
+        Answer::Echo { status: 500, code: None },
+    ] {
+        let server = Server::answering(answer);
+        let error = block_on(server.kms().wrap_dek(&the_key(), &dek, &context())).unwrap_err();
+        let text = format!("{error} {error:?} {error:#?}");
+        assert_eq!(canary.find(text.as_bytes()), None, "{text}");
+    }
+    // The echo holds the DEK: what was searched is not nothing.
+    let server = Server::answering(Answer::Echo { status: 200, code: None });
+    let echoed = server.exchange(&dek);
+    assert!(canary.find(&echoed).is_some());
+}
+
+/// Finds no credentials, as a machine without any.
+#[derive(Debug)]
+struct Nobody;
+
+impl envelope_aws::ProvideCredentials for Nobody {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let missing = aws_credential_types::provider::error::CredentialsError::not_loaded("nobody is here");
+        aws_credential_types::provider::future::ProvideCredentials::ready(Err(missing))
+    }
+}
+
+#[derive(Clone)]
+enum Answer {
+    Error {
+        status: u16,
+        code: &'static str,
+    },
+    Success(String),
+    /// The request's body, as the message of an error or as it is.
+    Echo {
+        status: u16,
+        code: Option<&'static str>,
+    },
+    /// Status and body for each call, by its name.
+    ByCall(Vec<(&'static str, (u16, String))>),
+    Never,
+    HangUp,
+}
+
+/// Gives every request the same answer.
+struct Server {
+    address: String,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn answering(answer: Answer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
+        // Ends with the process.
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let (answer, count) = (answer.clone(), count.clone());
+                thread::spawn(move || serve(&connection.unwrap(), &answer, &count));
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn kms(&self) -> AwsKms {
+        // Long enough for an answer, short for those that never come.
+        block_on(at(&self.address).attempts(1).attempt_timeout(Duration::from_millis(1500)).build())
+    }
+
+    fn wrap(&self) -> Result<WrappedDek, ProviderError> {
+        block_on(wrap(&self.kms()))
+    }
+
+    fn unwrap(&self) -> Result<Dek, ProviderError> {
+        block_on(unwrap(&self.kms()))
+    }
+
+    /// What an echo returns for a request with this DEK.
+    fn exchange(&self, dek: &Dek) -> Vec<u8> {
+        let mut connection = TcpStream::connect(self.address.strip_prefix("http://").unwrap()).unwrap();
+        let head = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", dek.expose().len());
+        connection.write_all(head.as_bytes()).unwrap();
+        connection.write_all(dek.expose()).unwrap();
+        connection.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).unwrap();
+        answer
+    }
+}
+
+fn serve(connection: &TcpStream, answer: &Answer, count: &AtomicUsize) {
+    let mut reader = BufReader::new(connection);
+    while let Some((call, request)) = read_request(&mut reader) {
+        count.fetch_add(1, Ordering::SeqCst);
+        let (status, body) = match answer {
+            Answer::Error { status, code } => {
+                (*status, format!(r#"{{"__type":"{code}","message":"the service's words"}}"#).into_bytes())
+            }
+            Answer::Success(body) => (200, body.clone().into_bytes()),
+            Answer::Echo { status, code: None } => (*status, request),
+            Answer::Echo { status, code: Some(code) } => {
+                let said = String::from_utf8_lossy(&request).replace('"', "'");
+                (*status, format!(r#"{{"__type":"{code}","message":"{said}"}}"#).into_bytes())
+            }
+            Answer::ByCall(answers) => {
+                let of_call = answers.iter().find(|(name, _)| call.ends_with(&format!(".{name}")));
+                let (_, (status, body)) = of_call.unwrap_or_else(|| panic!("nothing is said of {call}"));
+                (*status, body.clone().into_bytes())
+            }
+            Answer::Never => continue,
+            Answer::HangUp => return,
+        };
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\nx-amzn-requestid: 0123-request\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut writer = connection;
+        if writer.write_all(&[head.as_bytes(), &body].concat()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The call and the body of the next request, or `None` at the end of the
+/// connection.
+fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let (mut call, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().unwrap();
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("x-amz-target") => {
+                call = value.trim().to_owned();
+            }
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((call, body))
+}
+
+async fn wrap(kms: &AwsKms) -> Result<WrappedDek, ProviderError> {
+    kms.wrap_dek(&the_key(), &Dek::generate::<DefaultEngine>().unwrap(), &context()).await
+}
+
+async fn unwrap(kms: &AwsKms) -> Result<Dek, ProviderError> {
+    let wrapped = WrappedDek::new(the_key(), "", "AWS-KMS", vec![1; 184]).unwrap();
+    kms.unwrap_dek(&wrapped, &context()).await
+}
+
+fn the_key() -> KeyUri {
+    key("1234abcd-12ab-34cd-56ef-1234567890ab")
+}
+
+fn the_arn() -> String {
+    the_key().rest().trim_start_matches('/').to_owned()
+}
+
+/// 32 zero bytes in base64.
+const DEK_OF_ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";

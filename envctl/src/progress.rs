@@ -1,0 +1,78 @@
+//! A bar with throughput and time left, for work that takes longer than a
+//! second, on a terminal.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::Global;
+
+/// Counts bytes and shows them. Cleared when dropped.
+pub(crate) struct Progress {
+    shown_from: Option<Instant>,
+    total: Option<u64>,
+    done: AtomicU64,
+    bar: OnceLock<ProgressBar>,
+}
+
+impl Progress {
+    /// Of `total` bytes, or of as many as come. Nothing is ever shown with
+    /// `--json`, when standard error is no terminal, or when the output goes to
+    /// one.
+    pub(crate) fn new(global: &Global, total: Option<u64>, output_to_terminal: bool) -> Self {
+        let wanted = !global.json && !output_to_terminal && io::stderr().is_terminal();
+        let shown_from = wanted.then(|| Instant::now() + PATIENCE);
+        Self { shown_from, total, done: AtomicU64::new(0), bar: OnceLock::new() }
+    }
+
+    /// So many more bytes are done.
+    pub(crate) fn add(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.shown_from.is_some_and(|from| Instant::now() >= from) {
+            self.bar.get_or_init(|| self.show()).set_position(done);
+        }
+    }
+
+    fn show(&self) -> ProgressBar {
+        SHOWN.store(true, Ordering::SeqCst);
+        let (bar, template) = match self.total {
+            Some(total) => {
+                (ProgressBar::new(total), "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
+            }
+            None => (ProgressBar::no_length(), "{bytes} {bytes_per_sec}, {elapsed} so far"),
+        };
+        // The templates are ours; one that did not parse would leave the default.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        // As if it had been there from the beginning, so that the rate is right.
+        bar.with_elapsed(PATIENCE)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+            SHOWN.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Leaves the line of a bar, so that the shell's prompt does not stand in it.
+pub(crate) fn leave_line_if_interrupted() {
+    if SHOWN.load(Ordering::SeqCst) {
+        let _ = writeln!(io::stderr());
+    }
+}
+
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,100 @@
+//! Header and payload in two files.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+
+mod common;
+
+use std::{fs, io::Write, process::Stdio};
+
+use common::{Ran, Sandbox, bytes};
+
+fn sealed() -> (Sandbox, Vec<u8>) {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main", "new"]);
+    let plaintext = bytes(100_000);
+    sandbox.write("in", &plaintext);
+    sandbox.run(&["encrypt", "--detached", "-k", "local:main", "in"], 0);
+    (sandbox, plaintext)
+}
+
+#[test]
+fn a_detached_payload_comes_back_and_a_rewrap_does_not_touch_it() {
+    let (sandbox, plaintext) = sealed();
+    assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed"]);
+    let payload = sandbox.read("in.sealed");
+    assert_eq!(payload.len(), 56 + 100_000 + 7 * 16);
+    sandbox.run(&["rewrap", "-k", "local:new", "--from", "local:main", "in.envelope"], 0);
+    assert_eq!(sandbox.read("in.sealed"), payload);
+    sandbox.run(&["decrypt", "-k", "local:new", "in.envelope", "-o", "out"], 0);
+    assert_eq!(sandbox.read("out"), plaintext);
+    let inspected = sandbox.run(&["inspect", "--json", "in.envelope"], 0).json();
+    assert_eq!(inspected["kind"], "detached");
+    assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed", "out"]);
+}
+
+#[test]
+fn header_and_payload_may_be_anywhere() {
+    let (sandbox, plaintext) = sealed();
+    sandbox.run(&["encrypt", "--detached", "-k", "local:main", "in", "-o", "header"], 0);
+    assert!(sandbox.file("header.sealed").exists());
+    fs::rename(sandbox.file("header.sealed"), sandbox.file("payload")).unwrap();
+    let decrypt = ["decrypt", "-k", "local:main", "header", "-o", "out"];
+    sandbox.run(&decrypt, 3).says("header.sealed").says("--payload");
+    sandbox.run(&[&decrypt[..], &["--payload", "payload"]].concat(), 0);
+    assert_eq!(sandbox.read("out"), plaintext);
+    let mut child = sandbox
+        .envctl(&["decrypt", "-k", "local:main", "header", "--payload", "-", "-o", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let payload = sandbox.read("payload");
+    let writer = std::thread::spawn(move || stdin.write_all(&payload));
+    assert_eq!(Ran::of(child.wait_with_output().unwrap(), 0).stdout, plaintext);
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
+fn another_payload_or_a_changed_one_opens_nothing_and_leaves_nothing() {
+    let (sandbox, _) = sealed();
+    sandbox.write("other", b"other");
+    sandbox.run(&["encrypt", "--detached", "-k", "local:main", "other"], 0);
+    let whole = sandbox.read("in.sealed");
+    let decrypt = ["decrypt", "-k", "local:main", "in.envelope", "-o", "out"];
+    sandbox.run(&[&decrypt[..], &["--payload", "other.sealed"]].concat(), 4);
+    for changed in [&whole[..whole.len() - 1], &whole[..56 + 16_400], b"", &[&whole[..], b"x"].concat()] {
+        sandbox.write("in.sealed", changed);
+        sandbox.run(&decrypt, 4);
+    }
+    assert!(!sandbox.file("out").exists());
+    assert!(!sandbox.files().iter().any(|name| name.starts_with('.')), "{:?}", sandbox.files());
+}
+
+#[test]
+fn two_files_are_never_replaced() {
+    let (sandbox, _) = sealed();
+    let before = (sandbox.read("in.envelope"), sandbox.read("in.sealed"));
+    let encrypt = ["encrypt", "--detached", "-k", "local:main", "in"];
+    sandbox.run(&encrypt, 3).says("in.envelope is there already");
+    fs::remove_file(sandbox.file("in.envelope")).unwrap();
+    sandbox.run(&encrypt, 3).says("in.sealed is there already");
+    assert_eq!(sandbox.read("in.sealed"), before.1);
+    assert_eq!(sandbox.files(), ["in", "in.sealed"]);
+    sandbox.run(&[&encrypt[..], &["--force"]].concat(), 2).says("--force");
+}
+
+#[test]
+fn what_has_no_name_is_asked_for() {
+    let (sandbox, _) = sealed();
+    sandbox.run(&["encrypt", "--detached", "-k", "local:main"], 2).says("two files");
+    sandbox.run(&["encrypt", "--detached", "-k", "local:main", "in", "-o", "-"], 2).says("two files");
+    let header = fs::File::open(sandbox.file("in.envelope")).unwrap();
+    let ran = sandbox.envctl(&["decrypt", "-k", "local:main"]).stdin(header).output().unwrap();
+    Ran::of(ran, 2).says("name it with --payload FILE");
+    sandbox.write("whole", b"x");
+    sandbox.run(&["encrypt", "-k", "local:main", "whole"], 0);
+    let twice = ["decrypt", "-k", "local:main", "whole.envelope", "-o", "out", "--payload", "in.sealed"];
+    sandbox.run(&twice, 2).says("leave --payload away");
+}

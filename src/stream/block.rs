@@ -1,0 +1,90 @@
+//! A block: chunks that are read, processed and written at once.
+//!
+//! Chunk `i` of a block has the slot of bytes `i × 16400 ..`. Its plaintext
+//! stands at the front of the slot and its tag behind, so that it is encrypted
+//! and decrypted where it stands and sealed chunks follow each other without
+//! a gap.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use zeroize::Zeroizing;
+
+use crate::crypto::{
+    DefaultEngine, TAG_LEN, Unauthentic,
+    cobblestone::{CHUNK_LEN, ChunkError, Opener, SEALED_CHUNK_LEN, Sealer},
+};
+
+/// A buffer of whole slots. Wiped when dropped: it holds plaintext.
+pub(super) type Block = Zeroizing<Vec<u8>>;
+
+/// A block of `chunks` slots.
+pub(super) fn new_block(chunks: usize) -> Block {
+    Zeroizing::new(vec![0; chunks * SEALED_CHUNK_LEN])
+}
+
+/// Where the first `plaintext_len` bytes of plaintext stand, in order.
+pub(super) fn plaintext_slots_mut(block: &mut [u8], plaintext_len: usize) -> Vec<IoSliceMut<'_>> {
+    block
+        .chunks_exact_mut(SEALED_CHUNK_LEN)
+        .enumerate()
+        .map_while(|(slot, bytes)| {
+            plaintext_in(slot, plaintext_len).map(|len| IoSliceMut::new(&mut bytes[..len]))
+        })
+        .collect()
+}
+
+/// As [`plaintext_slots_mut`], to be written.
+pub(super) fn plaintext_slots(block: &[u8], plaintext_len: usize) -> Vec<IoSlice<'_>> {
+    block
+        .chunks_exact(SEALED_CHUNK_LEN)
+        .enumerate()
+        .map_while(|(slot, bytes)| plaintext_in(slot, plaintext_len).map(|len| IoSlice::new(&bytes[..len])))
+        .collect()
+}
+
+fn plaintext_in(slot: usize, plaintext_len: usize) -> Option<usize> {
+    plaintext_len.checked_sub(slot * CHUNK_LEN).filter(|&rest| rest > 0).map(|rest| rest.min(CHUNK_LEN))
+}
+
+/// Encrypts the chunks of a block, the first of which is number `first`.
+/// `plaintext_len` bytes stand in its slots; if it `is_last`, a short chunk,
+/// possibly empty, ends it. Returns how many sealed bytes stand at its front.
+pub(super) fn seal_block(
+    sealer: &Sealer<DefaultEngine>,
+    first: u64,
+    block: &mut [u8],
+    plaintext_len: usize,
+    is_last: bool,
+) -> Result<usize, ChunkError> {
+    let full = plaintext_len / CHUNK_LEN;
+    let (mut index, mut sealed) = (first, 0);
+    for chunk in block[..full * SEALED_CHUNK_LEN].chunks_exact_mut(SEALED_CHUNK_LEN) {
+        sealer.seal_chunk(index, chunk)?;
+        index += 1;
+        sealed += SEALED_CHUNK_LEN;
+    }
+    if is_last {
+        let len = plaintext_len % CHUNK_LEN + TAG_LEN;
+        sealer.seal_chunk(index, &mut block[sealed..sealed + len])?;
+        sealed += len;
+    }
+    Ok(sealed)
+}
+
+/// Decrypts the sealed chunks of `block`, the first of which is number
+/// `first`. Returns how many bytes of plaintext stand in its slots.
+///
+/// The second of what an error holds is the number of plaintext bytes before
+/// the chunk that is not authentic.
+pub(super) fn open_block(
+    opener: &Opener<DefaultEngine>,
+    first: u64,
+    block: &mut [u8],
+) -> Result<usize, (Unauthentic, usize)> {
+    let mut plaintext_len = 0;
+    for (index, chunk) in (first..).zip(block.chunks_mut(SEALED_CHUNK_LEN)) {
+        opener.open_chunk(index, chunk).map_err(|error| (error, plaintext_len))?;
+        plaintext_len += chunk.len() - TAG_LEN;
+    }
+    Ok(plaintext_len)
+}

@@ -1,0 +1,64 @@
+//! Why a stream did not come to its end.
+
+use std::io;
+
+use crate::{DecryptError, FormatError, crypto::cobblestone::ChunkError};
+
+/// Why a stream was not encrypted or decrypted to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The input could not be read.
+    #[error("reading failed: {0}")]
+    Read(#[source] io::Error),
+    /// The output could not be written.
+    #[error("writing failed: {0}")]
+    Write(#[source] io::Error),
+    /// The header or payload is not what it should be.
+    #[error(transparent)]
+    Decrypt(#[from] DecryptError),
+    /// The input passes 4 PiB.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// The input grew or shrank while it was read, so the output would hold
+    /// neither what it was nor what it is.
+    #[error("the input changed while it was read: it had {expected} bytes and now has {now}")]
+    InputChanged {
+        /// Bytes at the beginning.
+        expected: u64,
+        /// `more` or `fewer`.
+        now: &'static str,
+    },
+    /// A range that ends before it begins, or beyond the plaintext.
+    #[error("the range {start}..{end} is not within the {len} bytes of the plaintext")]
+    Range {
+        /// First byte asked for.
+        start: u64,
+        /// Byte after the last one asked for.
+        end: u64,
+        /// Bytes of the plaintext.
+        len: u64,
+    },
+    /// The system gave no thread to work on.
+    #[error("no worker thread could be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl From<FormatError> for StreamError {
+    fn from(error: FormatError) -> Self {
+        Self::Decrypt(error.into())
+    }
+}
+
+impl From<StreamError> for io::Error {
+    /// For the adapters, whose traits speak of [`io::Error`]: an error of
+    /// reading or writing as it is, everything else as
+    /// [`InvalidData`](io::ErrorKind::InvalidData) with the [`StreamError`] inside.
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Read(error) | StreamError::Write(error) | StreamError::Thread(error) => error,
+            StreamError::Range { .. } => Self::new(io::ErrorKind::InvalidInput, error),
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}

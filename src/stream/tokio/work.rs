@@ -1,0 +1,134 @@
+//! What becomes of a block, and on which thread.
+
+use std::{io, sync::Arc};
+
+use ::tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use super::super::{StreamError, parallel::MAX_BLOCK_CHUNKS};
+use crate::{
+    DecryptError, OpenedHeader,
+    crypto::{
+        DefaultEngine, TAG_LEN,
+        cobblestone::{CHUNK_LEN, Opener, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
+    },
+};
+
+/// Turns input into output, a block at a time.
+pub(super) trait Work: Send + Unpin + 'static {
+    /// Bytes of the next block. Fewer are the last one.
+    fn wanted(&self) -> usize;
+
+    /// Appends to `out` what becomes of `block`.
+    fn process(&mut self, block: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), StreamError>;
+}
+
+/// Plaintext to payload.
+pub(super) struct Seal {
+    sealer: Sealer<DefaultEngine>,
+    begun: bool,
+}
+
+impl Seal {
+    pub(super) fn new(sealer: Sealer<DefaultEngine>) -> Self {
+        Self { sealer, begun: false }
+    }
+}
+
+impl Work for Seal {
+    fn wanted(&self) -> usize {
+        MAX_BLOCK_CHUNKS * CHUNK_LEN
+    }
+
+    fn process(&mut self, block: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), StreamError> {
+        out.reserve(PREFIX_LEN + MAX_BLOCK_CHUNKS * SEALED_CHUNK_LEN);
+        if !self.begun {
+            out.extend_from_slice(self.sealer.prefix());
+            self.begun = true;
+        }
+        let (full, rest) = block.as_chunks::<CHUNK_LEN>();
+        let last = is_last.then_some(rest);
+        for chunk in full.iter().map(<[u8; CHUNK_LEN]>::as_slice).chain(last) {
+            let start = out.len();
+            out.resize(start + chunk.len() + TAG_LEN, 0);
+            self.sealer.seal_next_to(chunk, &mut out[start..])?;
+        }
+        Ok(())
+    }
+}
+
+/// Payload to plaintext.
+pub(super) enum Open {
+    /// Before salt and commitment.
+    Begin(Arc<OpenedHeader>),
+    /// Before the chunk of that number.
+    Chunks(Opener<DefaultEngine>, u64),
+}
+
+impl Work for Open {
+    fn wanted(&self) -> usize {
+        match self {
+            Self::Begin(_) => PREFIX_LEN,
+            Self::Chunks(..) => MAX_BLOCK_CHUNKS * SEALED_CHUNK_LEN,
+        }
+    }
+
+    fn process(&mut self, block: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), StreamError> {
+        match self {
+            Self::Begin(opened) => {
+                let prefix = block.try_into().map_err(|_| DecryptError::NotAuthentic)?;
+                *self = Self::Chunks(opened.payload(prefix).map_err(DecryptError::from)?, 0);
+                Ok(())
+            }
+            Self::Chunks(opener, index) => {
+                // The input ended with a whole chunk: the short last one is missing.
+                let truncated = is_last && block.len().is_multiple_of(SEALED_CHUNK_LEN);
+                // Once: a buffer that grows leaves copies behind.
+                out.reserve_exact(block.len());
+                let mut plaintext = Zeroizing::new(vec![0; CHUNK_LEN]);
+                for chunk in block.chunks(SEALED_CHUNK_LEN) {
+                    let len = chunk.len().checked_sub(TAG_LEN).ok_or(DecryptError::NotAuthentic)?;
+                    opener.open_chunk_to(*index, chunk, &mut plaintext[..len]).map_err(DecryptError::from)?;
+                    out.extend_from_slice(&plaintext[..len]);
+                    *index += 1;
+                }
+                if truncated { Err(DecryptError::NotAuthentic.into()) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// A block that was worked on.
+pub(super) struct Done<W> {
+    pub(super) work: W,
+    /// Its buffer, as it was.
+    pub(super) block: Zeroizing<Vec<u8>>,
+    pub(super) out: Vec<u8>,
+    pub(super) is_last: bool,
+    /// What comes after `out`, if anything.
+    pub(super) result: Result<(), StreamError>,
+}
+
+/// Works on the first `len` bytes of a block, away from the reactor if it is a large one.
+pub(super) async fn run<W: Work>(
+    mut work: W,
+    block: Zeroizing<Vec<u8>>,
+    len: usize,
+    is_last: bool,
+) -> Result<Done<W>, StreamError> {
+    let is_large = len > LARGE;
+    let run = move || {
+        let mut out = Vec::new();
+        let result = work.process(&block[..len], is_last, &mut out);
+        Done { work, block, out, is_last, result }
+    };
+    if is_large {
+        // A runtime that shuts down does not run it any more.
+        spawn_blocking(run).await.map_err(|error| StreamError::Thread(io::Error::other(error)))
+    } else {
+        Ok(run())
+    }
+}
+
+/// Bytes that take longer to hand over than to encrypt: about 15 µs.
+const LARGE: usize = 64 * 1024;
