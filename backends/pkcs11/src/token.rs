@@ -1,6 +1,6 @@
 //! Slots and tokens: finding the configured one, and telling which there are.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use cryptoki::{
     context::Pkcs11,
@@ -27,9 +27,11 @@ impl TokenSelector {
             && fits(&self.serial, token.serial_number())
             && fits(&self.model, token.model())
     }
+}
 
-    /// What is said, for a message.
-    fn describe(&self) -> String {
+/// What is said of the token, for messages: `label "envelopes"`.
+impl fmt::Display for TokenSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             ("label", &self.token),
             ("manufacturer", &self.manufacturer),
@@ -40,7 +42,8 @@ impl TokenSelector {
             .iter()
             .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {}", quoted(value))))
             .collect();
-        if said.is_empty() { "any label".into() } else { said.join(" and ") }
+        f.write_str(if said.is_empty() { "any label" } else { "" })?;
+        f.write_str(&said.join(" and "))
     }
 }
 
@@ -54,7 +57,7 @@ pub(crate) fn find(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, Tok
         (Some(found), None) => Ok(found),
         (Some(_), Some(_)) => Err(Failure::new(
             ProviderErrorKind::Invalid,
-            format!("several tokens have {}: name one by its serial number", wanted.describe()),
+            format!("several tokens have {wanted}: name one by its serial number"),
         )),
         (None, _) => {
             let there: Vec<String> =
@@ -62,7 +65,7 @@ pub(crate) fn find(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, Tok
             let there = if there.is_empty() { "none".into() } else { there.join(", ") };
             Err(Failure::new(
                 ProviderErrorKind::NotFound,
-                format!("the module has no token with {}; tokens there: {there}", wanted.describe()),
+                format!("the module has no token with {wanted}; tokens there: {there}"),
             ))
         }
     }
