@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(not(unix))]
+compile_error!("envelope-pkcs11 checks the permissions of modules as Unix has them");
+
 mod admin;
 mod config;
 mod error;

@@ -197,9 +197,9 @@ fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> 
     let Error::Pkcs11(code, _) = error else { return Err(error.into()) };
     let said = match code {
         RvError::UserAlreadyLoggedIn => return Ok(()),
-        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => wrong_pin(shared, slot),
         RvError::PinLocked => "the PIN is locked: the security officer must set a new one".into(),
         RvError::PinExpired => "the PIN has expired: set a new one with the token's own tool".into(),
+        code if is_of_pin(code) => wrong_pin(shared, slot),
         RvError::UserPinNotInitialized => "the token has no user PIN yet: set one with its own tool".into(),
         RvError::UserAnotherAlreadyLoggedIn => {
             "somebody else is logged in, perhaps the security officer".into()
@@ -207,8 +207,16 @@ fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> 
         _ => return Err(Failure::from(error).while_doing("the login failed")),
     };
     let failure = Failure::new(ProviderErrorKind::AccessDenied, said.clone()).with_source(error);
-    *refused = Some(said);
+    if is_of_pin(code) {
+        *refused = Some(said);
+    }
     Err(failure)
+}
+
+/// Whether the PIN was at fault, so that trying it again may lock it.
+fn is_of_pin(code: RvError) -> bool {
+    use RvError::{PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked};
+    matches!(code, PinIncorrect | PinInvalid | PinLenRange | PinExpired | PinLocked)
 }
 
 /// The token may know how many tries are left.

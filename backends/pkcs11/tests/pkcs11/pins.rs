@@ -8,7 +8,7 @@ use std::{
 };
 
 use cryptoki::{session::UserType, types::AuthPin};
-use envelope_pkcs11::PinError;
+use envelope_pkcs11::{Pin, PinError};
 use envelope_sdk::ProviderErrorKind::AccessDenied;
 
 use super::*;
@@ -40,7 +40,6 @@ fn counted(text: &'static str) -> (PinSource, Arc<AtomicU32>) {
     });
     (source, asked)
 }
-use envelope_pkcs11::Pin;
 
 fn a_wrong_pin_is_tried_once_by_all_sessions_together(token: &Token) {
     let (wrong, asked) = counted("wrong-pin-0815");
@@ -103,7 +102,7 @@ fn a_pin_that_nobody_gives_says_why(token: &Token) {
     }
 }
 
-/// kryoptic locks after some wrong PINs; SoftHSM never does, and says that few tries are left.
+/// kryoptic locks after some wrong PINs; SoftHSM never does.
 fn a_locked_pin_is_told_as_locked(token: &Token) {
     let session = token.context().open_ro_session(token.slot()).unwrap();
     let wrong = AuthPin::from("wrong-pin-0815".to_owned());
