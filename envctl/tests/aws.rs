@@ -6,7 +6,7 @@
 mod common;
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -54,6 +54,12 @@ fn an_envelope_of_a_local_and_an_aws_key_opens_with_either_and_by_alias() {
         aws.run(&["decrypt", "-f", "-k", key, "in.envelope", "-o", "out"], 0);
         assert_eq!(aws.sandbox.read("out"), b"secret", "{key}");
     }
+    // Where KMS cannot say what the alias means, it opens nothing.
+    let away = Aws { endpoint: format!("http://{}", closed()), ..aws };
+    let refused = away.run(&["decrypt", "-k", &alias, "in.envelope", "-o", "never"], 4);
+    refused.says("warning: ").says("cannot be reached").says("it opens nothing");
+    away.run(&["decrypt", "-k", &arn, "in.envelope", "-o", "never"], 6).says("cannot be reached");
+    let aws = Aws { endpoint: servers::address("LOCALSTACK").unwrap(), ..away };
     // Another key of the account does not open it.
     let (other, _) = aws.create(&[]);
     aws.run(&["decrypt", "-k", &other, "in.envelope", "-o", "never"], 4).says("no configured key");
@@ -132,17 +138,50 @@ fn what_a_keystore_does_not_know_is_refused() {
 
 #[test]
 fn kms_is_asked_for_its_own_envelopes_alone_and_an_absent_one_is_exit_code_6() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let aws = Aws::at(&format!("http://{closed}"));
+    let aws = Aws::at(&format!("http://{}", closed()));
     let alias = "arn:aws:kms:eu-central-1:000000000000:alias/a";
     aws.sandbox.keystore(&["main"]);
     aws.sandbox.write("in", b"secret");
     aws.run(&["encrypt", "-k", "local:main", "in"], 0);
     // The alias is of no use here, and nobody asks what it means.
     let ran = aws.run(&["decrypt", "-k", alias, "-k", "local:main", "in.envelope", "-o", "out"], 0);
-    assert_eq!(ran.stderr, "");
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
     aws.run(&["encrypt", "-f", "-k", alias, "in"], 6).says("cannot be reached");
     aws.run(&["keys", "list", "--provider", "aws"], 6).says("cannot be reached");
+}
+
+#[test]
+fn credentials_and_region_come_from_a_profile_and_a_role_of_the_configuration() {
+    let Some(aws) = Aws::new() else { return };
+    let (_, key) = aws.create(&[]);
+    let shared = aws.sandbox.write(
+        "credentials",
+        b"[backups]\nregion = eu-central-1\naws_access_key_id = test\naws_secret_access_key = test\n",
+    );
+    aws.sandbox.write("in", b"secret");
+    let run = |arguments: &[&str], code: i32| {
+        let mut command = aws.sandbox.envctl(arguments);
+        command.env("AWS_ENDPOINT_URL", &aws.endpoint).env("AWS_SHARED_CREDENTIALS_FILE", &shared);
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        Ran::of(command.output().unwrap(), code)
+    };
+    let encrypt = ["encrypt", "-f", "-k", &key, "in"];
+    run(&encrypt, 5).says("no AWS credentials");
+    aws.sandbox.configure("[aws]\nprofile = \"backups\"\n");
+    run(&encrypt, 0);
+    assert!(run(&["keys", "list", "--provider", "aws"], 0).text().contains(&key));
+    // The role's account has other keys than that of the profile.
+    aws.sandbox
+        .configure("[aws]\nprofile = \"backups\"\nrole = \"arn:aws:iam::111122223333:role/backups\"\n");
+    run(&encrypt, 0);
+    assert!(!run(&["keys", "list", "--provider", "aws"], 0).text().contains(&key));
+    aws.sandbox.configure("[aws]\nprofil = \"backups\"\n");
+    run(&encrypt, 2).says("profil");
+}
+
+/// An address where nobody listens.
+fn closed() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A sandbox with an environment for a server of the tests.
