@@ -7,7 +7,9 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-/// Envelope encryption for files, with local keys.
+use crate::providers::ProviderName;
+
+/// Envelope encryption for files, with local keys and those of a cloud.
 ///
 /// Without any configuration, `envctl encrypt FILE` asks for a passphrase and
 /// writes FILE.envelope; `envctl decrypt FILE.envelope` gives FILE back.
@@ -61,7 +63,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Wrap the data key of envelopes for other keys, in place; the payload stays as it is
     Rewrap(Rewrap),
-    /// Create and rotate local keys and move them through their life
+    /// Create and rotate keys and move them through their life
     #[command(subcommand)]
     Keys(Keys),
     /// Create the keystore of local keys and change its passphrase
@@ -206,16 +208,29 @@ pub(crate) struct Rewrap {
 pub(crate) enum Keys {
     /// Create a key
     Create {
-        /// Its name: 1 to 64 of A-Z a-z 0-9 - _ .
+        /// Its name: 1 to 64 of A-Z a-z 0-9 - _ . ; at a cloud, its alias
         name: String,
+        /// Who makes and holds it
+        #[arg(long, value_enum, default_value = "local")]
+        provider: ProviderName,
         /// Create it pre-active: `keys activate` puts it into use
         #[arg(long)]
         pre_active: bool,
+        /// What it is for; a cloud keeps this
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// A tag, which a cloud keeps; repeatable
+        #[arg(long = "tag", value_name = "NAME=VALUE")]
+        tags: Vec<String>,
         #[command(flatten)]
         dry_run: DryRun,
     },
     /// List all keys
-    List,
+    List {
+        /// Whose
+        #[arg(long, value_enum, default_value = "local")]
+        provider: ProviderName,
+    },
     /// Show one key and its versions
     Describe {
         /// Its name, or its URI
@@ -224,6 +239,33 @@ pub(crate) enum Keys {
     /// Add a version that wraps from now on; the old ones still open
     Rotate {
         /// Its name, or its URI
+        key: String,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
+    /// Let a key of a cloud rotate by itself
+    AutoRotate {
+        /// Its URI, or an alias of the configuration
+        key: String,
+        /// After so many days [default: as the cloud has it]
+        #[arg(long, value_name = "DAYS")]
+        every: Option<u32>,
+        /// Never
+        #[arg(long, conflicts_with = "every")]
+        off: bool,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
+    /// Show how a key of a cloud rotates, and when it did
+    Rotations {
+        /// Its URI, or an alias of the configuration
+        key: String,
+    },
+    /// Make an alias of a key at its cloud, or turn the alias to that key
+    Alias {
+        /// The alias
+        alias: String,
+        /// The URI of the key, or an alias of the configuration
         key: String,
         #[command(flatten)]
         dry_run: DryRun,
@@ -238,13 +280,21 @@ pub(crate) enum Keys {
     ReportCompromise(ChangeKey),
     /// Mark a deactivated or compromised key as kept for old data only
     Archive(ChangeKey),
-    /// Erase the key material of a deactivated or compromised key: what only it opens is lost for good
+    /// Erase the key material of a deactivated or compromised key: what only it opens is lost for good.
+    /// AWS KMS erases a suspended key after 30 days
     Destroy {
         #[command(flatten)]
         change: ChangeKey,
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+    /// Cancel the deletion of a key of a cloud, which is suspended then
+    Restore {
+        /// Its URI, or an alias of the configuration
+        key: String,
+        #[command(flatten)]
+        dry_run: DryRun,
     },
 }
 

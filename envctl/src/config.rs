@@ -10,6 +10,10 @@
 //!
 //! [profiles.backup]                     # `--profile backup` puts these first
 //! keys = ["local:backup", "passphrase:"]
+//!
+//! [aws]                                 # all of it optional
+//! profile = "backup"
+//! region = "eu-central-1"               # of keys that are created and listed
 //! ```
 //!
 //! A flag goes before the environment, the environment before the file.
@@ -34,6 +38,22 @@ pub(crate) struct Config {
     decrypt_keys: Vec<String>,
     aliases: BTreeMap<String, String>,
     keystore: Option<PathBuf>,
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "read, and of no use without AWS"))]
+    aws: AwsSettings,
+}
+
+/// How AWS KMS is reached, where the environment and AWS's own configuration
+/// files do not say it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct AwsSettings {
+    pub(crate) profile: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) replica_regions: Vec<String>,
+    pub(crate) endpoint_url: Option<String>,
+    pub(crate) fips: Option<bool>,
+    pub(crate) role: Option<String>,
+    pub(crate) external_id: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -44,6 +64,7 @@ struct ConfigFile {
     keystore: Option<PathBuf>,
     aliases: BTreeMap<String, String>,
     profiles: BTreeMap<String, Profile>,
+    aws: AwsSettings,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,6 +103,7 @@ impl Config {
             decrypt_keys: profile.decrypt_keys.unwrap_or(file.decrypt_keys),
             aliases: file.aliases,
             keystore: global.keystore.clone().or(profile.keystore).or(file.keystore),
+            aws: file.aws,
         })
     }
 
@@ -99,6 +121,17 @@ impl Config {
             named.iter().collect()
         };
         keys.into_iter().map(|key| self.key(key)).collect()
+    }
+
+    /// How AWS KMS is reached.
+    #[cfg(feature = "aws")]
+    pub(crate) fn aws(&self) -> &AwsSettings {
+        &self.aws
+    }
+
+    /// Whether the configuration has an alias of this name.
+    pub(crate) fn has_alias(&self, name: &str) -> bool {
+        self.aliases.contains_key(name)
     }
 
     /// A key by its alias or URI.

@@ -1,36 +1,34 @@
 //! From key URIs to a keyring. Passphrases are asked for, and the keystore is
 //! unlocked, only when a key is really used, and once per run.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use envelope_local::{Keystore, Passphrase, PassphraseProvider};
-use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, Keyring, ProviderError, ProviderErrorKind,
-    WrappedDek,
-};
+use envelope_sdk::{KeyProvider, KeyUri, Keyring};
 
 use crate::{
     cli::Global,
     config::Config,
-    error::{CliError, ErrorKind, Result},
+    error::Result,
     passphrase::Passphrases,
+    providers::{Backends, UnlockedOnUse},
 };
 
 /// The providers of one run.
 pub(crate) struct Providers {
-    config: Config,
+    config: Arc<Config>,
     passphrases: Arc<Passphrases>,
-    keystore: OnceLock<Arc<UnlockedOnUse<Keystore>>>,
+    backends: Backends,
     passphrase: Arc<UnlockedOnUse<PassphraseProvider>>,
 }
 
 impl Providers {
     pub(crate) fn new(global: &Global) -> Result<Self> {
-        let config = Config::load(global)?;
+        let config = Arc::new(Config::load(global)?);
         let passphrases = Arc::new(Passphrases::of(global)?);
         let passphrase = passphrase_provider(&passphrases, Passphrases::for_decryption);
-        Ok(Self { config, passphrases, keystore: OnceLock::new(), passphrase })
+        let backends = Backends::new(&config, &passphrases);
+        Ok(Self { config, passphrases, backends, passphrase })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -94,55 +92,18 @@ impl Providers {
     ) -> Result<Arc<dyn KeyProvider>> {
         match uri.scheme() {
             "passphrase" => Ok(Arc::clone(passphrase) as _),
-            "local" => Ok(self.keystore_on_use()? as _),
-            scheme => {
-                Err(CliError::usage(format!("this envctl has no provider for {scheme}: keys, such as {uri}"))
-                    .hint("it knows local: and passphrase:"))
-            }
+            _ => self.backends.of(uri)?.provider(),
         }
-    }
-
-    fn keystore_on_use(&self) -> Result<Arc<UnlockedOnUse<Keystore>>> {
-        if let Some(keystore) = self.keystore.get() {
-            return Ok(Arc::clone(keystore));
-        }
-        let path = self.config.keystore()?;
-        let id = keystore_id(&path)?;
-        let passphrases = Arc::clone(&self.passphrases);
-        let unlock = move || open_keystore(&path, &passphrases);
-        let keystore = UnlockedOnUse {
-            name: "local",
-            keystore: Some(id),
-            unlock: Box::new(unlock),
-            provider: OnceLock::new(),
-        };
-        Ok(Arc::clone(self.keystore.get_or_init(|| Arc::new(keystore))))
     }
 
     /// The keystore, unlocked.
-    pub(crate) fn keystore(&self) -> Result<Keystore> {
-        let path = self.config.keystore()?;
-        keystore_id(&path)?;
-        open_keystore(&path, &self.passphrases)
+    pub(crate) fn keystore(&self) -> Result<Arc<Keystore>> {
+        self.backends.local().keystore()
     }
-}
 
-/// Reads the id first: a missing or unsafe keystore is told before anybody
-/// types a passphrase.
-fn keystore_id(path: &std::path::Path) -> Result<String> {
-    Keystore::read_id(path).map_err(|error| {
-        let missing = !path.exists();
-        let error = CliError::from(error);
-        if missing {
-            error.hint("`envctl keystore init` creates it; --keystore names another one")
-        } else {
-            error
-        }
-    })
-}
-
-fn open_keystore(path: &std::path::Path, passphrases: &Passphrases) -> Result<Keystore> {
-    Ok(Keystore::open(path, &passphrases.of_keystore(path)?)?)
+    pub(crate) fn backends(&self) -> &Backends {
+        &self.backends
+    }
 }
 
 fn passphrase_provider(
@@ -150,74 +111,6 @@ fn passphrase_provider(
     read: fn(&Passphrases) -> Result<Passphrase>,
 ) -> Arc<UnlockedOnUse<PassphraseProvider>> {
     let passphrases = Arc::clone(passphrases);
-    Arc::new(UnlockedOnUse {
-        name: "passphrase",
-        keystore: None,
-        unlock: Box::new(move || read(&passphrases).map(PassphraseProvider::new)),
-        provider: OnceLock::new(),
-    })
-}
-
-/// A provider that is unlocked at its first use. What went wrong then is told
-/// again at each use: nobody is asked twice.
-struct UnlockedOnUse<P> {
-    name: &'static str,
-    /// The id of the keystore, to tell its keys from those of another.
-    keystore: Option<String>,
-    unlock: Box<dyn Fn() -> Result<P> + Send + Sync>,
-    provider: OnceLock<std::result::Result<P, (ProviderErrorKind, String)>>,
-}
-
-impl<P: KeyProvider> UnlockedOnUse<P> {
-    fn unlocked(&self, key: &KeyUri) -> std::result::Result<&P, ProviderError> {
-        let unlocked = self.provider.get_or_init(|| {
-            (self.unlock)().map_err(|error| {
-                let kind = match error.kind() {
-                    ErrorKind::NotAuthentic => ProviderErrorKind::Unauthentic,
-                    ErrorKind::Usage => ProviderErrorKind::Invalid,
-                    _ => ProviderErrorKind::Other,
-                };
-                (kind, error.text())
-            })
-        });
-        unlocked.as_ref().map_err(|(kind, text)| ProviderError::new(*kind, self.name, key, text.clone()))
-    }
-}
-
-#[async_trait]
-impl<P: KeyProvider> KeyProvider for UnlockedOnUse<P> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
-        ContextBinding::Provider
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        let short_form = self
-            .keystore
-            .as_ref()
-            .filter(|_| !configured.is_resolved())
-            .map(|id| format!("//{id}/{}", configured.rest()));
-        configured == recipient
-            || short_form.is_some_and(|rest| recipient.scheme() == "local" && recipient.rest() == rest)
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> std::result::Result<WrappedDek, ProviderError> {
-        self.unlocked(key)?.wrap_dek(key, dek, context).await
-    }
-
-    async fn unwrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        context: &FullContext,
-    ) -> std::result::Result<Dek, ProviderError> {
-        self.unlocked(wrapped.key_uri())?.unwrap_dek(wrapped, context).await
-    }
+    let unlock = move || read(&passphrases).map(PassphraseProvider::new);
+    Arc::new(UnlockedOnUse::new("passphrase", None, Box::new(unlock)))
 }

@@ -1,7 +1,7 @@
 //! `envctl`: envelope encryption at the command line.
 //!
 //! The way of a call: [`cli`] says what may be asked, [`config`] adds what the
-//! file says, [`keys`] makes a keyring of both, a module of [`commands`] does
+//! file says, [`keys`] makes a keyring of both with [`providers`], a module of [`commands`] does
 //! the work over [`input`] and [`output`] ([`transfer`] moves the bytes between
 //! them), [`error`] turns what failed into
 //! words and an exit code.
@@ -18,7 +18,9 @@ mod keys;
 mod output;
 mod passphrase;
 mod progress;
+mod providers;
 mod report;
+mod runtime;
 mod transfer;
 
 use std::process::ExitCode;

@@ -59,8 +59,8 @@ impl AwsKmsBuilder {
         self
     }
 
-    /// Another endpoint for every region: a VPC endpoint, a proxy, LocalStack.
-    /// The SDK also knows `AWS_ENDPOINT_URL_KMS` and `AWS_ENDPOINT_URL`.
+    /// Another endpoint of KMS for every region: a VPC endpoint, a proxy,
+    /// LocalStack. STS keeps its own. The SDK also knows `AWS_ENDPOINT_URL_KMS` and `AWS_ENDPOINT_URL`.
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
         self.endpoint_url = Some(url.into());
         self
@@ -114,9 +114,6 @@ impl AwsKmsBuilder {
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);
         }
-        if let Some(url) = &self.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
         if let Some(fips) = self.fips.or(cfg!(feature = "fips").then_some(true)) {
             loader = loader.use_fips(fips);
         }
@@ -137,7 +134,7 @@ impl AwsKmsBuilder {
             let provider = SharedCredentialsProvider::new(provider.build().await);
             config = config.into_builder().credentials_provider(provider).build();
         }
-        AwsKms::new(config, self.replica_regions)
+        AwsKms::new(config, self.replica_regions, self.endpoint_url)
     }
 
     /// The default chain without its last link, the instance's metadata: asking
@@ -175,7 +172,7 @@ impl AwsKms {
     /// limits and retries included. Its region is that of new and listed keys.
     #[must_use]
     pub fn from_sdk_config(config: SdkConfig) -> Self {
-        Self::new(config, Vec::new())
+        Self::new(config, Vec::new(), None)
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
 pub struct AwsKms {
     config: SdkConfig,
     replica_regions: Vec<String>,
+    endpoint_url: Option<String>,
     known: Mutex<Known>,
 }
 
@@ -43,8 +44,8 @@ struct Known {
 }
 
 impl AwsKms {
-    pub(crate) fn new(config: SdkConfig, replica_regions: Vec<String>) -> Self {
-        Self { config, replica_regions, known: Mutex::default() }
+    pub(crate) fn new(config: SdkConfig, replica_regions: Vec<String>, endpoint_url: Option<String>) -> Self {
+        Self { config, replica_regions, endpoint_url, known: Mutex::default() }
     }
 
     /// The key that an alias means now: asks KMS (kms:DescribeKey) and remembers
@@ -75,8 +76,12 @@ impl AwsKms {
         if let Some(client) = known.clients.get(region) {
             return client.clone();
         }
-        let config = aws_sdk_kms::config::Builder::from(&self.config);
-        let client = Client::from_conf(config.region(Region::new(region.to_owned())).build());
+        let mut config =
+            aws_sdk_kms::config::Builder::from(&self.config).region(Region::new(region.to_owned()));
+        if let Some(url) = &self.endpoint_url {
+            config = config.endpoint_url(url);
+        }
+        let client = Client::from_conf(config.build());
         known.clients.insert(region.to_owned(), client.clone());
         client
     }

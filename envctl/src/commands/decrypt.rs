@@ -7,7 +7,6 @@ use std::{
 };
 
 use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone};
-use futures_executor::block_on;
 use serde_json::json;
 
 use super::{SUFFIX, check_files, context, payload_path, remove_input};
@@ -19,7 +18,9 @@ use crate::{
     keys::Providers,
     output::{Output, Secrecy, Target},
     progress::Progress,
-    report, transfer,
+    report,
+    runtime::block_on,
+    transfer,
 };
 
 pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {

@@ -7,7 +7,6 @@ use std::{
 };
 
 use envelope_sdk::{Envelope, Header, Kind, stream::StreamError};
-use futures_executor::block_on;
 use serde_json::json;
 
 use super::{HEADER_PADDING, SUFFIX, check_files, context, payload_path, remove_input};
@@ -19,6 +18,7 @@ use crate::{
     output::{Output, Secrecy, Target},
     progress::Progress,
     report,
+    runtime::block_on,
     transfer::{self, Format},
 };
 

@@ -1,55 +1,72 @@
-//! `envctl keys …`: the keys of the local keystore.
+//! `envctl keys …`: the keys of the local keystore and of clouds.
 
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
 };
 
-use envelope_local::Keystore;
 use envelope_sdk::{KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, is_local_key_name};
-use futures_executor::block_on;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     cli::{ChangeKey, Global, Keys},
     error::{CliError, ErrorKind, Result},
     keys::Providers,
-    report::{self, key_json},
+    providers::{Backend, NewKey, Period, ProviderName},
+    report::{self, key_json, safe},
+    runtime::block_on,
 };
 
 pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
     let providers = Providers::new(global)?;
     match command {
-        Keys::Create { name, pre_active, dry_run } => {
-            if !is_local_key_name(&name) {
-                return Err(CliError::usage(format!("{name:?} cannot be the name of a key"))
-                    .hint("1 to 64 characters of A-Z a-z 0-9 - _ . that begin with a letter or digit"));
-            }
-            let keystore = providers.keystore()?;
-            if dry_run.dry_run {
-                return refuse_existing(&keystore, &name).and_then(|()| would(global, "create", &name));
-            }
-            done(global, "created", &block_on(keystore.create_key(&name, pre_active))?)
+        Keys::Create { name, provider, pre_active, description, tags, dry_run } => {
+            let tags = tags.iter().map(|tag| name_and_value(tag)).collect::<Result<_>>()?;
+            let new = NewKey { name, pre_active, description, tags };
+            create(global, providers.backends().named(provider), &new, dry_run.dry_run)
         }
-        Keys::List => list(global, &block_on(providers.keystore()?.list_keys())?),
+        Keys::List { provider } => {
+            let keys = block_on(providers.backends().named(provider).admin()?.list_keys())?;
+            list(global, provider, &keys)
+        }
         Keys::Describe { key } => {
-            let uri = key_of(&providers, &key)?;
-            describe(global, &block_on(providers.keystore()?.describe_key(&uri))?)
+            let (uri, backend) = key_of(&providers, &key)?;
+            describe(global, &block_on(backend.admin()?.describe_key(&uri))?, backend.details(&uri)?)
         }
         Keys::Rotate { key, dry_run } => {
-            let uri = key_of(&providers, &key)?;
-            let keystore = providers.keystore()?;
+            let (uri, backend) = key_of(&providers, &key)?;
+            rotate(global, &*backend.admin()?, &uri, &key, dry_run.dry_run)
+        }
+        Keys::AutoRotate { key, every, off, dry_run } => {
+            let (uri, backend) = key_of(&providers, &key)?;
+            let period = (!off).then(|| every.map_or(Period::Default, Period::Days));
+            let what = if off { "no longer rotate by itself:" } else { "let rotate by itself:" };
             if dry_run.dry_run {
-                let state = block_on(keystore.describe_key(&uri))?.state;
-                if state != KeyState::Active {
-                    return Err(CliError::new(
-                        ErrorKind::KeyRefused,
-                        format!("{uri}: a key that is {state} is not rotated"),
-                    ));
-                }
-                return would(global, "rotate", &key);
+                block_on(backend.admin()?.describe_key(&uri))?;
+                return would(global, what, &key);
             }
-            done(global, "rotated", &block_on(keystore.rotate_key(&uri))?)
+            backend.rotate_every(&uri, period)?;
+            let value = json!({ "key": uri.as_str(), "automatic_rotation": !off });
+            let text = if off { "rotates no longer by itself" } else { "rotates by itself" };
+            report::print(global.json, &value, &format!("{uri}: {text}\n"))
+        }
+        Keys::Rotations { key } => {
+            let (uri, backend) = key_of(&providers, &key)?;
+            let rotations = backend.rotations(&uri)?;
+            let text = format!("{uri}\n{}", lines(&rotations));
+            let mut value = json!({ "key": uri.as_str() });
+            extend(&mut value, rotations);
+            report::print(global.json, &value, &text)
+        }
+        Keys::Alias { alias, key, dry_run } => {
+            let (uri, backend) = key_of(&providers, &key)?;
+            if dry_run.dry_run {
+                block_on(backend.admin()?.describe_key(&uri))?;
+                return would(global, &format!("make {alias} an alias of"), &key);
+            }
+            let made = backend.set_alias(&alias, &uri)?;
+            let value = json!({ "alias": made.as_str(), "key": uri.as_str() });
+            report::print(global.json, &value, &format!("{made}: means {uri}\n"))
         }
         Keys::Activate(args) => change(global, &providers, &args, KeyChange::State(KeyState::Active)),
         Keys::Suspend(args) => change(global, &providers, &args, KeyChange::State(KeyState::Suspended)),
@@ -64,65 +81,74 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             }
             change(global, &providers, &args, KeyChange::State(KeyState::Destroyed))
         }
+        Keys::Restore { key, dry_run } => {
+            let (uri, backend) = key_of(&providers, &key)?;
+            if dry_run.dry_run {
+                block_on(backend.admin()?.describe_key(&uri))?;
+                return would(global, "restore", &key);
+            }
+            done(global, "restored", &backend.restore(&uri)?)
+        }
     }
 }
 
+fn create(global: &Global, backend: &dyn Backend, new: &NewKey, dry_run: bool) -> Result<()> {
+    if dry_run {
+        backend.check_new(new)?;
+        return would(global, "create", &new.name);
+    }
+    done(global, "created", &backend.create(new)?)
+}
+
+fn rotate(global: &Global, admin: &dyn KeyAdmin, uri: &KeyUri, key: &str, dry_run: bool) -> Result<()> {
+    if dry_run {
+        let state = block_on(admin.describe_key(uri))?.state;
+        if state != KeyState::Active {
+            let message = format!("{uri}: a key that is {state} is not rotated");
+            return Err(CliError::new(ErrorKind::KeyRefused, message));
+        }
+        return would(global, "rotate", key);
+    }
+    done(global, "rotated", &block_on(admin.rotate_key(uri))?)
+}
+
 fn change(global: &Global, providers: &Providers, args: &ChangeKey, change: KeyChange) -> Result<()> {
-    let uri = key_of(providers, &args.key)?;
-    let keystore = providers.keystore()?;
+    let (uri, backend) = key_of(providers, &args.key)?;
+    let admin = backend.admin()?;
+    let version = args.version.as_deref();
     let what = match change {
         KeyChange::State(state) => state.name(),
         _ => "archived",
     };
     if args.dry_run.dry_run {
-        let key = block_on(keystore.describe_key(&uri))?;
-        check_change(&key, args, change)?;
+        backend.check_change(&block_on(admin.describe_key(&uri))?, version, change)?;
         return would(global, &format!("make {what}:"), &args.key);
     }
-    done(global, what, &block_on(keystore.change_key(&uri, args.version.as_deref(), change))?)
+    let key = block_on(admin.change_key(&uri, version, change))?;
+    // A cloud destroys later: the key is told as it is.
+    let whole =
+        if version.is_none() && matches!(change, KeyChange::State(_)) { key.state.name() } else { what };
+    let later = whole != what;
+    let text = if later { format!("{what} later, {whole} until then") } else { what.to_owned() };
+    done(global, &text, &key)
 }
 
-/// A dry run tells the same refusals as far as they follow from the states.
-fn check_change(key: &KeyDescription, args: &ChangeKey, change: KeyChange) -> Result<()> {
-    let state = match &args.version {
-        None => key.state,
-        Some(version) => key
-            .versions
-            .iter()
-            .find(|known| known.version == *version)
-            .map(|known| known.state)
-            .ok_or_else(|| CliError::usage(format!("{} has no version {version}", key.uri)))?,
-    };
-    match change {
-        KeyChange::State(next) if !state.may_become(next) => {
-            Err(CliError::usage(format!("{}: a key that is {state} cannot become {next}", key.uri)))
-        }
-        KeyChange::Archive if !matches!(key.state, KeyState::Deactivated | KeyState::Compromised) => {
-            Err(CliError::usage(format!("{}: a key that is {} is not archived", key.uri, key.state)))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn refuse_existing(keystore: &Keystore, name: &str) -> Result<()> {
-    match block_on(keystore.describe_key(&keystore.key_uri(name)?)) {
-        Ok(_) => Err(CliError::usage(format!("there is a key {name} already"))),
-        Err(_) => Ok(()),
-    }
-}
-
-/// A key by its name, its alias or its URI.
-fn key_of(providers: &Providers, name: &str) -> Result<KeyUri> {
-    if is_local_key_name(name) {
-        return Ok(KeyUri::parse(&format!("local:{name}"))?);
-    }
-    let uri = providers.config().key(name)?;
-    if uri.scheme() == "local" {
-        Ok(uri)
+/// A key by its name, its alias or its URI, and who holds it.
+fn key_of<'p>(providers: &'p Providers, name: &str) -> Result<(KeyUri, &'p dyn Backend)> {
+    let config = providers.config();
+    let uri = if is_local_key_name(name) && !config.has_alias(name) {
+        KeyUri::parse(&format!("local:{name}"))?
     } else {
-        Err(CliError::usage(format!("{uri} is not a key of a local keystore"))
-            .hint("this envctl manages local: keys"))
-    }
+        config.key(name)?
+    };
+    let backend = providers.backends().of(&uri)?;
+    Ok((uri, backend))
+}
+
+fn name_and_value(tag: &str) -> Result<(String, String)> {
+    let (name, value) =
+        tag.split_once('=').ok_or_else(|| CliError::usage(format!("{tag:?} is not NAME=VALUE")))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn confirm(args: &ChangeKey) -> Result<()> {
@@ -157,14 +183,19 @@ fn done(global: &Global, what: &str, key: &KeyDescription) -> Result<()> {
     report::print(global.json, &key_json(key), &format!("{}: {what}\n", key.uri))
 }
 
-fn list(global: &Global, keys: &[KeyDescription]) -> Result<()> {
+fn list(global: &Global, provider: ProviderName, keys: &[KeyDescription]) -> Result<()> {
     let value = Value::Array(keys.iter().map(key_json).collect());
     let mut text = String::new();
     for key in keys {
-        let versions = key.versions.len();
-        let plural = if versions == 1 { "" } else { "s" };
         let archived = if key.archived { ", archived" } else { "" };
-        let _ = writeln!(text, "{}  {}{archived}, {versions} version{plural}", key.uri, key.state);
+        let _ = match (provider, key.versions.len()) {
+            (ProviderName::Local, 1) => writeln!(text, "{}  {}{archived}, 1 version", key.uri, key.state),
+            (ProviderName::Local, count) => {
+                writeln!(text, "{}  {}{archived}, {count} versions", key.uri, key.state)
+            }
+            #[cfg(feature = "aws")]
+            _ => writeln!(text, "{}  {}{archived}", key.uri, key.state),
+        };
     }
     if keys.is_empty() && !global.json {
         return report::status(false, &value, "no keys yet: `envctl keys create NAME` makes one");
@@ -172,13 +203,50 @@ fn list(global: &Global, keys: &[KeyDescription]) -> Result<()> {
     report::print(global.json, &value, &text)
 }
 
-fn describe(global: &Global, key: &KeyDescription) -> Result<()> {
+fn describe(global: &Global, key: &KeyDescription, details: Map<String, Value>) -> Result<()> {
     let archived = if key.archived { ", archived" } else { "" };
     let mut text = format!("{}\n  {}{archived}\n", key.uri, key.state);
     for version in &key.versions {
-        let created = version.created.map(|created| format!(", created {}", report::time(created)));
-        let _ =
-            writeln!(text, "  version {}: {}{}", version.version, version.state, created.unwrap_or_default());
+        let created =
+            version.created.map(|created| format!("created {}", report::time(created))).unwrap_or_default();
+        let _ = match version.version.as_str() {
+            "" => writeln!(text, "  {created}"),
+            name if created.is_empty() => writeln!(text, "  version {name}: {}", version.state),
+            name => writeln!(text, "  version {name}: {}, {created}", version.state),
+        };
     }
-    report::print(global.json, &key_json(key), &text)
+    text.push_str(&lines(&details));
+    let mut value = key_json(key);
+    extend(&mut value, details);
+    report::print(global.json, &value, &text)
+}
+
+/// What a provider tells, a line for each. Its words are others' words.
+fn lines(details: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    for (name, value) in details {
+        let name = name.replace('_', " ");
+        let _ = match value {
+            Value::Array(values) => {
+                values.iter().try_for_each(|value| writeln!(text, "  {name}: {}", plain(value)))
+            }
+            Value::Null => Ok(()),
+            value => writeln!(text, "  {name}: {}", plain(value)),
+        };
+    }
+    text
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => safe(text),
+        Value::Object(fields) => fields.values().map(plain).collect::<Vec<_>>().join(", "),
+        value => value.to_string(),
+    }
+}
+
+fn extend(value: &mut Value, details: Map<String, Value>) {
+    if let Value::Object(fields) = value {
+        fields.extend(details);
+    }
 }

@@ -12,7 +12,6 @@ use envelope_sdk::{
     format::armor::ArmorWriter,
     stream::{self, StreamError},
 };
-use futures_executor::block_on;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
@@ -26,6 +25,7 @@ use crate::{
     output::{NewFile, Secrecy},
     progress::Progress,
     report,
+    runtime::block_on,
 };
 
 /// Rewraps each file; one that fails stays as it is and does not stop the

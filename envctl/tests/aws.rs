@@ -1,0 +1,223 @@
+//! Keys of AWS KMS at the command line, against LocalStack.
+
+#![cfg(feature = "aws")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+
+mod common;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use common::{Ran, Sandbox};
+use envelope_testkit::servers;
+use serde_json::Value;
+
+#[test]
+fn a_key_is_created_listed_and_described() {
+    let Some(aws) = Aws::new() else { return };
+    let (alias, arn) = aws.create(&["--description", "for tests", "--tag", "team=storage"]);
+    let listed = aws.run(&["keys", "list", "--provider", "aws", "--json"], 0).json();
+    let listed = listed.as_array().unwrap().iter().find(|key| key["key"] == arn.as_str()).unwrap();
+    assert_eq!(listed["state"], "active");
+    for name in [&alias, &arn] {
+        let key = aws.run(&["keys", "describe", name, "--json"], 0).json();
+        assert_eq!((&key["key"], &key["aws_state"]), (&Value::from(arn.as_str()), &Value::from("Enabled")));
+        assert_eq!(
+            (&key["description"], &key["origin"]),
+            (&Value::from("for tests"), &Value::from("AWS_KMS"))
+        );
+        assert_eq!(key["aliases"], Value::from(vec![alias.as_str()]));
+    }
+    let text = aws.run(&["keys", "describe", &alias], 0).text();
+    assert!(text.contains("description: for tests") && text.contains(&alias), "{text}");
+    let taken = alias.rsplit_once("alias/").unwrap().1;
+    aws.run(&["keys", "create", "--provider", "aws", taken], 2).says("already");
+    aws.run(&["keys", "create", "--provider", "aws", "x", "--pre-active"], 2).says("suspend");
+    aws.run(&["keys", "describe", &format!("{alias}-of-nobody")], 5).says("NotFoundException");
+}
+
+#[test]
+fn an_envelope_of_a_local_and_an_aws_key_opens_with_either_and_by_alias() {
+    let Some(aws) = Aws::new() else { return };
+    let (alias, arn) = aws.create(&[]);
+    aws.sandbox.keystore(&["main"]);
+    aws.sandbox.write("in", b"secret");
+    aws.run(&["encrypt", "-k", &alias, "-k", "local:main", "-c", "tenant=42", "in"], 0);
+    let recipients = aws.run(&["inspect", "in.envelope", "--json"], 0).json()["recipients"].clone();
+    assert_eq!(
+        (&recipients[0]["key"], &recipients[0]["wrap_algorithm"]),
+        (&arn.clone().into(), &"AWS-KMS".into())
+    );
+    for key in [arn.as_str(), &alias, "local:main"] {
+        aws.run(&["decrypt", "-f", "-k", key, "in.envelope", "-o", "out"], 0);
+        assert_eq!(aws.sandbox.read("out"), b"secret", "{key}");
+    }
+    // Where KMS cannot say what the alias means, it opens nothing.
+    let away = Aws { endpoint: format!("http://{}", closed()), ..aws };
+    let refused = away.run(&["decrypt", "-k", &alias, "in.envelope", "-o", "never"], 4);
+    refused.says("warning: ").says("cannot be reached").says("it opens nothing");
+    away.run(&["decrypt", "-k", &arn, "in.envelope", "-o", "never"], 6).says("cannot be reached");
+    let aws = Aws { endpoint: servers::address("LOCALSTACK").unwrap(), ..away };
+    // Another key of the account does not open it.
+    let (other, _) = aws.create(&[]);
+    aws.run(&["decrypt", "-k", &other, "in.envelope", "-o", "never"], 4).says("no configured key");
+}
+
+#[test]
+fn rewrap_moves_a_file_from_a_local_key_to_kms_and_to_the_next_key_of_an_alias() {
+    let Some(aws) = Aws::new() else { return };
+    let (alias, arn) = aws.create(&[]);
+    let (_, next) = aws.create(&[]);
+    aws.sandbox.keystore(&["main"]);
+    aws.sandbox.write("in", b"secret");
+    aws.run(&["encrypt", "-k", "local:main", "in"], 0);
+    aws.run(&["rewrap", "--from", "local:main", "-k", &alias, "in.envelope"], 0);
+    aws.run(&["decrypt", "-k", "local:main", "in.envelope", "-o", "never"], 4);
+    let name = alias.rsplit_once("alias/").unwrap().1;
+    aws.run(&["keys", "alias", name, &next, "--dry-run"], 0);
+    aws.run(&["decrypt", "-f", "-k", &alias, "in.envelope", "-o", "out"], 0);
+    aws.run(&["keys", "alias", name, &next], 0);
+    // The alias means the next key alone now.
+    aws.run(&["decrypt", "-k", &alias, "in.envelope", "-o", "never"], 4).says("no configured key");
+    aws.run(&["rewrap", "--from", &arn, "-k", &alias, "in.envelope"], 0);
+    aws.run(&["decrypt", "-f", "-k", &alias, "in.envelope", "-o", "out"], 0);
+    assert_eq!(aws.sandbox.read("out"), b"secret");
+}
+
+#[test]
+fn the_life_of_a_key_of_kms_from_rotation_to_a_cancelled_deletion() {
+    let Some(aws) = Aws::new() else { return };
+    let (_, key) = aws.create(&[]);
+    aws.sandbox.configure(&format!("[aliases]\nprod = \"{key}\"\n"));
+    aws.sandbox.write("in", b"secret");
+    let encrypt = ["encrypt", "-f", "-k", "prod", "in"];
+    let decrypt = ["decrypt", "-f", "-k", "prod", "in.envelope", "-o", "out"];
+    aws.run(&encrypt, 0);
+    aws.run(&["keys", "rotate", "prod", "--dry-run"], 0);
+    aws.run(&["keys", "rotate", "prod"], 0);
+    aws.run(&decrypt, 0);
+    aws.run(&["keys", "auto-rotate", "prod", "--every", "180"], 0);
+    aws.run(&["keys", "auto-rotate", "prod", "--every", "9"], 2).says("90 to 2560");
+    aws.run(&["keys", "auto-rotate", "prod", "--off"], 0);
+
+    for dry_run in [&["--dry-run"][..], &[]] {
+        aws.run(&[&["keys", "destroy", "prod", "--yes"], dry_run].concat(), 5).says("suspend it first");
+        aws.run(&[&["keys", "deactivate", "prod"], dry_run].concat(), if dry_run.is_empty() { 1 } else { 2 });
+    }
+    aws.run(&["keys", "suspend", "prod"], 0);
+    aws.run(&encrypt, 5).says("disabled");
+    aws.run(&decrypt, 5).says("DisabledException");
+    aws.run(&["keys", "destroy", "prod", "--yes", "--dry-run"], 0);
+    let text = aws.run(&["keys", "destroy", "prod", "--yes"], 0).text();
+    assert!(text.contains("destroyed later"), "{text}");
+    assert!(aws.run(&["keys", "describe", "prod", "--json"], 0).json()["deletion"].is_string());
+    aws.run(&decrypt, 5).says("KMSInvalidStateException");
+    aws.run(&["keys", "restore", "prod"], 0);
+    aws.run(&["keys", "activate", "prod"], 0);
+    aws.run(&decrypt, 0);
+    assert_eq!(aws.sandbox.read("out"), b"secret");
+}
+
+#[test]
+fn what_a_keystore_does_not_know_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    for command in [
+        &["keys", "auto-rotate", "main"][..],
+        &["keys", "rotations", "main"],
+        &["keys", "alias", "other", "main"],
+        &["keys", "restore", "main"],
+    ] {
+        sandbox.run(command, 2).says("the provider of local: keys");
+    }
+    sandbox.run(&["keys", "create", "x", "--tag", "a=b"], 2).says("no tags");
+    sandbox.run(&["keys", "create", "x", "--provider", "aws", "--tag", "a"], 2).says("NAME=VALUE");
+}
+
+#[test]
+fn kms_is_asked_for_its_own_envelopes_alone_and_an_absent_one_is_exit_code_6() {
+    let aws = Aws::at(&format!("http://{}", closed()));
+    let alias = "arn:aws:kms:eu-central-1:000000000000:alias/a";
+    aws.sandbox.keystore(&["main"]);
+    aws.sandbox.write("in", b"secret");
+    aws.run(&["encrypt", "-k", "local:main", "in"], 0);
+    // The alias is of no use here, and nobody asks what it means.
+    let ran = aws.run(&["decrypt", "-k", alias, "-k", "local:main", "in.envelope", "-o", "out"], 0);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    aws.run(&["encrypt", "-f", "-k", alias, "in"], 6).says("cannot be reached");
+    aws.run(&["keys", "list", "--provider", "aws"], 6).says("cannot be reached");
+}
+
+#[test]
+fn credentials_and_region_come_from_a_profile_and_a_role_of_the_configuration() {
+    let Some(aws) = Aws::new() else { return };
+    let (_, key) = aws.create(&[]);
+    let shared = aws.sandbox.write(
+        "credentials",
+        b"[backups]\nregion = eu-central-1\naws_access_key_id = test\naws_secret_access_key = test\n",
+    );
+    aws.sandbox.write("in", b"secret");
+    let run = |arguments: &[&str], code: i32| {
+        let mut command = aws.sandbox.envctl(arguments);
+        command.env("AWS_ENDPOINT_URL", &aws.endpoint).env("AWS_SHARED_CREDENTIALS_FILE", &shared);
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        Ran::of(command.output().unwrap(), code)
+    };
+    let encrypt = ["encrypt", "-f", "-k", &key, "in"];
+    run(&encrypt, 5).says("no AWS credentials");
+    aws.sandbox.configure("[aws]\nprofile = \"backups\"\n");
+    run(&encrypt, 0);
+    assert!(run(&["keys", "list", "--provider", "aws"], 0).text().contains(&key));
+    // The role's account has other keys than that of the profile.
+    aws.sandbox
+        .configure("[aws]\nprofile = \"backups\"\nrole = \"arn:aws:iam::111122223333:role/backups\"\n");
+    run(&encrypt, 0);
+    assert!(!run(&["keys", "list", "--provider", "aws"], 0).text().contains(&key));
+    aws.sandbox.configure("[aws]\nprofil = \"backups\"\n");
+    run(&encrypt, 2).says("profil");
+}
+
+/// An address where nobody listens.
+fn closed() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A sandbox with an environment for a server of the tests.
+struct Aws {
+    sandbox: Sandbox,
+    endpoint: String,
+}
+
+impl Aws {
+    fn new() -> Option<Self> {
+        Some(Self::at(&servers::address("LOCALSTACK")?))
+    }
+
+    fn at(endpoint: &str) -> Self {
+        Self { sandbox: Sandbox::new(), endpoint: endpoint.to_owned() }
+    }
+
+    fn run(&self, arguments: &[&str], code: i32) -> Ran {
+        let mut command = self.sandbox.envctl(arguments);
+        command
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        Ran::of(command.output().unwrap(), code)
+    }
+
+    /// A new key: the URIs of its alias and of itself.
+    fn create(&self, more: &[&str]) -> (String, String) {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("envctl-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let create = ["keys", "create", "--provider", "aws", "--json", &name];
+        let key = self.run(&[&create[..], more].concat(), 0).json()["key"].as_str().unwrap().to_owned();
+        let (place, _) = key.rsplit_once(':').unwrap();
+        (format!("{place}:alias/{name}"), key)
+    }
+}
