@@ -50,6 +50,22 @@ pub(crate) struct Global {
     /// The new passphrase where one is changed [or: $ENVCTL_NEW_PASSPHRASE]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// The PKCS#11 module of `pkcs11:` keys, by its absolute path
+    #[cfg(feature = "pkcs11")]
+    #[arg(long, global = true, env = "ENVCTL_PKCS11_MODULE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) pkcs11_module: Option<PathBuf>,
+    /// The label of the token whose keys are created and listed [default: the only one]
+    #[cfg(feature = "pkcs11")]
+    #[arg(long, global = true, env = "ENVCTL_PKCS11_TOKEN", value_name = "LABEL")]
+    pub(crate) pkcs11_token: Option<String>,
+    /// Read the PIN of the token from the first line of a file [otherwise: $ENVCTL_PKCS11_PIN, or asked for]
+    #[cfg(feature = "pkcs11")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "pkcs11_pin_fd")]
+    pub(crate) pkcs11_pin_file: Option<PathBuf>,
+    /// Read the PIN of the token from the first line of an open file descriptor
+    #[cfg(feature = "pkcs11")]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) pkcs11_pin_fd: Option<i32>,
 }
 
 /// The commands.
@@ -69,6 +85,10 @@ pub(crate) enum Command {
     /// Create the keystore of local keys and change its passphrase
     #[command(subcommand)]
     Keystore(Keystore),
+    /// Tell which slots and tokens a PKCS#11 module has
+    #[cfg(feature = "pkcs11")]
+    #[command(subcommand)]
+    Pkcs11(Pkcs11),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -325,6 +345,18 @@ pub(crate) enum Keystore {
     Init,
     /// Change the passphrase of the keystore
     Passwd,
+}
+
+/// `envctl pkcs11 …`
+#[cfg(feature = "pkcs11")]
+#[derive(Subcommand)]
+pub(crate) enum Pkcs11 {
+    /// List slots and tokens, and what they can wrap by; no PIN is needed
+    Slots {
+        /// Every mechanism of each token as well (--json tells them always)
+        #[arg(long)]
+        mechanisms: bool,
+    },
 }
 
 const EXIT_CODES: &str = "\

@@ -16,6 +16,11 @@
 //! region = "eu-central-1"               # of keys that are created and listed
 //! ```
 //!
+//! [pkcs11]
+//! module = "/usr/lib/softhsm/libsofthsm2.so"
+//! token = "envelopes"                   # of keys that are created and listed; or serial = "…"
+//! pin-file = "/run/secrets/pin"
+//!
 //! A flag goes before the environment, the environment before the file.
 
 use std::{
@@ -24,6 +29,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "pkcs11")]
+use envelope_pkcs11::TokenSelector;
 use envelope_sdk::KeyUri;
 use serde::Deserialize;
 
@@ -40,6 +47,19 @@ pub(crate) struct Config {
     keystore: Option<PathBuf>,
     #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "read, and of no use without AWS"))]
     aws: AwsSettings,
+    #[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "read, and of no use without PKCS#11"))]
+    pkcs11: Pkcs11Settings,
+}
+
+/// Where `pkcs11:` keys are.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Pkcs11Settings {
+    pub(crate) module: Option<PathBuf>,
+    pub(crate) token: Option<String>,
+    pub(crate) serial: Option<String>,
+    pub(crate) pin_file: Option<PathBuf>,
+    pub(crate) sessions: Option<usize>,
 }
 
 /// How AWS KMS is reached, where the environment and AWS's own configuration
@@ -65,6 +85,7 @@ struct ConfigFile {
     aliases: BTreeMap<String, String>,
     profiles: BTreeMap<String, Profile>,
     aws: AwsSettings,
+    pkcs11: Pkcs11Settings,
 }
 
 #[derive(Default, Deserialize)]
@@ -104,6 +125,7 @@ impl Config {
             aliases: file.aliases,
             keystore: global.keystore.clone().or(profile.keystore).or(file.keystore),
             aws: file.aws,
+            pkcs11: file.pkcs11.under(global),
         })
     }
 
@@ -127,6 +149,12 @@ impl Config {
     #[cfg(feature = "aws")]
     pub(crate) fn aws(&self) -> &AwsSettings {
         &self.aws
+    }
+
+    /// Where `pkcs11:` keys are.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn pkcs11(&self) -> &Pkcs11Settings {
+        &self.pkcs11
     }
 
     /// Whether the configuration has an alias of this name.
@@ -159,6 +187,42 @@ impl Config {
                 CliError::usage("neither $XDG_DATA_HOME nor $HOME is set, so there is no default keystore")
                     .hint("name one with --keystore FILE")
             })
+    }
+}
+
+impl Pkcs11Settings {
+    /// What the call says goes first.
+    #[cfg(feature = "pkcs11")]
+    fn under(self, global: &Global) -> Self {
+        let serial = self.serial.filter(|_| global.pkcs11_token.is_none());
+        let module = global.pkcs11_module.clone().or(self.module);
+        Self { module, serial, token: global.pkcs11_token.clone().or(self.token), ..self }
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    fn under(self, _global: &Global) -> Self {
+        self
+    }
+
+    /// The module. Nothing but the operator's words chooses code to load.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn module(&self) -> Result<PathBuf> {
+        self.module.clone().ok_or_else(|| {
+            CliError::usage("no PKCS#11 module is configured")
+                .hint("name one by --pkcs11-module FILE, $ENVCTL_PKCS11_MODULE or `module` under [pkcs11]")
+        })
+    }
+
+    /// The token whose keys are created and listed.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn token(&self) -> Result<TokenSelector> {
+        match (&self.token, &self.serial) {
+            (Some(_), Some(_)) => Err(CliError::usage("[pkcs11] names the token by `token` and by `serial`")
+                .hint("one of them is enough")),
+            (Some(label), None) => Ok(TokenSelector::label(label)),
+            (None, Some(serial)) => Ok(TokenSelector::serial(serial)),
+            (None, None) => Ok(TokenSelector::only()),
+        }
     }
 }
 

@@ -226,6 +226,19 @@ impl From<KeystoreError> for CliError {
     }
 }
 
+#[cfg(feature = "pkcs11")]
+impl From<envelope_pkcs11::ModuleError> for CliError {
+    fn from(error: envelope_pkcs11::ModuleError) -> Self {
+        use envelope_pkcs11::ModuleError::{Describe, Initialize, Threads};
+        let kind = match error {
+            Initialize { .. } | Describe { .. } => ErrorKind::Unreachable,
+            Threads(_) => ErrorKind::Other,
+            _ => ErrorKind::Usage,
+        };
+        Self::new(kind, with_causes(&error))
+    }
+}
+
 /// Key versions and names in a message may be an attacker's: control characters
 /// must not reach the terminal.
 fn printable(text: &str) -> String {

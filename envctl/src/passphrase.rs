@@ -1,5 +1,5 @@
-//! Where passphrases come from: a file, a file descriptor, the environment, or
-//! the terminal. Never an argument: other users can see those.
+//! Where passphrases and PINs come from: a file, a file descriptor, the
+//! environment, or the terminal. Never an argument: other users can see those.
 
 use std::{
     env,
@@ -24,6 +24,8 @@ pub(crate) struct Passphrases {
     passphrase: Source,
     keystore: Source,
     new: Source,
+    #[cfg(feature = "pkcs11")]
+    pin: Source,
 }
 
 /// Where one passphrase comes from: an open file, or else the environment.
@@ -45,6 +47,12 @@ impl Passphrases {
             passphrase: Source::open(passphrase, "ENVCTL_PASSPHRASE")?,
             keystore: Source::open(global.keystore_passphrase_file.as_ref(), "ENVCTL_KEYSTORE_PASSPHRASE")?,
             new: Source::open(global.new_passphrase_file.as_ref(), "ENVCTL_NEW_PASSPHRASE")?,
+            #[cfg(feature = "pkcs11")]
+            pin: {
+                let descriptor =
+                    global.pkcs11_pin_fd.map(|number| PathBuf::from(format!("/dev/fd/{number}")));
+                Source::open(global.pkcs11_pin_file.as_ref().or(descriptor.as_ref()), "ENVCTL_PKCS11_PIN")?
+            },
         })
     }
 
@@ -80,6 +88,12 @@ impl Passphrases {
         }
     }
 
+    /// The PIN that was given with the call, if one was.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn pin(&self) -> Result<Option<Zeroizing<String>>> {
+        self.pin.read_line()
+    }
+
     /// The passphrase that replaces another.
     pub(crate) fn replacement(&self) -> Result<Passphrase> {
         self.new.read()?.map_or_else(|| ask_twice("New passphrase"), Ok)
@@ -103,16 +117,17 @@ impl Source {
     }
 
     fn read(&self) -> Result<Option<Passphrase>> {
+        self.read_line()?.map(|line| passphrase(line.to_string())).transpose()
+    }
+
+    fn read_line(&self) -> Result<Option<Zeroizing<String>>> {
         harden::before_secrets()?;
         if let Some(line) = self.line.get() {
-            return passphrase(line.to_string()).map(Some);
+            return Ok(Some(line.clone()));
         }
         let line = if let Some((name, file)) = &self.file {
             first_line(file).map_err(|error| {
-                CliError::new(
-                    ErrorKind::InputOutput,
-                    format!("cannot read the passphrase from {name}: {error}"),
-                )
+                CliError::new(ErrorKind::InputOutput, format!("cannot read the secret from {name}: {error}"))
             })?
         } else if let Some(value) = env::var_os(self.variable) {
             let text = value.into_string();
@@ -120,8 +135,7 @@ impl Source {
         } else {
             return Ok(None);
         };
-        let line = self.line.get_or_init(|| Zeroizing::new(line));
-        passphrase(line.to_string()).map(Some)
+        Ok(Some(self.line.get_or_init(|| Zeroizing::new(line)).clone()))
     }
 }
 
@@ -146,6 +160,13 @@ fn ask(prompt: &str) -> Result<Passphrase> {
     passphrase(read_from_terminal(prompt)?)
 }
 
+/// Asks at the terminal for the PIN of a token.
+#[cfg(feature = "pkcs11")]
+pub(crate) fn ask_pin(prompt: &str) -> Result<String> {
+    const SOURCES: &str = "use --pkcs11-pin-file, --pkcs11-pin-fd or $ENVCTL_PKCS11_PIN";
+    read_secret(prompt, "a PIN", SOURCES)
+}
+
 fn ask_twice(prompt: &str) -> Result<Passphrase> {
     let text = read_from_terminal(prompt)?;
     let mut again = read_from_terminal("Again, to be sure")?;
@@ -155,20 +176,21 @@ fn ask_twice(prompt: &str) -> Result<Passphrase> {
     if same { Ok(passphrase) } else { Err(CliError::usage("the two passphrases differ: nothing was done")) }
 }
 
+fn read_from_terminal(prompt: &str) -> Result<String> {
+    read_secret(prompt, "a passphrase", "use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE")
+}
+
 /// Asks at the controlling terminal, whatever standard input and output are.
 /// The echo is off from before the first character of the prompt, so that what
 /// is typed early is not shown either.
-fn read_from_terminal(prompt: &str) -> Result<String> {
+fn read_secret(prompt: &str, what: &str, sources: &str) -> Result<String> {
     harden::before_secrets()?;
     let Ok(mut terminal) = File::options().read(true).write(true).open("/dev/tty") else {
-        return Err(CliError::usage("a passphrase is needed, and there is no terminal to ask for it")
-            .hint("use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE"));
+        return Err(CliError::usage(format!("{what} is needed, and there is no terminal to ask for it"))
+            .hint(sources));
     };
     prompt_hidden(&mut terminal, prompt).map_err(|error| {
-        CliError::new(
-            ErrorKind::InputOutput,
-            format!("cannot read the passphrase from the terminal: {error}"),
-        )
+        CliError::new(ErrorKind::InputOutput, format!("cannot read {what} from the terminal: {error}"))
     })
 }
 

@@ -12,7 +12,7 @@ use crate::{
     cli::{ChangeKey, Global, Keys},
     error::{CliError, ErrorKind, Result},
     keys::Providers,
-    providers::{Backend, NewKey, Period, ProviderName},
+    providers::{Backend, NewKey, Period},
     report::{self, key_json, safe},
     runtime::block_on,
 };
@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
         }
         Keys::List { provider } => {
             let keys = block_on(providers.backends().named(provider).admin()?.list_keys())?;
-            list(global, provider, &keys)
+            list(global, &keys)
         }
         Keys::Describe { key } => {
             let (uri, backend) = key_of(&providers, &key)?;
@@ -183,19 +183,19 @@ fn done(global: &Global, what: &str, key: &KeyDescription) -> Result<()> {
     report::print(global.json, &key_json(key), &format!("{}: {what}\n", key.uri))
 }
 
-fn list(global: &Global, provider: ProviderName, keys: &[KeyDescription]) -> Result<()> {
+fn list(global: &Global, keys: &[KeyDescription]) -> Result<()> {
     let value = Value::Array(keys.iter().map(key_json).collect());
     let mut text = String::new();
     for key in keys {
         let archived = if key.archived { ", archived" } else { "" };
-        let _ = match (provider, key.versions.len()) {
-            (ProviderName::Local, 1) => writeln!(text, "{}  {}{archived}, 1 version", key.uri, key.state),
-            (ProviderName::Local, count) => {
-                writeln!(text, "{}  {}{archived}, {count} versions", key.uri, key.state)
-            }
-            #[cfg(feature = "aws")]
-            _ => writeln!(text, "{}  {}{archived}", key.uri, key.state),
+        // Where versions have no names, their number says nothing.
+        let named = key.versions.iter().any(|version| !version.version.is_empty());
+        let versions = match key.versions.len() {
+            1 if named => ", 1 version".into(),
+            count if named => format!(", {count} versions"),
+            _ => String::new(),
         };
+        let _ = writeln!(text, "{}  {}{archived}{versions}", key.uri, key.state);
     }
     if keys.is_empty() && !global.json {
         return report::status(false, &value, "no keys yet: `envctl keys create NAME` makes one");

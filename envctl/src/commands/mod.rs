@@ -7,6 +7,8 @@ mod inspect;
 mod keys;
 mod keystore;
 mod pages;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod rewrap;
 
 use std::{
@@ -33,6 +35,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Rewrap(args) => rewrap::run(global, &args),
         Command::Keys(command) => keys::run(global, command),
         Command::Keystore(command) => keystore::run(global, &command),
+        #[cfg(feature = "pkcs11")]
+        Command::Pkcs11(command) => pkcs11::run(global, &command),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
     }

@@ -7,6 +7,8 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod local;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ pub(crate) enum ProviderName {
     /// AWS KMS
     #[cfg(feature = "aws")]
     Aws,
+    /// A token of the PKCS#11 module
+    #[cfg(feature = "pkcs11")]
+    Pkcs11,
 }
 
 /// What one provider can do for the commands. What not every provider can do is
@@ -106,6 +111,8 @@ pub(crate) struct Backends {
     local: Local,
     #[cfg(feature = "aws")]
     aws: aws::Aws,
+    #[cfg(feature = "pkcs11")]
+    pkcs11: pkcs11::Pkcs11,
 }
 
 impl Backends {
@@ -114,6 +121,8 @@ impl Backends {
             local: Local::new(config, passphrases),
             #[cfg(feature = "aws")]
             aws: aws::Aws::new(config.aws()),
+            #[cfg(feature = "pkcs11")]
+            pkcs11: pkcs11::Pkcs11::new(config.pkcs11(), passphrases),
         }
     }
 
@@ -126,6 +135,8 @@ impl Backends {
             ProviderName::Local => &self.local,
             #[cfg(feature = "aws")]
             ProviderName::Aws => &self.aws,
+            #[cfg(feature = "pkcs11")]
+            ProviderName::Pkcs11 => &self.pkcs11,
         }
     }
 
@@ -135,9 +146,11 @@ impl Backends {
             "local" => Ok(&self.local),
             #[cfg(feature = "aws")]
             "awskms" => Ok(&self.aws),
+            #[cfg(feature = "pkcs11")]
+            "pkcs11" => Ok(&self.pkcs11),
             scheme => {
                 Err(CliError::usage(format!("this envctl has no provider for {scheme}: keys, such as {key}"))
-                    .hint(KNOWN))
+                    .hint(known()))
             }
         }
     }
@@ -168,7 +181,9 @@ fn check_standard_change(key: &KeyDescription, version: Option<&str>, change: Ke
     }
 }
 
-#[cfg(feature = "aws")]
-const KNOWN: &str = "it knows local:, passphrase: and awskms:";
-#[cfg(not(feature = "aws"))]
-const KNOWN: &str = "it knows local: and passphrase:";
+/// The schemes of this build.
+fn known() -> String {
+    let schemes = [(cfg!(feature = "aws"), ", awskms:"), (cfg!(feature = "pkcs11"), ", pkcs11:")];
+    let more: String = schemes.into_iter().filter(|(is, _)| *is).map(|(_, scheme)| scheme).collect();
+    format!("it knows passphrase:, local:{more}")
+}
