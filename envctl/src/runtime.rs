@@ -2,7 +2,7 @@
 
 /// Runs a future to its end. With a cloud provider linked in, on tokio, which
 /// the cloud's SDK needs; without one, on the calling thread alone.
-#[cfg(feature = "aws")]
+#[cfg(feature = "tokio")]
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     use std::sync::LazyLock;
     use tokio::runtime::{Builder, Runtime};
@@ -17,5 +17,5 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-#[cfg(not(feature = "aws"))]
+#[cfg(not(feature = "tokio"))]
 pub(crate) use futures_executor::block_on;

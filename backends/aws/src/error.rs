@@ -11,7 +11,7 @@
 //! | `ConflictException` (a rotation is under way) | `State` | yes |
 //! | `ThrottlingException`, status 429 | `Throttled` | yes |
 //! | `KeyUnavailableException`, `DependencyTimeoutException`, `KMSInternalException`, status 5xx, no connection, time limit passed | `Unavailable` | yes |
-//! | `InvalidKeyUsageException`, `UnsupportedOperationException` | `Unsupported` | no |
+//! | `InvalidKeyUsageException`, `UnsupportedOperationException`, status 501 | `Unsupported` | no |
 //! | `ValidationException`, `InvalidArnException`, `AlreadyExistsException`, … | `Invalid` | no |
 //! | an answer without what it must hold, or that cannot be read | `Protocol` | no |
 //! | `LimitExceededException` (a quota), anything else | `Other` | no |
@@ -101,6 +101,7 @@ where
 /// The kind of an error code, and what to do.
 fn of_code(code: &str, status: u16) -> (ProviderErrorKind, &'static str) {
     match code {
+        _ if status == NOT_IMPLEMENTED => (Unsupported, "this KMS does not know the call"),
         "InvalidCiphertextException" => {
             (Unauthentic, "the context is another one, or the wrapped DEK was changed or made by another key")
         }
@@ -169,6 +170,7 @@ fn of_status(status: u16) -> ProviderErrorKind {
     match status {
         200..=299 => Protocol,
         401 | 403 => AccessDenied,
+        NOT_IMPLEMENTED => Unsupported,
         408 | 500..=599 => Unavailable,
         429 => Throttled,
         _ => Other,
@@ -224,6 +226,9 @@ fn shown(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(500).collect()
 }
 
+/// LocalStack and its like answer so for what they do not emulate.
+const NOT_IMPLEMENTED: u16 = 501;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +241,7 @@ mod tests {
             (418, Other),
             (429, Throttled),
             (500, Unavailable),
+            (501, Unsupported),
             (503, Unavailable),
         ] {
             assert_eq!(of_status(status), kind, "{status}");

@@ -106,7 +106,9 @@ impl Backend for Aws {
         let aliases = block_on(kms.aliases(&described.uri))?;
         let mut details = Map::new();
         details.insert("aws_state".into(), described.state.name().into());
-        details.insert("description".into(), described.description.into());
+        if !described.description.is_empty() {
+            details.insert("description".into(), described.description.into());
+        }
         details.insert("origin".into(), described.origin.into());
         details.insert("multi_region".into(), described.multi_region.into());
         details.insert("aliases".into(), aliases.iter().map(KeyUri::as_str).collect());

@@ -1,5 +1,6 @@
 //! Administration against LocalStack.
 
+use envelope_aws::RotationKind;
 use envelope_sdk::{
     KeyAdmin, KeyChange,
     KeyState::{Active, Compromised, Deactivated, Destroyed, Suspended},
@@ -137,6 +138,23 @@ fn rotation_is_turned_on_with_a_period_told_and_turned_off() {
             "{days}"
         );
     }
+}
+
+/// Against moto: LocalStack does not list rotations.
+#[test]
+fn rotations_that_were_done_are_listed_oldest_first() {
+    let Some(address) = servers::address("MOTO") else { return };
+    let kms = block_on(at(&address).build());
+    let made = block_on(kms.create(&NewKey::default())).unwrap();
+    assert_eq!(block_on(kms.rotations(&made.uri)).unwrap(), []);
+    for _ in 0..3 {
+        block_on(kms.rotate_on_demand(&made.uri)).unwrap();
+    }
+    let rotations = block_on(kms.rotations(&made.uri)).unwrap();
+    assert_eq!(rotations.len(), 3);
+    assert!(rotations.iter().all(|rotation| rotation.kind == RotationKind::OnDemand), "{rotations:?}");
+    assert!(rotations.is_sorted_by_key(|rotation| rotation.date), "{rotations:?}");
+    assert!(rotations[0].date >= made.created, "{rotations:?}");
 }
 
 #[test]
