@@ -14,12 +14,12 @@
 //! [aws]                                 # all of it optional
 //! profile = "backup"
 //! region = "eu-central-1"               # of keys that are created and listed
-//! ```
 //!
 //! [pkcs11]
 //! module = "/usr/lib/softhsm/libsofthsm2.so"
 //! token = "envelopes"                   # of keys that are created and listed; or serial = "…"
 //! pin-file = "/run/secrets/pin"
+//! ```
 //!
 //! A flag goes before the environment, the environment before the file.
 

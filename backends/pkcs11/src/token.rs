@@ -130,8 +130,8 @@ pub struct TokenDescription {
     /// Whether the next wrong user PIN locks it.
     pub pin_final_try: bool,
     /// What this library can wrap with on it, in the order of preference:
-    /// names of the format's registry. Whether a key permits it is another
-    /// question.
+    /// names of the format's registry. Whether a key permits it, and whether
+    /// the token does RSA-OAEP with SHA-256, shows only when a key is used.
     pub wrap_algorithms: Vec<&'static str>,
     /// Every mechanism of it that this library can name.
     pub mechanisms: Vec<MechanismDescription>,
