@@ -13,6 +13,8 @@ on_each_engine!(
     another_key_or_context_is_refused_by_the_commitment,
     chunks_seal_and_open_in_any_order,
     sealing_in_place_and_apart_is_the_same,
+    a_message_sealed_in_place_ends_with_its_first_short_chunk,
+    a_chunk_that_is_too_long_does_not_open_though_it_is_authentic,
     chunks_are_numbered_once_and_end_with_the_short_one,
     a_chunk_of_a_wrong_length_is_not_sealed,
     a_chunk_beyond_the_last_number_is_neither_sealed_nor_opened,
@@ -139,6 +141,36 @@ fn sealing_in_place_and_apart_is_the_same<E: Engine>() {
         sealer.seal_chunk(9, &mut in_place).unwrap();
         assert_eq!(apart, in_place);
     }
+}
+
+fn a_message_sealed_in_place_ends_with_its_first_short_chunk<E: Engine>() {
+    for last_len in [0, 1, CHUNK_LEN - 2 * TAG_LEN, CHUNK_LEN - TAG_LEN, CHUNK_LEN - 1] {
+        let mut sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+        let plaintext = message(2 * CHUNK_LEN + last_len);
+        let mut sealed = sealer.prefix().to_vec();
+        for chunk in
+            [&plaintext[..CHUNK_LEN], &plaintext[CHUNK_LEN..2 * CHUNK_LEN], &plaintext[2 * CHUNK_LEN..]]
+        {
+            let mut in_place = [chunk, &[0; TAG_LEN]].concat();
+            sealer.seal_next(&mut in_place).unwrap();
+            sealed.extend(in_place);
+        }
+        assert_eq!(sealer.seal_next(&mut [0; TAG_LEN]), Err(ChunkError::Finished), "{last_len} bytes");
+        assert_eq!(open::<E>(&key(1), b"", &sealed).unwrap(), plaintext);
+    }
+}
+
+fn a_chunk_that_is_too_long_does_not_open_though_it_is_authentic<E: Engine>() {
+    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let opener = Opener::<E>::new(&key(1), b"", sealer.prefix()).unwrap();
+    // No sealer seals it, but whoever has the key can.
+    let mut sealed = vec![7; CHUNK_LEN + 1 + TAG_LEN];
+    sealer.chunks.gcm.seal_to(&sealer.chunks.nonce(0).unwrap(), &[], &[7; CHUNK_LEN + 1], &mut sealed);
+    let mut out = vec![7; CHUNK_LEN + 1];
+    assert_eq!(opener.open_chunk_to(0, &sealed, &mut out), Err(Unauthentic));
+    assert!(out.iter().all(|byte| *byte == 0));
+    assert_eq!(opener.open_chunk(0, &mut sealed), Err(Unauthentic));
+    assert!(sealed.iter().all(|byte| *byte == 0));
 }
 
 fn chunks_are_numbered_once_and_end_with_the_short_one<E: Engine>() {
