@@ -254,6 +254,33 @@ fn a_failed_open_leaves_zeros<E: Engine>() {
     }
 }
 
+#[test]
+fn the_length_of_a_ciphertext_tells_that_of_its_plaintext_or_that_it_was_cut() {
+    let (prefix, tag, chunk, sealed_chunk) = (56_u64, 16_u64, 16_384_u64, 16_400_u64);
+    for size in SIZES {
+        assert_eq!(opened_len(sealed_len(size) as u64), Some(size as u64));
+    }
+    for cut in (0..prefix + tag).chain(prefix + sealed_chunk..prefix + sealed_chunk + tag) {
+        assert_eq!(opened_len(cut), None, "{cut} bytes");
+    }
+    for full in [0, 1, 2, 1000, MAX_CHUNKS - 1] {
+        for last in [0, 1, chunk - 1] {
+            let sealed = prefix + full * sealed_chunk + tag + last;
+            assert_eq!(opened_len(sealed), Some(full * chunk + last), "{full} whole chunks and {last} bytes");
+        }
+        assert_eq!(
+            opened_len(prefix + full * sealed_chunk + tag - 1),
+            None,
+            "{full} whole chunks and no tag"
+        );
+    }
+    // 2³⁸ whole chunks leave no number for the last one.
+    for last in [0, 1, chunk - 1] {
+        assert_eq!(opened_len(prefix + MAX_CHUNKS * sealed_chunk + tag + last), None);
+    }
+    assert_eq!(opened_len(u64::MAX), None);
+}
+
 fn a_salt_is_never_the_same<E: Engine>() {
     let (one, two) = (seal::<E>(&key(1), b"", b"same").unwrap(), seal::<E>(&key(1), b"", b"same").unwrap());
     assert_ne!(one[..SALT_LEN], two[..SALT_LEN]);
