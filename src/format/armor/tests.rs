@@ -122,6 +122,9 @@ fn a_line_of_another_length_is_refused() {
     refused(&armored(&["", &line]), wrong);
     refused(&armored(&[&format!("{line}AQEB")]), wrong);
     refused(&armored(&[&"A".repeat(100_000)]), wrong);
+    // Refused for its length before it is compared with anything: 66 with a line end are the most.
+    refused(&format!("{}\n", "A".repeat(65)), "does not begin with -----BEGIN ENVELOPE-----");
+    refused(&format!("{}\n", "A".repeat(66)), wrong);
     refused(&format!("{BEGIN}\n{line}"), "has a line without an end");
 }
 
