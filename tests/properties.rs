@@ -8,13 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use async_trait::async_trait;
 use envelope_sdk::{
-    DecryptError, Dek, EncryptionContext, Envelope, FullContext, Header, KeyProvider, KeyUri, Keyring,
-    ProviderError, ProviderErrorKind, WrappedDek,
-    crypto::{DefaultEngine, Key256, xaes::XaesKey},
+    DecryptError, EncryptionContext, Envelope, Header, KeyUri, Keyring,
     format::armor::{self, ArmorReader, ArmorWriter},
 };
+use envelope_testkit::MemoryProvider;
 use futures_executor::block_on;
 use proptest::prelude::*;
 
@@ -27,10 +25,10 @@ proptest! {
         opener in any::<prop::sample::Index>(),
         padding in 0_usize..600,
     ) {
-        let (context, keys) = (context_of(&entries), InMemory::make(count));
-        let sealing = keys.iter().fold(Keyring::new(), |ring, key| ring.encrypt(Arc::clone(key) as _, key.uri()));
+        let (context, keys) = (context_of(&entries), Key::make(count));
+        let sealing = keys.iter().fold(Keyring::new(), |ring, key| ring.encrypt(key.provider.clone(), key.uri.clone()));
         let one = &keys[opener.index(count)];
-        let opening = Envelope::new(Keyring::new().decrypt(Arc::clone(one) as _, one.uri()));
+        let opening = Envelope::new(Keyring::new().decrypt(one.provider.clone(), one.uri.clone()));
         let sealing = Envelope::new(sealing).pad_headers_to(padding);
 
         let sealed = block_on(sealing.encrypt(&plaintext, &context)).unwrap();
@@ -53,8 +51,8 @@ proptest! {
         entries in prop::collection::btree_map("[a-z]{1,8}", (".{0,8}", any::<bool>()), 1..6),
         changed in any::<prop::sample::Index>(),
     ) {
-        let key = &InMemory::make(1)[0];
-        let envelope = Envelope::new(Keyring::new().both(Arc::clone(key) as _, key.uri()));
+        let key = &Key::make(1)[0];
+        let envelope = Envelope::new(Keyring::new().both(key.provider.clone(), key.uri.clone()));
         let sealed = block_on(envelope.encrypt(&plaintext, &context_of(&entries))).unwrap();
         let mut other = entries.clone();
         other.values_mut().nth(changed.index(entries.len())).unwrap().0.push('x');
@@ -68,13 +66,13 @@ proptest! {
         entries in entries(),
         count in 1_usize..=16,
     ) {
-        let (context, keys) = (context_of(&entries), InMemory::make(count + 1));
+        let (context, keys) = (context_of(&entries), Key::make(count + 1));
         let (old, new) = (&keys[0], &keys[1..]);
-        let before = Envelope::new(Keyring::new().both(Arc::clone(old) as _, old.uri()));
-        let moving = Keyring::new().decrypt(Arc::clone(old) as _, old.uri());
-        let moving = new.iter().fold(moving, |ring, key| ring.encrypt(Arc::clone(key) as _, key.uri()));
+        let before = Envelope::new(Keyring::new().both(old.provider.clone(), old.uri.clone()));
+        let moving = Keyring::new().decrypt(old.provider.clone(), old.uri.clone());
+        let moving = new.iter().fold(moving, |ring, key| ring.encrypt(key.provider.clone(), key.uri.clone()));
         let last = &new[count - 1];
-        let after = Envelope::new(Keyring::new().decrypt(Arc::clone(last) as _, last.uri()));
+        let after = Envelope::new(Keyring::new().decrypt(last.provider.clone(), last.uri.clone()));
 
         let sealed = block_on(before.encrypt(&plaintext, &context)).unwrap();
         let rewrapped = block_on(Envelope::new(moving).rewrap(&sealed, &context)).unwrap();
@@ -97,15 +95,15 @@ proptest! {
         flipped in any::<prop::sample::Index>(),
         bit in 0_u8..8,
     ) {
-        let keys = InMemory::make(count);
-        let ring = keys.iter().fold(Keyring::new(), |ring, key| ring.encrypt(Arc::clone(key) as _, key.uri()));
+        let keys = Key::make(count);
+        let ring = keys.iter().fold(Keyring::new(), |ring, key| ring.encrypt(key.provider.clone(), key.uri.clone()));
         let envelope = Envelope::new(ring).pad_headers_to(padding);
         let context = context_of(&entries);
         let header = block_on(envelope.create_data_key(&context)).unwrap().header().clone();
         let written = header.to_bytes();
         prop_assert_eq!(Header::parse_exact(&written).unwrap(), header.clone());
         let names: Vec<_> = header.recipients().iter().map(|one| one.key_uri().clone()).collect();
-        prop_assert_eq!(names, keys.iter().map(|key| key.uri()).collect::<Vec<_>>());
+        prop_assert_eq!(names, keys.iter().map(|key| key.uri.clone()).collect::<Vec<_>>());
         let stored = header.stored_context().iter().map(|(name, value)| (name.as_str(), value.as_str(), false));
         let withheld = header.withheld().iter().map(|name| (name.as_str(), context.get(name).unwrap(), true));
         let mut all: Vec<_> = stored.chain(withheld).collect();
@@ -186,42 +184,15 @@ fn context_of(entries: &Entries) -> EncryptionContext {
     })
 }
 
-/// A key in memory with a name of its own.
-struct InMemory {
-    number: usize,
-    key: XaesKey<DefaultEngine>,
+/// A key with a provider of its own.
+struct Key {
+    provider: Arc<MemoryProvider>,
+    uri: KeyUri,
 }
 
-impl InMemory {
-    fn make(count: usize) -> Vec<Arc<Self>> {
-        let key = || XaesKey::new(&Key256::generate::<DefaultEngine>().unwrap());
-        (0..count).map(|number| Arc::new(Self { number, key: key() })).collect()
-    }
-
-    fn uri(&self) -> KeyUri {
-        KeyUri::parse(&format!("example:key-{}", self.number)).unwrap()
-    }
-}
-
-#[async_trait]
-impl KeyProvider for InMemory {
-    fn name(&self) -> &'static str {
-        "example"
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        let sealed = self.key.seal(dek.expose(), context.as_bytes()).unwrap();
-        WrappedDek::new(key.clone(), "", "XAES-256-GCM", sealed)
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        Dek::fill_with(|dek| self.key.open_to(wrapped.ciphertext(), context.as_bytes(), dek)).map_err(|_| {
-            ProviderError::new(ProviderErrorKind::Unauthentic, "example", wrapped.key_uri(), "does not open")
-        })
+impl Key {
+    fn make(count: usize) -> Vec<Self> {
+        let uris = (0..count).map(|number| MemoryProvider::key(&format!("key-{number}")));
+        uris.map(|uri| Self { provider: Arc::new(MemoryProvider::new().with_key(&uri)), uri }).collect()
     }
 }

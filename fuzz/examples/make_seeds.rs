@@ -200,7 +200,7 @@ fn write(target: &str, name: &str, bytes: &[u8]) -> Outcome {
 /// Headers, armor and key URIs of the test vectors. They are in the repository
 /// already, so they go to the corpora, which are not.
 fn vectors(folder: &Path) -> Outcome {
-    for target in ["header", "armor", "key_uri"] {
+    for target in ["header", "armor", "key_uri", "keystore"] {
         fs::create_dir_all(format!("corpus/{target}"))?;
     }
     for class in fs::read_dir(folder)? {
@@ -229,6 +229,9 @@ fn vector_seed(vector: &[u8], name: &str) -> Outcome {
             let uri = kek.split(' ').next().unwrap_or_default();
             fs::write(format!("corpus/key_uri/vector-{name}"), uri)?;
         }
+    }
+    if head.lines().any(|line| line == "kind: keystore") {
+        return Ok(fs::write(format!("corpus/keystore/vector-{name}"), body)?);
     }
     if head.lines().any(|line| line == "armor: yes") {
         return Ok(fs::write(format!("corpus/armor/vector-{name}"), body)?);

@@ -31,6 +31,13 @@ fn names_are_ordered_by_bytes_and_not_by_alphabet() {
 }
 
 #[test]
+fn a_context_is_empty_until_it_has_an_entry_stored_or_withheld() {
+    assert!(EncryptionContext::new().is_empty());
+    assert!(!EncryptionContext::new().with("a", "").is_empty());
+    assert!(!EncryptionContext::new().withhold("a", "").is_empty());
+}
+
+#[test]
 fn a_later_entry_of_the_same_name_replaces_the_earlier() {
     let context = EncryptionContext::new().with("a", "1").withhold("a", "2");
     assert_eq!(context.get("a"), Some("2"));

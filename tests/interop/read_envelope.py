@@ -31,6 +31,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+sys.dont_write_bytecode = True  # no __pycache__ beside the sources
+import read_keystore
+
 ATTACHED, DETACHED, DATA_KEY = 0, 1, 2
 
 
@@ -447,12 +450,13 @@ def open_record(data, record, keys, given, record_entries):
 class Vector:
     def __init__(self, data):
         head, _, body = data.partition(b"\n\n")
+        self.lines = head.decode().split("\n")
         self.fields = {}
-        for line in head.decode().split("\n"):
+        for line in self.lines:
             key, _, value = line.partition(": ")
             self.fields.setdefault(key, []).append(value)
         self.armor = "armor" in self.fields
-        if self.armor:
+        if self.armor or self.fields["kind"] == ["keystore"]:
             self.parts = [body]
         else:
             parts = body.removesuffix(b"\n").split(b"\n\n")
@@ -485,9 +489,29 @@ class Vector:
         except Failure as failure:
             return failure.label, str(failure)
 
+    def run_keystore(self):
+        """The error class or, on success, the lines that show the keys."""
+        data = self.parts[0] + b" " * int(self.fields.get("append-spaces", ["0"])[0])
+        passphrase = self.fields["passphrase"][0].encode()
+        try:
+            keys = read_keystore.open_keystore(data, passphrase, cobblestone_open, xaes_open, NotAuthentic)
+            return "success", read_keystore.shown(keys)
+        except read_keystore.Failure as failure:
+            return failure.args
+
     def mismatch(self):
         """None, or what is not as expected."""
         expected = self.fields["expect"][0]
+        if self.fields["kind"] == ["keystore"]:
+            got, result = self.run_keystore()
+            if got != expected:
+                return f"expected {expected}, got {got}: {result!r:.100}"
+            if got != "success":
+                clause = result[1:].partition("]")[0]
+                stated = clause in self.fields["spec"][0].split(" ")
+                return None if stated else f"refused for another reason: {result}"
+            listed = [line for line in self.lines if line.startswith(("key: ", "version: "))]
+            return None if result == listed else "other keys"
         got, result = self.run()
         if got != expected:
             return f"expected {expected}, got {got}: {result!r:.100}"

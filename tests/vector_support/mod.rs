@@ -26,13 +26,20 @@ pub(crate) struct Vector {
     fields: BTreeMap<String, Vec<String>>,
     /// Whether `parts` holds one text form and not binary.
     pub(crate) armor: bool,
+    /// Whether this is a file of a keystore, which `envelope-local` tests.
+    pub(crate) is_keystore: bool,
     /// The parts of the body.
     pub(crate) parts: Vec<Vec<u8>>,
 }
 
 impl Vector {
-    /// All vectors, in order of their names.
+    /// All vectors of envelopes, in order of their names.
     pub(crate) fn all() -> Vec<Self> {
+        Self::with_keystores().into_iter().filter(|vector| !vector.is_keystore).collect()
+    }
+
+    /// All vectors, those of keystore files too.
+    pub(crate) fn with_keystores() -> Vec<Self> {
         let mut paths = Vec::new();
         for class in fs::read_dir(directory()).unwrap() {
             let class = class.unwrap().path();
@@ -60,9 +67,11 @@ impl Vector {
             fields.entry(key.into()).or_default().push(value.into());
         }
         let armor = fields.contains_key("armor");
-        let parts = if armor { vec![body.to_vec()] } else { decode_parts(str::from_utf8(body).unwrap()) };
+        let is_keystore = fields["kind"][0] == "keystore";
+        let as_it_is = armor || is_keystore;
+        let parts = if as_it_is { vec![body.to_vec()] } else { decode_parts(str::from_utf8(body).unwrap()) };
         let name = path.strip_prefix(directory()).unwrap().with_extension("");
-        Self { name: name.to_str().unwrap().replace('\\', "/"), fields, armor, parts }
+        Self { name: name.to_str().unwrap().replace('\\', "/"), fields, armor, is_keystore, parts }
     }
 
     pub(crate) fn field(&self, key: &str) -> &str {
@@ -287,7 +296,7 @@ fn sha256(data: &[u8]) -> Vec<u8> {
     sha2::Sha256::digest(data).to_vec()
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 14] = [
     "expect",
     "comment",
     "spec",
@@ -299,4 +308,7 @@ const KEYS: [&str; 11] = [
     "withheld-value",
     "record-context",
     "payload",
+    "key",
+    "version",
+    "append-spaces",
 ];

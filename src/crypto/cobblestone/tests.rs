@@ -13,6 +13,8 @@ on_each_engine!(
     another_key_or_context_is_refused_by_the_commitment,
     chunks_seal_and_open_in_any_order,
     sealing_in_place_and_apart_is_the_same,
+    a_message_sealed_in_place_ends_with_its_first_short_chunk,
+    a_chunk_that_is_too_long_does_not_open_though_it_is_authentic,
     chunks_are_numbered_once_and_end_with_the_short_one,
     a_chunk_of_a_wrong_length_is_not_sealed,
     a_chunk_beyond_the_last_number_is_neither_sealed_nor_opened,
@@ -141,6 +143,36 @@ fn sealing_in_place_and_apart_is_the_same<E: Engine>() {
     }
 }
 
+fn a_message_sealed_in_place_ends_with_its_first_short_chunk<E: Engine>() {
+    for last_len in [0, 1, CHUNK_LEN - 2 * TAG_LEN, CHUNK_LEN - TAG_LEN, CHUNK_LEN - 1] {
+        let mut sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+        let plaintext = message(2 * CHUNK_LEN + last_len);
+        let mut sealed = sealer.prefix().to_vec();
+        for chunk in
+            [&plaintext[..CHUNK_LEN], &plaintext[CHUNK_LEN..2 * CHUNK_LEN], &plaintext[2 * CHUNK_LEN..]]
+        {
+            let mut in_place = [chunk, &[0; TAG_LEN]].concat();
+            sealer.seal_next(&mut in_place).unwrap();
+            sealed.extend(in_place);
+        }
+        assert_eq!(sealer.seal_next(&mut [0; TAG_LEN]), Err(ChunkError::Finished), "{last_len} bytes");
+        assert_eq!(open::<E>(&key(1), b"", &sealed).unwrap(), plaintext);
+    }
+}
+
+fn a_chunk_that_is_too_long_does_not_open_though_it_is_authentic<E: Engine>() {
+    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let opener = Opener::<E>::new(&key(1), b"", sealer.prefix()).unwrap();
+    // No sealer seals it, but whoever has the key can.
+    let mut sealed = vec![7; CHUNK_LEN + 1 + TAG_LEN];
+    sealer.chunks.gcm.seal_to(&sealer.chunks.nonce(0).unwrap(), &[], &[7; CHUNK_LEN + 1], &mut sealed);
+    let mut out = vec![7; CHUNK_LEN + 1];
+    assert_eq!(opener.open_chunk_to(0, &sealed, &mut out), Err(Unauthentic));
+    assert!(out.iter().all(|byte| *byte == 0));
+    assert_eq!(opener.open_chunk(0, &mut sealed), Err(Unauthentic));
+    assert!(sealed.iter().all(|byte| *byte == 0));
+}
+
 fn chunks_are_numbered_once_and_end_with_the_short_one<E: Engine>() {
     let mut sealer = Sealer::<E>::new(&key(1), b"").unwrap();
     let plaintext = message(CHUNK_LEN + 5);
@@ -220,6 +252,33 @@ fn a_failed_open_leaves_zeros<E: Engine>() {
         assert_eq!(opener.open_chunk_to(0, &vec![0xAA; len], &mut out), Err(Unauthentic));
         assert_eq!(out, [0; 5], "{len} bytes");
     }
+}
+
+#[test]
+fn the_length_of_a_ciphertext_tells_that_of_its_plaintext_or_that_it_was_cut() {
+    let (prefix, tag, chunk, sealed_chunk) = (56_u64, 16_u64, 16_384_u64, 16_400_u64);
+    for size in SIZES {
+        assert_eq!(opened_len(sealed_len(size) as u64), Some(size as u64));
+    }
+    for cut in (0..prefix + tag).chain(prefix + sealed_chunk..prefix + sealed_chunk + tag) {
+        assert_eq!(opened_len(cut), None, "{cut} bytes");
+    }
+    for full in [0, 1, 2, 1000, MAX_CHUNKS - 1] {
+        for last in [0, 1, chunk - 1] {
+            let sealed = prefix + full * sealed_chunk + tag + last;
+            assert_eq!(opened_len(sealed), Some(full * chunk + last), "{full} whole chunks and {last} bytes");
+        }
+        assert_eq!(
+            opened_len(prefix + full * sealed_chunk + tag - 1),
+            None,
+            "{full} whole chunks and no tag"
+        );
+    }
+    // 2³⁸ whole chunks leave no number for the last one.
+    for last in [0, 1, chunk - 1] {
+        assert_eq!(opened_len(prefix + MAX_CHUNKS * sealed_chunk + tag + last), None);
+    }
+    assert_eq!(opened_len(u64::MAX), None);
 }
 
 fn a_salt_is_never_the_same<E: Engine>() {

@@ -122,6 +122,9 @@ fn a_line_of_another_length_is_refused() {
     refused(&armored(&["", &line]), wrong);
     refused(&armored(&[&format!("{line}AQEB")]), wrong);
     refused(&armored(&[&"A".repeat(100_000)]), wrong);
+    // Refused for its length before it is compared with anything: 66 with a line end are the most.
+    refused(&format!("{}\n", "A".repeat(65)), "does not begin with -----BEGIN ENVELOPE-----");
+    refused(&format!("{}\n", "A".repeat(66)), wrong);
     refused(&format!("{BEGIN}\n{line}"), "has a line without an end");
 }
 
@@ -171,10 +174,52 @@ fn an_interrupted_read_loses_no_half_line() {
     }
 
     let text = encode(&[7; 100]);
-    let source = Interrupted { rest: text.as_bytes(), interrupt: false };
-    let mut read = Vec::new();
-    ArmorReader::new(io::BufReader::with_capacity(10, source)).read_to_end(&mut read).unwrap();
-    assert_eq!(read, [7; 100]);
+    // Each read, the last one at the end too, is interrupted before or after.
+    for (capacity, interrupt) in (9..13).flat_map(|capacity| [(capacity, false), (capacity, true)]) {
+        let source = Interrupted { rest: text.as_bytes(), interrupt };
+        let mut read = Vec::new();
+        ArmorReader::new(io::BufReader::with_capacity(capacity, source)).read_to_end(&mut read).unwrap();
+        assert_eq!(read, [7; 100]);
+    }
+}
+
+#[test]
+fn a_source_that_fails_is_reported_as_it_failed_at_the_end_too() {
+    struct Failing<'a>(&'a [u8]);
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() { Err(io::ErrorKind::TimedOut.into()) } else { self.0.read(out) }
+        }
+    }
+
+    let text = encode(&[7; 100]);
+    for length in [0, 10, 100, text.len()] {
+        let source = io::BufReader::new(Failing(&text.as_bytes()[..length]));
+        let error = ArmorReader::new(source).read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "after {length} bytes");
+    }
+}
+
+#[test]
+fn flushing_the_writer_flushes_the_one_below() {
+    #[derive(Default)]
+    struct Flushed(usize);
+
+    impl Write for Flushed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    let mut writer = ArmorWriter::new(Flushed::default()).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(writer.finish().unwrap().0, 2, "once when asked, once at the end");
 }
 
 #[track_caller]

@@ -128,6 +128,16 @@ fn every_other_version_suite_and_flag_is_refused() {
 }
 
 #[test]
+fn every_kind_has_its_flags_and_its_name() {
+    for (kind, flags, name) in
+        [(Kind::Attached, 0, "attached"), (Kind::Detached, 1, "detached"), (Kind::DataKey, 2, "data-key")]
+    {
+        assert_eq!(Kind::from_flags(flags), Ok(kind));
+        assert_eq!((kind.flags(), kind.name()), (flags, name));
+    }
+}
+
+#[test]
 fn a_header_cut_anywhere_is_truncated() {
     let bytes = Raw::new().bytes();
     for len in 0..bytes.len() {

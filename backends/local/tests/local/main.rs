@@ -9,6 +9,7 @@ mod keys;
 mod passphrase;
 mod processes;
 mod tampering;
+mod vectors;
 
 use std::path::PathBuf;
 

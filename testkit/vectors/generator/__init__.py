@@ -1,0 +1,1 @@
+"""The parts of `generate.py`: one module for each class of vectors or two."""
