@@ -27,15 +27,17 @@ impl Setup {
         let sandbox = Sandbox::new();
         sandbox.configure(&format!("[pkcs11]\nmodule = {:?}\n", token.module()));
         sandbox.write("pin", format!("{PIN}\n").as_bytes());
+        if kind == Kind::Kryoptic {
+            sandbox.write("kryoptic.conf", slot_alone(&token).as_bytes());
+        }
         Some(Self { sandbox, token })
     }
 
     /// `envctl` with the software tokens' own settings.
     fn envctl(&self, args: &[&str]) -> Command {
         let mut command = self.sandbox.envctl(args);
-        for variable in ["SOFTHSM2_CONF", "KRYOPTIC_CONF"] {
-            command.env(variable, env::var_os(variable).unwrap_or_default());
-        }
+        command.env("SOFTHSM2_CONF", env::var_os("SOFTHSM2_CONF").unwrap_or_default());
+        command.env("KRYOPTIC_CONF", self.sandbox.file("kryoptic.conf"));
         command
     }
 
@@ -52,6 +54,15 @@ impl Setup {
     fn key(&self, rest: &str) -> String {
         format!("pkcs11:token={};{rest}", self.token.label.replace(' ', "%20"))
     }
+}
+
+/// kryoptic's settings with the slot of this token and no other: kryoptic does not start while a token of
+/// another slot is being made, which has no PIN yet.
+fn slot_alone(token: &Token) -> String {
+    let settings = fs::read_to_string(env::var_os("KRYOPTIC_CONF").expect("settings of kryoptic")).unwrap();
+    let wanted = format!("slot = {}", token.slot().id());
+    let mut slots = settings.split("[[slots]]\n").filter(|slot| slot.lines().any(|line| line == wanted));
+    format!("[[slots]]\n{}", slots.next().expect("the slot of the token"))
 }
 
 fn on_each_token(test: impl Fn(&Setup)) {
