@@ -125,9 +125,7 @@ fn malformed_arguments_give_exit_code_2() {
         .says("neither a key URI nor an alias")
         .says("local:main");
     sandbox.run(&["encrypt", "in", "-k", "ftp://user:secret@host/key"], 2);
-    sandbox
-        .run(&["encrypt", "in", "-k", "awskms:///arn:aws:kms:eu-west-1:111122223333:key/a"], 2)
-        .says("no provider");
+    sandbox.run(&["encrypt", "in", "-k", "other:key"], 2).says("no provider");
     sandbox.run(&["encrypt", "in", "-k", "passphrase:", "-k", "passphrase:"], 2).says("two of the keys");
     sandbox.run(&["encrypt", "in", "--nonsense"], 2);
     assert_eq!(sandbox.files(), ["in"]);

@@ -212,7 +212,7 @@ fn words_of(error: &dyn Error) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let said = shown(&error.to_string());
+        let said = shown(error.to_string().trim_end_matches('.'));
         if words.last() != Some(&said) {
             words.push(said);
         }
