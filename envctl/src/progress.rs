@@ -10,13 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::cli::Global;
 
 /// Counts bytes and shows them. Cleared when dropped.
 pub(crate) struct Progress {
-    shown_from: Option<Instant>,
+    begun: Instant,
+    wanted: bool,
     total: Option<u64>,
     done: AtomicU64,
     bar: OnceLock<ProgressBar>,
@@ -28,32 +29,44 @@ impl Progress {
     /// one.
     pub(crate) fn new(global: &Global, total: Option<u64>, output_to_terminal: bool) -> Self {
         let wanted = !global.json && !output_to_terminal && io::stderr().is_terminal();
-        let shown_from = wanted.then(|| Instant::now() + PATIENCE);
-        Self { shown_from, total, done: AtomicU64::new(0), bar: OnceLock::new() }
+        Self { begun: Instant::now(), wanted, total, done: AtomicU64::new(0), bar: OnceLock::new() }
     }
 
     /// So many more bytes are done.
     pub(crate) fn add(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if self.shown_from.is_some_and(|from| Instant::now() >= from) {
-            self.bar.get_or_init(|| self.show()).set_position(done);
+        let elapsed = self.begun.elapsed();
+        if self.wanted && elapsed >= PATIENCE {
+            let bar = self.bar.get_or_init(|| self.show());
+            bar.set_message(self.pace(done, elapsed));
+            bar.set_position(done);
+        }
+    }
+
+    /// Throughput since the beginning, and the time left at that.
+    fn pace(&self, done: u64, elapsed: Duration) -> String {
+        let rate = done as f64 / elapsed.as_secs_f64();
+        let throughput = format!("{}/s", HumanBytes(rate as u64));
+        match self.total {
+            Some(total) => {
+                let left = total.saturating_sub(done) as f64 / rate.max(1.0);
+                format!("{throughput}, {} left", HumanDuration(Duration::from_secs_f64(left)))
+            }
+            None => format!("{throughput}, {} so far", HumanDuration(elapsed)),
         }
     }
 
     fn show(&self) -> ProgressBar {
         SHOWN.store(true, Ordering::SeqCst);
         let (bar, template) = match self.total {
-            Some(total) => {
-                (ProgressBar::new(total), "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
-            }
-            None => (ProgressBar::no_length(), "{bytes} {bytes_per_sec}, {elapsed} so far"),
+            Some(total) => (ProgressBar::new(total), "{wide_bar} {bytes}/{total_bytes} {msg}"),
+            None => (ProgressBar::no_length(), "{bytes} {msg}"),
         };
         // The templates are ours; one that did not parse would leave the default.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        // As if it had been there from the beginning, so that the rate is right.
-        bar.with_elapsed(PATIENCE)
+        bar
     }
 }
 

@@ -25,11 +25,12 @@ struct Terminal {
 
 impl Terminal {
     fn open() -> (Self, OwnedFd) {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let slave =
+            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         (Self { master: master.into(), seen: String::new() }, slave)
     }
 
@@ -148,14 +149,14 @@ fn long_work_shows_a_bar_and_an_interrupt_leaves_its_line() {
     sandbox.keystore(&["main"]);
     let (mut terminal, slave) = Terminal::open();
     let mut command = sandbox.envctl(&["encrypt", "-k", "local:main", "-o", "/dev/null"]);
-    command.stdin(Stdio::piped()).stderr(slave);
+    command.stdin(Stdio::piped()).stderr(slave).env("TERM", "xterm");
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut stdin = child.stdin.take().unwrap();
-    // As long as it takes until something is shown.
+    // As long as it takes until something is shown, but not for ever.
     let feeder = std::thread::spawn(move || {
-        let block = vec![7; 1 << 16];
-        while stdin.write_all(&block).is_ok() {}
+        let (block, begun) = (vec![7; 1 << 16], std::time::Instant::now());
+        while begun.elapsed().as_secs() < 60 && stdin.write_all(&block).is_ok() {}
     });
     terminal.wait_for("so far");
     let pid = rustix::process::Pid::from_child(&child);
@@ -172,7 +173,11 @@ fn without_a_terminal_or_with_json_there_is_no_bar() {
     sandbox.keystore(&["main"]);
     let (mut terminal, slave) = Terminal::open();
     let mut command = sandbox.envctl(&["--json", "encrypt", "-k", "local:main", "-o", "/dev/null"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(slave.try_clone().unwrap());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(slave.try_clone().unwrap())
+        .env("TERM", "xterm");
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut stdin = child.stdin.take().unwrap();
