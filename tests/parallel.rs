@@ -22,6 +22,7 @@ use std::{
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
     DecryptError, Envelope, Kind, OpenedHeader, Started,
+    crypto::cobblestone::{opened_len, sealed_len},
     stream::{self, Parallel, ReadAt, StreamError, WriteAt},
 };
 
@@ -163,7 +164,8 @@ fn what_one_thread_seals_several_threads_open_from_pipe_file_and_slice() {
             let at = header.len() as u64;
             assert_eq!(parallel.open_file(&opened, &with_header, at, &place).unwrap(), size as u64);
             assert!(place.into_bytes() == plaintext, "file, {size} bytes, {threads} threads");
-            let slice = parallel.open_slice(&opened, &payload).unwrap();
+            let mut slice = vec![7; size];
+            parallel.open_slice(&opened, &payload, &mut slice).unwrap();
             assert!(slice == plaintext, "slice, {size} bytes, {threads} threads");
         }
     }
@@ -174,11 +176,28 @@ fn what_several_threads_seal_in_memory_one_thread_opens() {
     let maker = maker();
     for (size, threads) in sizes().into_iter().flat_map(|size| THREADS.map(|threads| (size, threads))) {
         let (started, plaintext) = (start(&maker), message(size));
-        let mut payload = b"before".to_vec();
+        let mut payload = vec![7; sealed_len(size)];
         parallel(threads).seal_slice(started.payload, &plaintext, &mut payload).unwrap();
-        assert_eq!(&payload[..6], b"before");
-        let opened = block_on(maker.decrypt_detached(&started.header, &payload[6..], &context())).unwrap();
+        let opened = block_on(maker.decrypt_detached(&started.header, &payload, &context())).unwrap();
         assert!(opened == plaintext, "{size} bytes, {threads} threads");
+    }
+}
+
+#[test]
+fn a_slice_of_another_length_is_refused() {
+    let maker = maker();
+    let plaintext = message(CHUNK + 1);
+    let (header, payload) = block_on(maker.encrypt_detached(&plaintext, &context())).unwrap();
+    let opened = unlock(&maker, &header);
+    for by in [0, 2] {
+        let mut out = vec![7; payload.len() - 1 + by];
+        let error = parallel(2).seal_slice(start(&maker).payload, &plaintext, &mut out).unwrap_err();
+        let said = format!("the output has {} bytes and needs {}", out.len(), payload.len());
+        assert_eq!(error.to_string(), said);
+        let mut out = vec![7; plaintext.len() - 1 + by];
+        let error = parallel(2).open_slice(&opened, &payload, &mut out).unwrap_err();
+        let said = format!("the output has {} bytes and needs {}", out.len(), plaintext.len());
+        assert_eq!(error.to_string(), said);
     }
 }
 
@@ -204,9 +223,10 @@ fn progress_adds_up_to_the_length() {
         assert_eq!(total(), plaintext.len() as u64, "seal_file, {threads} threads");
         parallel.open_file(&opened, &payload, 0, &Place::default()).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "open_file, {threads} threads");
-        parallel.seal_slice(start(&maker).payload, &plaintext, &mut out).unwrap();
+        let mut sealed = vec![0; payload.len()];
+        parallel.seal_slice(start(&maker).payload, &plaintext, &mut sealed).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "seal_slice, {threads} threads");
-        parallel.open_slice(&opened, &payload).unwrap();
+        parallel.open_slice(&opened, &payload, &mut vec![0; plaintext.len()]).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "open_slice, {threads} threads");
     }
 }
@@ -258,8 +278,11 @@ fn a_payload_that_was_changed_cut_or_extended_opens_nowhere() {
             assert_eq!(out.len() % CHUNK, 0, "case {number}");
             let error = parallel.open_file(&opened, changed, 0, &Place::default()).unwrap_err();
             assert!(is_not_authentic(&error), "case {number}, {threads} threads: {error:?}");
-            let error = parallel.open_slice(&opened, changed).unwrap_err();
+            let len = opened_len(changed.len() as u64).unwrap_or(5);
+            let mut out = vec![7; len as usize];
+            let error = parallel.open_slice(&opened, changed, &mut out).unwrap_err();
             assert!(is_not_authentic(&error), "case {number}, {threads} threads: {error:?}");
+            assert!(out.iter().all(|byte| *byte == 0), "case {number}: nothing is left of it");
         }
     }
 }

@@ -39,6 +39,14 @@ pub enum StreamError {
         /// Bytes of the plaintext.
         len: u64,
     },
+    /// A slice to write to that has not the length of what would be written.
+    #[error("the output has {actual} bytes and needs {expected}")]
+    OutputLength {
+        /// Bytes it needs.
+        expected: usize,
+        /// Bytes it has.
+        actual: usize,
+    },
     /// The system gave no thread to work on.
     #[error("no worker thread could be started: {0}")]
     Thread(#[source] io::Error),
@@ -57,7 +65,9 @@ impl From<StreamError> for io::Error {
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::Read(error) | StreamError::Write(error) | StreamError::Thread(error) => error,
-            StreamError::Range { .. } => Self::new(io::ErrorKind::InvalidInput, error),
+            StreamError::Range { .. } | StreamError::OutputLength { .. } => {
+                Self::new(io::ErrorKind::InvalidInput, error)
+            }
             other => Self::new(io::ErrorKind::InvalidData, other),
         }
     }

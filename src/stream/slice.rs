@@ -2,91 +2,94 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 use super::{Parallel, StreamError, parallel::MAX_BLOCK_CHUNKS};
 use crate::{
     DecryptError, OpenedHeader,
     crypto::{
         DefaultEngine, TAG_LEN,
-        cobblestone::{self, CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
+        cobblestone::{self, CHUNK_LEN, Opener, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
     },
 };
 
 impl Parallel<'_> {
-    /// Encrypts `plaintext` and appends the payload to `out`.
+    /// Encrypts `plaintext` to `out`, which has
+    /// [`sealed_len`](cobblestone::sealed_len) bytes for it.
     ///
     /// # Errors
     ///
-    /// [`StreamError`] when no thread could be started.
+    /// [`StreamError::OutputLength`] when `out` has another length;
+    /// [`StreamError::Thread`] when no thread could be started.
     #[expect(clippy::needless_pass_by_value, reason = "a sealer is for one message")]
     pub fn seal_slice(
         &self,
         sealer: Sealer<DefaultEngine>,
         plaintext: &[u8],
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) -> Result<(), StreamError> {
-        out.extend_from_slice(sealer.prefix());
-        let start = out.len();
-        out.resize(start + cobblestone::sealed_len(plaintext.len()) - PREFIX_LEN, 0);
-        let blocks = out[start..].chunks_mut(SEALED_BLOCK_LEN).enumerate();
+        expect_len(out, cobblestone::sealed_len(plaintext.len()))?;
+        let (prefix, chunks) = out.split_at_mut(PREFIX_LEN);
+        prefix.copy_from_slice(sealer.prefix());
+        let blocks = chunks.chunks_mut(SEALED_BLOCK_LEN).enumerate();
         let count = blocks.len() as u64;
         let blocks = Mutex::new(blocks);
-        let sealer = &sealer;
-        self.work_off(
-            count,
-            || next(&blocks),
-            || {
-                move |(block, sealed): (usize, &mut [u8])| {
-                    for (chunk, out) in (block * MAX_BLOCK_CHUNKS..).zip(sealed.chunks_mut(SEALED_CHUNK_LEN))
-                    {
-                        let start = chunk * CHUNK_LEN;
-                        let message = &plaintext[start..start + out.len() - TAG_LEN];
-                        sealer.seal_chunk_to(chunk as u64, message, out)?;
-                        self.done(message.len());
-                    }
-                    Ok(())
-                }
-            },
-        )
+        let seal = |(block, sealed): (usize, &mut [u8])| {
+            for (chunk, out) in (block * MAX_BLOCK_CHUNKS..).zip(sealed.chunks_mut(SEALED_CHUNK_LEN)) {
+                let start = chunk * CHUNK_LEN;
+                let message = &plaintext[start..start + out.len() - TAG_LEN];
+                sealer.seal_chunk_to(chunk as u64, message, out)?;
+                self.done(message.len());
+            }
+            Ok(())
+        };
+        self.work_off(count, || next(&blocks), || seal)
     }
 
-    /// Decrypts the payload of `opened`.
+    /// Decrypts the payload of `opened` to `out`, which has
+    /// [`opened_len`](cobblestone::opened_len) bytes for it.
     ///
     /// # Errors
     ///
     /// [`DecryptError::NotAuthentic`] inside when the payload was changed, cut
-    /// or extended. No plaintext leaves then.
-    pub fn open_slice(&self, opened: &OpenedHeader, payload: &[u8]) -> Result<Vec<u8>, StreamError> {
-        let not_authentic = || StreamError::from(DecryptError::NotAuthentic);
-        let len = cobblestone::opened_len(payload.len() as u64).ok_or_else(not_authentic)?;
-        let len = usize::try_from(len).map_err(|_| not_authentic())?;
-        let (prefix, sealed) = payload.split_first_chunk::<PREFIX_LEN>().ok_or_else(not_authentic)?;
-        let opener = &opened.payload(prefix).map_err(DecryptError::from)?;
-        let mut plaintext = Zeroizing::new(vec![0; len]);
+    /// or extended; [`StreamError::OutputLength`] when `out` has another length.
+    /// `out` is all zero after an error.
+    pub fn open_slice(
+        &self,
+        opened: &OpenedHeader,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), StreamError> {
+        self.open_to(opened, payload, out).inspect_err(|_| out.zeroize())
+    }
+
+    fn open_to(&self, opened: &OpenedHeader, payload: &[u8], out: &mut [u8]) -> Result<(), StreamError> {
+        let len = cobblestone::opened_len(payload.len() as u64).and_then(|len| usize::try_from(len).ok());
+        let (prefix, sealed) = payload.split_first_chunk::<PREFIX_LEN>().ok_or(DecryptError::NotAuthentic)?;
+        expect_len(out, len.ok_or(DecryptError::NotAuthentic)?)?;
+        let opener: Opener<_> = opened.payload(prefix).map_err(DecryptError::from)?;
         // The last sealed block may be a tag alone, with no plaintext left for it.
-        let plain_blocks = plaintext.chunks_mut(MAX_BLOCK_CHUNKS * CHUNK_LEN).chain([&mut [][..]]);
-        let blocks = sealed.chunks(SEALED_BLOCK_LEN).zip(plain_blocks).enumerate();
+        let plain = out.chunks_mut(MAX_BLOCK_CHUNKS * CHUNK_LEN).chain([&mut [][..]]);
+        let blocks = Mutex::new(sealed.chunks(SEALED_BLOCK_LEN).zip(plain).enumerate());
         let count = sealed.len().div_ceil(SEALED_BLOCK_LEN) as u64;
-        let blocks = Mutex::new(blocks);
-        let result = self.work_off(
-            count,
-            || next(&blocks),
-            || {
-                move |(block, (sealed, plain)): (usize, (&[u8], &mut [u8]))| {
-                    let mut plain = plain.chunks_mut(CHUNK_LEN);
-                    for (chunk, sealed) in (block * MAX_BLOCK_CHUNKS..).zip(sealed.chunks(SEALED_CHUNK_LEN)) {
-                        let out = plain.next().unwrap_or_default();
-                        opener.open_chunk_to(chunk as u64, sealed, out).map_err(DecryptError::from)?;
-                        self.done(out.len());
-                    }
-                    Ok(())
-                }
-            },
-        );
-        drop(blocks);
-        result?;
-        Ok(std::mem::take(&mut *plaintext))
+        let open = |(block, (sealed, plain)): (usize, (&[u8], &mut [u8]))| {
+            let mut plain = plain.chunks_mut(CHUNK_LEN);
+            for (chunk, sealed) in (block * MAX_BLOCK_CHUNKS..).zip(sealed.chunks(SEALED_CHUNK_LEN)) {
+                let out = plain.next().unwrap_or_default();
+                opener.open_chunk_to(chunk as u64, sealed, out).map_err(DecryptError::from)?;
+                self.done(out.len());
+            }
+            Ok(())
+        };
+        self.work_off(count, || next(&blocks), || open)
+    }
+}
+
+fn expect_len(out: &[u8], expected: usize) -> Result<(), StreamError> {
+    if out.len() == expected {
+        Ok(())
+    } else {
+        Err(StreamError::OutputLength { expected, actual: out.len() })
     }
 }
 
