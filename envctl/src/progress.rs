@@ -45,12 +45,13 @@ impl Progress {
 
     /// Throughput since the beginning, and the time left at that.
     fn pace(&self, done: u64, elapsed: Duration) -> String {
-        let rate = done as f64 / elapsed.as_secs_f64();
-        let throughput = format!("{}/s", HumanBytes(rate as u64));
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = done.saturating_mul(1000) / millis;
+        let throughput = format!("{}/s", HumanBytes(rate));
         match self.total {
             Some(total) => {
-                let left = total.saturating_sub(done) as f64 / rate.max(1.0);
-                format!("{throughput}, {} left", HumanDuration(Duration::from_secs_f64(left)))
+                let left = Duration::from_secs(total.saturating_sub(done) / rate.max(1));
+                format!("{throughput}, {} left", HumanDuration(left))
             }
             None => format!("{throughput}, {} so far", HumanDuration(elapsed)),
         }
