@@ -6,8 +6,8 @@
 //! that is half old and half new; whoever opens the file next finds the journal
 //! and finishes the job. A journal is a hint and no more: it counts only if its
 //! MAC verifies under a key that the reader configured and the payload in the
-//! file commits to the same DEK. With the old header whole in the file, the
-//! journal is dropped.
+//! file commits to the same DEK. With a whole header in the file, the journal is
+//! ignored by readers and removed by the next rewrap.
 
 use std::{
     ffi::OsString,

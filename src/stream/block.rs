@@ -71,20 +71,24 @@ pub(super) fn seal_block(
     Ok(sealed)
 }
 
-/// Decrypts the sealed chunks of `block`, the first of which is number
-/// `first`. Returns how many bytes of plaintext stand in its slots.
+/// Decrypts the sealed chunks of `block`, the first of which is number `first`.
+/// If it `is_last`, it must end with a short chunk: without one it was truncated.
 ///
-/// The second of what an error holds is the number of plaintext bytes before
-/// the chunk that is not authentic.
+/// Returns how many bytes of plaintext stand in its slots, all of them authentic,
+/// and whether that was all of it.
 pub(super) fn open_block(
     opener: &Opener<DefaultEngine>,
     first: u64,
     block: &mut [u8],
-) -> Result<usize, (Unauthentic, usize)> {
+    is_last: bool,
+) -> (usize, Result<(), Unauthentic>) {
+    let truncated = is_last && block.len().is_multiple_of(SEALED_CHUNK_LEN);
     let mut plaintext_len = 0;
     for (index, chunk) in (first..).zip(block.chunks_mut(SEALED_CHUNK_LEN)) {
-        opener.open_chunk(index, chunk).map_err(|error| (error, plaintext_len))?;
+        if let Err(error) = opener.open_chunk(index, chunk) {
+            return (plaintext_len, Err(error));
+        }
         plaintext_len += chunk.len() - TAG_LEN;
     }
-    Ok(plaintext_len)
+    (plaintext_len, if truncated { Err(Unauthentic) } else { Ok(()) })
 }

@@ -2,12 +2,17 @@
 
 use std::io::{Read, Write};
 
-use super::{StreamError, block::new_block, read_full};
+use super::{
+    StreamError,
+    block::{new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
+    parallel::MAX_BLOCK_CHUNKS,
+    read_full, read_full_vectored,
+};
 use crate::{
     DecryptError, OpenedHeader,
     crypto::{
-        DefaultEngine, TAG_LEN,
-        cobblestone::{CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
+        DefaultEngine,
+        cobblestone::{CHUNK_LEN, PREFIX_LEN, Sealer},
     },
 };
 
@@ -18,34 +23,29 @@ use crate::{
 ///
 /// [`StreamError`] when reading or writing fails, or the input passes 4 PiB.
 /// What was written until then is not a payload: it lacks its end.
+#[expect(clippy::needless_pass_by_value, reason = "a sealer is for one message")]
 pub fn seal(
-    mut sealer: Sealer<DefaultEngine>,
+    sealer: Sealer<DefaultEngine>,
     plaintext: &mut impl Read,
     payload: &mut impl Write,
 ) -> Result<u64, StreamError> {
     payload.write_all(sealer.prefix()).map_err(StreamError::Write)?;
-    // Each plaintext chunk is read where its ciphertext will stand.
-    let mut block = new_block(BLOCK_CHUNKS);
+    let mut block = new_block(MAX_BLOCK_CHUNKS);
+    let room = MAX_BLOCK_CHUNKS * CHUNK_LEN;
     let mut total = 0;
-    loop {
-        let mut filled = 0;
-        let mut last = false;
-        for slot in block.chunks_exact_mut(SEALED_CHUNK_LEN) {
-            let len = read_full(plaintext, &mut slot[..CHUNK_LEN])?;
-            sealer.seal_next(&mut slot[..len + TAG_LEN])?;
-            total += len as u64;
-            filled += len + TAG_LEN;
-            last = len < CHUNK_LEN;
-            if last {
-                break;
-            }
-        }
-        payload.write_all(&block[..filled]).map_err(StreamError::Write)?;
-        if last {
-            payload.flush().map_err(StreamError::Write)?;
-            return Ok(total);
+    for first in (0..).step_by(MAX_BLOCK_CHUNKS) {
+        let len = read_full_vectored(plaintext, &mut plaintext_slots_mut(&mut block, room))?;
+        // A full block is never the last: an empty one may follow it.
+        let is_last = len < room;
+        let sealed = seal_block(&sealer, first, &mut block, len, is_last)?;
+        payload.write_all(&block[..sealed]).map_err(StreamError::Write)?;
+        total += len as u64;
+        if is_last {
+            break;
         }
     }
+    payload.flush().map_err(StreamError::Write)?;
+    Ok(total)
 }
 
 /// Decrypts the payload of `opened` and writes the plaintext. Returns its
@@ -67,30 +67,21 @@ pub fn open(
         return Err(DecryptError::NotAuthentic.into());
     }
     let opener = opened.payload(&prefix).map_err(DecryptError::from)?;
-    let mut block = new_block(BLOCK_CHUNKS);
-    let mut index = 0;
+    let mut block = new_block(MAX_BLOCK_CHUNKS);
     let mut total = 0;
-    loop {
+    for first in (0..).step_by(MAX_BLOCK_CHUNKS) {
         let read = read_full(payload, &mut block)?;
-        let mut last = false;
-        for chunk in block[..read].chunks_mut(SEALED_CHUNK_LEN) {
-            opener.open_chunk(index, chunk).map_err(DecryptError::from)?;
-            index += 1;
-            last = chunk.len() < SEALED_CHUNK_LEN;
-            let message = &chunk[..chunk.len() - TAG_LEN];
-            plaintext.write_all(message).map_err(StreamError::Write)?;
-            total += message.len() as u64;
+        let is_last = read < block.len();
+        let (len, opened) = open_block(&opener, first, &mut block[..read], is_last);
+        for chunk in plaintext_slots(&block, len) {
+            plaintext.write_all(&chunk).map_err(StreamError::Write)?;
         }
-        if last {
-            plaintext.flush().map_err(StreamError::Write)?;
-            return Ok(total);
-        }
-        if read < block.len() {
-            // The input ended with a whole chunk: the short last one is missing.
-            return Err(DecryptError::NotAuthentic.into());
+        total += len as u64;
+        opened.map_err(DecryptError::from)?;
+        if is_last {
+            break;
         }
     }
+    plaintext.flush().map_err(StreamError::Write)?;
+    Ok(total)
 }
-
-/// Chunks that are read, processed and written at once: 1 MiB.
-const BLOCK_CHUNKS: usize = 64;

@@ -108,8 +108,8 @@ impl Parallel<'_> {
             if read < block.len() {
                 return Err(StreamError::InputChanged { expected: size, now: "fewer" });
             }
-            let len =
-                open_block(&payload.opener, first, block).map_err(|(error, _)| DecryptError::from(error))?;
+            let (len, opened) = open_block(&payload.opener, first, block, false);
+            opened.map_err(DecryptError::from)?;
             write_all_vectored_at(output, &mut plaintext_slots(block, len), first * CHUNK_LEN as u64)
                 .map_err(StreamError::Write)?;
             self.done(len);

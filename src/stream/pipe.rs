@@ -88,19 +88,8 @@ impl Parallel<'_> {
             Ok((len, len < block.len()))
         };
         let open = |work: &mut Work| {
-            let has_short_chunk = !work.len.is_multiple_of(SEALED_CHUNK_LEN);
-            let sealed = &mut work.block[..work.len];
-            match open_block(&opener, work.first, sealed) {
-                Ok(len) => {
-                    work.len = len;
-                    // The input ended with a whole chunk: the short last one is missing.
-                    work.not_authentic = work.is_last && !has_short_chunk;
-                }
-                Err((_, len)) => {
-                    work.len = len;
-                    work.not_authentic = true;
-                }
-            }
+            let (len, opened) = open_block(&opener, work.first, &mut work.block[..work.len], work.is_last);
+            (work.len, work.not_authentic) = (len, opened.is_err());
             Ok(())
         };
         let mut total = 0;
