@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn a_uri_that_names_one_version_is_refused() {
-        assert!(KeyName::of(Some(b"db#v2".to_vec()), None).is_err());
+        let refused = KeyName::of(Some(b"db#v2".to_vec()), None).unwrap_err();
+        assert!(refused.starts_with("it names one version"), "{refused}");
+        assert_eq!(KeyName::of(None, None), Err("it names neither object= nor id="));
         assert!(KeyName::of(Some(b"db#v2".to_vec()), Some(vec![1])).is_ok());
         assert_eq!(KeyName::of(Some(b"db".to_vec()), None), Ok(KeyName::Versions(b"db".to_vec())));
     }
