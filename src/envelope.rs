@@ -3,17 +3,17 @@
 use std::ops::Range;
 
 use crate::{
-    DataKey, DecryptError, Dek, EncryptError, EncryptionContext, FormatError, Header, Keyring, OpenedHeader,
-    RewrapError,
+    DataKey, DecryptError, Dek, EncryptError, EncryptionContext, FormatError, FullContext, Header, Keyring,
+    OpenedHeader, RewrapError,
     crypto::{
         DefaultEngine, Engine,
         cobblestone::{self, PREFIX_LEN, SALT_LEN, Sealer},
     },
     format::{HeaderDraft, Kind, MAX_BODY_LEN},
+    rewrap::{self, Rewrapped},
     schedule,
     stream::{self, RangedReader, ReadAt, StreamError},
 };
-use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Encrypts and decrypts with the keys of a [`Keyring`].
@@ -164,8 +164,7 @@ impl Envelope {
         header: Header,
         context: &EncryptionContext,
     ) -> Result<OpenedHeader, DecryptError> {
-        let context =
-            context.complete(header.stored_context(), header.withheld()).ok_or(DecryptError::NotAuthentic)?;
+        let context = full_context(&header, context)?;
         let dek = self.keyring.unwrap(&header, &context).await?;
         Ok(schedule::verify(header, dek, context)?)
     }
@@ -224,6 +223,10 @@ impl Envelope {
     /// old header can be dropped. Rewrapping does not revoke whoever already
     /// saw the DEK; [`reencrypt`](Self::reencrypt) does.
     ///
+    /// Where one provider has the old key and all new ones and
+    /// [rewraps by itself](crate::KeyProvider::rewrap_dek), that takes two calls
+    /// one after the other: the new wrap, and unwrapping it. Otherwise three.
+    ///
     /// # Errors
     ///
     /// [`RewrapError`]; the old header still holds then.
@@ -232,19 +235,9 @@ impl Envelope {
         header: Header,
         context: &EncryptionContext,
     ) -> Result<Header, RewrapError> {
-        let opened = self.unlock(header, context).await?;
-        // Asked before any key wraps: those calls would be for nothing.
-        let generation =
-            opened.header().generation().checked_add(1).ok_or(RewrapError::GenerationsExhausted)?;
-        let (dek, full) = (opened.dek(), opened.context());
-        let recipients = self.keyring.wrap(dek, full).await?;
-        let unwrapped = self.keyring.unwrap_own(&recipients, full).await?;
-        for (new, recipient) in unwrapped.iter().zip(&recipients) {
-            if !bool::from(new.ct_eq(dek)) {
-                let key = recipient.key_uri().clone();
-                return Err(EncryptError::WrapNotVerified { key }.into());
-            }
-        }
+        let context = full_context(&header, context)?;
+        let Rewrapped { opened, recipients, generation } =
+            rewrap::rewrap(&self.keyring, header, context).await?;
         let old = opened.header().draft();
         let mut draft = HeaderDraft { generation, recipients, padding: 0, ..old.clone() };
         self.pad(&mut draft, opened.header().len())?;
@@ -308,7 +301,7 @@ impl Envelope {
             Ok::<(), std::convert::Infallible>(())
         });
         random.zeroize();
-        let recipients = self.keyring.wrap(&dek, &full).await?;
+        let (dek, recipients) = self.keyring.wrap_fresh(dek, &full).await?;
         let mut draft = HeaderDraft {
             kind,
             envelope_id,
@@ -357,6 +350,11 @@ pub(crate) fn same_context(opened: &OpenedHeader) -> EncryptionContext {
             context.with(name, value)
         }
     })
+}
+
+/// The context of the wraps: what `header` stores and what the caller supplies.
+fn full_context(header: &Header, supplied: &EncryptionContext) -> Result<FullContext, DecryptError> {
+    supplied.complete(header.stored_context(), header.withheld()).ok_or(DecryptError::NotAuthentic)
 }
 
 fn open_payload(opened: &OpenedHeader, payload: &[u8]) -> Result<Vec<u8>, DecryptError> {

@@ -13,6 +13,7 @@ mod key_uri;
 mod keyring;
 pub mod lifecycle;
 pub mod provider;
+mod rewrap;
 mod schedule;
 #[cfg(feature = "serde")]
 pub mod serde_as;

@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     FullContext, KeyUri,
-    crypto::{Engine, Key256, RandomError},
+    crypto::{DefaultEngine, Engine, Key256, RandomError},
 };
 
 /// Wraps and unwraps DEKs under key-encryption keys (KEKs).
@@ -109,6 +109,57 @@ pub trait KeyProvider: Send + Sync {
     /// [`ProviderError`]; its kind is [`ProviderErrorKind::Unauthentic`] when
     /// key, context or ciphertext do not fit together.
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError>;
+
+    /// Whether the DEK of a new envelope shall come from
+    /// [`generate_dek`](Self::generate_dek) if `key` encrypts: the key store
+    /// makes and wraps it in one call. The first such key of a keyring is asked
+    /// before all others wrap its DEK. Otherwise, and by default, the DEK comes
+    /// from this machine's generator and every key wraps it at the same time.
+    fn generates_deks(&self, key: &KeyUri) -> bool {
+        let _ = key;
+        false
+    }
+
+    /// Makes a fresh DEK and wraps it under the current version of `key`, with
+    /// `context` bound if the backend can. Each call returns another DEK, from a
+    /// generator fit for keys. By default one of this machine, wrapped by
+    /// [`wrap_dek`](Self::wrap_dek).
+    ///
+    /// # Errors
+    ///
+    /// As [`wrap_dek`](Self::wrap_dek).
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        let dek = Dek::generate::<DefaultEngine>().map_err(|error| {
+            let message = "the operating system gave no randomness";
+            ProviderError::new(ProviderErrorKind::Other, self.name(), key, message).with_source(error)
+        })?;
+        let wrapped = self.wrap_dek(key, &dek, context).await?;
+        Ok((dek, wrapped))
+    }
+
+    /// Wraps under the current version of `key` what `wrapped` holds, inside the
+    /// key store, in one call and without handing out the DEK. `context` is that
+    /// of both wraps. `None`, the default, where the key store cannot, or where
+    /// it would save no call: the caller then unwraps and wraps.
+    ///
+    /// A caller must not trust the new wrap before it gave back the same DEK.
+    ///
+    /// # Errors
+    ///
+    /// As [`wrap_dek`](Self::wrap_dek) and [`unwrap_dek`](Self::unwrap_dek).
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        let _ = (wrapped, key, context);
+        Ok(None)
+    }
 }
 
 /// Where a provider's wraps bind the encryption context.

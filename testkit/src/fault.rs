@@ -15,8 +15,9 @@ pub enum Fault {
     /// The call fails with an error of this kind; the provider behind is not
     /// called.
     Fail(ProviderErrorKind),
-    /// The call succeeds with a DEK that nobody asked for: a wrap holds another
-    /// one, an unwrap returns another one.
+    /// The call succeeds with a DEK that nobody asked for: a wrap, a rewrap or
+    /// the wrap of a generated DEK holds another one, an unwrap returns another
+    /// one.
     OtherDek,
 }
 
@@ -31,6 +32,7 @@ pub struct FaultProvider {
 struct Faults {
     wrap: Option<Fault>,
     unwrap: Option<Fault>,
+    rewrap: Option<Fault>,
 }
 
 impl FaultProvider {
@@ -40,7 +42,8 @@ impl FaultProvider {
         Self { inner, faults: Mutex::default() }
     }
 
-    /// From now on each wrap goes wrong so; `None` heals it.
+    /// From now on each wrap, also that of a generated DEK, goes wrong so; `None`
+    /// heals it.
     pub fn fault_wraps(&self, fault: impl Into<Option<Fault>>) {
         self.lock().wrap = fault.into();
     }
@@ -48,6 +51,11 @@ impl FaultProvider {
     /// From now on each unwrap goes wrong so; `None` heals it.
     pub fn fault_unwraps(&self, fault: impl Into<Option<Fault>>) {
         self.lock().unwrap = fault.into();
+    }
+
+    /// From now on each rewrap inside the provider goes wrong so; `None` heals it.
+    pub fn fault_rewraps(&self, fault: impl Into<Option<Fault>>) {
+        self.lock().rewrap = fault.into();
     }
 
     fn lock(&self) -> MutexGuard<'_, Faults> {
@@ -101,6 +109,38 @@ impl KeyProvider for FaultProvider {
             Some(Fault::Fail(kind)) => Err(self.fail(kind, wrapped.key_uri())),
             Some(Fault::OtherDek) => self.other_dek(wrapped.key_uri()),
             None => self.inner.unwrap_dek(wrapped, context).await,
+        }
+    }
+
+    fn generates_deks(&self, key: &KeyUri) -> bool {
+        self.inner.generates_deks(key)
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        match self.faults().wrap {
+            Some(Fault::Fail(kind)) => Err(self.fail(kind, key)),
+            Some(Fault::OtherDek) => {
+                let (_, wrapped) = self.inner.generate_dek(key, context).await?;
+                Ok((self.other_dek(key)?, wrapped))
+            }
+            None => self.inner.generate_dek(key, context).await,
+        }
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        match self.faults().rewrap {
+            Some(Fault::Fail(kind)) => Err(self.fail(kind, key)),
+            Some(Fault::OtherDek) => self.inner.wrap_dek(key, &self.other_dek(key)?, context).await.map(Some),
+            None => self.inner.rewrap_dek(wrapped, key, context).await,
         }
     }
 }

@@ -31,6 +31,10 @@ use envelope_sdk::{
 pub struct MemoryProvider {
     keys: BTreeMap<KeyUri, XaesKey<DefaultEngine>>,
     envelope_only: bool,
+    generating: bool,
+    rewrapping: bool,
+    generated: AtomicUsize,
+    rewraps: AtomicUsize,
     wraps: AtomicUsize,
     unwraps: AtomicUsize,
 }
@@ -79,6 +83,33 @@ impl MemoryProvider {
         self
     }
 
+    /// Makes the DEKs of new envelopes itself, as AWS KMS can.
+    #[must_use]
+    pub fn that_generates_deks(mut self) -> Self {
+        self.generating = true;
+        self
+    }
+
+    /// Rewraps without handing out the DEK, as AWS KMS can.
+    #[must_use]
+    pub fn that_rewraps(mut self) -> Self {
+        self.rewrapping = true;
+        self
+    }
+
+    /// How often [`generate_dek`](KeyProvider::generate_dek) was called.
+    #[must_use]
+    pub fn generated(&self) -> usize {
+        self.generated.load(Ordering::SeqCst)
+    }
+
+    /// How often [`rewrap_dek`](KeyProvider::rewrap_dek) was called, if it
+    /// [rewraps](Self::that_rewraps).
+    #[must_use]
+    pub fn rewraps(&self) -> usize {
+        self.rewraps.load(Ordering::SeqCst)
+    }
+
     /// How often [`wrap_dek`](KeyProvider::wrap_dek) was called.
     #[must_use]
     pub fn wraps(&self) -> usize {
@@ -91,10 +122,31 @@ impl MemoryProvider {
         self.unwraps.load(Ordering::SeqCst)
     }
 
-    /// Both.
+    /// All of these.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.wraps() + self.unwraps()
+        self.generated() + self.rewraps() + self.wraps() + self.unwraps()
+    }
+
+    fn wrap(&self, key: &KeyUri, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {
+        let sealed = self
+            .find(key)?
+            .seal(dek.expose(), &self.aad(key, context))
+            .map_err(|error| self.error(ProviderErrorKind::Other, key, "no randomness").with_source(error))?;
+        WrappedDek::new(key.clone(), Self::VERSION, Self::ALGORITHM, sealed)
+    }
+
+    fn unwrap(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        let key = wrapped.key_uri();
+        let kek = self.find(key)?;
+        if wrapped.wrap_algorithm() != Self::ALGORITHM {
+            return Err(self.error(ProviderErrorKind::Unsupported, key, "not wrapped with XAES-256-GCM"));
+        }
+        if wrapped.key_version() != Self::VERSION {
+            return Err(self.error(ProviderErrorKind::NotFound, key, "no such version of this key"));
+        }
+        Dek::fill_with(|dek| kek.open_to(wrapped.ciphertext(), &self.aad(key, context), dek))
+            .map_err(|_| self.error(ProviderErrorKind::Unauthentic, key, "the wrapped DEK does not open"))
     }
 
     fn find(&self, key: &KeyUri) -> Result<&XaesKey<DefaultEngine>, ProviderError> {
@@ -133,24 +185,41 @@ impl KeyProvider for MemoryProvider {
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
         self.wraps.fetch_add(1, Ordering::SeqCst);
-        let sealed = self
-            .find(key)?
-            .seal(dek.expose(), &self.aad(key, context))
-            .map_err(|error| self.error(ProviderErrorKind::Other, key, "no randomness").with_source(error))?;
-        WrappedDek::new(key.clone(), Self::VERSION, Self::ALGORITHM, sealed)
+        self.wrap(key, dek, context)
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         self.unwraps.fetch_add(1, Ordering::SeqCst);
-        let key = wrapped.key_uri();
-        let kek = self.find(key)?;
-        if wrapped.wrap_algorithm() != Self::ALGORITHM {
-            return Err(self.error(ProviderErrorKind::Unsupported, key, "not wrapped with XAES-256-GCM"));
+        self.unwrap(wrapped, context)
+    }
+
+    fn generates_deks(&self, _key: &KeyUri) -> bool {
+        self.generating
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        self.generated.fetch_add(1, Ordering::SeqCst);
+        let dek = Dek::generate::<DefaultEngine>()
+            .map_err(|error| self.error(ProviderErrorKind::Other, key, "no randomness").with_source(error))?;
+        let wrapped = self.wrap(key, &dek, context)?;
+        Ok((dek, wrapped))
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        if !self.rewrapping {
+            return Ok(None);
         }
-        if wrapped.key_version() != Self::VERSION {
-            return Err(self.error(ProviderErrorKind::NotFound, key, "no such version of this key"));
-        }
-        Dek::fill_with(|dek| kek.open_to(wrapped.ciphertext(), &self.aad(key, context), dek))
-            .map_err(|_| self.error(ProviderErrorKind::Unauthentic, key, "the wrapped DEK does not open"))
+        self.rewraps.fetch_add(1, Ordering::SeqCst);
+        let dek = self.unwrap(wrapped, context)?;
+        self.wrap(key, &dek, context).map(Some)
     }
 }

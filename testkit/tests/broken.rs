@@ -49,6 +49,13 @@ enum Flaw {
     HoldsTheDekInTheCauseOfAnError,
     LogsTheDek,
     TracesTheDek,
+    GeneratesTheSameDekAgain,
+    GeneratesAnotherDekThanItWraps,
+    GeneratesInEveryState,
+    LogsTheGeneratedDek,
+    RewrapsAnotherDek,
+    RewrapsUnderAnyContext,
+    RewrapsInEveryState,
 }
 
 #[test]
@@ -87,6 +94,14 @@ fn each_flaw_is_found_by_its_check() {
         (Flaw::HoldsTheDekInTheCauseOfAnError, "no_dek_is_in_errors_or_logs"),
         (Flaw::LogsTheDek, "no_dek_is_in_errors_or_logs"),
         (Flaw::TracesTheDek, "no_dek_is_in_errors_or_logs"),
+        (Flaw::GeneratesTheSameDekAgain, "a_generated_dek_is_fresh_and_comes_back"),
+        (Flaw::GeneratesAnotherDekThanItWraps, "a_generated_dek_is_fresh_and_comes_back"),
+        (Flaw::GeneratesInEveryState, "a_suspended_key_neither_wraps_nor_unwraps_until_it_is_active_again"),
+        (Flaw::GeneratesInEveryState, "a_deactivated_key_unwraps_and_does_not_wrap"),
+        (Flaw::LogsTheGeneratedDek, "no_dek_is_in_errors_or_logs"),
+        (Flaw::RewrapsAnotherDek, "a_rewrapped_dek_is_the_same_under_the_same_context_alone"),
+        (Flaw::RewrapsUnderAnyContext, "a_rewrapped_dek_is_the_same_under_the_same_context_alone"),
+        (Flaw::RewrapsInEveryState, "a_deactivated_key_unwraps_and_does_not_wrap"),
     ] {
         let report = conformance::run(&Broken::new(flaw));
         assert!(report.fails(check), "{flaw:?} was not found by {check}:\n{report}");
@@ -297,6 +312,60 @@ impl KeyProvider for Flawed {
                 unwrapped.or_else(|error| known().ok_or(error))
             }
             _ => unwrapped.map_err(|error| self.spoil(error)),
+        }
+    }
+
+    fn generates_deks(&self, _key: &KeyUri) -> bool {
+        true
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        let dek = match self.flaw {
+            Flaw::GeneratesTheSameDekAgain => Dek::from_slice(&[7; 32]).unwrap(),
+            _ => Dek::generate::<DefaultEngine>().unwrap(),
+        };
+        match self.wrap_dek(key, &dek, context).await {
+            Err(error)
+                if self.is(Flaw::GeneratesInEveryState) && error.kind() == ProviderErrorKind::State =>
+            {
+                let wrapped = WrappedDek::new(key.clone(), "1", "XAES-256-GCM", vec![7; 72])?;
+                Ok((dek, wrapped))
+            }
+            Err(error) => Err(error),
+            Ok(wrapped) => {
+                if self.is(Flaw::LogsTheGeneratedDek) {
+                    log::debug!("generated {}", hex(dek.expose()));
+                }
+                if self.is(Flaw::GeneratesAnotherDekThanItWraps) {
+                    return Ok((Dek::generate::<DefaultEngine>().unwrap(), wrapped));
+                }
+                Ok((dek, wrapped))
+            }
+        }
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        let dek = match self.flaw {
+            Flaw::RewrapsAnotherDek => Dek::generate::<DefaultEngine>().unwrap(),
+            Flaw::RewrapsUnderAnyContext => {
+                Dek::from_slice(&self.known_dek(wrapped.ciphertext()).unwrap_or([0; 32])).unwrap()
+            }
+            _ => self.unwrap_dek(wrapped, context).await?,
+        };
+        match self.wrap_dek(key, &dek, context).await {
+            Err(error) if self.is(Flaw::RewrapsInEveryState) && error.kind() == ProviderErrorKind::State => {
+                Ok(Some(wrapped.clone()))
+            }
+            outcome => outcome.map(Some),
         }
     }
 }

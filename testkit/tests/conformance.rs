@@ -23,7 +23,21 @@ fn the_memory_provider_conforms() {
         let provider = Arc::new(provider.with_key(&one).with_key(&two));
         let report = conformance::run(&Memory { provider, one, two });
         report.assert_conforms();
-        assert_eq!(not_run(&report), [ROTATION, SUSPENDED, DEACTIVATED, COMPROMISED, DESTROYED, UNAVAILABLE]);
+        let expected = [REWRAP, ROTATION, SUSPENDED, DEACTIVATED, COMPROMISED, DESTROYED, UNAVAILABLE];
+        assert_eq!(not_run(&report), expected);
+    }
+}
+
+#[test]
+fn the_memory_provider_conforms_that_generates_and_rewraps() {
+    let [one, two] = ["one", "two"].map(MemoryProvider::key);
+    for provider in [MemoryProvider::new(), MemoryProvider::new().without_context_binding()] {
+        let provider = provider.that_generates_deks().that_rewraps().with_key(&one).with_key(&two);
+        let report =
+            conformance::run(&Memory { provider: Arc::new(provider), one: one.clone(), two: two.clone() });
+        report.assert_conforms();
+        let expected = [ROTATION, SUSPENDED, DEACTIVATED, COMPROMISED, DESTROYED, UNAVAILABLE];
+        assert_eq!(not_run(&report), expected);
     }
 }
 
@@ -32,7 +46,7 @@ fn the_keystore_conforms_with_rotation_and_states() {
     for configured in [Configured::ByUri, Configured::ByName] {
         let report = conformance::run(&Local::new(configured));
         report.assert_conforms();
-        assert_eq!(not_run(&report), [UNAVAILABLE], "it has no server");
+        assert_eq!(not_run(&report), [REWRAP, UNAVAILABLE], "it has no server");
     }
 }
 
@@ -46,7 +60,7 @@ fn passphrases_conform() {
     report.assert_conforms();
     assert_eq!(
         not_run(&report),
-        [UNKNOWN, ROTATION, SUSPENDED, DEACTIVATED, COMPROMISED, DESTROYED, UNAVAILABLE]
+        [REWRAP, UNKNOWN, ROTATION, SUSPENDED, DEACTIVATED, COMPROMISED, DESTROYED, UNAVAILABLE]
     );
 }
 
@@ -139,6 +153,7 @@ fn not_run(report: &Report) -> Vec<&'static str> {
     report.not_run.iter().map(|(check, _)| *check).collect()
 }
 
+const REWRAP: &str = "a_rewrapped_dek_is_the_same_under_the_same_context_alone";
 const UNKNOWN: &str = "an_unknown_key_is_not_found";
 const ROTATION: &str = "what_was_wrapped_before_a_rotation_unwraps_after_it";
 const SUSPENDED: &str = "a_suspended_key_neither_wraps_nor_unwraps_until_it_is_active_again";

@@ -71,6 +71,34 @@ pub(super) fn unwrap(
     wait(backend, subject.provider.unwrap_dek(wrapped, context))
 }
 
+pub(super) fn generate(
+    backend: &dyn Backend,
+    subject: &Subject,
+    context: &FullContext,
+) -> Step<Result<(Dek, WrappedDek), ProviderError>> {
+    wait(backend, subject.provider.generate_dek(&subject.key, context))
+}
+
+/// Rewraps inside the provider under the key of `subject`.
+pub(super) fn rewrap(
+    backend: &dyn Backend,
+    subject: &Subject,
+    wrapped: &WrappedDek,
+    context: &FullContext,
+) -> Step<Result<Option<WrappedDek>, ProviderError>> {
+    wait(backend, subject.provider.rewrap_dek(wrapped, &subject.key, context))
+}
+
+/// Generates where nothing stands against it.
+pub(super) fn must_generate(
+    backend: &dyn Backend,
+    subject: &Subject,
+    context: &FullContext,
+) -> Step<(Dek, WrappedDek)> {
+    generate(backend, subject, context)?
+        .or_else(|error| fails(format!("generating failed: {}", told(&error))))
+}
+
 /// Wraps where nothing stands against it.
 pub(super) fn must_wrap(
     backend: &dyn Backend,
@@ -106,6 +134,19 @@ pub(super) fn must_refuse<T>(
         Ok(_) => fails(format!("{what}: it succeeded")),
         Err(error) if kinds.contains(&error.kind()) => Ok(error),
         Err(error) => fails(format!("{what}: the error must be of kind {kinds:?}, not {}", told(&error))),
+    }
+}
+
+/// Demands that a rewrap was refused with one of these kinds, or left to the
+/// caller.
+pub(super) fn must_not_rewrap(
+    what: &str,
+    outcome: Result<Option<WrappedDek>, ProviderError>,
+    kinds: &[ProviderErrorKind],
+) -> Step<()> {
+    match outcome {
+        Ok(None) => Ok(()),
+        outcome => must_refuse(what, outcome, kinds).map(drop),
     }
 }
 

@@ -8,8 +8,8 @@ use envelope_sdk::{
 use super::super::{
     Applied, Backend, Change, Outcome, Subject,
     ask::{
-        Step, context, decide, fails, fresh_dek, must_apply, must_give_back, must_refuse, must_wrap, not_run,
-        told, unwrap, wait, wrap,
+        Step, context, decide, fails, fresh_dek, generate, must_apply, must_give_back, must_not_rewrap,
+        must_refuse, must_wrap, not_run, rewrap, told, unwrap, wait, wrap,
     },
 };
 use super::wrapping::envelope;
@@ -56,7 +56,7 @@ pub fn a_suspended_key_neither_wraps_nor_unwraps_until_it_is_active_again(backen
         let (dek, context) = (fresh_dek(), context());
         let wrapped = must_wrap(backend, &subject, &dek, &context)?;
         must_apply(backend, &subject, Change::Suspend)?;
-        must_not_wrap(backend, &subject, &[State])?;
+        must_not_wrap(backend, &subject, &wrapped, &[State])?;
         must_not_unwrap(backend, &subject, &wrapped, &[State])?;
         must_apply(backend, &subject, Change::Activate)?;
         must_give_back(backend, &subject, &wrapped, &context, &dek)?;
@@ -90,7 +90,7 @@ pub fn a_destroyed_key_neither_wraps_nor_unwraps(backend: &dyn Backend) -> Outco
             Applied::Failed(reason) => return fails(format!("deactivating failed: {reason}")),
         }
         must_apply(backend, &subject, Change::Destroy)?;
-        must_not_wrap(backend, &subject, &[State, NotFound])?;
+        must_not_wrap(backend, &subject, &wrapped, &[State, NotFound])?;
         must_not_unwrap(backend, &subject, &wrapped, &[State, NotFound])
     })
 }
@@ -106,6 +106,7 @@ pub fn a_key_without_its_server_is_unavailable_and_worth_a_retry(backend: &dyn B
         let wrapped = must_wrap(backend, &there, &fresh_dek(), &context())?;
         let refusals = [
             ("wrapping", wrap(backend, &away, &fresh_dek(), &context())?.map(drop)),
+            ("generating", generate(backend, &away, &context())?.map(drop)),
             ("unwrapping", unwrap(backend, &away, &wrapped, &context())?.map(drop)),
         ];
         for (what, outcome) in refusals {
@@ -124,13 +125,22 @@ fn unwraps_only_after(backend: &dyn Backend, change: Change) -> Outcome {
         let (dek, context) = (fresh_dek(), context());
         let wrapped = must_wrap(backend, &subject, &dek, &context)?;
         must_apply(backend, &subject, change)?;
-        must_not_wrap(backend, &subject, &[State])?;
+        must_not_wrap(backend, &subject, &wrapped, &[State])?;
         must_give_back(backend, &subject, &wrapped, &context, &dek)
     })
 }
 
-fn must_not_wrap(backend: &dyn Backend, subject: &Subject, kinds: &[ProviderErrorKind]) -> Step<()> {
-    must_refuse("wrapping", wrap(backend, subject, &fresh_dek(), &context())?, kinds).map(drop)
+/// Neither a DEK of this machine, nor one of the key store, nor the one that
+/// `wrapped` holds.
+fn must_not_wrap(
+    backend: &dyn Backend,
+    subject: &Subject,
+    wrapped: &WrappedDek,
+    kinds: &[ProviderErrorKind],
+) -> Step<()> {
+    must_refuse("wrapping", wrap(backend, subject, &fresh_dek(), &context())?, kinds)?;
+    must_refuse("generating", generate(backend, subject, &context())?, kinds)?;
+    must_not_rewrap("rewrapping", rewrap(backend, subject, wrapped, &context())?, kinds)
 }
 
 fn must_not_unwrap(

@@ -17,7 +17,7 @@ pub fn sixty_four_tasks_each_get_their_own_dek(backend: &dyn Backend) -> Outcome
     decide(|| all_at_once(backend, &backend.subject(), TASKS, 4))
 }
 
-/// Drops wraps and unwraps after 0 to 8 polls, 4 of each, then demands 16
+/// Drops calls of every sort after 0 to 8 polls, 4 of each, then demands 16
 /// round trips at once: a call that was dropped keeps no lock, connection or session.
 #[must_use]
 pub fn a_call_dropped_half_way_leaves_the_provider_working(backend: &dyn Backend) -> Outcome {
@@ -30,6 +30,10 @@ pub fn a_call_dropped_half_way_leaves_the_provider_working(backend: &dyn Backend
             wait(backend, drop_after(polls, wrapping))?;
             let unwrapping = subject.provider.unwrap_dek(&wrapped, &context);
             wait(backend, drop_after(polls, unwrapping))?;
+            let generating = subject.provider.generate_dek(&subject.key, &context);
+            wait(backend, drop_after(polls, generating))?;
+            let rewrapping = subject.provider.rewrap_dek(&wrapped, &subject.key, &context);
+            wait(backend, drop_after(polls, rewrapping))?;
         }
         must_give_back(backend, &subject, &wrapped, &context, &dek)?;
         all_at_once(backend, &subject, 16, 1)

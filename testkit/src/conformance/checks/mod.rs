@@ -3,12 +3,16 @@
 //!
 //! They can be called one by one; [`run`](super::run) calls [`ALL`] of them.
 
+mod inside;
 mod life;
 mod load;
 mod refusals;
 mod secrecy;
 mod wrapping;
 
+pub use inside::{
+    a_generated_dek_is_fresh_and_comes_back, a_rewrapped_dek_is_the_same_under_the_same_context_alone,
+};
 pub use life::{
     a_compromised_key_unwraps_and_does_not_wrap, a_deactivated_key_unwraps_and_does_not_wrap,
     a_destroyed_key_neither_wraps_nor_unwraps, a_key_without_its_server_is_unavailable_and_worth_a_retry,
@@ -35,6 +39,7 @@ use super::report::Check;
 /// Every check with its name.
 pub const ALL: &[Check] = &[
     ("a_wrapped_dek_comes_back", a_wrapped_dek_comes_back),
+    ("a_generated_dek_is_fresh_and_comes_back", a_generated_dek_is_fresh_and_comes_back),
     ("a_wrap_names_the_key_it_was_asked_for", a_wrap_names_the_key_it_was_asked_for),
     ("the_context_is_bound_as_declared", the_context_is_bound_as_declared),
     (
@@ -44,6 +49,10 @@ pub const ALL: &[Check] = &[
     (
         "contexts_of_every_shape_wrap_or_are_refused_as_invalid",
         contexts_of_every_shape_wrap_or_are_refused_as_invalid,
+    ),
+    (
+        "a_rewrapped_dek_is_the_same_under_the_same_context_alone",
+        a_rewrapped_dek_is_the_same_under_the_same_context_alone,
     ),
     ("an_envelope_opens_under_its_own_context_alone", an_envelope_opens_under_its_own_context_alone),
     ("a_wrap_does_not_unwrap_under_another_key", a_wrap_does_not_unwrap_under_another_key),

@@ -8,8 +8,8 @@ use envelope_sdk::{
 use super::super::{
     Backend, Outcome, Subject,
     ask::{
-        Step, context, decide, fails, fresh_dek, must_give_back, must_refuse, must_wrap, not_run, relabelled,
-        told, unwrap, with_bytes, wrap,
+        Step, context, decide, fails, fresh_dek, generate, must_give_back, must_not_rewrap, must_refuse,
+        must_wrap, not_run, relabelled, rewrap, told, unwrap, with_bytes, wrap,
     },
 };
 
@@ -86,7 +86,12 @@ pub fn keys_of_other_schemes_are_refused(backend: &dyn Backend) -> Outcome {
         let at = Subject::new(subject.provider.clone(), foreign.clone());
         let kinds = [Unsupported, NotFound, Invalid];
         must_refuse("wrapping for another scheme", wrap(backend, &at, &dek, &context)?, &kinds)?;
+        must_refuse("generating for another scheme", generate(backend, &at, &context)?, &kinds)?;
+        let outcome = rewrap(backend, &at, &wrapped, &context)?;
+        must_not_rewrap("rewrapping for another scheme", outcome, &kinds)?;
         let moved = relabelled(&wrapped, &foreign)?;
+        let outcome = rewrap(backend, &subject, &moved, &context)?;
+        must_not_rewrap("rewrapping from another scheme", outcome, &kinds)?;
         must_refuse("unwrapping for another scheme", unwrap(backend, &subject, &moved, &context)?, &kinds)?;
         if subject.provider.is_same_key(&subject.key, &foreign) {
             return fails(format!("is_same_key says that {foreign} is {}", subject.key));
@@ -110,6 +115,7 @@ pub fn an_unknown_key_is_not_found(backend: &dyn Backend) -> Outcome {
         let at = Subject::new(subject.provider.clone(), unknown.clone());
         let kinds = [NotFound, AccessDenied];
         must_refuse("wrapping", wrap(backend, &at, &fresh_dek(), &context)?, &kinds)?;
+        must_refuse("generating", generate(backend, &at, &context)?, &kinds)?;
         let moved = relabelled(&wrapped, &unknown)?;
         must_refuse("unwrapping", unwrap(backend, &subject, &moved, &context)?, &kinds)?;
         Ok(())
@@ -171,6 +177,7 @@ pub(super) fn refusals(
     for unknown in [Some(foreign_key()?), backend.unknown_key()].into_iter().flatten() {
         let at = Subject::new(subject.provider.clone(), unknown.clone());
         note("wrapping with an unknown key", &unknown, wrap(backend, &at, dek, &context)?.err());
+        note("generating with an unknown key", &unknown, generate(backend, &at, &context)?.err());
         let moved = relabelled(&wrapped, &unknown)?;
         note("unwrapping with an unknown key", &unknown, unwrap(backend, subject, &moved, &context)?.err());
     }

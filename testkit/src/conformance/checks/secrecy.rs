@@ -6,13 +6,16 @@ use envelope_sdk::FullContext;
 
 use super::super::{
     Backend, Outcome,
-    ask::{Step, context, decide, fails, fresh_dek, must_give_back, must_wrap, unwrap, with_bytes},
+    ask::{
+        Step, context, decide, fails, fresh_dek, must_generate, must_give_back, must_wrap, rewrap, unwrap,
+        with_bytes,
+    },
     listener::Listening,
 };
 use super::refusals::refusals;
 use crate::secrets::Canary;
 
-/// Wraps, unwraps and provokes every refusal while everything is heard that the
+/// Wraps, unwraps, generates, rewraps and provokes every refusal while everything is heard that the
 /// process logs through `log` and `tracing`, at level TRACE. Neither there nor
 /// in an error, its `Debug` and its causes does a DEK occur: raw, in
 /// hexadecimal, in base64 or as a list of numbers.
@@ -27,6 +30,8 @@ pub fn no_dek_is_in_errors_or_logs(backend: &dyn Backend) -> Outcome {
         let canary = Canary::new("the DEK", dek.expose());
         let wrapped = must_wrap(backend, &subject, &dek, &context)?;
         must_give_back(backend, &subject, &wrapped, &context, &dek)?;
+        let (generated, of_generated) = must_generate(backend, &subject, &context)?;
+        let generated = Canary::new("the generated DEK", generated.expose());
 
         let mut errors: Vec<_> =
             refusals(backend, &subject, &dek)?.into_iter().map(|(what, _, error)| (what, error)).collect();
@@ -37,10 +42,19 @@ pub fn no_dek_is_in_errors_or_logs(backend: &dyn Backend) -> Outcome {
         let empty = FullContext::empty();
         let refused = unwrap(backend, &subject, &wrapped, &empty)?;
         errors.extend(refused.err().map(|error| ("another context", error)));
-        for (what, error) in &errors {
-            must_not_hold(&canary, &format!("the error of {what}"), everything_of(error).as_bytes())?;
+        // Once where it may succeed, once where it must not.
+        for (wrapped, context) in [(&wrapped, &context), (&of_generated, &empty)] {
+            let refused = rewrap(backend, &subject, wrapped, context)?;
+            errors.extend(refused.err().map(|error| ("a rewrap", error)));
         }
-        must_not_hold(&canary, "the logs", &listening.heard())
+        for (what, error) in &errors {
+            for canary in [&canary, &generated] {
+                must_not_hold(canary, &format!("the error of {what}"), everything_of(error).as_bytes())?;
+            }
+        }
+        let heard = listening.heard();
+        must_not_hold(&canary, "the logs", &heard)?;
+        must_not_hold(&generated, "the logs", &heard)
     })
 }
 

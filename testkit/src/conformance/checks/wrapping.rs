@@ -108,7 +108,7 @@ pub fn contexts_that_read_alike_without_borders_are_told_apart(backend: &dyn Bac
     })
 }
 
-fn must_be_bound_as_declared(
+pub(super) fn must_be_bound_as_declared(
     backend: &dyn Backend,
     subject: &Subject,
     wrapped: &WrappedDek,
@@ -130,7 +130,7 @@ fn must_be_bound_as_declared(
     }
 }
 
-fn binding(subject: &Subject, wrapped: &WrappedDek) -> ContextBinding {
+pub(super) fn binding(subject: &Subject, wrapped: &WrappedDek) -> ContextBinding {
     subject.provider.context_binding(wrapped.key_uri())
 }
 
