@@ -83,8 +83,9 @@ where
     };
     let (kind, what) = of_code(code, status);
     let mut message = format!("{what} ({}{id})", shown(code));
-    // In answers to Encrypt and Decrypt the service's words may repeat the request.
-    let sends_secrets = matches!(action, "kms:Encrypt" | "kms:Decrypt");
+    // In answers to these the service's words may repeat the request: a DEK, withheld values.
+    let sends_secrets =
+        matches!(action, "kms:Encrypt" | "kms:Decrypt" | "kms:GenerateDataKey" | "kms:ReEncrypt*");
     if let Some(words) = error.message().filter(|_| kind == AccessDenied || !sends_secrets) {
         message = format!("{message}: {}", shown(words));
     }

@@ -1,13 +1,14 @@
-//! Wrapping and unwrapping with Encrypt and Decrypt.
+//! Wrapping and unwrapping with Encrypt and Decrypt, `GenerateDataKey` and
+//! `ReEncrypt`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
 use aws_config::{Region, SdkConfig};
-use aws_sdk_kms::{Client, operation::decrypt::DecryptOutput, primitives::Blob};
+use aws_sdk_kms::{Client, primitives::Blob, types::DataKeySpec};
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
 };
@@ -23,6 +24,10 @@ use crate::{
 ///
 /// - A DEK is wrapped by Encrypt and unwrapped by Decrypt, each with the key's
 ///   ARN and with the full context as the KMS encryption context.
+/// - The DEK of a new envelope is made by `GenerateDataKey` of the first of its
+///   keys that is one of KMS.
+/// - A rewrap between keys of one account and region is a `ReEncrypt`, where the
+///   caller may; otherwise Decrypt and Encrypt.
 /// - A wrap names the ARN of the key, also where an alias was configured.
 /// - An alias that is configured to **decrypt** must be
 ///   [resolved](Self::resolve) first; before that it means no key.
@@ -41,6 +46,9 @@ struct Known {
     clients: BTreeMap<String, Client>,
     /// The key behind each alias, as KMS said last.
     aliases: BTreeMap<KeyUri, KeyUri>,
+    /// From which key to which one the caller may not rewrap: asking again would
+    /// fill CloudTrail with refusals.
+    not_rewrapping: BTreeSet<(KeyUri, KeyUri)>,
 }
 
 impl AwsKms {
@@ -112,8 +120,7 @@ impl AwsKms {
             })
         };
         let Some(key) = other.filter(fits) else {
-            let message = "KMS did not answer for the key that was asked: do not trust what stands between";
-            return Err(failure(ProviderErrorKind::Protocol, asked, message));
+            return Err(failure(ProviderErrorKind::Protocol, asked, OTHER_KEY));
         };
         if arn.is_alias() {
             self.known().aliases.insert(asked.clone(), key.clone());
@@ -144,7 +151,40 @@ impl AwsKms {
             .send()
             .await;
         let output = sent.map_err(|error| refusal("kms:Decrypt", key, &error))?;
-        take_dek(output, &asked, key)
+        // Wrong bytes in the wrap of another writer, not an answer that is broken.
+        let dek = take_dek(output.plaintext, "Decrypt", key, ProviderErrorKind::Unauthentic);
+        if output.key_id.as_deref() != Some(&asked) {
+            return Err(failure(ProviderErrorKind::Protocol, key, OTHER_KEY));
+        }
+        dek
+    }
+
+    /// A wrap by `answered`, which KMS says it used for `asked`.
+    fn take_wrap(
+        &self,
+        call: &str,
+        asked: &KeyUri,
+        answered: Option<&str>,
+        ciphertext: Option<Blob>,
+    ) -> Result<WrappedDek, ProviderError> {
+        let used = self.key_behind(asked, answered)?;
+        let ciphertext = ciphertext.map(Blob::into_inner).unwrap_or_default();
+        if ciphertext.is_empty() {
+            let message =
+                format!("KMS answered {call} without a ciphertext: do not trust what stands between");
+            return Err(failure(ProviderErrorKind::Protocol, asked, message));
+        }
+        WrappedDek::new(used, "", ALGORITHM, ciphertext)
+    }
+
+    /// The ARN of the key that wrapped.
+    fn wrapped_by<'w>(&self, wrapped: &'w WrappedDek) -> Result<KeyArn<'w>, ProviderError> {
+        let arn = self.arn(wrapped.key_uri())?;
+        if wrapped.wrap_algorithm() != ALGORITHM || !wrapped.key_version().is_empty() {
+            let message = "this is no wrap of algorithm AWS-KMS without version";
+            return Err(failure(ProviderErrorKind::Unsupported, wrapped.key_uri(), message));
+        }
+        Ok(arn)
     }
 }
 
@@ -192,22 +232,12 @@ impl KeyProvider for AwsKms {
             .send()
             .await;
         let output = sent.map_err(|error| refusal("kms:Encrypt", key, &error))?;
-        let used = self.key_behind(key, output.key_id.as_deref())?;
-        let ciphertext = output.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
-        if ciphertext.is_empty() {
-            let message = "KMS answered Encrypt without a ciphertext: do not trust what stands between";
-            return Err(failure(ProviderErrorKind::Protocol, key, message));
-        }
-        WrappedDek::new(used, "", ALGORITHM, ciphertext)
+        self.take_wrap("Encrypt", key, output.key_id.as_deref(), output.ciphertext_blob)
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         let key = wrapped.key_uri();
-        let arn = self.arn(key)?;
-        if wrapped.wrap_algorithm() != ALGORITHM || !wrapped.key_version().is_empty() {
-            let message = "this is no wrap of algorithm AWS-KMS without version";
-            return Err(failure(ProviderErrorKind::Unsupported, key, message));
-        }
+        let arn = self.wrapped_by(wrapped)?;
         if !arn.is_multi_region() || self.replica_regions.is_empty() {
             return self.unwrap_in(arn.region, wrapped, context).await;
         }
@@ -222,22 +252,93 @@ impl KeyProvider for AwsKms {
         }
         Err(first.unwrap_or_else(|| failure(ProviderErrorKind::Other, key, "no region was asked")))
     }
+
+    fn generates_deks(&self, _key: &KeyUri) -> bool {
+        true
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        let arn = self.arn(key)?;
+        let sent = self
+            .client(arn.region)
+            .generate_data_key()
+            .key_id(arn.text)
+            .key_spec(DataKeySpec::Aes256)
+            .set_encryption_context(entries(context))
+            .send()
+            .await;
+        let output = sent.map_err(|error| refusal("kms:GenerateDataKey", key, &error))?;
+        let dek = take_dek(output.plaintext, "GenerateDataKey", key, ProviderErrorKind::Protocol);
+        let wrapped =
+            self.take_wrap("GenerateDataKey", key, output.key_id.as_deref(), output.ciphertext_blob)?;
+        Ok((dek?, wrapped))
+    }
+
+    /// Within one account and region; `None` elsewhere, where KMS does not know
+    /// the call and where the caller lacks `kms:ReEncryptFrom` or
+    /// `kms:ReEncryptTo`.
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        let (from, to) = (self.wrapped_by(wrapped)?, self.arn(key)?);
+        let pair = (wrapped.key_uri().clone(), key.clone());
+        if !from.same_account(&to) || from.region != to.region || self.known().not_rewrapping.contains(&pair)
+        {
+            return Ok(None);
+        }
+        let sent = self
+            .client(to.region)
+            .re_encrypt()
+            .source_key_id(from.text)
+            .ciphertext_blob(Blob::new(wrapped.ciphertext()))
+            .set_source_encryption_context(entries(context))
+            .destination_key_id(to.text)
+            .set_destination_encryption_context(entries(context))
+            .send()
+            .await;
+        let output = match sent.map_err(|error| refusal("kms:ReEncrypt*", key, &error)) {
+            Ok(output) => output,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ProviderErrorKind::AccessDenied | ProviderErrorKind::Unsupported
+                ) =>
+            {
+                self.known().not_rewrapping.insert(pair);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if output.source_key_id.as_deref() != Some(from.text) {
+            return Err(failure(ProviderErrorKind::Protocol, wrapped.key_uri(), OTHER_KEY));
+        }
+        self.take_wrap("ReEncrypt", key, output.key_id.as_deref(), output.ciphertext_blob).map(Some)
+    }
 }
 
-/// The DEK of an answer. The answer is never printed.
-fn take_dek(output: DecryptOutput, asked: &str, key: &KeyUri) -> Result<Dek, ProviderError> {
-    let broken = |message| Err(failure(ProviderErrorKind::Protocol, key, message));
-    // Wiped whatever follows.
-    let plaintext = Zeroizing::new(output.plaintext.map(Blob::into_inner).unwrap_or_default());
-    if output.key_id.as_deref() != Some(asked) {
-        return broken("KMS did not answer for the key that was asked: do not trust what stands between");
-    }
+/// The DEK of an answer to `call`, to be taken before anything else: what came is
+/// wiped whatever follows. The answer is never printed.
+fn take_dek(
+    plaintext: Option<Blob>,
+    call: &str,
+    key: &KeyUri,
+    of_another_length: ProviderErrorKind,
+) -> Result<Dek, ProviderError> {
+    let plaintext = Zeroizing::new(plaintext.map(Blob::into_inner).unwrap_or_default());
     if plaintext.is_empty() {
-        return broken("KMS answered Decrypt without a plaintext: do not trust what stands between");
+        let message = format!("KMS answered {call} without a plaintext: do not trust what stands between");
+        return Err(failure(ProviderErrorKind::Protocol, key, message));
     }
     Dek::from_slice(&plaintext).map_err(|_| {
-        let message = "what KMS decrypted is no DEK: it has not 32 bytes";
-        failure(ProviderErrorKind::Unauthentic, key, message)
+        let message = format!("the plaintext of {call} is no DEK: it has not 32 bytes");
+        failure(of_another_length, key, message)
     })
 }
 
@@ -250,3 +351,4 @@ fn entries(context: &FullContext) -> Option<HashMap<String, String>> {
 
 pub(crate) const NAME: &str = "aws";
 const ALGORITHM: &str = "AWS-KMS";
+const OTHER_KEY: &str = "KMS did not answer for the key that was asked: do not trust what stands between";

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use base64ct::{Base64, Encoding};
 use envelope_sdk::{
     KeyProvider, ProviderError,
     ProviderErrorKind::{
@@ -53,7 +54,9 @@ fn each_error_code_has_its_kind_and_says_whether_to_retry() {
         (400, "NeverHeardOfException", Other, false),
     ] {
         let server = Server::answering(Answer::Error { status, code });
-        for error in [server.wrap().unwrap_err(), server.unwrap().unwrap_err()] {
+        for error in
+            [server.wrap().unwrap_err(), server.unwrap().unwrap_err(), server.generate().unwrap_err()]
+        {
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}: {error}");
             assert_eq!((error.provider(), error.key()), ("aws", &the_key()), "{code}");
             assert!(error.message().contains(code), "{code}: {error}");
@@ -65,9 +68,11 @@ fn each_error_code_has_its_kind_and_says_whether_to_retry() {
 #[test]
 fn a_refusal_names_the_missing_permission_and_the_words_of_aws() {
     let server = Server::answering(Answer::Error { status: 400, code: "AccessDeniedException" });
-    for (action, error) in
-        [("kms:Encrypt", server.wrap().unwrap_err()), ("kms:Decrypt", server.unwrap().unwrap_err())]
-    {
+    for (action, error) in [
+        ("kms:Encrypt", server.wrap().unwrap_err()),
+        ("kms:Decrypt", server.unwrap().unwrap_err()),
+        ("kms:GenerateDataKey", server.generate().unwrap_err()),
+    ] {
         for words in [action, "kms:EncryptionContext", "the service's words"] {
             assert!(error.message().contains(words), "{words}: {error}");
         }
@@ -136,7 +141,12 @@ fn answers_that_lack_what_they_must_hold_are_refused() {
         ),
     ] {
         let server = Server::answering(Answer::Success(body));
-        for (error, kind) in [(server.wrap().unwrap_err(), wraps), (server.unwrap().unwrap_err(), unwraps)] {
+        for (error, kind) in [
+            (server.wrap().unwrap_err(), wraps),
+            (server.unwrap().unwrap_err(), unwraps),
+            (server.generate().unwrap_err(), Protocol),
+            (server.rewrap().unwrap_err(), Protocol),
+        ] {
             assert_eq!((error.kind(), error.is_retryable()), (kind, false), "{what}: {error}");
         }
     }
@@ -147,10 +157,88 @@ fn answers_that_lack_what_they_must_hold_are_refused() {
 #[test]
 fn an_answer_with_all_it_must_hold_is_taken() {
     let own = the_arn();
-    let body = format!(r#"{{"KeyId":"{own}","CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#);
+    let body = format!(
+        r#"{{"KeyId":"{own}","SourceKeyId":"{own}","CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#
+    );
     let server = Server::answering(Answer::Success(body));
     assert_eq!(server.wrap().unwrap().ciphertext(), [0; 3]);
     assert_eq!(server.unwrap().unwrap().expose(), &[0; 32]);
+    let (dek, wrapped) = server.generate().unwrap();
+    assert_eq!((dek.expose(), wrapped.ciphertext()), (&[0; 32], [0; 3].as_slice()));
+    assert_eq!(server.rewrap().unwrap().unwrap().ciphertext(), [0; 3]);
+}
+
+#[test]
+fn a_generated_dek_is_taken_with_its_wrap_by_the_right_key_alone() {
+    let own = the_arn();
+    let other = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/other");
+    for (what, body) in [
+        ("no wrap", format!(r#"{{"KeyId":"{own}","Plaintext":"{DEK_OF_ZEROS}"}}"#)),
+        ("an empty wrap", format!(r#"{{"KeyId":"{own}","CiphertextBlob":"","Plaintext":"{DEK_OF_ZEROS}"}}"#)),
+        ("no DEK", format!(r#"{{"KeyId":"{own}","CiphertextBlob":"AAAA"}}"#)),
+        ("a short DEK", format!(r#"{{"KeyId":"{own}","CiphertextBlob":"AAAA","Plaintext":"AAAA"}}"#)),
+        (
+            "another key",
+            format!(r#"{{"KeyId":"{other}","CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#),
+        ),
+    ] {
+        let error = Server::answering(Answer::Success(body)).generate().unwrap_err();
+        assert_eq!((error.kind(), error.key()), (Protocol, &the_key()), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_rewrap_is_taken_from_the_right_key_to_the_right_key_alone() {
+    let own = the_arn();
+    let other = format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/other");
+    for (what, body) in [
+        (
+            "from another key",
+            format!(r#"{{"KeyId":"{own}","SourceKeyId":"{other}","CiphertextBlob":"AAAA"}}"#),
+        ),
+        ("from no key", format!(r#"{{"KeyId":"{own}","CiphertextBlob":"AAAA"}}"#)),
+        ("to another key", format!(r#"{{"KeyId":"{other}","SourceKeyId":"{own}","CiphertextBlob":"AAAA"}}"#)),
+        ("to no key", format!(r#"{{"SourceKeyId":"{own}","CiphertextBlob":"AAAA"}}"#)),
+        ("no wrap", format!(r#"{{"KeyId":"{own}","SourceKeyId":"{own}"}}"#)),
+    ] {
+        let error = Server::answering(Answer::Success(body)).rewrap().unwrap_err();
+        assert_eq!(error.kind(), Protocol, "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_rewrap_that_is_refused_is_left_to_the_caller_and_not_asked_for_again() {
+    for (status, code) in [(400, "AccessDeniedException"), (501, "NotImplemented")] {
+        let server = Server::answering(Answer::Error { status, code });
+        let kms = server.kms();
+        for _ in 0..3 {
+            assert_eq!(block_on(rewrap(&kms, &the_key())).unwrap(), None, "{code}");
+        }
+        assert_eq!(server.requests.load(Ordering::SeqCst), 1, "{code}");
+        // Of other keys nothing is known.
+        assert_eq!(block_on(rewrap(&kms, &key("other"))).unwrap(), None);
+        assert_eq!(server.requests.load(Ordering::SeqCst), 2, "{code}");
+    }
+    for (code, kind) in [("DisabledException", State), ("InvalidCiphertextException", Unauthentic)] {
+        let server = Server::answering(Answer::Error { status: 400, code });
+        let error = server.rewrap().unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.message().contains(code), "{error}");
+    }
+}
+
+#[test]
+fn keys_of_other_regions_and_accounts_are_not_rewrapped_inside() {
+    let server = Server::answering(Answer::HangUp);
+    for to in [
+        format!("arn:aws:kms:us-east-1:{ACCOUNT}:key/1a"),
+        format!("arn:aws:kms:{REGION}:111122223333:key/1a"),
+        format!("arn:aws-cn:kms:{REGION}:{ACCOUNT}:key/1a"),
+    ] {
+        let to = KeyUri::parse(&to).unwrap();
+        assert_eq!(block_on(rewrap(&server.kms(), &to)).unwrap(), None, "{to}");
+    }
+    assert_eq!(server.requests.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -182,7 +270,12 @@ fn a_key_whose_alias_cannot_be_made_is_scheduled_for_deletion() {
 #[test]
 fn a_server_that_does_not_answer_in_time_is_unavailable() {
     let server = Server::answering(Answer::Never);
-    for error in [server.wrap().unwrap_err(), server.unwrap().unwrap_err()] {
+    for error in [
+        server.wrap().unwrap_err(),
+        server.unwrap().unwrap_err(),
+        server.generate().unwrap_err(),
+        server.rewrap().unwrap_err(),
+    ] {
         assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
         assert!(error.message().contains("in time"), "{error}");
     }
@@ -242,6 +335,19 @@ fn no_error_repeats_a_dek_that_the_server_sends_or_was_sent() {
     ] {
         let server = Server::answering(answer);
         let error = block_on(server.kms().wrap_dek(&the_key(), &dek, &context())).unwrap_err();
+        let text = format!("{error} {error:?} {error:#?}");
+        assert_eq!(canary.find(text.as_bytes()), None, "{text}");
+    }
+    // A DEK that KMS made, in an answer that is refused.
+    let encoded = Base64::encode_string(dek.expose());
+    assert!(canary.find(encoded.as_bytes()).is_some());
+    for body in [
+        format!(r#"{{"Plaintext":"{encoded}"}}"#),
+        format!(r#"{{"KeyId":"{}","Plaintext":"{encoded}"}}"#, the_arn()),
+        format!(r#"{{"KeyId":"{}","CiphertextBlob":"?","Plaintext":"{encoded}"}}"#, the_arn()),
+        format!(r#"{{"Plaintext":"{encoded}"#),
+    ] {
+        let error = Server::answering(Answer::Success(body)).generate().unwrap_err();
         let text = format!("{error} {error:?} {error:#?}");
         assert_eq!(canary.find(text.as_bytes()), None, "{text}");
     }
@@ -316,6 +422,14 @@ impl Server {
 
     fn unwrap(&self) -> Result<Dek, ProviderError> {
         block_on(unwrap(&self.kms()))
+    }
+
+    fn generate(&self) -> Result<(Dek, WrappedDek), ProviderError> {
+        block_on(self.kms().generate_dek(&the_key(), &context()))
+    }
+
+    fn rewrap(&self) -> Result<Option<WrappedDek>, ProviderError> {
+        block_on(rewrap(&self.kms(), &the_key()))
     }
 
     /// What an echo returns for a request with this DEK.
@@ -397,8 +511,15 @@ async fn wrap(kms: &AwsKms) -> Result<WrappedDek, ProviderError> {
 }
 
 async fn unwrap(kms: &AwsKms) -> Result<Dek, ProviderError> {
-    let wrapped = WrappedDek::new(the_key(), "", "AWS-KMS", vec![1; 184]).unwrap();
-    kms.unwrap_dek(&wrapped, &context()).await
+    kms.unwrap_dek(&some_wrap(), &context()).await
+}
+
+async fn rewrap(kms: &AwsKms, to: &KeyUri) -> Result<Option<WrappedDek>, ProviderError> {
+    kms.rewrap_dek(&some_wrap(), to, &context()).await
+}
+
+fn some_wrap() -> WrappedDek {
+    WrappedDek::new(the_key(), "", "AWS-KMS", vec![1; 184]).unwrap()
 }
 
 fn the_key() -> KeyUri {

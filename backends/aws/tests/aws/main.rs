@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod admin;
+mod calls;
 mod conformance;
 mod dependencies;
 mod faults;
