@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Ran, Sandbox};
-use envelope_testkit::servers;
+use envelope_testkit::servers::{self, Recorder};
 use serde_json::Value;
 
 #[test]
@@ -83,6 +83,27 @@ fn rewrap_moves_a_file_from_a_local_key_to_kms_and_to_the_next_key_of_an_alias()
     aws.run(&["decrypt", "-k", &alias, "in.envelope", "-o", "never"], 4).says("no configured key");
     aws.run(&["rewrap", "--from", &arn, "-k", &alias, "in.envelope"], 0);
     aws.run(&["decrypt", "-f", "-k", &alias, "in.envelope", "-o", "out"], 0);
+    assert_eq!(aws.sandbox.read("out"), b"secret");
+}
+
+#[test]
+fn kms_makes_the_dek_of_a_file_and_rewraps_it_from_key_to_key_by_itself() {
+    let Some(mut aws) = Aws::new() else { return };
+    let ((_, one), (_, two)) = (aws.create(&[]), aws.create(&[]));
+    let recorder = Recorder::before(aws.endpoint.strip_prefix("http://").unwrap()).unwrap();
+    aws.endpoint = format!("http://{}", recorder.address());
+    aws.sandbox.write("in", b"secret");
+    for (command, calls) in [
+        (&["encrypt", "-k", &one, "in"][..], &["GenerateDataKey"][..]),
+        (&["rewrap", "--from", &one, "-k", &two, "in.envelope"], &["Decrypt", "ReEncrypt"]),
+        (&["decrypt", "-f", "-k", &two, "in.envelope", "-o", "out"], &["Decrypt"]),
+    ] {
+        recorder.take();
+        aws.run(command, 0);
+        let made = recorder.take_header("x-amz-target");
+        let made: Vec<&str> = made.iter().map(|call| call.rsplit('.').next().unwrap()).collect();
+        assert_eq!(made, calls, "{command:?}");
+    }
     assert_eq!(aws.sandbox.read("out"), b"secret");
 }
 

@@ -27,11 +27,13 @@ use crate::{
 pub(crate) struct Aws {
     settings: AwsSettings,
     kms: OnceLock<Arc<AwsKms>>,
+    /// One for all keys, so that KMS may rewrap from one to another.
+    provider: OnceLock<Arc<ResolvingAliases>>,
 }
 
 impl Aws {
     pub(super) fn new(settings: &AwsSettings) -> Self {
-        Self { settings: settings.clone(), kms: OnceLock::new() }
+        Self { settings: settings.clone(), kms: OnceLock::new(), provider: OnceLock::new() }
     }
 
     /// Reads the environment and AWS's own configuration files; nothing is asked
@@ -62,7 +64,10 @@ impl Aws {
 
 impl Backend for Aws {
     fn provider(&self) -> Result<Arc<dyn KeyProvider>> {
-        Ok(Arc::new(ResolvingAliases { kms: Arc::clone(self.kms()), asked: Mutex::default() }))
+        let provider = self.provider.get_or_init(|| {
+            Arc::new(ResolvingAliases { kms: Arc::clone(self.kms()), asked: Mutex::default() })
+        });
+        Ok(Arc::clone(provider) as _)
     }
 
     fn admin(&self) -> Result<Arc<dyn KeyAdmin>> {
@@ -232,5 +237,26 @@ impl KeyProvider for ResolvingAliases {
         context: &FullContext,
     ) -> std::result::Result<Dek, ProviderError> {
         self.kms.unwrap_dek(wrapped, context).await
+    }
+
+    fn generates_deks(&self, key: &KeyUri) -> bool {
+        self.kms.generates_deks(key)
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> std::result::Result<(Dek, WrappedDek), ProviderError> {
+        self.kms.generate_dek(key, context).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> std::result::Result<Option<WrappedDek>, ProviderError> {
+        self.kms.rewrap_dek(wrapped, key, context).await
     }
 }
