@@ -86,11 +86,16 @@ impl Sandbox {
         keystore
     }
 
+    /// Writes a file of the home folder.
+    pub fn write_at_home(&self, name: &str, text: &str) {
+        let path = self.path("home").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
     /// Writes the configuration file.
     pub fn configure(&self, text: &str) {
-        let folder = self.path("home/.config/envctl");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("config.toml"), text).unwrap();
+        self.write_at_home(".config/envctl/config.toml", text);
     }
 }
 
