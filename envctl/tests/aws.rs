@@ -6,8 +6,10 @@
 mod common;
 
 use std::{
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use common::{Ran, Sandbox};
@@ -198,6 +200,37 @@ fn credentials_and_region_come_from_a_profile_and_a_role_of_the_configuration() 
     assert!(!run(&["keys", "list", "--provider", "aws"], 0).text().contains(&key));
     aws.sandbox.configure("[aws]\nprofil = \"backups\"\n");
     run(&encrypt, 2).says("profil");
+}
+
+/// Through a proxy, which sees the host that is asked for.
+#[test]
+fn the_host_is_that_of_the_keys_region_or_its_fips_endpoint() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"secret");
+    let key = "arn:aws:kms:us-gov-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    for (configuration, host) in [
+        ("", "kms.us-gov-west-1.amazonaws.com:443"),
+        ("[aws]\nfips = false\n", "kms.us-gov-west-1.amazonaws.com:443"),
+        ("[aws]\nfips = true\n", "kms-fips.us-gov-west-1.amazonaws.com:443"),
+    ] {
+        sandbox.configure(configuration);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let asked = thread::spawn(move || {
+            let (connection, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(connection).read_line(&mut line).unwrap();
+            line
+        });
+        let mut command = sandbox.envctl(&["encrypt", "-k", key, "in"]);
+        command
+            .env("HTTPS_PROXY", proxy)
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        Ran::of(command.output().unwrap(), 6).says("cannot be reached");
+        assert_eq!(asked.join().unwrap(), format!("CONNECT {host} HTTP/1.1\r\n"));
+    }
 }
 
 /// An address where nobody listens.
