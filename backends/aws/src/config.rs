@@ -93,7 +93,8 @@ impl AwsKmsBuilder {
     }
 
     /// How often a call is attempted when KMS throttles, fails or does not
-    /// answer, with exponential backoff. 3 by default; at least 1.
+    /// answer, with exponential backoff; at least 1. By default as
+    /// `AWS_MAX_ATTEMPTS` or the profile says, or 3 times.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts.max(1));
         self
@@ -109,8 +110,10 @@ impl AwsKmsBuilder {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region_provider())
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(self.attempts.unwrap_or(ATTEMPTS)));
+            .timeout_config(timeouts);
+        if let Some(attempts) = self.attempts {
+            loader = loader.retry_config(RetryConfig::standard().with_max_attempts(attempts));
+        }
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);
         }
@@ -176,11 +179,22 @@ impl AwsKms {
     }
 }
 
+/// The client that the SDK has by default, proxies of the environment included, with the FIPS
+/// module for TLS.
 #[cfg(feature = "fips")]
 fn fips_client() -> aws_sdk_kms::config::SharedHttpClient {
-    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLcFips)).build_https()
+    use aws_smithy_http_client::{
+        Builder, ConnectorBuilder,
+        proxy::ProxyConfig,
+        tls::{Provider, rustls_provider::CryptoMode},
+    };
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLcFips));
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
 }
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-const ATTEMPTS: u32 = 3;
