@@ -6,8 +6,9 @@
 //!
 //! Once it answers, its address `http://127.0.0.1:PORT` is in FILE, which
 //! appears as a whole or not at all. SIGTERM, SIGINT, SIGHUP and the end of the
-//! parent remove the container. Killed by SIGKILL, this process leaves it
-//! behind, with the label `envelope-sdk=localstack`:
+//! parent remove the container. What stays has the label
+//! `envelope-sdk=localstack`: the container of a process that SIGKILL ended, and
+//! one that the daemon created and could not start.
 //!
 //! ```text
 //! docker rm -f -v $(docker ps -aq --filter label=envelope-sdk=localstack)
@@ -144,7 +145,12 @@ async fn serve(container: &ContainerAsync<GenericImage>, file: PathBuf) -> Resul
     if host != "localhost" {
         return Err(format!("ports of containers are at {host}, not on this machine").into());
     }
-    let port = container.get_host_port_ipv4(PORT).await?;
+    let port = match container.get_host_port_ipv4(PORT).await {
+        Ok(port) => port,
+        // It has no ports any more.
+        Err(_) if !container.is_running().await? => return Err("the container ended".into()),
+        Err(error) => return Err(error.into()),
+    };
     timeout(UNTIL_HEALTHY, healthy(container, port)).await.map_err(|_| "LocalStack does not answer")??;
 
     let unfinished = file.with_extension("unfinished");
