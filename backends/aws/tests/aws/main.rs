@@ -8,6 +8,7 @@ mod admin;
 mod conformance;
 mod dependencies;
 mod faults;
+mod fips;
 mod recipients;
 
 use std::sync::{
