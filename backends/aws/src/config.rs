@@ -67,7 +67,10 @@ impl AwsKmsBuilder {
     }
 
     /// Whether to use FIPS endpoints (`kms-fips.REGION.amazonaws.com`). With the
-    /// cargo feature `fips` this is the default.
+    /// cargo feature `fips` this is the default. It says nothing about
+    /// [`endpoint_url`](Self::endpoint_url), which is taken as it is; with an
+    /// endpoint of the environment or the profile it must be `false`, since the SDK
+    /// refuses the two together.
     pub fn fips_endpoints(mut self, fips: bool) -> Self {
         self.fips = Some(fips);
         self

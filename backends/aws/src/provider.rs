@@ -87,7 +87,8 @@ impl AwsKms {
         let mut config =
             aws_sdk_kms::config::Builder::from(&self.config).region(Region::new(region.to_owned()));
         if let Some(url) = &self.endpoint_url {
-            config = config.endpoint_url(url);
+            // As it is: the SDK refuses an endpoint of one's own beside FIPS endpoints, which STS may still use.
+            config = config.endpoint_url(url).use_fips(false);
         }
         let client = Client::from_conf(config.build());
         known.clients.insert(region.to_owned(), client.clone());

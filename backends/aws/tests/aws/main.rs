@@ -9,6 +9,7 @@ mod calls;
 mod conformance;
 mod dependencies;
 mod faults;
+mod fips;
 mod recipients;
 
 use std::sync::{
