@@ -233,6 +233,15 @@ fn the_host_is_that_of_the_keys_region_or_its_fips_endpoint() {
     }
 }
 
+#[test]
+fn an_endpoint_of_the_environment_beside_fips_endpoints_is_a_wrong_setting() {
+    let aws = Aws::at(&format!("http://{}", closed()));
+    aws.sandbox.configure("[aws]\nfips = true\n");
+    aws.sandbox.write("in", b"secret");
+    let key = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    aws.run(&["encrypt", "-k", key, "in"], 2).says("FIPS and custom endpoint are not supported");
+}
+
 /// An address where nobody listens.
 fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

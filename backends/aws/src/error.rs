@@ -54,12 +54,13 @@ where
             let Some(connector) = dispatch.as_connector_error() else {
                 return failure(Other, key, "the request to AWS KMS could not be sent");
             };
-            let message = format!("AWS KMS cannot be reached: {}", words_of(connector));
-            if connector.is_user() {
-                failure(Invalid, key, message)
-            } else {
-                failure(Unavailable, key, message)
+            let words = words_of(connector);
+            // So begins what the SDK says of endpoints that cannot be, such as one of one's own with FIPS.
+            if let Some((_, what)) = words.split_once("Invalid Configuration: ") {
+                return failure(Invalid, key, format!("the settings name no endpoint of AWS KMS: {what}"));
             }
+            let kind = if connector.is_user() { Invalid } else { Unavailable };
+            failure(kind, key, format!("AWS KMS cannot be reached: {words}"))
         }
         SdkError::ConstructionFailure(_) => {
             // A missing region, an endpoint that is no URL: settings, no secrets.
