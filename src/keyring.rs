@@ -17,7 +17,7 @@ use crate::{
 /// here. There is no way to try all keys one has access to.
 ///
 /// ```
-/// # use std::{ptr, sync::Arc};
+/// # use std::sync::Arc;
 /// # use envelope_sdk::{KeyProvider, KeyUri, Keyring};
 /// # fn keyring(local: Arc<dyn KeyProvider>, cloud: Arc<dyn KeyProvider>) -> Result<Keyring, Box<dyn std::error::Error>> {
 /// let keyring = Keyring::new()
