@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use aws_config::{Region, SdkConfig};
-use aws_sdk_kms::{Client, primitives::Blob, types::DataKeySpec};
+use aws_sdk_kms::{Client, error::ProvideErrorMetadata, primitives::Blob, types::DataKeySpec};
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
 };
@@ -304,18 +304,19 @@ impl KeyProvider for AwsKms {
             .set_destination_encryption_context(entries(context))
             .send()
             .await;
-        let output = match sent.map_err(|error| refusal("kms:ReEncrypt*", key, &error)) {
+        let output = match sent {
             Ok(output) => output,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ProviderErrorKind::AccessDenied | ProviderErrorKind::Unsupported
-                ) =>
-            {
+            Err(error) => {
+                let refused = refusal("kms:ReEncrypt*", key, &error);
+                // Credentials that expired are renewed; a permission that is missing stays so.
+                let stays = error.code() == Some("AccessDeniedException")
+                    || refused.kind() == ProviderErrorKind::Unsupported;
+                if !stays {
+                    return Err(refused);
+                }
                 self.known().not_rewrapping.insert(pair);
                 return Ok(None);
             }
-            Err(error) => return Err(error),
         };
         if output.source_key_id.as_deref() != Some(from.text) {
             return Err(failure(ProviderErrorKind::Protocol, wrapped.key_uri(), OTHER_KEY));

@@ -219,11 +219,19 @@ fn a_rewrap_that_is_refused_is_left_to_the_caller_and_not_asked_for_again() {
         assert_eq!(block_on(rewrap(&kms, &key("other"))).unwrap(), None);
         assert_eq!(server.requests.load(Ordering::SeqCst), 2, "{code}");
     }
-    for (code, kind) in [("DisabledException", State), ("InvalidCiphertextException", Unauthentic)] {
+    for (code, kind) in [
+        ("DisabledException", State),
+        ("InvalidCiphertextException", Unauthentic),
+        ("ExpiredTokenException", AccessDenied),
+    ] {
         let server = Server::answering(Answer::Error { status: 400, code });
-        let error = server.rewrap().unwrap_err();
-        assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.message().contains(code), "{error}");
+        let kms = server.kms();
+        for _ in 0..2 {
+            let error = block_on(rewrap(&kms, &the_key())).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(code), "{error}");
+        }
+        assert_eq!(server.requests.load(Ordering::SeqCst), 2, "{code}: it is asked for again");
     }
 }
 
