@@ -12,9 +12,11 @@ pub mod format;
 mod key_uri;
 mod keyring;
 pub mod lifecycle;
+pub mod printable;
 pub mod provider;
 mod rewrap;
 mod schedule;
+pub mod secret;
 #[cfg(feature = "serde")]
 pub mod serde_as;
 pub mod stream;

@@ -1,0 +1,90 @@
+//! Foreign words made safe to show: names of files and keys, labels of tokens,
+//! answers of servers, entries of a header.
+//!
+//! An attacker may have written any of them. Printed raw, an escape sequence
+//! drives the terminal, a line feed forges a line of a log, and a change of
+//! direction shows another name than is meant. Every path and every foreign
+//! word passes one of these functions before a person or a log sees it.
+
+use std::{fmt::Write, path::Path};
+
+/// `text` with control characters, line and paragraph separators and changes of
+/// direction written as `\u{…}`. Everything else stays as it is.
+///
+/// ```
+/// use envelope_sdk::printable;
+///
+/// assert_eq!(printable::text("a\x1b[2J\nb"), "a\\u{1b}[2J\\u{a}b");
+/// assert_eq!(printable::text("grün"), "grün");
+/// ```
+#[must_use]
+pub fn text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    push(&mut shown, text);
+    shown
+}
+
+/// As [`text`], and cut behind `limit` characters, with `…` for the rest.
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", self::text(&text[..end])),
+        None => self::text(text),
+    }
+}
+
+/// A path as [`text`]; bytes of it that are not UTF-8 are written as `\xNN`.
+#[must_use]
+pub fn path(path: &Path) -> String {
+    let mut shown = String::new();
+    for part in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        push(&mut shown, part.valid());
+        for byte in part.invalid() {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+fn push(shown: &mut String, text: &str) {
+    for character in text.chars() {
+        if character.is_control() || ODD.contains(&character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+}
+
+/// Line and paragraph separator, and what changes the direction of what follows
+/// (Unicode UAX #9, explicit directional formatting).
+const ODD: [char; 14] = [
+    '\u{061c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}', '\u{202b}', '\u{202c}',
+    '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_words_cannot_drive_a_terminal_or_forge_a_line() {
+        assert_eq!(text("a\x1b[2Jb\u{202e}c\r\n"), "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{a}");
+        assert_eq!(text("\u{9b}31m"), "\\u{9b}31m");
+        assert_eq!(text("two\u{2028}lines"), "two\\u{2028}lines");
+    }
+
+    #[test]
+    fn long_words_are_cut_at_a_character() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äöü…");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_shows_every_byte_of_it() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        let odd = Path::new(OsStr::from_bytes(b"a/\x1b[2J\xff\xfe\nb"));
+        assert_eq!(path(odd), "a/\\u{1b}[2J\\xff\\xfe\\u{a}b");
+    }
+}
