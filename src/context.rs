@@ -17,7 +17,7 @@ use std::{
     fmt,
 };
 
-use crate::format::{FormatError, Reader};
+use crate::wire::{Reader, put_str16};
 
 /// Most entries of a context, stored and withheld together.
 pub const MAX_ENTRIES: usize = 64;
@@ -231,50 +231,6 @@ pub enum ContextError {
     /// More than [`MAX_ENCODED_LEN`] bytes.
     #[error("a context has at most 8192 bytes of names and values, with 4 more for each entry")]
     TooLong,
-}
-
-/// Appends the encoding of the stored entries of a header.
-pub(crate) fn write_stored(out: &mut Vec<u8>, stored: &BTreeMap<String, String>) {
-    out.extend(u16_len(stored.len()));
-    for (name, value) in stored {
-        put_str16(out, name);
-        put_str16(out, value);
-    }
-}
-
-/// Reads the stored entries of a header, strictly.
-pub(crate) fn read_stored(reader: &mut Reader<'_>) -> Result<BTreeMap<String, String>, FormatError> {
-    let start = reader.remaining();
-    let count = reader.u16("context")?;
-    if usize::from(count) > MAX_ENTRIES {
-        return Err(FormatError::TooLarge { what: "context", limit: MAX_ENTRIES });
-    }
-    let mut stored = BTreeMap::new();
-    for _ in 0..count {
-        let name = reader.str16("context name")?;
-        let value = reader.str16("context value")?;
-        if start - reader.remaining() > MAX_ENCODED_LEN {
-            return Err(FormatError::TooLarge { what: "context", limit: MAX_ENCODED_LEN });
-        }
-        let ascends = stored.last_key_value().is_none_or(|(last, _): (&String, _)| last.as_str() < name);
-        if name.is_empty() || !ascends {
-            return Err(FormatError::NotCanonical { what: "context" });
-        }
-        stored.insert(name.to_owned(), value.to_owned());
-    }
-    Ok(stored)
-}
-
-/// Appends a length of two bytes and the text. Lengths were checked before.
-pub(crate) fn put_str16(out: &mut Vec<u8>, text: &str) {
-    out.extend(u16_len(text.len()));
-    out.extend_from_slice(text.as_bytes());
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "limits far below 65536 were checked")]
-fn u16_len(len: usize) -> [u8; 2] {
-    debug_assert!(len <= usize::from(u16::MAX));
-    (len as u16).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     Dek, FullContext, KeyUri,
-    context::put_str16,
     crypto::{
         DefaultEngine, Engine, Key256, Unauthentic,
         cobblestone::{Opener, PREFIX_LEN},
     },
     format::{Header, HeaderDraft, Kind, MAC_LEN, Suite},
+    wire::put_str16,
 };
 
 /// A header whose MAC was found right under its DEK: authentic, with the key

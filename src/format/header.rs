@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{FormatError, Reader};
+use super::stored::{read_stored, write_stored};
 use crate::{
     KeyUri, WrappedDek,
-    context::{self, MAX_ENTRIES, put_str16},
+    context::MAX_ENTRIES,
     provider::is_algorithm_name,
+    wire::{FormatError, Reader, put_str16},
 };
 
 /// Bytes of the preamble, which tells how long the header is.
@@ -293,7 +294,7 @@ impl HeaderDraft {
         let mut reader = Reader::new(body);
         let envelope_id = reader.array("envelope id")?;
         let generation = reader.u32("generation")?;
-        let stored = context::read_stored(&mut reader)?;
+        let stored = read_stored(&mut reader)?;
         let withheld = read_withheld(&mut reader, &stored)?;
         match reader.u8("threshold")? {
             THRESHOLD => {}
@@ -326,7 +327,7 @@ impl HeaderDraft {
         out.extend([0; 4]);
         out.extend(self.envelope_id);
         out.extend(self.generation.to_be_bytes());
-        context::write_stored(&mut out, &self.stored);
+        write_stored(&mut out, &self.stored);
         out.extend(u16_of(self.withheld.len(), "withheld names")?);
         for name in &self.withheld {
             put_str16(&mut out, name);
