@@ -165,7 +165,8 @@ impl Envelope {
     }
 
     /// Unwraps the DEK of `header` with a configured key and verifies the
-    /// header's MAC. What it returns is all that [`stream`](crate::stream)
+    /// header's MAC. A key that gives a DEK under which the MAC is wrong counts
+    /// as one that does not open: the next configured recipient is tried. What it returns is all that [`stream`](crate::stream)
     /// needs, without a runtime.
     ///
     /// # Errors
@@ -178,8 +179,7 @@ impl Envelope {
         context: &EncryptionContext,
     ) -> Result<OpenedHeader, DecryptError> {
         let context = full_context(&header, context)?;
-        let dek = self.keyring.unwrap(&header, &context).await?;
-        Ok(schedule::verify(header, dek, context)?)
+        self.keyring.unlock(header, context).await
     }
 
     /// Decrypts the bytes of `range`, counted from 0, of an attached envelope

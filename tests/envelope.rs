@@ -477,7 +477,7 @@ fn when_all_recipients_fail_each_is_listed() {
     }
     assert_eq!(
         shown,
-        "no configured key opened this: memory key memory:0: injected fault; memory key memory:1: injected fault"
+        "no configured key opened this: memory key memory:0: injected fault; memory key memory:1: the key or passphrase is wrong, a context entry is wrong or missing, or the data was changed"
     );
 }
 
