@@ -19,7 +19,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use envelope_sdk::{
-    EncryptionContext, Envelope, Keyring, Kind, OpenedHeader,
+    EncryptionContext, Envelope, Keyring, OpenedHeader, PayloadKind,
     stream::{Parallel, RangedReader, read_header},
 };
 use envelope_testkit::MemoryProvider;
@@ -36,7 +36,11 @@ fn memory(criterion: &mut Criterion) {
         let (mut out, mut back) = (vec![0; payload.len()], vec![0; plaintext.len()]);
         group.bench_function(format!("seal-{threads}"), |bench| {
             bench.iter_batched(
-                || block_on(envelope.start(Kind::Detached, &EncryptionContext::new())).unwrap().payload,
+                || {
+                    block_on(envelope.start(PayloadKind::Detached, &EncryptionContext::new()))
+                        .unwrap()
+                        .payload
+                },
                 |sealer| parallel.seal_slice(sealer, &plaintext, &mut out).unwrap(),
                 BatchSize::PerIteration,
             );

@@ -10,7 +10,7 @@ use std::{
 };
 
 use envelope_local::{Keystore, Passphrase};
-use envelope_sdk::{EncryptionContext, Envelope, KeyAdmin, Keyring, Kind, stream};
+use envelope_sdk::{EncryptionContext, Envelope, KeyAdmin, Keyring, PayloadKind, stream};
 use futures_executor::block_on;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The keys come first. This is the only part that may wait for a KMS.
     let envelope = Envelope::new(Keyring::new().both(keystore, main));
     let context = EncryptionContext::new().with("file", &file);
-    let started = block_on(envelope.start(Kind::Attached, &context))?;
+    let started = block_on(envelope.start(PayloadKind::Attached, &context))?;
 
     // Then the bytes, synchronously.
     let mut sealed = BufWriter::new(File::create(folder.join("sealed"))?);

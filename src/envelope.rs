@@ -71,7 +71,7 @@ impl Envelope {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<Vec<u8>, EncryptError> {
-        let started = self.start(Kind::Attached, context).await?;
+        let started = self.start(PayloadKind::Attached, context).await?;
         let mut out = Vec::with_capacity(started.header.len() + cobblestone::sealed_len(plaintext.len()));
         out.extend_from_slice(&started.header);
         cobblestone::seal_after(started.payload, plaintext, &mut out);
@@ -89,7 +89,7 @@ impl Envelope {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<(Vec<u8>, Vec<u8>), EncryptError> {
-        let started = self.start(Kind::Detached, context).await?;
+        let started = self.start(PayloadKind::Detached, context).await?;
         let mut payload = Vec::with_capacity(cobblestone::sealed_len(plaintext.len()));
         cobblestone::seal_after(started.payload, plaintext, &mut payload);
         Ok((started.header, payload))
@@ -139,12 +139,25 @@ impl Envelope {
 
     /// Makes a fresh DEK, wraps it with every key that encrypts and returns the
     /// header with the sealer of its payload, for [`stream`](crate::stream).
-    /// `kind` is [`Kind::Attached`] or [`Kind::Detached`].
+    ///
+    /// A data key has no payload and cannot be started:
+    ///
+    /// ```compile_fail,E0308
+    /// # use envelope_sdk::{EncryptionContext, Envelope, Kind};
+    /// # async fn example(envelope: Envelope) {
+    /// envelope.start(Kind::DataKey, &EncryptionContext::new()).await;
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`EncryptError`].
-    pub async fn start(&self, kind: Kind, context: &EncryptionContext) -> Result<Started, EncryptError> {
+    pub async fn start(
+        &self,
+        payload: PayloadKind,
+        context: &EncryptionContext,
+    ) -> Result<Started, EncryptError> {
+        let kind = payload.into();
         let (opened, salt) = self.new_header(kind, context).await?;
         let binding = schedule::binding(kind, opened.header().envelope_id(), opened.context());
         let payload = Sealer::with_salt(opened.content_key(), &binding, salt);
@@ -152,7 +165,8 @@ impl Envelope {
     }
 
     /// Unwraps the DEK of `header` with a configured key and verifies the
-    /// header's MAC. What it returns is all that [`stream`](crate::stream)
+    /// header's MAC. A key that gives a DEK under which the MAC is wrong counts
+    /// as one that does not open: the next configured recipient is tried. What it returns is all that [`stream`](crate::stream)
     /// needs, without a runtime.
     ///
     /// # Errors
@@ -165,8 +179,7 @@ impl Envelope {
         context: &EncryptionContext,
     ) -> Result<OpenedHeader, DecryptError> {
         let context = full_context(&header, context)?;
-        let dek = self.keyring.unwrap(&header, &context).await?;
-        Ok(schedule::verify(header, dek, context)?)
+        self.keyring.unlock(header, context).await
     }
 
     /// Decrypts the bytes of `range`, counted from 0, of an attached envelope
@@ -329,6 +342,24 @@ impl Envelope {
             draft.padding = (len.next_multiple_of(self.header_padding) - len).min(room);
         }
         Ok(())
+    }
+}
+
+/// Where the payload of a new envelope stands: the [`Kind`]s that have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PayloadKind {
+    /// It follows the header.
+    Attached,
+    /// It is kept apart from the header.
+    Detached,
+}
+
+impl From<PayloadKind> for Kind {
+    fn from(payload: PayloadKind) -> Self {
+        match payload {
+            PayloadKind::Attached => Self::Attached,
+            PayloadKind::Detached => Self::Detached,
+        }
     }
 }
 

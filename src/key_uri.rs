@@ -128,26 +128,23 @@ impl fmt::Debug for KeyUri {
     }
 }
 
-/// A key URI that cannot be used, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("key URI {input:?}: {reason}")]
+/// A text that is no key URI, and why.
+///
+/// It shows how long the text is and the scheme, if it begins with one of the
+/// table above, and nothing else of it: whoever mistypes a key may have typed a
+/// password, a PIN or the passphrase itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUriError {
-    input: String,
+    scheme: Option<&'static str>,
+    bytes: usize,
     reason: &'static str,
 }
 
 impl KeyUriError {
     fn new(input: &str, reason: &'static str) -> Self {
-        // A mistyped URI may hold a password, a PIN or the passphrase itself:
-        // where one could stand, only the scheme is repeated.
-        let scheme = SCHEMES
-            .iter()
-            .find(|scheme| input.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-        let secret = input.contains(['@', '?', '#'])
-            || input.to_ascii_lowercase().contains("pin-")
-            || scheme == Some(&PASSPHRASE);
-        let shown: String = if secret { format!("{}…", scheme.unwrap_or(&"")) } else { input.into() };
-        Self { input: shown.chars().take(200).collect(), reason }
+        let starts =
+            |scheme: &&str| input.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        Self { scheme: SCHEMES.into_iter().find(starts), bytes: input.len(), reason }
     }
 
     /// What does not fit.
@@ -156,6 +153,18 @@ impl KeyUriError {
         self.reason
     }
 }
+
+impl fmt::Display for KeyUriError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, bytes, reason } = self;
+        match scheme {
+            Some(scheme) => write!(f, "key URI {scheme}… ({bytes} bytes): {reason}"),
+            None => write!(f, "key URI of {bytes} bytes: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for KeyUriError {}
 
 /// The normalised text, and whether it is resolved.
 type Normalised = Result<(String, bool), &'static str>;
@@ -350,7 +359,7 @@ fn percent_encode(text: &mut String, bytes: &[u8], all: bool) {
 }
 
 const PASSPHRASE: &str = "passphrase:";
-/// The schemes that an error may repeat, whatever follows them.
+/// The schemes that an error may repeat.
 const SCHEMES: [&str; 12] = [
     "awskms:",
     "aws-kms:",

@@ -3,10 +3,11 @@
 use std::{ptr, sync::Arc};
 
 use futures_util::future::try_join_all;
+use subtle::ConstantTimeEq;
 
 use crate::{
-    DecryptError, Dek, EncryptError, FullContext, Header, KeyProvider, KeyUri, WrappedDek,
-    format::MAX_RECIPIENTS,
+    DecryptError, Dek, EncryptError, FullContext, Header, KeyProvider, KeyUri, OpenedHeader, ProviderError,
+    ProviderErrorKind, WrappedDek, format::MAX_RECIPIENTS, schedule,
 };
 
 /// The keys that an [`Envelope`](crate::Envelope) may use: those that
@@ -14,7 +15,15 @@ use crate::{
 /// and those that may **decrypt**.
 ///
 /// A recipient of a header is only ever opened with a key that is configured
-/// here. There is no way to try all keys one has access to.
+/// here. There is no way to try all keys one has access to. The reverse holds
+/// too: a new wrap that names another key than the configured one is refused.
+///
+/// # Deadlines
+///
+/// There are none here. A provider that never answers holds up the whole call,
+/// and keys after it are not tried. Providers bound the time of their own calls;
+/// to bound the whole, put a timeout of your runtime around the future. Dropping
+/// it half-way is safe.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -90,10 +99,9 @@ impl Keyring {
         };
         self.check_count()?;
         let key = &self.encrypting[first];
-        let (dek, own) = key.provider.generate_dek(&key.uri, context).await?;
+        let (dek, own) = key.generate(context).await?;
         let others = self.encrypting[..first].iter().chain(&self.encrypting[first + 1..]);
-        let wraps = others.map(|key| key.provider.wrap_dek(&key.uri, &dek, context));
-        let mut wrapped = try_join_all(wraps).await?;
+        let mut wrapped = try_join_all(others.map(|key| key.wrap(&dek, context))).await?;
         wrapped.insert(first, own);
         Ok((dek, wrapped))
     }
@@ -106,10 +114,9 @@ impl Keyring {
     ) -> Result<Vec<WrappedDek>, EncryptError> {
         self.check_count()?;
         if let [key] = self.encrypting.as_slice() {
-            return Ok(vec![key.provider.wrap_dek(&key.uri, dek, context).await?]);
+            return Ok(vec![key.wrap(dek, context).await?]);
         }
-        let wraps = self.encrypting.iter().map(|key| key.provider.wrap_dek(&key.uri, dek, context));
-        Ok(try_join_all(wraps).await?)
+        Ok(try_join_all(self.encrypting.iter().map(|key| key.wrap(dek, context))).await?)
     }
 
     /// Unwraps each of `wrapped`, which came from [`wrap`](Self::wrap), with the
@@ -134,8 +141,7 @@ impl Keyring {
     ) -> Option<(Vec<WrappedDek>, Vec<Dek>)> {
         self.check_count().ok()?;
         let (opening, recipient) = header.recipients().iter().find_map(|recipient| {
-            let opens = |key: &&ConfiguredKey| key.provider.is_same_key(&key.uri, recipient.key_uri());
-            Some((self.decrypting.iter().find(opens)?, recipient))
+            Some((self.decrypting.iter().find(|key| key.is(recipient.key_uri()))?, recipient))
         })?;
         // What may open and what may encrypt is one thing only for one provider.
         let of_it =
@@ -143,22 +149,47 @@ impl Keyring {
         if !self.encrypting.iter().all(of_it) {
             return None;
         }
-        let rewraps = self.encrypting.iter().map(|key| key.provider.rewrap_dek(recipient, &key.uri, context));
+        let rewraps = self.encrypting.iter().map(|key| key.rewrap(recipient, context));
         let wrapped = try_join_all(rewraps).await.ok()?.into_iter().collect::<Option<Vec<_>>>()?;
         let deks = self.unwrap_own(&wrapped, context).await.ok()?;
-        Some((wrapped, deks))
+        let hidden = |((key, dek), wrapped): ((&ConfiguredKey, &Dek), &WrappedDek)| {
+            key.check_hidden(dek, wrapped).is_ok()
+        };
+        self.encrypting.iter().zip(&deks).zip(&wrapped).all(hidden).then_some((wrapped, deks))
     }
 
-    /// Unwraps the DEK with the first recipient, in the header's order, that is
-    /// configured here and opens (with the first of its keys that does). No provider is called for any other.
-    pub(crate) async fn unwrap(&self, header: &Header, context: &FullContext) -> Result<Dek, DecryptError> {
+    /// Opens `header` with the first recipient, in its order, that is configured
+    /// here and gives a DEK under which the MAC is right (with the first of its
+    /// keys that does). No provider is called for any other.
+    pub(crate) async fn unlock(
+        &self,
+        mut header: Header,
+        mut context: FullContext,
+    ) -> Result<OpenedHeader, DecryptError> {
         let mut attempts = Vec::new();
-        for recipient in header.recipients() {
-            let configured = |key: &&ConfiguredKey| key.provider.is_same_key(&key.uri, recipient.key_uri());
-            for key in self.decrypting.iter().filter(configured) {
-                match key.provider.unwrap_dek(recipient, context).await {
-                    Ok(dek) => return Ok(dek),
-                    Err(error) => attempts.push(error),
+        for at in 0..header.recipients().len() {
+            for key in &self.decrypting {
+                let recipient = &header.recipients()[at];
+                if !key.is(recipient.key_uri()) {
+                    continue;
+                }
+                let dek = match key.provider.unwrap_dek(recipient, &context).await {
+                    Ok(dek) => dek,
+                    Err(error) if error.kind() == ProviderErrorKind::Unauthentic => {
+                        attempts.push(key.does_not_fit(recipient.key_uri()));
+                        continue;
+                    }
+                    Err(error) => {
+                        attempts.push(error);
+                        continue;
+                    }
+                };
+                match schedule::verify(header, dek, context) {
+                    Ok(opened) => return Ok(opened),
+                    Err(unverified) => {
+                        (header, context) = (unverified.header, unverified.context);
+                        attempts.push(key.does_not_fit(header.recipients()[at].key_uri()));
+                    }
                 }
             }
         }
@@ -177,5 +208,73 @@ impl Keyring {
             1..=MAX_RECIPIENTS => Ok(()),
             more => Err(EncryptError::TooManyKeys(more)),
         }
+    }
+}
+
+/// What a provider answers is believed no further than these checks: a broken
+/// or foreign key store must not choose who can open an envelope.
+impl ConfiguredKey {
+    /// Whether `named` is this key. No provider can take keys of another scheme
+    /// for its own.
+    fn is(&self, named: &KeyUri) -> bool {
+        self.uri.scheme() == named.scheme() && self.provider.is_same_key(&self.uri, named)
+    }
+
+    async fn wrap(&self, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {
+        let wrapped = self.provider.wrap_dek(&self.uri, dek, context).await?;
+        self.check_name(&wrapped)?;
+        self.check_hidden(dek, &wrapped)?;
+        Ok(wrapped)
+    }
+
+    async fn generate(&self, context: &FullContext) -> Result<(Dek, WrappedDek), ProviderError> {
+        let (dek, wrapped) = self.provider.generate_dek(&self.uri, context).await?;
+        self.check_name(&wrapped)?;
+        self.check_hidden(&dek, &wrapped)?;
+        if bool::from(dek.expose().ct_eq(&[0; Dek::LEN])) {
+            return Err(self.broken("it generated a DEK of zeros: do not trust what answers for this key"));
+        }
+        Ok((dek, wrapped))
+    }
+
+    async fn rewrap(
+        &self,
+        wrapped: &WrappedDek,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        let new = self.provider.rewrap_dek(wrapped, &self.uri, context).await?;
+        new.map(|new| self.check_name(&new).map(|()| new)).transpose()
+    }
+
+    fn check_name(&self, wrapped: &WrappedDek) -> Result<(), ProviderError> {
+        if self.is(wrapped.key_uri()) {
+            return Ok(());
+        }
+        let named = wrapped.key_uri();
+        Err(self.broken(&format!(
+            "it wrapped under another key, {named}: do not trust what answers for this one"
+        )))
+    }
+
+    fn check_hidden(&self, dek: &Dek, wrapped: &WrappedDek) -> Result<(), ProviderError> {
+        // Both come from the provider: nobody learns a DEK from the time this takes.
+        if wrapped.ciphertext().windows(Dek::LEN).any(|part| part == dek.expose()) {
+            return Err(
+                self.broken("its wrap holds the DEK in the clear: do not trust what answers for this key")
+            );
+        }
+        Ok(())
+    }
+
+    fn broken(&self, message: &str) -> ProviderError {
+        ProviderError::new(ProviderErrorKind::Protocol, self.provider.name(), &self.uri, message)
+    }
+
+    /// One error for a wrap that does not open and for a DEK that does not fit
+    /// the header: which of them it was is nobody's business.
+    fn does_not_fit(&self, recipient: &KeyUri) -> ProviderError {
+        let message =
+            "the key or passphrase is wrong, a context entry is wrong or missing, or the data was changed";
+        ProviderError::new(ProviderErrorKind::Unauthentic, self.provider.name(), recipient, message)
     }
 }

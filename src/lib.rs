@@ -24,7 +24,7 @@ mod wire;
 
 pub use context::{ContextError, EncryptionContext, FullContext};
 pub use data_key::{DataKey, RECORD_MAX_LEN, RECORD_OVERHEAD};
-pub use envelope::{Envelope, Started};
+pub use envelope::{Envelope, PayloadKind, Started};
 pub use error::{DecryptError, EncryptError, RewrapError};
 pub use format::{FormatError, Header, Kind};
 pub use key_uri::{KeyUri, KeyUriError, is_local_key_name};

@@ -8,7 +8,9 @@
 //! # What a provider promises
 //!
 //! - It wraps under the key it was asked for, or fails. The [`WrappedDek`] it
-//!   returns names that key and version; for an alias, the key behind it.
+//!   returns names that key and version; for an alias, the key behind it. A
+//!   [`Keyring`](crate::Keyring) refuses a wrap that names a key which
+//!   [`is_same_key`](KeyProvider::is_same_key) does not take for the configured one.
 //! - It unwraps only what it wrapped under the key the `WrappedDek` names, with
 //!   the same context if its [`ContextBinding`] says so.
 //! - It refuses a key whose [`KeyState`](crate::KeyState) does not permit the
@@ -16,6 +18,8 @@
 //! - Its errors hold no secret bytes, and neither do its logs.
 //! - Dropping one of its futures half-way leaves nothing secret behind and
 //!   nothing half-written.
+//! - It answers or fails in bounded time, without blocking the thread that polls
+//!   it: the caller waits for each call, and sets no deadline of its own.
 
 use std::{error::Error, fmt};
 
@@ -83,8 +87,9 @@ pub trait KeyProvider: Send + Sync {
     }
 
     /// Whether `configured`, a key URI that the caller trusts, means the key
-    /// that a header names as `recipient`. Equality by default; a provider with
-    /// aliases says more. It must not widen what the caller configured.
+    /// that a header, or a new wrap, names as `recipient`. Equality by default; a
+    /// provider with aliases says more. It must not widen what the caller
+    /// configured. Keys of two schemes are never the same: it is not asked then.
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
         configured == recipient
     }

@@ -42,8 +42,7 @@ async fn inside(keyring: &Keyring, header: &Header, context: &FullContext) -> Op
 }
 
 async fn through(keyring: &Keyring, header: Header, context: FullContext) -> Result<Rewrapped, RewrapError> {
-    let dek = keyring.unwrap(&header, &context).await?;
-    let opened = schedule::verify(header, dek, context).map_err(crate::DecryptError::from)?;
+    let opened = keyring.unlock(header, context).await?;
     // Asked before any key wraps: those calls would be for nothing.
     let generation = opened.header().generation().checked_add(1).ok_or(RewrapError::GenerationsExhausted)?;
     let recipients = keyring.wrap(opened.dek(), opened.context()).await?;

@@ -70,14 +70,25 @@ impl OpenedHeader {
     }
 }
 
+/// A header whose MAC is not right under the DEK that was tried, given back for
+/// the next one.
+pub(crate) struct Unverified {
+    pub(crate) header: Header,
+    pub(crate) context: FullContext,
+}
+
 /// Checks the MAC of `header` under `dek`, in constant time.
-pub(crate) fn verify(header: Header, dek: Dek, context: FullContext) -> Result<OpenedHeader, Unauthentic> {
+pub(crate) fn verify(
+    header: Header,
+    dek: Dek,
+    context: FullContext,
+) -> Result<OpenedHeader, Box<Unverified>> {
     let keys = Keys::derive(&dek, header.kind(), header.envelope_id());
     let mac = header_mac(&keys.header, header.authenticated());
     if bool::from(mac.as_slice().ct_eq(header.mac())) {
         Ok(OpenedHeader { header, dek, context, content_key: keys.content })
     } else {
-        Err(Unauthentic)
+        Err(Box::new(Unverified { header, context }))
     }
 }
 

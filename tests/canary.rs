@@ -20,7 +20,7 @@ use envelope_local::{
 };
 use envelope_sdk::{
     DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, KeyChange,
-    KeyProvider, KeyState, KeyUri, Keyring, Kind, ProviderError, ProviderErrorKind, RECORD_MAX_LEN,
+    KeyProvider, KeyState, KeyUri, Keyring, PayloadKind, ProviderError, ProviderErrorKind, RECORD_MAX_LEN,
     RewrapError, WrappedDek,
     context::MAX_ENCODED_LEN,
     crypto::{
@@ -98,7 +98,7 @@ fn envelopes(outputs: &mut Outputs, provider: &Arc<InMemory>) {
     let rewrapped = block_on(envelope.rewrap_header(header.clone(), &context)).unwrap();
     outputs.debug("a rewrapped Header", &rewrapped);
 
-    let started = block_on(envelope.start(Kind::Attached, &context)).unwrap();
+    let started = block_on(envelope.start(PayloadKind::Attached, &context)).unwrap();
     let mut streamed = started.header.clone();
     stream::seal(started.payload, &mut &PLAINTEXT[..], &mut streamed).unwrap();
     outputs.bytes("a streamed envelope", &streamed);

@@ -26,8 +26,8 @@ use async_trait::async_trait;
 use common::{Spy, block_on, context, envelope, memory, message};
 use envelope_sdk::{
     ContextError, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FormatError, FullContext,
-    Header, KeyProvider, KeyUri, Keyring, Kind, ProviderError, ProviderErrorKind, RECORD_MAX_LEN,
-    RECORD_OVERHEAD, WrappedDek,
+    Header, KeyProvider, KeyUri, Keyring, Kind, PayloadKind, ProviderError, ProviderErrorKind,
+    RECORD_MAX_LEN, RECORD_OVERHEAD, WrappedDek,
 };
 use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
 
@@ -340,7 +340,7 @@ fn futures_can_move_between_threads() {
     send(envelope.open_data_key(b"", &context));
     send(envelope.rewrap(b"", &context));
     send(envelope.reencrypt(b"", &context));
-    send(envelope.start(Kind::Attached, &context));
+    send(envelope.start(PayloadKind::Attached, &context));
     if let Ok(header) = header() {
         send(envelope.unlock(header.clone(), &context));
         send(envelope.rewrap_header(header, &context));
@@ -477,7 +477,7 @@ fn when_all_recipients_fail_each_is_listed() {
     }
     assert_eq!(
         shown,
-        "no configured key opened this: memory key memory:0: injected fault; memory key memory:1: injected fault"
+        "no configured key opened this: memory key memory:0: injected fault; memory key memory:1: the key or passphrase is wrong, a context entry is wrong or missing, or the data was changed"
     );
 }
 

@@ -21,7 +21,7 @@ use std::{
 
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
-    DecryptError, Envelope, Kind, OpenedHeader, Started,
+    DecryptError, Envelope, OpenedHeader, PayloadKind, Started,
     crypto::cobblestone::{opened_len, sealed_len},
     stream::{self, Parallel, ReadAt, StreamError, WriteAt},
 };
@@ -95,7 +95,7 @@ fn maker() -> Envelope {
 }
 
 fn start(maker: &Envelope) -> Started {
-    block_on(maker.start(Kind::Detached, &context())).unwrap()
+    block_on(maker.start(PayloadKind::Detached, &context())).unwrap()
 }
 
 fn unlock(maker: &Envelope, header: &[u8]) -> OpenedHeader {
@@ -411,7 +411,7 @@ fn real_files_take_the_same_way() {
         let (mut input, output, back) =
             (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         input.write_all(&plaintext).unwrap();
-        let started = block_on(maker.start(Kind::Attached, &context())).unwrap();
+        let started = block_on(maker.start(PayloadKind::Attached, &context())).unwrap();
         let at = started.header.len() as u64;
         output.write_at(&started.header, 0).unwrap();
         Parallel::new().seal_file(started.payload, &input, &output, at).unwrap();

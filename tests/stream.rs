@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
-    DecryptError, Envelope, FormatError, Kind, OpenedHeader,
+    DecryptError, Envelope, FormatError, OpenedHeader, PayloadKind,
     stream::{self, StreamError},
 };
 
@@ -69,7 +69,7 @@ fn maker() -> Envelope {
 }
 
 fn seal(envelope: &Envelope, plaintext: &[u8], step: usize) -> Vec<u8> {
-    let started = block_on(envelope.start(Kind::Attached, &context())).unwrap();
+    let started = block_on(envelope.start(PayloadKind::Attached, &context())).unwrap();
     let mut out = started.header;
     let len = stream::seal(started.payload, &mut Slow::new(plaintext, step), &mut out).unwrap();
     assert_eq!(len, plaintext.len() as u64);
@@ -120,7 +120,7 @@ fn a_read_error_in_the_middle_is_a_read_error() {
     let maker = maker();
     let plaintext = message(40_000);
     for limit in [0, 1, 16_384, 39_999] {
-        let started = block_on(maker.start(Kind::Attached, &context())).unwrap();
+        let started = block_on(maker.start(PayloadKind::Attached, &context())).unwrap();
         let mut reader = Slow { fail_after: Some(limit), ..Slow::new(&plaintext, 5000) };
         let error = stream::seal(started.payload, &mut reader, &mut Vec::new()).unwrap_err();
         assert!(matches!(error, StreamError::Read(_)), "{error:?}");
@@ -145,7 +145,7 @@ fn a_read_error_in_the_middle_is_a_read_error() {
 #[test]
 fn a_write_error_is_a_write_error() {
     let maker = maker();
-    let started = block_on(maker.start(Kind::Attached, &context())).unwrap();
+    let started = block_on(maker.start(PayloadKind::Attached, &context())).unwrap();
     let error = stream::seal(started.payload, &mut &b"x"[..], &mut Full).unwrap_err();
     assert!(matches!(error, StreamError::Write(_)), "{error:?}");
     let sealed = seal(&maker, b"x", 1);

@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use common::{context, envelope, memory, message};
 use envelope_sdk::{
-    DecryptError, Envelope, Kind, OpenedHeader, Started,
+    DecryptError, Envelope, OpenedHeader, PayloadKind, Started,
     stream::{
         StreamError, read_header,
         tokio::{
@@ -109,7 +109,7 @@ fn maker() -> Envelope {
 }
 
 async fn start(maker: &Envelope) -> Started {
-    maker.start(Kind::Detached, &context()).await.unwrap()
+    maker.start(PayloadKind::Detached, &context()).await.unwrap()
 }
 
 async fn sealed(maker: &Envelope, plaintext: &[u8]) -> (Arc<OpenedHeader>, Vec<u8>) {

@@ -31,7 +31,7 @@ use std::{
 
 #[cfg(feature = "pkcs11")]
 use envelope_pkcs11::TokenSelector;
-use envelope_sdk::KeyUri;
+use envelope_sdk::{KeyUri, printable};
 use serde::Deserialize;
 
 use crate::{
@@ -165,13 +165,22 @@ impl Config {
     /// A key by its alias or URI.
     pub(crate) fn key(&self, name: &str) -> Result<KeyUri> {
         if let Some(uri) = self.aliases.get(name) {
-            return Ok(KeyUri::parse(uri)?);
+            return KeyUri::parse(uri)
+                .map_err(|error| CliError::from(error).about(format!("alias {}", printable::text(name))));
         }
+        // Never repeated: a passphrase or PIN may have been typed in the place of a key.
         if !name.contains(':') && !name.contains('/') {
+            let aliases: Vec<_> = self.aliases.keys().map(|alias| printable::text(alias)).collect();
+            let aliases = if aliases.is_empty() {
+                String::new()
+            } else {
+                format!("; aliases of the configuration: {}", aliases.join(", "))
+            };
             return Err(CliError::usage(format!(
-                "{name:?} is neither a key URI nor an alias of the configuration"
+                "a key that was named ({} bytes) is neither a key URI nor an alias of the configuration",
+                name.len()
             ))
-            .hint(format!("for a key of your keystore write local:{name}")));
+            .hint(format!("for a key of your keystore write local:NAME{aliases}")));
         }
         Ok(KeyUri::parse(name)?)
     }

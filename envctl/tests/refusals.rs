@@ -123,7 +123,7 @@ fn malformed_arguments_give_exit_code_2() {
     sandbox
         .run(&["encrypt", "in", "-k", "main"], 2)
         .says("neither a key URI nor an alias")
-        .says("local:main");
+        .says("local:NAME");
     sandbox.run(&["encrypt", "in", "-k", "ftp://user:secret@host/key"], 2);
     sandbox.run(&["encrypt", "in", "-k", "other:key"], 2).says("no provider");
     sandbox.run(&["encrypt", "in", "-k", "passphrase:", "-k", "passphrase:"], 2).says("two of the keys");
@@ -132,9 +132,32 @@ fn malformed_arguments_give_exit_code_2() {
 }
 
 #[test]
-fn a_password_in_a_mistyped_key_is_not_repeated() {
+fn what_was_typed_in_the_place_of_a_key_is_not_repeated() {
     let sandbox = Sandbox::new();
-    let ran = sandbox.run(&["encrypt", "-k", "ftp://user:hunter2@host/key"], 2);
+    sandbox.write("in", b"x");
+    for typed in [
+        "ftp://user:hunter2@host/key",
+        "hunter2",
+        "correct hunter2",
+        " passphrase:hunter2",
+        "passphrase:hunter2",
+        "passphrase=hunter2",
+        "hunter2/hunter2",
+        "local:.hunter2",
+        "pkcs11:token=t;object=k;pin%2Dvalue=hunter2",
+    ] {
+        for command in [
+            ["encrypt", "in", "-k", typed].as_slice(),
+            &["encrypt", "in", "-k", typed, "--json"],
+            &["decrypt", "in", "-k", typed],
+            &["rewrap", "in", "--from", typed],
+            &["keys", "describe", typed],
+        ] {
+            let ran = sandbox.run(command, 2);
+            assert!(!ran.stderr.contains("hunter2"), "{command:?}: {}", ran.stderr);
+        }
+    }
+    let ran = sandbox.run(&["keys", "create", "correct hunter2"], 2);
     assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
 }
 

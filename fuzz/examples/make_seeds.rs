@@ -164,7 +164,7 @@ fn large(folder: &Path) -> Outcome {
     let sealed = now(Envelope::new(ring).pad_headers_to(64 * 1024).encrypt(&[0; 400_000], &empty))?;
     fs::write(folder.join("header/longest"), &sealed)?;
     let ring = (0..16).fold(Keyring::new(), |ring, key| ring.encrypt(Arc::new(Wide), key_uri(key)));
-    let wide = now(Envelope::new(ring).start(envelope_sdk::Kind::Attached, &empty));
+    let wide = now(Envelope::new(ring).start(envelope_sdk::PayloadKind::Attached, &empty));
     fs::write(folder.join("header/widest"), wide?.header)?;
     fs::write(folder.join("armor/long"), encode(&sealed[..384_000]))?;
     fs::write(folder.join("armor/long-carriage-returns"), encode(&sealed[..370_000]).replace('\n', "\r\n"))?;

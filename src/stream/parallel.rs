@@ -26,11 +26,11 @@ use super::StreamError;
 /// | [`seal_slice`](Self::seal_slice), [`open_slice`](Self::open_slice) | in memory |
 ///
 /// ```
-/// # use envelope_sdk::{Envelope, EncryptionContext, Kind, stream::{self, Parallel, StreamError}};
+/// # use envelope_sdk::{Envelope, EncryptionContext, PayloadKind, stream::{self, Parallel, StreamError}};
 /// # use std::io::Write;
 /// # async fn example(envelope: Envelope, input: std::fs::File, mut output: std::fs::File)
 /// # -> Result<(), Box<dyn std::error::Error>> {
-/// let started = envelope.start(Kind::Attached, &EncryptionContext::new()).await?;
+/// let started = envelope.start(PayloadKind::Attached, &EncryptionContext::new()).await?;
 /// output.write_all(&started.header)?;
 /// let at = started.header.len() as u64;
 /// # #[cfg(unix)]

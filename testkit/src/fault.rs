@@ -1,6 +1,9 @@
 //! A provider that fails on demand.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use envelope_sdk::{
@@ -26,6 +29,7 @@ pub enum Fault {
 pub struct FaultProvider {
     inner: Arc<dyn KeyProvider>,
     faults: Mutex<Faults>,
+    unwraps: AtomicUsize,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -39,7 +43,7 @@ impl FaultProvider {
     /// Passes everything on to `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn KeyProvider>) -> Self {
-        Self { inner, faults: Mutex::default() }
+        Self { inner, faults: Mutex::default(), unwraps: AtomicUsize::new(0) }
     }
 
     /// From now on each wrap, also that of a generated DEK, goes wrong so; `None`
@@ -56,6 +60,13 @@ impl FaultProvider {
     /// From now on each rewrap inside the provider goes wrong so; `None` heals it.
     pub fn fault_rewraps(&self, fault: impl Into<Option<Fault>>) {
         self.lock().rewrap = fault.into();
+    }
+
+    /// How often [`unwrap_dek`](KeyProvider::unwrap_dek) was called, whatever came
+    /// of it.
+    #[must_use]
+    pub fn unwraps(&self) -> usize {
+        self.unwraps.load(Ordering::SeqCst)
     }
 
     fn lock(&self) -> MutexGuard<'_, Faults> {
@@ -105,6 +116,7 @@ impl KeyProvider for FaultProvider {
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.unwraps.fetch_add(1, Ordering::SeqCst);
         match self.faults().unwrap {
             Some(Fault::Fail(kind)) => Err(self.fail(kind, wrapped.key_uri())),
             Some(Fault::OtherDek) => self.other_dek(wrapped.key_uri()),

@@ -369,6 +369,8 @@ class Keys:
         m, t, p = int.from_bytes(wrapped[:4], "big"), int.from_bytes(wrapped[4:8], "big"), wrapped[8]
         if not (19456 <= m <= 1048576 and 1 <= t <= 16 and 1 <= p <= 16):
             raise UnsupportedWrap("[A-1] parameters")
+        if m > 262144 or m * t > 786432:
+            raise UnsupportedWrap("[A-6] more work than was allowed")
         key = hash_secret_raw(self.passphrase, wrapped[9:25], t, m, p, 32, Type.ID, version=0x13)
         return cobblestone_open(key, wrap_binding(recipient, full), wrapped[25:])
 
@@ -394,22 +396,24 @@ def complete_context(header, given):
 def unlock(header, keys, given):
     """Content key and full context of a header whose MAC was found right."""
     full = complete_context(header, given)
-    dek, failures = None, []
+    failures = []
     for recipient in header.recipients:
         try:
             dek = keys.unwrap(recipient, full)
+            if dek is not None:
+                return verified_content_key(header, dek), full
         except Failure as failure:
             failures.append(failure)
-        if dek is not None:
-            break
-    if dek is None:
-        raise failures[0] if failures else NoConfiguredKey("[D-2] no recipient is configured")
+    raise failures[0] if failures else NoConfiguredKey("[D-2] no recipient is configured")
+
+
+def verified_content_key(header, dek):
     info = b"envelope-v1 keys\x00" + b"\x00\x01" + key_kind(header) + header.envelope_id
     okm = HKDFExpand(hashes.SHA256(), 64, info).derive(dek)
     expected = hmac.new(okm[:32], header.authenticated, hashlib.sha256).digest()
     if not hmac.compare_digest(expected, header.mac):
         raise NotAuthentic("[K-4] header MAC")
-    return okm[32:], full
+    return okm[32:]
 
 
 # --- the three kinds ------------------------------------------------------------------------------------------------

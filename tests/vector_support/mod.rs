@@ -181,6 +181,9 @@ impl VectorKeys {
         if !((19456..=1_048_576).contains(&m) && (1..=16).contains(&t) && (1..=16).contains(&p)) {
             return Err(error(ProviderErrorKind::Unsupported));
         }
+        if m > 262_144 || m * t > 786_432 {
+            return Err(error(ProviderErrorKind::Unsupported));
+        }
         let parameters = Params::new(m, t, p, Some(32)).unwrap();
         let mut key = [0; 32];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)

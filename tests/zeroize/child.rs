@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use envelope_local::{Argon2Params, Keystore, Passphrase, PassphraseProvider};
 use envelope_sdk::{
     DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, KeyProvider,
-    KeyUri, Keyring, Kind, ProviderError, ProviderErrorKind, RewrapError, WrappedDek,
+    KeyUri, Keyring, PayloadKind, ProviderError, ProviderErrorKind, RewrapError, WrappedDek,
     crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
     stream,
 };
@@ -129,7 +129,7 @@ fn detached(made: &Made) {
 
 fn streams(made: &Made) {
     let mut sealed = Vec::new();
-    let started = block_on(made.envelope.start(Kind::Attached, &context())).unwrap();
+    let started = block_on(made.envelope.start(PayloadKind::Attached, &context())).unwrap();
     sealed.extend_from_slice(&started.header);
     stream::seal(started.payload, &mut made.plaintext.as_slice(), &mut sealed).unwrap();
     tell(&made.lines, "envelope", &sealed);

@@ -35,6 +35,18 @@ impl Argon2Params {
     /// The most that [`check`](Self::check) allows: 1 GiB, 16 passes, 16 lanes.
     pub const MAXIMUM: Self = Self { m_cost: 1024 * 1024, t_cost: 16, p_cost: 16 };
 
+    /// How often the work of a run with [`RECOMMENDED`](Self::RECOMMENDED) goes
+    /// into one with these, rounded up: by the memory, or by memory times
+    /// passes, whichever says more. 1 for `RECOMMENDED`, 86 for
+    /// [`MAXIMUM`](Self::MAXIMUM). Lanes cost nothing: they share the memory.
+    #[must_use]
+    pub fn work(&self) -> u32 {
+        let new = Self::RECOMMENDED;
+        let memory = u64::from(self.m_cost.div_ceil(new.m_cost));
+        let passes = |params: &Self| u64::from(params.m_cost) * u64::from(params.t_cost);
+        u32::try_from(memory.max(passes(self).div_ceil(passes(&new)))).unwrap_or(u32::MAX)
+    }
+
     /// Checks the bounds: [`MINIMUM`](Self::MINIMUM) to
     /// [`MAXIMUM`](Self::MAXIMUM), each parameter on its own. Parameters come
     /// from files, so this runs before anything is allocated: the lower bound
@@ -75,6 +87,19 @@ pub enum Argon2Error {
         min: u32,
         /// The most it may be.
         max: u32,
+    },
+    /// A file asks for more work than it is granted. Nobody vouches for the
+    /// parameters of a file before the hash was done.
+    #[error(
+        "it asks for Argon2id with {} MiB of memory and {} passes, {} times the work of a new passphrase recipient, \
+         and {allowed} times is allowed",
+        params.m_cost.div_ceil(1024), params.t_cost, params.work()
+    )]
+    TooMuchWork {
+        /// What it asks for.
+        params: Argon2Params,
+        /// How many times the [work](Argon2Params::work) of a new one is allowed.
+        allowed: u32,
     },
     /// The system has not that much memory to give.
     #[error("there is no memory of {m_cost} KiB for Argon2id")]

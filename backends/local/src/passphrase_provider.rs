@@ -28,6 +28,15 @@ use crate::{
 /// Cobblestone-256 commits to its key, so a crafted header cannot test many
 /// passphrases at once.
 ///
+/// # What a file may ask for
+///
+/// The parameters of a wrapped DEK come from the header, and nobody vouches for
+/// them before the hash is done. So a wrap is refused, as
+/// [`Unsupported`](ProviderErrorKind::Unsupported), when it asks for more than
+/// four times the work or memory of a new one: 256 MiB, or 768 MiB times passes.
+/// [`allow_work`](Self::allow_work) raises that, for wraps of writers that are
+/// known to take more.
+///
 /// # Cost
 ///
 /// A provider draws one salt for all that it wraps, and keeps the keys it
@@ -39,6 +48,7 @@ use crate::{
 pub struct PassphraseProvider {
     passphrase: Passphrase,
     params: Argon2Params,
+    allowed_work: u32,
     wrapping_salt: OnceLock<[u8; SALT_LEN]>,
     derived: Mutex<Vec<Derived>>,
 }
@@ -50,14 +60,18 @@ struct Derived {
 }
 
 impl PassphraseProvider {
+    /// How many times the work of a new wrap an old one may ask for, unless
+    /// [`allow_work`](Self::allow_work) says another number.
+    pub const DEFAULT_ALLOWED_WORK: u32 = 4;
+
     /// A provider that wraps with [`Argon2Params::RECOMMENDED`].
     #[must_use]
     pub fn new(passphrase: Passphrase) -> Self {
         Self::of(passphrase, Argon2Params::RECOMMENDED)
     }
 
-    /// A provider that wraps with other parameters. It unwraps whatever is
-    /// within the bounds of [`Argon2Params::check`].
+    /// A provider that wraps with other parameters. It unwraps what takes as much
+    /// work as these, also where that is more than the default.
     ///
     /// # Errors
     ///
@@ -68,8 +82,19 @@ impl PassphraseProvider {
         Ok(Self::of(passphrase, params))
     }
 
+    /// Unwraps what takes at most `times` the [work](Argon2Params::work) of
+    /// [`Argon2Params::RECOMMENDED`], instead of
+    /// [`DEFAULT_ALLOWED_WORK`](Self::DEFAULT_ALLOWED_WORK) times. From 86 on, that is
+    /// everything within [`Argon2Params::check`]: 1 GiB and 16 passes.
+    #[must_use]
+    pub fn allow_work(mut self, times: u32) -> Self {
+        self.allowed_work = times.max(self.params.work());
+        self
+    }
+
     fn of(passphrase: Passphrase, params: Argon2Params) -> Self {
-        Self { passphrase, params, wrapping_salt: OnceLock::new(), derived: Mutex::default() }
+        let allowed_work = Self::DEFAULT_ALLOWED_WORK.max(params.work());
+        Self { passphrase, params, allowed_work, wrapping_salt: OnceLock::new(), derived: Mutex::default() }
     }
 
     fn wrap(&self, key: &KeyUri, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {
@@ -100,6 +125,11 @@ impl PassphraseProvider {
         let blob = Blob::decode(wrapped.ciphertext()).ok_or_else(|| {
             error_of(ProviderErrorKind::Unauthentic, key, "the wrapped DEK has not 129 bytes")
         })?;
+        blob.params.check().map_err(|error| argon2_error(key, error))?;
+        if blob.params.work() > self.allowed_work {
+            let error = Argon2Error::TooMuchWork { params: blob.params, allowed: self.allowed_work };
+            return Err(argon2_error(key, error));
+        }
         let derived = self.derive(key, blob.params, &blob.salt)?;
         let wrong = || {
             let message = "wrong passphrase or context, or the wrapped DEK was changed";
@@ -120,7 +150,6 @@ impl PassphraseProvider {
         params: Argon2Params,
         salt: &[u8; SALT_LEN],
     ) -> Result<Arc<Key256>, ProviderError> {
-        params.check().map_err(|error| argon2_error(key, error))?;
         let mut kept = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = kept.iter().find(|known| known.params == params && known.salt == *salt) {
             return Ok(Arc::clone(&known.key));
@@ -208,10 +237,10 @@ fn check_key(key: &KeyUri) -> Result<(), ProviderError> {
 
 fn argon2_error(key: &KeyUri, error: Argon2Error) -> ProviderError {
     let kind = match error {
-        Argon2Error::OutOfBounds { .. } => ProviderErrorKind::Unsupported,
+        Argon2Error::OutOfBounds { .. } | Argon2Error::TooMuchWork { .. } => ProviderErrorKind::Unsupported,
         _ => ProviderErrorKind::Other,
     };
-    error_of(kind, key, &error.to_string())
+    error_of(kind, key, &error.to_string()).with_source(error)
 }
 
 fn error_of(kind: ProviderErrorKind, key: &KeyUri, message: &str) -> ProviderError {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_sdk::{Envelope, Header, Kind, stream::StreamError};
+use envelope_sdk::{Envelope, Header, PayloadKind, stream::StreamError};
 use serde_json::json;
 
 use super::{HEADER_PADDING, SUFFIX, check_files, context, payload_path, remove_input};
@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     };
 
     let padding = if args.armor || args.detached { 0 } else { HEADER_PADDING };
-    let kind = if args.detached { Kind::Detached } else { Kind::Attached };
+    let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
     let started = block_on(Envelope::new(keyring).pad_headers_to(padding).start(kind, &bound))?;
     let header = Header::parse_exact(&started.header)?;
     let path = input.path().map(ToOwned::to_owned);

@@ -216,6 +216,9 @@ impl KeyProvider for ResolvingAliases {
     }
 
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        if self.kms.is_same_key(configured, recipient) {
+            return true;
+        }
         if !configured.is_resolved() && recipient.scheme() == configured.scheme() {
             self.resolve_once(configured);
         }

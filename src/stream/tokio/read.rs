@@ -21,12 +21,12 @@ use crate::{
 /// of about 1 MiB. The stream ends after the first error.
 ///
 /// ```
-/// # use envelope_sdk::{EncryptionContext, Envelope, Kind, stream::{StreamError, tokio::seal_stream}};
+/// # use envelope_sdk::{EncryptionContext, Envelope, PayloadKind, stream::{StreamError, tokio::seal_stream}};
 /// # async fn upload(piece: bytes::Bytes) {}
 /// # async fn example(envelope: Envelope, file: tokio::fs::File) -> Result<(), Box<dyn std::error::Error>> {
 /// use futures_util::TryStreamExt;
 ///
-/// let started = envelope.start(Kind::Attached, &EncryptionContext::new()).await?;
+/// let started = envelope.start(PayloadKind::Attached, &EncryptionContext::new()).await?;
 /// upload(started.header.into()).await;
 /// let mut payload = std::pin::pin!(seal_stream(started.payload, file));
 /// while let Some(piece) = payload.try_next().await? {

@@ -87,8 +87,9 @@ def mac():
     env.flags = DATA_KEY
     tag = hmac.new(env.keys()[0], text, "sha256").digest()
     put(name, AUTH, "K-3", "The header key of kind 2 for an attached envelope.", [text + tag + payload], [kek])
-    name = "mac/wrong-dek-is-final"
+    name = "mac/wrong-dek-of-each-recipient"
     env = Env(name)
     keys = [env.kek("a"), env.kek("b")]
-    env.to_kek(keys[0], dek=rnd(name, "other dek", 32)).to_kek(keys[1])
-    put_env(name, AUTH, "K-4 D-4", "The first recipient unwraps another DEK, under which the MAC fails; the second is not asked.", env, keys)
+    for key in keys:
+        env.to_kek(key, dek=rnd(name, "other dek", 32))
+    put_env(name, AUTH, "K-4 D-3 D-4", "Both recipients unwrap another DEK, under which the MAC fails.", env, keys)

@@ -43,6 +43,14 @@ def passphrases():
     ]:
         bent(f"parameters-{label}", UNSUPPORTED, "A-1", "A parameter out of bounds; the MAC fits.", written=claim)
 
+    for label, claim in [
+        ("m-262145", (262145, 1, 1)),
+        ("m-65536-t-13", (65536, 13, 4)),
+        ("m-1048576-t-16", (1048576, 16, 16)),
+    ]:
+        comment = "More work than a reader may do without permission; the MAC fits."
+        bent(f"parameters-{label}", UNSUPPORTED, "A-6", comment, written=claim)
+
     def at(index, bit=0):
         return lambda r: setattr(r, "wrapped", flip(r.wrapped, index, bit))
 

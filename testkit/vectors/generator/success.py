@@ -60,6 +60,11 @@ def success():
     env.to_kek(keys[0]).to_kek(keys[1])
     env.recipients[0].algorithm = b"AES-OF-TOMORROW"
     put_env(name, OK, "D-3", "The first wrap has an unknown algorithm; the reader goes on to the second.", env, keys)
+    name = "success/recipient-first-wrong-dek-second-opens"
+    env = Env(name)
+    keys = [env.kek("a"), env.kek("b")]
+    env.to_kek(keys[0], dek=env.rnd("other dek", 32)).to_kek(keys[1])
+    put_env(name, OK, "D-3 D-4", "The first recipient unwraps another DEK, under which the MAC fails; the reader goes on to the second.", env, keys)
     for label, uri, version, algorithm, length, comment in [
         ("key-version-512", URI_AWS, b"v" * 512, b"AWS-KMS", 64, "The longest key version."),
         ("algorithm-255", URI_AWS, b"", b"A" * 255, 64, "The longest algorithm name."),
@@ -168,6 +173,7 @@ def success():
         ("recommended", "battery staple", (65536, 3, 4), "A-1 A-4", "What writers use."),
         ("t-16", "correct horse", (19456, 16, 1), "A-1", "The most passes."),
         ("p-16", "correct horse", (19456, 1, 16), "A-1", "The most lanes."),
+        ("most-work", "correct horse", (262144, 3, 4), "A-6", "The most work that a reader does unasked."),
         ("utf8", "pässwörd \U0001f511", (19456, 1, 1), "A-2", "The passphrase is UTF-8."),
         ("spaces", " two  spaces ", (19456, 1, 1), "A-2", "Spaces count, also at both ends."),
         ("decomposed", "e\u0301", (19456, 1, 1), "A-2", "The passphrase is not normalised (decomposed)."),

@@ -111,6 +111,70 @@ fn parameters_at_the_bounds_are_accepted() {
 }
 
 #[test]
+fn work_counts_memory_and_memory_times_passes() {
+    for (m_cost, t_cost, p_cost, work) in [
+        (19456, 1, 1, 1),
+        (65536, 3, 4, 1),
+        (65536, 4, 4, 2),
+        (19456, 16, 16, 2),
+        (65536, 12, 4, 4),
+        (262144, 1, 1, 4),
+        (262144, 3, 1, 4),
+        (262145, 1, 1, 5),
+        (65537, 12, 1, 5),
+        (49153, 16, 1, 5),
+        (1048576, 16, 16, 86),
+        (u32::MAX, u32::MAX, 1, u32::MAX),
+    ] {
+        assert_eq!(Argon2Params { m_cost, t_cost, p_cost }.work(), work, "{m_cost} {t_cost} {p_cost}");
+    }
+}
+
+#[test]
+fn a_wrap_that_asks_for_more_than_four_times_the_work_is_refused_before_any_memory_is_taken() {
+    let provider = provider(SECRET);
+    let wrapped = wrap(&provider, "passphrase:", &dek()).unwrap();
+    let asking = |m: u32, t: u32| {
+        with_blob(&wrapped, |blob| {
+            blob[..4].copy_from_slice(&m.to_be_bytes());
+            blob[4..8].copy_from_slice(&t.to_be_bytes());
+        })
+    };
+    let before = resident_kib();
+    for (m_cost, t_cost, words) in [
+        (1048576, 16, "1024 MiB of memory and 16 passes, 86 times the work"),
+        (262145, 1, "257 MiB of memory and 1 passes, 5 times the work"),
+        (65536, 13, "64 MiB of memory and 13 passes, 5 times the work"),
+    ] {
+        let error = unwrap(&provider, &asking(m_cost, t_cost)).unwrap_err();
+        assert_eq!(error.kind(), Unsupported, "{error}");
+        assert!(error.message().contains(words) && error.message().contains("4 times is allowed"), "{error}");
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+        let params = Argon2Params { m_cost, t_cost, p_cost: 1 };
+        assert_eq!(source, Some(&Argon2Error::TooMuchWork { params, allowed: 4 }));
+    }
+    // What the first of them would have taken.
+    assert!(resident_kib() - before < 900_000);
+}
+
+#[test]
+fn more_work_is_done_where_it_was_allowed_and_for_a_providers_own_parameters() {
+    let heavy = Argon2Params { m_cost: 262_145, t_cost: 1, p_cost: 1 };
+    let writer = PassphraseProvider::with_params(passphrase(SECRET), heavy).unwrap();
+    let dek = dek();
+    let wrapped = wrap(&writer, "passphrase:", &dek).unwrap();
+    assert_eq!(kind(unwrap(&provider(SECRET), &wrapped)), Unsupported);
+    for allowing in [
+        PassphraseProvider::with_params(passphrase(SECRET), heavy).unwrap(),
+        PassphraseProvider::with_params(passphrase(SECRET), heavy).unwrap().allow_work(1),
+        provider(SECRET).allow_work(5),
+    ] {
+        assert_eq!(unwrap(&allowing, &wrapped).unwrap().expose(), dek.expose());
+    }
+    assert_eq!(kind(unwrap(&provider(SECRET).allow_work(4), &wrapped)), Unsupported);
+}
+
+#[test]
 fn every_changed_byte_is_refused() {
     let provider = provider(SECRET);
     let wrapped = wrap(&provider, "passphrase:", &dek()).unwrap();
