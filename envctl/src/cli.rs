@@ -50,6 +50,9 @@ pub(crate) struct Global {
     /// The new passphrase where one is changed [or: $ENVCTL_NEW_PASSPHRASE]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// Open files whose passphrase takes up to N times the work of a new one, for files of a known writer [default: 4]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_passphrase_work: Option<u32>,
     /// The PKCS#11 module of `pkcs11:` keys, by its absolute path
     #[cfg(feature = "pkcs11")]
     #[arg(long, global = true, env = "ENVCTL_PKCS11_MODULE", value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -158,8 +161,8 @@ pub(crate) struct Decrypt {
     pub(crate) file: OsString,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// A key (URI or alias) that may open it; repeatable [default: the configuration's keys; a
-    /// passphrase always may]
+    /// A key (URI or alias) that may open it; repeatable [default: the configuration's keys, or a
+    /// passphrase]. Beside keys, a passphrase is tried if `passphrase:` is one of them or one is given
     #[arg(
         short,
         long = "key",
@@ -212,8 +215,8 @@ pub(crate) struct Rewrap {
         hide_env_values = true
     )]
     pub(crate) keys: Vec<String>,
-    /// A key that may open the envelopes as they are; repeatable [the keys of -k, the
-    /// configuration's and a passphrase always may]
+    /// A key that may open the envelopes as they are; repeatable [default: the configuration's keys; the
+    /// keys of -k always may]. A passphrase: as with decrypt
     #[arg(long, value_name = "KEY")]
     pub(crate) from: Vec<String>,
     #[command(flatten)]

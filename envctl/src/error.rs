@@ -2,10 +2,10 @@
 
 use std::{error::Error, fmt, io, path::Path};
 
-use envelope_local::KeystoreError;
+use envelope_local::{Argon2Error, KeystoreError};
 use envelope_sdk::{
-    DecryptError, EncryptError, FormatError, KeyUriError, ProviderError, ProviderErrorKind, RewrapError,
-    stream::StreamError,
+    DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
+    RewrapError, stream::StreamError,
 };
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
@@ -147,10 +147,24 @@ impl From<DecryptError> for CliError {
         let message = error.to_string();
         match error {
             DecryptError::Format(error) => error.into(),
-            DecryptError::NoConfiguredKey { .. } => Self::new(ErrorKind::NotAuthentic, message).hint(
-                "if you trust one of these keys, name it with -k; a key that only the file names is not used",
-            ),
-            DecryptError::Keys { attempts } => Self::new(kind_of_attempts(&attempts), tree(&attempts)),
+            DecryptError::NoConfiguredKey { recipients } => {
+                let hint = if recipients.contains(&KeyUri::passphrase()) {
+                    "beside keys that are named or configured, a passphrase is tried only if you name \
+                     `passphrase:` too (-k; --from to rewrap) or give one with the call"
+                } else {
+                    "if you trust one of these keys, name it with -k; a key that only the file names is not used"
+                };
+                Self::new(ErrorKind::NotAuthentic, message).hint(hint)
+            }
+            DecryptError::Keys { attempts } => {
+                let error = Self::new(kind_of_attempts(&attempts), tree(&attempts));
+                match attempts.iter().find_map(too_much_work) {
+                    Some(work) => error.hint(format!(
+                        "if you trust who made the file, --max-passphrase-work {work} opens it"
+                    )),
+                    None => error,
+                }
+            }
             DecryptError::WrongKind { .. } => Self::new(ErrorKind::Usage, message),
             _ => Self::new(ErrorKind::NotAuthentic, message),
         }
@@ -266,6 +280,14 @@ fn kind_of_attempts(attempts: &[ProviderError]) -> ErrorKind {
         .find(|kind| has(*kind))
         .or_else(|| attempts.first().map(|attempt| kind_of(attempt.kind())))
         .unwrap_or(ErrorKind::Other)
+}
+
+/// The work that a passphrase recipient asks for, where it was refused for that.
+fn too_much_work(attempt: &ProviderError) -> Option<u32> {
+    match attempt.source()?.downcast_ref()? {
+        Argon2Error::TooMuchWork { params, .. } => Some(params.work()),
+        _ => None,
+    }
 }
 
 /// One line for each key that was tried.

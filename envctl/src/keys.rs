@@ -19,6 +19,7 @@ pub(crate) struct Providers {
     config: Arc<Config>,
     passphrases: Arc<Passphrases>,
     backends: Backends,
+    /// Opens, with the passphrase that was; encrypting takes another one.
     passphrase: Arc<UnlockedOnUse<PassphraseProvider>>,
 }
 
@@ -26,7 +27,8 @@ impl Providers {
     pub(crate) fn new(global: &Global) -> Result<Self> {
         let config = Arc::new(Config::load(global)?);
         let passphrases = Arc::new(Passphrases::of(global)?);
-        let passphrase = passphrase_provider(&passphrases, Passphrases::for_decryption);
+        let work = global.max_passphrase_work.unwrap_or(PassphraseProvider::DEFAULT_ALLOWED_WORK);
+        let passphrase = passphrase_provider(&passphrases, Passphrases::for_decryption, work);
         let backends = Backends::new(&config, &passphrases);
         Ok(Self { config, passphrases, backends, passphrase })
     }
@@ -42,34 +44,39 @@ impl Providers {
     /// The keys to encrypt with: those named, the configuration's, or a
     /// passphrase.
     pub(crate) fn keyring_to_encrypt(&self, named: &[String]) -> Result<Keyring> {
-        let passphrase = passphrase_provider(&self.passphrases, Passphrases::for_encryption);
-        let keys = self.keys_or_passphrase(named)?;
+        let passphrase = self.new_passphrase(Passphrases::for_encryption);
+        let keys = or_passphrase(self.config.encrypt_keys(named)?);
         keys.into_iter().try_fold(Keyring::new(), |keyring, uri| {
             Ok(keyring.encrypt(self.provider(&uri, &passphrase)?, uri))
         })
     }
 
     /// The keys that may decrypt: those named or the configuration's, and a
-    /// passphrase always.
+    /// passphrase as [`opening`](Self::opening) says.
     pub(crate) fn keyring_to_decrypt(&self, named: &[String]) -> Result<Keyring> {
-        self.decrypting(Keyring::new(), self.config.decrypt_keys(named)?)
+        self.opening(Keyring::new(), self.config.decrypt_keys(named)?)
     }
 
-    /// The keys to rewrap: from those that may decrypt to those that encrypt.
+    /// The keys to rewrap: from those that may decrypt, and those that encrypt,
+    /// to those that encrypt.
     pub(crate) fn keyring_to_rewrap(&self, named: &[String], from: &[String]) -> Result<Keyring> {
-        let new = passphrase_provider(&self.passphrases, Passphrases::replacement);
-        let keys = self.keys_or_passphrase(named)?;
+        let new = self.new_passphrase(Passphrases::replacement);
+        let mut known = self.config.encrypt_keys(named)?;
         let mut keyring = Keyring::new();
-        for uri in &keys {
-            keyring = keyring.encrypt(self.provider(uri, &new)?, uri.clone());
+        for uri in or_passphrase(known.clone()) {
+            keyring = keyring.encrypt(self.provider(&uri, &new)?, uri);
         }
-        let from = self.config.decrypt_keys(from)?;
-        let local = keys.into_iter().filter(|uri| uri.scheme() != "passphrase");
-        self.decrypting(keyring, local.chain(from).collect())
+        known.extend(self.config.decrypt_keys(from)?);
+        self.opening(keyring, known)
     }
 
-    fn decrypting(&self, keyring: Keyring, mut keys: Vec<KeyUri>) -> Result<Keyring> {
-        keys.push(KeyUri::passphrase());
+    /// Adds the keys that open. Beside keys that were named or configured, a
+    /// passphrase opens only if it is one of them or was given with the call: a
+    /// file from strangers must not make anybody type or hash one.
+    fn opening(&self, keyring: Keyring, mut keys: Vec<KeyUri>) -> Result<Keyring> {
+        if keys.is_empty() || self.passphrases.is_given() {
+            keys.push(KeyUri::passphrase());
+        }
         let mut seen = Vec::new();
         keys.into_iter().try_fold(keyring, |keyring, uri| {
             if seen.contains(&uri) {
@@ -80,9 +87,11 @@ impl Providers {
         })
     }
 
-    fn keys_or_passphrase(&self, named: &[String]) -> Result<Vec<KeyUri>> {
-        let keys = self.config.encrypt_keys(named)?;
-        Ok(if keys.is_empty() { vec![KeyUri::passphrase()] } else { keys })
+    fn new_passphrase(
+        &self,
+        read: fn(&Passphrases) -> Result<Passphrase>,
+    ) -> Arc<UnlockedOnUse<PassphraseProvider>> {
+        passphrase_provider(&self.passphrases, read, PassphraseProvider::DEFAULT_ALLOWED_WORK)
     }
 
     fn provider(
@@ -106,11 +115,17 @@ impl Providers {
     }
 }
 
+fn or_passphrase(keys: Vec<KeyUri>) -> Vec<KeyUri> {
+    if keys.is_empty() { vec![KeyUri::passphrase()] } else { keys }
+}
+
 fn passphrase_provider(
     passphrases: &Arc<Passphrases>,
     read: fn(&Passphrases) -> Result<Passphrase>,
+    work: u32,
 ) -> Arc<UnlockedOnUse<PassphraseProvider>> {
     let passphrases = Arc::clone(passphrases);
-    let unlock = move || read(&passphrases).map(PassphraseProvider::new);
+    let unlock =
+        move || read(&passphrases).map(|passphrase| PassphraseProvider::new(passphrase).allow_work(work));
     Arc::new(UnlockedOnUse::new("passphrase", None, Box::new(unlock)))
 }

@@ -56,6 +56,12 @@ impl Passphrases {
         })
     }
 
+    /// Whether a passphrase was given with the call, so that nobody need type it.
+    pub(crate) fn is_given(&self) -> bool {
+        let Source { file, variable, .. } = &self.passphrase;
+        file.is_some() || env::var_os(variable).is_some_and(|value| !value.is_empty())
+    }
+
     /// The passphrase that encrypts: typed twice if it is typed.
     pub(crate) fn for_encryption(&self) -> Result<Passphrase> {
         self.passphrase.read()?.map_or_else(|| ask_twice("Passphrase"), Ok)

@@ -151,7 +151,6 @@ fn what_was_typed_in_the_place_of_a_key_is_not_repeated() {
             &["encrypt", "in", "-k", typed, "--json"],
             &["decrypt", "in", "-k", typed],
             &["rewrap", "in", "--from", typed],
-            &["keys", "describe", typed],
         ] {
             let ran = sandbox.run(command, 2);
             assert!(!ran.stderr.contains("hunter2"), "{command:?}: {}", ran.stderr);

@@ -91,8 +91,8 @@ pub enum Argon2Error {
     /// A file asks for more work than it is granted. Nobody vouches for the
     /// parameters of a file before the hash was done.
     #[error(
-        "it asks for Argon2id with {} MiB of memory and {} passes, {} times the work of a new passphrase recipient, \
-         and {allowed} times is allowed",
+        "it asks for Argon2id (memory {} MiB, passes {}), {} times the work of a new passphrase recipient, and \
+         {allowed} times is allowed",
         params.m_cost.div_ceil(1024), params.t_cost, params.work()
     )]
     TooMuchWork {

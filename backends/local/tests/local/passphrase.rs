@@ -142,9 +142,9 @@ fn a_wrap_that_asks_for_more_than_four_times_the_work_is_refused_before_any_memo
     };
     let before = resident_kib();
     for (m_cost, t_cost, words) in [
-        (1048576, 16, "1024 MiB of memory and 16 passes, 86 times the work"),
-        (262145, 1, "257 MiB of memory and 1 passes, 5 times the work"),
-        (65536, 13, "64 MiB of memory and 13 passes, 5 times the work"),
+        (1048576, 16, "(memory 1024 MiB, passes 16), 86 times the work"),
+        (262145, 1, "(memory 257 MiB, passes 1), 5 times the work"),
+        (65536, 13, "(memory 64 MiB, passes 13), 5 times the work"),
     ] {
         let error = unwrap(&provider, &asking(m_cost, t_cost)).unwrap_err();
         assert_eq!(error.kind(), Unsupported, "{error}");
