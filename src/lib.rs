@@ -20,6 +20,7 @@ pub mod secret;
 #[cfg(feature = "serde")]
 pub mod serde_as;
 pub mod stream;
+mod whole_io;
 
 pub use context::{ContextError, EncryptionContext, FullContext};
 pub use data_key::{DataKey, RECORD_MAX_LEN, RECORD_OVERHEAD};
