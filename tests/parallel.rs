@@ -11,7 +11,7 @@
 mod common;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Cursor, Read, Write},
     num::NonZeroUsize,
     sync::{
         Mutex,
@@ -55,7 +55,7 @@ impl WriteAt for Place {
         Ok(bytes.len())
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
+    fn set_len(&self, len: u64) -> io::Result<()> {
         self.reserved.store(len, Ordering::SeqCst);
         Ok(())
     }
@@ -123,8 +123,9 @@ fn what_several_threads_seal_to_a_pipe_one_thread_opens() {
     let maker = maker();
     for (size, threads) in sizes().into_iter().flat_map(|size| THREADS.map(|threads| (size, threads))) {
         let (started, plaintext, mut payload) = (start(&maker), message(size), Vec::new());
-        let sealed =
-            parallel(threads).seal_pipe(started.payload, plaintext.as_slice(), &mut payload).unwrap();
+        let sealed = parallel(threads)
+            .seal_pipe(started.payload, Cursor::new(plaintext.clone()), &mut payload)
+            .unwrap();
         assert_eq!(sealed, size as u64, "{threads} threads");
         let opened = block_on(maker.decrypt_detached(&started.header, &payload, &context())).unwrap();
         assert!(opened == plaintext, "{size} bytes, {threads} threads");
@@ -159,7 +160,10 @@ fn what_one_thread_seals_several_threads_open_from_pipe_file_and_slice() {
         for threads in THREADS {
             let parallel = parallel(threads);
             let (mut pipe, place) = (Vec::new(), Place::default());
-            assert_eq!(parallel.open_pipe(&opened, payload.as_slice(), &mut pipe).unwrap(), size as u64);
+            assert_eq!(
+                parallel.open_pipe(&opened, Cursor::new(payload.clone()), &mut pipe).unwrap(),
+                size as u64
+            );
             assert!(pipe == plaintext, "pipe, {size} bytes, {threads} threads");
             let at = header.len() as u64;
             assert_eq!(parallel.open_file(&opened, &with_header, at, &place).unwrap(), size as u64);
@@ -215,9 +219,9 @@ fn progress_adds_up_to_the_length() {
         let parallel = parallel(threads).on_progress(&count);
         let total = || done.swap(0, Ordering::SeqCst);
         let mut out = Vec::new();
-        parallel.seal_pipe(start(&maker).payload, plaintext.as_slice(), &mut out).unwrap();
+        parallel.seal_pipe(start(&maker).payload, Cursor::new(plaintext.clone()), &mut out).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "seal_pipe, {threads} threads");
-        parallel.open_pipe(&opened, payload.as_slice(), &mut Vec::new()).unwrap();
+        parallel.open_pipe(&opened, Cursor::new(payload.clone()), &mut Vec::new()).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "open_pipe, {threads} threads");
         parallel.seal_file(start(&maker).payload, &plaintext, &Place::default(), 0).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "seal_file, {threads} threads");
@@ -272,7 +276,7 @@ fn a_payload_that_was_changed_cut_or_extended_opens_nowhere() {
         for threads in THREADS {
             let parallel = parallel(threads);
             let mut out = Vec::new();
-            let error = parallel.open_pipe(&opened, changed.as_slice(), &mut out).unwrap_err();
+            let error = parallel.open_pipe(&opened, Cursor::new(changed.clone()), &mut out).unwrap_err();
             assert!(is_not_authentic(&error), "case {number}, {threads} threads: {error:?}");
             assert_eq!(out, plaintext[..out.len()], "case {number}: only authentic chunks, in order");
             assert_eq!(out.len() % CHUNK, 0, "case {number}");
@@ -345,7 +349,7 @@ fn a_read_error_half_way_is_a_read_error() {
             let input = broken(&plaintext, at);
             let error = parallel.seal_file(start(&maker).payload, &input, &Place::default(), 0).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
-            let pipe = plaintext[..at].chain(Broken);
+            let pipe = Cursor::new(plaintext[..at].to_vec()).chain(Broken);
             let error = parallel.seal_pipe(start(&maker).payload, pipe, &mut Vec::new()).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
         }
@@ -353,7 +357,7 @@ fn a_read_error_half_way_is_a_read_error() {
             let input = broken(&payload, at);
             let error = parallel.open_file(&opened, &input, 0, &Place::default()).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
-            let (pipe, mut out) = (payload[..at].chain(Broken), Vec::new());
+            let (pipe, mut out) = (Cursor::new(payload[..at].to_vec()).chain(Broken), Vec::new());
             let error = parallel.open_pipe(&opened, pipe, &mut out).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
             assert_eq!(out, plaintext[..out.len()]);
@@ -377,9 +381,10 @@ fn a_full_disk_half_way_is_a_write_error() {
         let error = parallel.open_file(&opened, &payload, 0, &full()).unwrap_err();
         assert!(is_full(&error), "{error:?}");
         let mut pipe = Upto(limit);
-        let error = parallel.seal_pipe(start(&maker).payload, plaintext.as_slice(), &mut pipe).unwrap_err();
+        let error =
+            parallel.seal_pipe(start(&maker).payload, Cursor::new(plaintext.clone()), &mut pipe).unwrap_err();
         assert!(is_full(&error), "{error:?}");
-        let error = parallel.open_pipe(&opened, payload.as_slice(), &mut Upto(limit)).unwrap_err();
+        let error = parallel.open_pipe(&opened, Cursor::new(payload.clone()), &mut Upto(limit)).unwrap_err();
         assert!(is_full(&error), "{error:?}");
     }
 }

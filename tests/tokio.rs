@@ -162,8 +162,8 @@ async fn streams_readers_and_writers_seal_what_opens_in_memory() {
                 writer.write_all(piece).await.unwrap();
                 writer.flush().await.unwrap();
             }
-            writer.shutdown().await.unwrap();
-            assert!(opens(&started.header, &writer.into_inner().inner).await, "SealWriter, {size} by {step}");
+            let written = writer.finish().await.unwrap().inner;
+            assert!(opens(&started.header, &written).await, "SealWriter, {size} by {step}");
         }
     }
 }
@@ -189,7 +189,7 @@ async fn streams_readers_and_writers_open_what_was_sealed_in_memory() {
             }
             writer.shutdown().await.unwrap();
             writer.shutdown().await.unwrap();
-            assert!(writer.into_inner().inner == plaintext, "OpenWriter, {size} by {step}");
+            assert!(writer.finish().await.unwrap().inner == plaintext, "OpenWriter, {size} by {step}");
         }
     }
 }
@@ -239,15 +239,16 @@ async fn a_payload_that_was_changed_cut_or_extended_ends_with_an_error() {
         let error = reader.read_to_end(&mut read).await.unwrap_err();
         assert!(is_not_authentic(inner(&error)), "case {number}: {error:?}");
 
-        let mut writer = OpenWriter::new(opened.clone(), Vec::new());
-        let written = async {
+        let mut written = Vec::new();
+        let mut writer = OpenWriter::new(opened.clone(), &mut written);
+        let writing = async {
             writer.write_all(changed).await?;
             writer.shutdown().await
         };
-        let error = written.await.unwrap_err();
+        let error = writing.await.unwrap_err();
         assert!(is_not_authentic(inner(&error)), "case {number}: {error:?}");
         assert_eq!(writer.shutdown().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
-        let written = writer.into_inner();
+        assert_eq!(writer.finish().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert!(written == plaintext[..written.len()], "case {number}");
     }
 }

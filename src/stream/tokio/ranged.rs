@@ -9,19 +9,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use ::tokio::{
-    io::{AsyncRead, AsyncSeek, ReadBuf},
-    task::spawn_blocking,
-};
+use ::tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::super::{
-    ReadAt, StreamError,
-    at::read_full_at,
-    layout::{Layout, Payload, check_range, chunk_of},
-    ranged::seek_to,
+use super::{
+    super::{
+        ReadAt, StreamError,
+        at::read_full_at,
+        layout::{Layout, Payload, check_range, chunk_of},
+        ranged::seek_to,
+    },
+    work::runtime,
 };
 use crate::{
     DecryptError, OpenedHeader,
@@ -75,20 +75,20 @@ impl<R: ReadAt + Send + Sync + 'static> Blocking<R> {
 impl<R: ReadAt + Send + Sync + 'static> AsyncReadAt for Blocking<R> {
     async fn size(&self) -> io::Result<u64> {
         let source = Arc::clone(&self.0);
-        spawn_blocking(move || source.size()).await?
+        runtime()?.spawn_blocking(move || source.size()).await?
     }
 
     async fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
         let source = Arc::clone(&self.0);
         let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
-        spawn_blocking(move || {
+        let read = move || {
             let mut bytes = vec![0; len];
             match read_full_at(&*source, &mut bytes, range.start)? {
                 read if read == len => Ok(bytes.into()),
                 _ => Err(io::ErrorKind::UnexpectedEof.into()),
             }
-        })
-        .await?
+        };
+        runtime()?.spawn_blocking(read).await?
     }
 }
 
@@ -123,6 +123,7 @@ impl<S: AsyncReadAt> AsyncRangedReader<S> {
     /// [`DecryptError::NotAuthentic`] inside when commitment or last chunk do
     /// not fit.
     pub async fn new(opened: &OpenedHeader, source: S, payload_at: u64) -> Result<Self, StreamError> {
+        runtime()?;
         let size = source.size().await.map_err(StreamError::Read)?;
         let layout = Layout::new(payload_at, size)?;
         let prefix = fetch(&source, payload_at, PREFIX_LEN).await?;
@@ -163,6 +164,7 @@ async fn fetch(source: &impl AsyncReadAt, at: u64, len: usize) -> Result<Bytes, 
 }
 
 async fn decrypt<S: AsyncReadAt>(shared: Arc<Shared<S>>, range: Range<u64>) -> Result<Vec<u8>, StreamError> {
+    let runtime = runtime()?;
     let layout = &shared.payload.layout;
     let len = check_range(&range, layout.plaintext_len)?;
     if len == 0 {
@@ -198,7 +200,7 @@ async fn decrypt<S: AsyncReadAt>(shared: Arc<Shared<S>>, range: Range<u64>) -> R
         Ok(out[skip..skip + len].to_vec())
     };
     if len > LARGE {
-        spawn_blocking(open).await.map_err(|error| StreamError::Thread(io::Error::other(error)))?
+        runtime.spawn_blocking(open).await.map_err(|error| StreamError::Thread(io::Error::other(error)))?
     } else {
         open()
     }
