@@ -13,17 +13,19 @@ mod common;
 use std::{
     io::{self, Cursor, Read, Write},
     num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
     DecryptError, Envelope, Kind, OpenedHeader, Started,
     crypto::cobblestone::{opened_len, sealed_len},
-    stream::{self, Parallel, ReadAt, StreamError, WriteAt},
+    stream::{self, Parallel, RangedReader, ReadAt, StreamError, WriteAt},
 };
 
 const CHUNK: usize = 16_384;
@@ -409,32 +411,67 @@ fn more_than_four_pebibytes_are_refused_at_the_beginning() {
 }
 
 #[test]
-fn real_files_take_the_same_way() {
+fn an_offset_that_leaves_no_room_is_refused_before_anything_is_written() {
     let maker = maker();
-    for size in [0, 1, 3 * CHUNK, 70 * CHUNK + 7] {
-        let plaintext = message(size);
-        let (mut input, output, back) =
-            (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        input.write_all(&plaintext).unwrap();
-        let started = block_on(maker.start(Kind::Attached, &context())).unwrap();
-        let at = started.header.len() as u64;
-        output.write_at(&started.header, 0).unwrap();
-        Parallel::new().seal_file(started.payload, &input, &output, at).unwrap();
-        let opened = unlock(&maker, &started.header);
-        Parallel::new().open_file(&opened, &output, at, &back).unwrap();
-        let mut bytes = vec![0; size + 1];
-        assert_eq!(ReadAt::size(&back).unwrap(), size as u64);
-        let read = stream_read(&back, &mut bytes);
-        assert!(bytes[..read] == plaintext, "{size} bytes");
+    let (header, payload) = block_on(maker.encrypt_detached(b"text", &context())).unwrap();
+    let opened = unlock(&maker, &header);
+    let most = u64::MAX - (56 + 4 + 16);
+    for at in [u64::MAX, u64::MAX - 55, u64::MAX - 56, most + 1] {
+        let place = Place::default();
+        let error = parallel(2).seal_file(start(&maker).payload, &b"text"[..], &place, at).unwrap_err();
+        assert_eq!(error.to_string(), format!("no payload of that length fits behind offset {at}"));
+        assert_eq!((place.reserved.load(Ordering::SeqCst), place.into_bytes().len()), (0, 0));
+        let error = parallel(2).open_file(&opened, &payload, at, &Place::default()).unwrap_err();
+        assert!(is_not_authentic(&error), "{error:?}");
+        let error = RangedReader::new(&opened, &payload, at).err().unwrap();
+        assert!(is_not_authentic(&error), "{error:?}");
     }
+    // The last one at which it fits: refused by the place, not here.
+    let full = Place { fail_beyond: Some(0), ..Place::default() };
+    let error = parallel(2).seal_file(start(&maker).payload, &b"text"[..], &full, most).unwrap_err();
+    assert!(matches!(error, StreamError::Write(_)), "{error:?}");
+    assert_eq!(full.reserved.load(Ordering::SeqCst), u64::MAX);
 }
 
-fn stream_read(file: &std::fs::File, out: &mut [u8]) -> usize {
-    let mut read = 0;
-    loop {
-        match ReadAt::read_at(file, &mut out[read..], read as u64).unwrap() {
-            0 => return read,
-            more => read += more,
+#[test]
+fn a_panic_in_a_progress_callback_stops_the_other_threads_and_keeps_its_words() {
+    /// As long as an input can be: nobody waits for its end.
+    struct Endless;
+
+    impl ReadAt for Endless {
+        fn size(&self) -> io::Result<u64> {
+            Ok((1 << 38) * 16_384 - 1)
+        }
+
+        fn read_at(&self, out: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(out.len())
+        }
+    }
+
+    struct Nowhere;
+
+    impl WriteAt for Nowhere {
+        fn write_at(&self, bytes: &[u8], _: u64) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let maker = maker();
+    for threads in [1, 2, 8] {
+        for panics_in_another in [false, true] {
+            let caller = thread::current().id();
+            let progress = |_| {
+                let here = thread::current().id() == caller;
+                assert!(here == panics_in_another && threads > 1, "the bar is broken");
+            };
+            let parallel = parallel(threads).on_progress(&progress);
+            let seal = || parallel.seal_file(start(&maker).payload, &Endless, &Nowhere, 0);
+            let panic = catch_unwind(AssertUnwindSafe(seal)).unwrap_err();
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"the bar is broken"), "{threads} threads");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use ::tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
@@ -156,6 +156,14 @@ impl<S: AsyncReadAt> AsyncRangedReader<S> {
     pub async fn decrypt_range(&self, range: Range<u64>) -> Result<Vec<u8>, StreamError> {
         decrypt(Arc::clone(&self.shared), range).await
     }
+
+    /// Fetches the plaintext around the position.
+    fn fetch(&self) -> Fetching {
+        let start = self.position - self.position % CHUNK_LEN as u64;
+        let end = self.len().min(start + WINDOW);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { Ok((start, decrypt(shared, start..end).await?)) })
+    }
 }
 
 async fn fetch(source: &impl AsyncReadAt, at: u64, len: usize) -> Result<Bytes, StreamError> {
@@ -226,16 +234,18 @@ impl<S: AsyncReadAt> AsyncRead for AsyncRangedReader<S> {
             if this.position >= this.len() || out.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let fetching = this.fetching.get_or_insert_with(|| {
-                let start = this.position - this.position % CHUNK_LEN as u64;
-                let end = this.shared.payload.layout.plaintext_len.min(start + WINDOW);
-                let shared = Arc::clone(&this.shared);
-                Box::pin(async move { Ok((start, decrypt(shared, start..end).await?)) })
-            });
-            let fetched = ready!(fetching.as_mut().poll(context));
-            this.fetching = None;
-            let (from, bytes) = fetched?;
-            this.window = (from, bytes.into());
+            // Taken out: one that panics is not asked again.
+            let mut fetching = this.fetching.take().unwrap_or_else(|| this.fetch());
+            match fetching.as_mut().poll(context) {
+                Poll::Pending => {
+                    this.fetching = Some(fetching);
+                    return Poll::Pending;
+                }
+                Poll::Ready(fetched) => {
+                    let (from, bytes) = fetched?;
+                    this.window = (from, bytes.into());
+                }
+            }
         }
     }
 }
