@@ -7,12 +7,12 @@ use crate::{
     OpenedHeader, RewrapError,
     crypto::{
         DefaultEngine, Engine,
-        cobblestone::{self, PREFIX_LEN, SALT_LEN, Sealer},
+        cobblestone::{self, PREFIX_LEN, SALT_LEN},
     },
     format::{HeaderDraft, Kind, MAX_BODY_LEN},
     rewrap::{self, Rewrapped},
     schedule,
-    stream::{self, RangedReader, ReadAt, StreamError},
+    stream::{self, PayloadSealer, RangedReader, ReadAt, StreamError},
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -74,7 +74,7 @@ impl Envelope {
         let started = self.start(PayloadKind::Attached, context).await?;
         let mut out = Vec::with_capacity(started.header.len() + cobblestone::sealed_len(plaintext.len()));
         out.extend_from_slice(&started.header);
-        cobblestone::seal_after(started.payload, plaintext, &mut out);
+        started.payload.seal_after(plaintext, &mut out);
         Ok(out)
     }
 
@@ -91,7 +91,7 @@ impl Envelope {
     ) -> Result<(Vec<u8>, Vec<u8>), EncryptError> {
         let started = self.start(PayloadKind::Detached, context).await?;
         let mut payload = Vec::with_capacity(cobblestone::sealed_len(plaintext.len()));
-        cobblestone::seal_after(started.payload, plaintext, &mut payload);
+        started.payload.seal_after(plaintext, &mut payload);
         Ok((started.header, payload))
     }
 
@@ -160,7 +160,7 @@ impl Envelope {
         let kind = payload.into();
         let (opened, salt) = self.new_header(kind, context).await?;
         let binding = schedule::binding(kind, opened.header().envelope_id(), opened.context());
-        let payload = Sealer::with_salt(opened.content_key(), &binding, salt);
+        let payload = PayloadSealer::new(opened.content_key(), &binding, salt);
         Ok(Started { header: opened.header().to_bytes(), payload })
     }
 
@@ -367,8 +367,8 @@ impl From<PayloadKind> for Kind {
 pub struct Started {
     /// The header, which stands before the payload or, detached, elsewhere.
     pub header: Vec<u8>,
-    /// Encrypts the payload.
-    pub payload: Sealer<DefaultEngine>,
+    /// Encrypts the payload, once.
+    pub payload: PayloadSealer,
 }
 
 /// The context of an opened header, as a new header shall hold it.

@@ -20,6 +20,7 @@ pub mod secret;
 #[cfg(feature = "serde")]
 pub mod serde_as;
 pub mod stream;
+mod whole_io;
 mod wire;
 
 pub use context::{ContextError, EncryptionContext, FullContext};

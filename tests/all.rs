@@ -3,14 +3,19 @@
 //!
 //! `cargo test --test all spec_rules::` runs those of one file.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 #![allow(clippy::duplicate_mod, reason = "each file says what it needs, as if it stood alone")]
 
 #[path = "differential.rs"]
 mod differential;
+#[path = "disk.rs"]
+mod disk;
 #[path = "envelope.rs"]
 mod envelope;
 #[path = "inside.rs"]
 mod inside;
+#[path = "keyring.rs"]
+mod keyring;
 #[path = "parallel.rs"]
 mod parallel;
 #[path = "properties.rs"]
@@ -38,3 +43,25 @@ mod vectors;
 mod written_vectors;
 #[path = "wycheproof.rs"]
 mod wycheproof;
+
+#[test]
+fn every_file_of_this_folder_is_run() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let (here, manifest) = (read("tests/all.rs"), read("Cargo.toml"));
+    for entry in std::fs::read_dir(root.join("tests")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let runs = match name.strip_suffix(".rs") {
+            Some("all") => true,
+            Some(file) => {
+                here.contains(&format!("#[path = \"{name}\"]"))
+                    || manifest.contains(&format!("\nname = \"{file}\""))
+            }
+            None => {
+                !root.join("tests").join(&name).join("main.rs").exists()
+                    || manifest.contains(&format!("\npath = \"tests/{name}/main.rs\""))
+            }
+        };
+        assert!(runs, "tests/{name} is in neither tests/all.rs nor Cargo.toml");
+    }
+}

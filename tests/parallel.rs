@@ -11,19 +11,21 @@
 mod common;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Cursor, Read, Write},
     num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
     DecryptError, Envelope, OpenedHeader, PayloadKind, Started,
     crypto::cobblestone::{opened_len, sealed_len},
-    stream::{self, Parallel, ReadAt, StreamError, WriteAt},
+    stream::{self, Parallel, RangedReader, ReadAt, StreamError, WriteAt},
 };
 
 const CHUNK: usize = 16_384;
@@ -55,7 +57,7 @@ impl WriteAt for Place {
         Ok(bytes.len())
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
+    fn set_len(&self, len: u64) -> io::Result<()> {
         self.reserved.store(len, Ordering::SeqCst);
         Ok(())
     }
@@ -123,8 +125,9 @@ fn what_several_threads_seal_to_a_pipe_one_thread_opens() {
     let maker = maker();
     for (size, threads) in sizes().into_iter().flat_map(|size| THREADS.map(|threads| (size, threads))) {
         let (started, plaintext, mut payload) = (start(&maker), message(size), Vec::new());
-        let sealed =
-            parallel(threads).seal_pipe(started.payload, plaintext.as_slice(), &mut payload).unwrap();
+        let sealed = parallel(threads)
+            .seal_pipe(started.payload, Cursor::new(plaintext.clone()), &mut payload)
+            .unwrap();
         assert_eq!(sealed, size as u64, "{threads} threads");
         let opened = block_on(maker.decrypt_detached(&started.header, &payload, &context())).unwrap();
         assert!(opened == plaintext, "{size} bytes, {threads} threads");
@@ -159,7 +162,10 @@ fn what_one_thread_seals_several_threads_open_from_pipe_file_and_slice() {
         for threads in THREADS {
             let parallel = parallel(threads);
             let (mut pipe, place) = (Vec::new(), Place::default());
-            assert_eq!(parallel.open_pipe(&opened, payload.as_slice(), &mut pipe).unwrap(), size as u64);
+            assert_eq!(
+                parallel.open_pipe(&opened, Cursor::new(payload.clone()), &mut pipe).unwrap(),
+                size as u64
+            );
             assert!(pipe == plaintext, "pipe, {size} bytes, {threads} threads");
             let at = header.len() as u64;
             assert_eq!(parallel.open_file(&opened, &with_header, at, &place).unwrap(), size as u64);
@@ -215,9 +221,9 @@ fn progress_adds_up_to_the_length() {
         let parallel = parallel(threads).on_progress(&count);
         let total = || done.swap(0, Ordering::SeqCst);
         let mut out = Vec::new();
-        parallel.seal_pipe(start(&maker).payload, plaintext.as_slice(), &mut out).unwrap();
+        parallel.seal_pipe(start(&maker).payload, Cursor::new(plaintext.clone()), &mut out).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "seal_pipe, {threads} threads");
-        parallel.open_pipe(&opened, payload.as_slice(), &mut Vec::new()).unwrap();
+        parallel.open_pipe(&opened, Cursor::new(payload.clone()), &mut Vec::new()).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "open_pipe, {threads} threads");
         parallel.seal_file(start(&maker).payload, &plaintext, &Place::default(), 0).unwrap();
         assert_eq!(total(), plaintext.len() as u64, "seal_file, {threads} threads");
@@ -272,7 +278,7 @@ fn a_payload_that_was_changed_cut_or_extended_opens_nowhere() {
         for threads in THREADS {
             let parallel = parallel(threads);
             let mut out = Vec::new();
-            let error = parallel.open_pipe(&opened, changed.as_slice(), &mut out).unwrap_err();
+            let error = parallel.open_pipe(&opened, Cursor::new(changed.clone()), &mut out).unwrap_err();
             assert!(is_not_authentic(&error), "case {number}, {threads} threads: {error:?}");
             assert_eq!(out, plaintext[..out.len()], "case {number}: only authentic chunks, in order");
             assert_eq!(out.len() % CHUNK, 0, "case {number}");
@@ -345,7 +351,7 @@ fn a_read_error_half_way_is_a_read_error() {
             let input = broken(&plaintext, at);
             let error = parallel.seal_file(start(&maker).payload, &input, &Place::default(), 0).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
-            let pipe = plaintext[..at].chain(Broken);
+            let pipe = Cursor::new(plaintext[..at].to_vec()).chain(Broken);
             let error = parallel.seal_pipe(start(&maker).payload, pipe, &mut Vec::new()).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
         }
@@ -353,7 +359,7 @@ fn a_read_error_half_way_is_a_read_error() {
             let input = broken(&payload, at);
             let error = parallel.open_file(&opened, &input, 0, &Place::default()).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
-            let (pipe, mut out) = (payload[..at].chain(Broken), Vec::new());
+            let (pipe, mut out) = (Cursor::new(payload[..at].to_vec()).chain(Broken), Vec::new());
             let error = parallel.open_pipe(&opened, pipe, &mut out).unwrap_err();
             assert_eq!(error.to_string(), "reading failed: the disk is on fire", "{at}, {threads} threads");
             assert_eq!(out, plaintext[..out.len()]);
@@ -377,9 +383,10 @@ fn a_full_disk_half_way_is_a_write_error() {
         let error = parallel.open_file(&opened, &payload, 0, &full()).unwrap_err();
         assert!(is_full(&error), "{error:?}");
         let mut pipe = Upto(limit);
-        let error = parallel.seal_pipe(start(&maker).payload, plaintext.as_slice(), &mut pipe).unwrap_err();
+        let error =
+            parallel.seal_pipe(start(&maker).payload, Cursor::new(plaintext.clone()), &mut pipe).unwrap_err();
         assert!(is_full(&error), "{error:?}");
-        let error = parallel.open_pipe(&opened, payload.as_slice(), &mut Upto(limit)).unwrap_err();
+        let error = parallel.open_pipe(&opened, Cursor::new(payload.clone()), &mut Upto(limit)).unwrap_err();
         assert!(is_full(&error), "{error:?}");
     }
 }
@@ -404,32 +411,67 @@ fn more_than_four_pebibytes_are_refused_at_the_beginning() {
 }
 
 #[test]
-fn real_files_take_the_same_way() {
+fn an_offset_that_leaves_no_room_is_refused_before_anything_is_written() {
     let maker = maker();
-    for size in [0, 1, 3 * CHUNK, 70 * CHUNK + 7] {
-        let plaintext = message(size);
-        let (mut input, output, back) =
-            (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        input.write_all(&plaintext).unwrap();
-        let started = block_on(maker.start(PayloadKind::Attached, &context())).unwrap();
-        let at = started.header.len() as u64;
-        output.write_at(&started.header, 0).unwrap();
-        Parallel::new().seal_file(started.payload, &input, &output, at).unwrap();
-        let opened = unlock(&maker, &started.header);
-        Parallel::new().open_file(&opened, &output, at, &back).unwrap();
-        let mut bytes = vec![0; size + 1];
-        assert_eq!(ReadAt::size(&back).unwrap(), size as u64);
-        let read = stream_read(&back, &mut bytes);
-        assert!(bytes[..read] == plaintext, "{size} bytes");
+    let (header, payload) = block_on(maker.encrypt_detached(b"text", &context())).unwrap();
+    let opened = unlock(&maker, &header);
+    let most = u64::MAX - (56 + 4 + 16);
+    for at in [u64::MAX, u64::MAX - 55, u64::MAX - 56, most + 1] {
+        let place = Place::default();
+        let error = parallel(2).seal_file(start(&maker).payload, &b"text"[..], &place, at).unwrap_err();
+        assert_eq!(error.to_string(), format!("no payload of that length fits behind offset {at}"));
+        assert_eq!((place.reserved.load(Ordering::SeqCst), place.into_bytes().len()), (0, 0));
+        let error = parallel(2).open_file(&opened, &payload, at, &Place::default()).unwrap_err();
+        assert!(is_not_authentic(&error), "{error:?}");
+        let error = RangedReader::new(&opened, &payload, at).err().unwrap();
+        assert!(is_not_authentic(&error), "{error:?}");
     }
+    // The last one at which it fits: refused by the place, not here.
+    let full = Place { fail_beyond: Some(0), ..Place::default() };
+    let error = parallel(2).seal_file(start(&maker).payload, &b"text"[..], &full, most).unwrap_err();
+    assert!(matches!(error, StreamError::Write(_)), "{error:?}");
+    assert_eq!(full.reserved.load(Ordering::SeqCst), u64::MAX);
 }
 
-fn stream_read(file: &std::fs::File, out: &mut [u8]) -> usize {
-    let mut read = 0;
-    loop {
-        match ReadAt::read_at(file, &mut out[read..], read as u64).unwrap() {
-            0 => return read,
-            more => read += more,
+#[test]
+fn a_panic_in_a_progress_callback_stops_the_other_threads_and_keeps_its_words() {
+    /// As long as an input can be: nobody waits for its end.
+    struct Endless;
+
+    impl ReadAt for Endless {
+        fn size(&self) -> io::Result<u64> {
+            Ok((1 << 38) * 16_384 - 1)
+        }
+
+        fn read_at(&self, out: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(out.len())
+        }
+    }
+
+    struct Nowhere;
+
+    impl WriteAt for Nowhere {
+        fn write_at(&self, bytes: &[u8], _: u64) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let maker = maker();
+    for threads in [1, 2, 8] {
+        for panics_in_another in [false, true] {
+            let caller = thread::current().id();
+            let progress = |_| {
+                let here = thread::current().id() == caller;
+                assert!(here == panics_in_another && threads > 1, "the bar is broken");
+            };
+            let parallel = parallel(threads).on_progress(&progress);
+            let seal = || parallel.seal_file(start(&maker).payload, &Endless, &Nowhere, 0);
+            let panic = catch_unwind(AssertUnwindSafe(seal)).unwrap_err();
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"the bar is broken"), "{threads} threads");
         }
     }
 }

@@ -24,7 +24,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use common::{context, envelope, memory, message};
+use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
     DecryptError, Envelope, OpenedHeader, PayloadKind, Started,
     stream::{
@@ -35,7 +35,7 @@ use envelope_sdk::{
         },
     },
 };
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 const CHUNK: usize = 16_384;
@@ -162,8 +162,8 @@ async fn streams_readers_and_writers_seal_what_opens_in_memory() {
                 writer.write_all(piece).await.unwrap();
                 writer.flush().await.unwrap();
             }
-            writer.shutdown().await.unwrap();
-            assert!(opens(&started.header, &writer.into_inner().inner).await, "SealWriter, {size} by {step}");
+            let written = writer.finish().await.unwrap().inner;
+            assert!(opens(&started.header, &written).await, "SealWriter, {size} by {step}");
         }
     }
 }
@@ -189,7 +189,7 @@ async fn streams_readers_and_writers_open_what_was_sealed_in_memory() {
             }
             writer.shutdown().await.unwrap();
             writer.shutdown().await.unwrap();
-            assert!(writer.into_inner().inner == plaintext, "OpenWriter, {size} by {step}");
+            assert!(writer.finish().await.unwrap().inner == plaintext, "OpenWriter, {size} by {step}");
         }
     }
 }
@@ -239,15 +239,16 @@ async fn a_payload_that_was_changed_cut_or_extended_ends_with_an_error() {
         let error = reader.read_to_end(&mut read).await.unwrap_err();
         assert!(is_not_authentic(inner(&error)), "case {number}: {error:?}");
 
-        let mut writer = OpenWriter::new(opened.clone(), Vec::new());
-        let written = async {
+        let mut written = Vec::new();
+        let mut writer = OpenWriter::new(opened.clone(), &mut written);
+        let writing = async {
             writer.write_all(changed).await?;
             writer.shutdown().await
         };
-        let error = written.await.unwrap_err();
+        let error = writing.await.unwrap_err();
         assert!(is_not_authentic(inner(&error)), "case {number}: {error:?}");
         assert_eq!(writer.shutdown().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
-        let written = writer.into_inner();
+        assert_eq!(writer.finish().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert!(written == plaintext[..written.len()], "case {number}");
     }
 }
@@ -264,6 +265,146 @@ async fn a_writer_that_fails_and_a_write_after_the_end_are_errors() {
     let mut writer = SealWriter::new(start(&maker).await.payload, Vec::new());
     writer.shutdown().await.unwrap();
     assert_eq!(writer.write_all(b"x").await.unwrap_err().to_string(), "written to after its end");
+}
+
+/// Not to be read.
+struct Untouched;
+
+impl AsyncRead for Untouched {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        panic!("read outside of a runtime")
+    }
+}
+
+#[test]
+fn outside_of_a_runtime_everything_fails_at_once_whatever_the_size() {
+    let maker = maker();
+    let no_runtime = |error: &StreamError| {
+        assert!(matches!(error, StreamError::Thread(_)), "{error:?}");
+        assert!(error.to_string().contains("there is no reactor running"), "{error}");
+    };
+    let no_runtime_io = |error: io::Error| {
+        assert!(error.to_string().contains("there is no reactor running"), "{error}");
+    };
+    for size in [0, 60_000, 70_000, 3 * BLOCK] {
+        let plaintext = message(size);
+        let (opened, payload) = block_on(sealed(&maker, &plaintext));
+        let start = || block_on(start(&maker)).payload;
+        no_runtime(&block_on(Box::pin(seal_stream(start(), Untouched)).next()).unwrap().unwrap_err());
+        no_runtime(&block_on(Box::pin(open_stream(opened.clone(), Untouched)).next()).unwrap().unwrap_err());
+        let mut out = Vec::new();
+        no_runtime_io(block_on(seal_reader(start(), Untouched).read_to_end(&mut out)).unwrap_err());
+        no_runtime_io(block_on(open_reader(opened.clone(), Untouched).read_to_end(&mut out)).unwrap_err());
+        let mut sealing = SealWriter::new(start(), &mut out);
+        no_runtime_io(
+            block_on(async {
+                sealing.write_all(&plaintext).await?;
+                sealing.shutdown().await
+            })
+            .unwrap_err(),
+        );
+        assert_eq!(block_on(sealing.shutdown()).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let mut opening = OpenWriter::new(opened.clone(), &mut out);
+        no_runtime_io(
+            block_on(async {
+                opening.write_all(&payload).await?;
+                opening.shutdown().await
+            })
+            .unwrap_err(),
+        );
+        assert_eq!(block_on(opening.shutdown()).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(out, b"");
+        no_runtime(&block_on(AsyncRangedReader::new(&opened, object(payload.clone()), 0)).err().unwrap());
+        no_runtime_io(block_on(Blocking::new(payload.clone()).size()).unwrap_err());
+        no_runtime_io(block_on(Blocking::new(payload.clone()).fetch(0..1)).unwrap_err());
+
+        // Made inside of one and used when it is gone.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut reader = runtime.block_on(AsyncRangedReader::new(&opened, object(payload), 0)).unwrap();
+        drop(runtime);
+        if size > 0 {
+            no_runtime(&block_on(reader.decrypt_range(0..1)).unwrap_err());
+            no_runtime_io(block_on(reader.read_to_end(&mut out)).unwrap_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_failed_never_reports_a_clean_end() {
+    /// Times out after its bytes, and has ended when it is asked again.
+    struct TimesOut(&'static [u8], bool);
+
+    impl AsyncRead for TimesOut {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            out: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let len = self.0.len().min(out.remaining());
+            out.put_slice(&self.0[..len]);
+            self.0 = &self.0[len..];
+            if len == 0 && !std::mem::replace(&mut self.1, true) {
+                return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    let maker = maker();
+    let plaintext = message(3 * CHUNK);
+    let (opened, payload) = sealed(&maker, &plaintext).await;
+    for cut in [0, 56, 56 + SEALED, payload.len() - 16] {
+        let sealing = seal_reader(start(&maker).await.payload, TimesOut(leak(&plaintext), false));
+        let opening = open_reader(opened.clone(), TimesOut(leak(&payload[..cut]), false));
+        let readers: [Pin<Box<dyn AsyncRead>>; 2] = [Box::pin(sealing), Box::pin(opening)];
+        for mut reader in readers {
+            let error = reader.read_to_end(&mut Vec::new()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            for _ in 0..3 {
+                let error = reader.read(&mut [0; 10]).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+                assert_eq!(error.to_string(), "it failed before, and cannot go on");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_chunk_is_reported_though_the_source_is_silent_after_it() {
+    /// Gives its bytes and is never ready again.
+    struct Silent(&'static [u8]);
+
+    impl AsyncRead for Silent {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            out: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let len = self.0.len().min(out.remaining());
+            out.put_slice(&self.0[..len]);
+            self.0 = &self.0[len..];
+            if len == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+    }
+
+    let maker = maker();
+    let (opened, mut payload) = block_on(sealed(&maker, &message(10 * CHUNK)));
+    payload[56 + SEALED] ^= 1;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _inside = runtime.enter();
+    for more in [0, 100] {
+        // Few enough chunks that they are opened where they are read: no waiting explains itself.
+        let arrived = leak(&payload[..56 + 2 * SEALED + more]);
+        let mut reader = open_reader(opened.clone(), Silent(arrived));
+        let mut out = vec![0; 10 * CHUNK];
+        assert_eq!(reader.read(&mut out).now_or_never().unwrap().unwrap(), CHUNK, "what is authentic");
+        let error = reader.read(&mut out).now_or_never().expect("waits for the source").unwrap_err();
+        assert!(is_not_authentic(inner(&error)), "{error:?}");
+        let mut writer = OpenWriter::new(opened.clone(), Vec::new());
+        writer.write_all(arrived).now_or_never().unwrap().unwrap();
+        let error = writer.flush().now_or_never().unwrap().unwrap_err();
+        assert!(is_not_authentic(inner(&error)), "{error:?}");
+    }
 }
 
 /// An object of a store, which counts its requests.

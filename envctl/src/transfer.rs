@@ -47,7 +47,7 @@ pub(crate) fn seal(
 /// `output`. Returns the number of plaintext bytes.
 pub(crate) fn open(
     opened: &OpenedHeader,
-    source: &mut EnvelopeSource,
+    source: EnvelopeSource,
     at: u64,
     output: &mut Output,
     progress: &Progress,
@@ -55,12 +55,12 @@ pub(crate) fn open(
     let count = |bytes| progress.add(bytes);
     let parallel = Parallel::new().on_progress(&count);
     match source {
-        EnvelopeSource::File(file) => {
+        EnvelopeSource::File(mut file) => {
             if let Some(output) = output.file() {
-                return parallel.open_file(opened, file, at, output);
+                return parallel.open_file(opened, &file, at, output);
             }
             // Opens the last chunk: not a byte of a truncated file goes down a pipe.
-            drop(RangedReader::new(opened, &*file, at)?);
+            drop(RangedReader::new(opened, &file, at)?);
             file.seek(SeekFrom::Start(at)).map_err(StreamError::Read)?;
             parallel.open_pipe(opened, file, output)
         }

@@ -14,6 +14,8 @@
 //!
 //! [`Opener`] exists only after its commitment was checked.
 
+use core::{mem, ops::Range};
+
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -37,16 +39,9 @@ pub const MAX_CHUNKS: u64 = 1 << 38;
 /// so that no nonce is used twice, and ends with the first short chunk. It is
 /// not `Clone`: two copies would encrypt two messages under the same nonces.
 pub struct Sealer<E: Engine> {
-    chunks: Chunks<E>,
-    prefix: [u8; PREFIX_LEN],
-    next: Next,
-}
-
-/// Where a [`Sealer`] stands.
-#[derive(Clone, Copy)]
-enum Next {
-    Chunk(u64),
-    Finished,
+    chunks: ChunkSealer<E>,
+    numbers: Numbers,
+    finished: bool,
 }
 
 impl<E: Engine> Sealer<E> {
@@ -57,25 +52,14 @@ impl<E: Engine> Sealer<E> {
     ///
     /// [`RandomError`] when the system gives no randomness for the salt.
     pub fn new(input_key: &Key256, context: &[u8]) -> Result<Self, RandomError> {
-        let mut salt = [0; SALT_LEN];
-        E::fill_random(&mut salt)?;
-        Ok(Self::with_salt(input_key, context, salt))
-    }
-
-    /// For callers inside the crate that draw all their randomness at once.
-    /// A salt must never be used twice under one key.
-    pub(crate) fn with_salt(input_key: &Key256, context: &[u8], salt: [u8; SALT_LEN]) -> Self {
-        let (chunks, commitment) = Chunks::derive(input_key, context, &salt);
-        let mut prefix = [0; PREFIX_LEN];
-        prefix[..SALT_LEN].copy_from_slice(&salt);
-        prefix[SALT_LEN..].copy_from_slice(&commitment);
-        Self { chunks, prefix, next: Next::Chunk(0) }
+        let (chunks, numbers) = ChunkSealer::new(input_key, context)?;
+        Ok(Self { chunks, numbers, finished: false })
     }
 
     /// Salt and commitment, which stand before the first chunk.
     #[must_use]
     pub fn prefix(&self) -> &[u8; PREFIX_LEN] {
-        &self.prefix
+        self.chunks.prefix()
     }
 
     /// Encrypts the next chunk from `plaintext` into `out`, which is
@@ -87,9 +71,9 @@ impl<E: Engine> Sealer<E> {
     /// [`ChunkError`] when a length does not fit, the last chunk was sealed
     /// before or the message has [`MAX_CHUNKS`] already.
     pub fn seal_next_to(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
-        let index = self.index()?;
-        self.seal_chunk_to(index, plaintext, out)?;
-        self.advance(index, plaintext.len());
+        self.expect_more()?;
+        self.chunks.seal_to(&mut self.numbers, plaintext, out)?;
+        self.finished = plaintext.len() < CHUNK_LEN;
         Ok(())
     }
 
@@ -101,44 +85,91 @@ impl<E: Engine> Sealer<E> {
     ///
     /// As `seal_next_to`.
     pub fn seal_next(&mut self, chunk: &mut [u8]) -> Result<(), ChunkError> {
-        let index = self.index()?;
-        self.seal_chunk(index, chunk)?;
-        self.advance(index, chunk.len() - TAG_LEN);
+        self.expect_more()?;
+        self.chunks.seal(&mut self.numbers, chunk)?;
+        self.finished = chunk.len() < SEALED_CHUNK_LEN;
         Ok(())
     }
 
-    fn index(&self) -> Result<u64, ChunkError> {
-        match self.next {
-            Next::Chunk(index) => Ok(index),
-            Next::Finished => Err(ChunkError::Finished),
-        }
+    fn expect_more(&self) -> Result<(), ChunkError> {
+        if self.finished { Err(ChunkError::Finished) } else { Ok(()) }
+    }
+}
+
+/// Encrypts the chunks of one message in any order, on several threads at once.
+///
+/// It has no counter: each chunk uses up one of the [`Numbers`] that were made
+/// with it, so that none seals twice.
+pub(crate) struct ChunkSealer<E: Engine> {
+    chunks: Chunks<E>,
+    prefix: [u8; PREFIX_LEN],
+}
+
+impl<E: Engine> ChunkSealer<E> {
+    /// With a fresh random salt.
+    fn new(input_key: &Key256, context: &[u8]) -> Result<(Self, Numbers), RandomError> {
+        let mut salt = [0; SALT_LEN];
+        E::fill_random(&mut salt)?;
+        Ok(Self::with_salt(input_key, context, salt))
     }
 
-    fn advance(&mut self, index: u64, plaintext_len: usize) {
-        self.next = if plaintext_len < CHUNK_LEN { Next::Finished } else { Next::Chunk(index + 1) };
+    /// For callers that draw all their randomness at once. A salt must never be
+    /// used twice under one key.
+    pub(crate) fn with_salt(input_key: &Key256, context: &[u8], salt: [u8; SALT_LEN]) -> (Self, Numbers) {
+        let (chunks, commitment) = Chunks::derive(input_key, context, &salt);
+        let mut prefix = [0; PREFIX_LEN];
+        prefix[..SALT_LEN].copy_from_slice(&salt);
+        prefix[SALT_LEN..].copy_from_slice(&commitment);
+        (Self { chunks, prefix }, Numbers(0..MAX_CHUNKS))
     }
 
-    /// Not public: whoever numbers chunks must never use a number twice.
-    pub(crate) fn seal_chunk_to(
+    pub(crate) fn prefix(&self) -> &[u8; PREFIX_LEN] {
+        &self.prefix
+    }
+
+    /// Encrypts the chunk of the next of `numbers`.
+    pub(crate) fn seal_to(
         &self,
-        index: u64,
+        numbers: &mut Numbers,
         plaintext: &[u8],
         out: &mut [u8],
     ) -> Result<(), ChunkError> {
         if plaintext.len() > CHUNK_LEN || out.len() != plaintext.len() + TAG_LEN {
             return Err(ChunkError::Length);
         }
-        self.chunks.gcm.seal_to(&self.chunks.nonce(index)?, &[], plaintext, out);
+        self.chunks.gcm.seal_to(&self.next_nonce(numbers)?, &[], plaintext, out);
         Ok(())
     }
 
-    pub(crate) fn seal_chunk(&self, index: u64, chunk: &mut [u8]) -> Result<(), ChunkError> {
+    /// As [`seal_to`](Self::seal_to), in place.
+    pub(crate) fn seal(&self, numbers: &mut Numbers, chunk: &mut [u8]) -> Result<(), ChunkError> {
         if chunk.len() > SEALED_CHUNK_LEN {
             return Err(ChunkError::Length);
         }
         let (message, tag) = chunk.split_last_chunk_mut::<TAG_LEN>().ok_or(ChunkError::Length)?;
-        *tag = self.chunks.gcm.seal(&self.chunks.nonce(index)?, &[], message);
+        *tag = self.chunks.gcm.seal(&self.next_nonce(numbers)?, &[], message);
         Ok(())
+    }
+
+    fn next_nonce(&self, numbers: &mut Numbers) -> Result<[u8; NONCE_LEN], ChunkError> {
+        self.chunks.nonce(numbers.0.next().ok_or(ChunkError::TooManyChunks)?)
+    }
+}
+
+/// Numbers of chunks that follow each other, none of them used yet. Made with
+/// their [`ChunkSealer`] alone, and not `Clone`.
+pub(crate) struct Numbers(Range<u64>);
+
+impl Numbers {
+    /// Takes the first `count` of them away; fewer when there are not so many.
+    pub(crate) fn take(&mut self, count: usize) -> Self {
+        let end = self.0.start.saturating_add(count as u64).min(self.0.end);
+        Self(mem::replace(&mut self.0.start, end)..end)
+    }
+
+    /// The number that the next chunk gets.
+    pub(crate) fn first(&self) -> u64 {
+        self.0.start
     }
 }
 
@@ -207,25 +238,29 @@ impl<E: Engine> Opener<E> {
 ///
 /// [`RandomError`] when the system gives no randomness for the salt.
 pub fn seal<E: Engine>(input_key: &Key256, context: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, RandomError> {
-    let sealer = Sealer::<E>::new(input_key, context)?;
+    let (sealer, numbers) = ChunkSealer::<E>::new(input_key, context)?;
     let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
-    seal_after(sealer, plaintext, &mut sealed);
+    seal_after(&sealer, numbers, plaintext, &mut sealed);
     Ok(sealed)
 }
 
-/// Appends a whole message to `out`. Takes the sealer away: its numbers are used.
-#[expect(clippy::needless_pass_by_value, reason = "a sealer is for one message")]
-pub(crate) fn seal_after<E: Engine>(sealer: Sealer<E>, plaintext: &[u8], out: &mut Vec<u8>) {
+/// Appends a whole message to `out`, under all the numbers that the sealer has.
+pub(crate) fn seal_after<E: Engine>(
+    sealer: &ChunkSealer<E>,
+    numbers: Numbers,
+    plaintext: &[u8],
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(sealer.prefix());
     let start = out.len();
     out.resize(start + sealed_len(plaintext.len()) - PREFIX_LEN, 0);
     let (full, last) = plaintext.as_chunks::<CHUNK_LEN>();
     let (sealed_full, sealed_last) = out[start..].as_chunks_mut::<SEALED_CHUNK_LEN>();
-    // A message in memory is far below 2³⁸ chunks, so the numbers need no check.
+    // A message in memory is far below 2³⁸ chunks, so the numbers do not run out.
     let chunks = full.iter().map(<[u8; CHUNK_LEN]>::as_slice).chain([last]);
     let outputs = sealed_full.iter_mut().map(<[u8; SEALED_CHUNK_LEN]>::as_mut_slice).chain([sealed_last]);
-    for ((index, chunk), out) in (0..).zip(chunks).zip(outputs) {
-        sealer.chunks.gcm.seal_to(&nonce(&sealer.chunks.base_nonce, index), &[], chunk, out);
+    for ((number, chunk), out) in numbers.0.zip(chunks).zip(outputs) {
+        sealer.chunks.gcm.seal_to(&nonce(&sealer.chunks.base_nonce, number), &[], chunk, out);
     }
 }
 
@@ -258,7 +293,7 @@ pub(crate) fn open_chunks<E: Engine>(opener: &Opener<E>, sealed: &[u8]) -> Resul
         index += 1;
     }
     opener.open_chunk_to(index, last, plain_last)?;
-    Ok(core::mem::take(&mut *plaintext))
+    Ok(mem::take(&mut *plaintext))
 }
 
 /// Bytes of the ciphertext of `plaintext_len` bytes.

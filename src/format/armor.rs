@@ -8,11 +8,15 @@
 //! [`ArmorWriter`] and [`ArmorReader`] work on streams of any length in
 //! constant memory; [`encode`] and [`decode`] on bytes in memory.
 
-use std::io::{self, BufRead, Read, Write};
+use std::{
+    io::{self, BufRead, Read, Write},
+    mem,
+};
 
 use base64ct::{Base64, Encoding};
 
 use super::FormatError;
+use crate::whole_io::{failed_before, retry, write_all};
 
 /// The first line, without its line end.
 pub const BEGIN: &str = "-----BEGIN ENVELOPE-----";
@@ -57,9 +61,13 @@ pub fn decode(text: &str) -> Result<Vec<u8>, FormatError> {
 
 /// Writes the text form of what is written to it.
 /// [`finish`](Self::finish) must be called at the end.
+///
+/// What failed once keeps failing: the writer below may have taken part of a
+/// line, which nothing can put right.
 pub struct ArmorWriter<W: Write> {
     inner: W,
     line: Vec<u8>,
+    failed: bool,
 }
 
 impl<W: Write> ArmorWriter<W> {
@@ -69,39 +77,58 @@ impl<W: Write> ArmorWriter<W> {
     ///
     /// Those of `inner`.
     pub fn new(mut inner: W) -> io::Result<Self> {
-        writeln!(inner, "{BEGIN}")?;
-        Ok(Self { inner, line: Vec::with_capacity(LINE_BYTES) })
+        write_all(&mut inner, BEGIN.as_bytes())?;
+        write_all(&mut inner, b"\n")?;
+        Ok(Self { inner, line: Vec::with_capacity(LINE_BYTES), failed: false })
     }
 
     /// Writes the rest and the last line, and returns the writer below.
     ///
     /// # Errors
     ///
-    /// Those of the writer below.
+    /// Those of the writer below, also when it failed before.
     pub fn finish(mut self) -> io::Result<W> {
-        if !self.line.is_empty() {
-            write_line(&mut self.inner, &self.line)?;
-        }
-        writeln!(self.inner, "{END}")?;
-        self.inner.flush()?;
+        self.below(|inner, line| {
+            if !line.is_empty() {
+                write_line(inner, line)?;
+            }
+            write_all(inner, END.as_bytes())?;
+            write_all(inner, b"\n")?;
+            inner.flush()
+        })?;
         Ok(self.inner)
+    }
+
+    /// Calls the writer below, unless it failed before.
+    fn below(&mut self, call: impl FnOnce(&mut W, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        if self.failed {
+            return Err(failed_before());
+        }
+        // Until it comes back: it may panic.
+        self.failed = true;
+        call(&mut self.inner, &self.line)?;
+        self.failed = false;
+        Ok(())
     }
 }
 
 impl<W: Write> Write for ArmorWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(failed_before());
+        }
         let room = LINE_BYTES - self.line.len();
         let taken = bytes.len().min(room);
         self.line.extend_from_slice(&bytes[..taken]);
         if self.line.len() == LINE_BYTES {
-            write_line(&mut self.inner, &self.line)?;
+            self.below(|inner, line| write_line(inner, line))?;
             self.line.clear();
         }
         Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        self.below(|inner, _| inner.flush())
     }
 }
 
@@ -109,7 +136,7 @@ fn write_line<W: Write>(inner: &mut W, bytes: &[u8]) -> io::Result<()> {
     let mut line = [0; LINE_CHARS + 1];
     let len = Base64::encode(bytes, &mut line).map_err(io::Error::other)?.len();
     line[len] = b'\n';
-    inner.write_all(&line[..=len])
+    write_all(inner, &line[..=len])
 }
 
 /// Reads the bytes of a text form, strictly. Errors are of kind
@@ -141,15 +168,17 @@ impl<R: BufRead> ArmorReader<R> {
 
     /// Decodes the next line into `decoded`, or reaches the end.
     fn advance(&mut self) -> io::Result<()> {
+        // Until the line is read: the reader below may fail or panic in the middle of it.
+        let mut state = mem::replace(&mut self.state, State::Failed);
         let mut buffer = [0; MAX_LINE];
-        if self.state == State::Begin {
+        if state == State::Begin {
             let line = read_line(&mut self.inner, &mut buffer)?;
             if line != Some(BEGIN.as_bytes()) {
                 return refuse("does not begin with -----BEGIN ENVELOPE-----");
             }
-            self.state = State::Body { last_was_short: false };
+            state = State::Body { last_was_short: false };
         }
-        let State::Body { last_was_short } = self.state else {
+        let State::Body { last_was_short } = state else {
             return refuse("was already found damaged");
         };
         let Some(line) = read_line(&mut self.inner, &mut buffer)? else {
@@ -181,10 +210,7 @@ impl<R: BufRead> Read for ArmorReader<R> {
             return Ok(0);
         }
         while self.position == self.filled && self.state != State::End {
-            if let Err(error) = self.advance() {
-                self.state = State::Failed;
-                return Err(error);
-            }
+            self.advance()?;
         }
         let available = &self.decoded[self.position..self.filled];
         let taken = available.len().min(out.len());
@@ -223,12 +249,7 @@ fn read_line<'b>(inner: &mut impl BufRead, buffer: &'b mut [u8; MAX_LINE]) -> io
 }
 
 fn is_at_end(inner: &mut impl BufRead) -> io::Result<bool> {
-    loop {
-        match inner.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other.map(<[u8]>::is_empty),
-        }
-    }
+    retry(|| inner.fill_buf().map(<[u8]>::is_empty))
 }
 
 fn refuse<T>(reason: &'static str) -> io::Result<T> {

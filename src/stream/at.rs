@@ -5,6 +5,9 @@ use std::{
     sync::Arc,
 };
 
+use super::FileIdentity;
+use crate::whole_io::{checked, retry};
+
 /// Bytes of a known length that can be read anywhere: a file, a slice, a local
 /// copy of an object. Several threads read at once.
 pub trait ReadAt {
@@ -30,7 +33,19 @@ pub trait ReadAt {
     ///
     /// As `read_at`.
     fn read_vectored_at(&self, out: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
-        out.iter_mut().find(|buffer| !buffer.is_empty()).map_or(Ok(0), |first| self.read_at(first, offset))
+        match out.iter_mut().find(|buffer| !buffer.is_empty()) {
+            Some(first) => self.read_at(first, offset).and_then(|read| checked(read, first.len())),
+            None => Ok(0),
+        }
+    }
+
+    /// Which file it is, if it is one: it is not overwritten while it is read.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the source says.
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        Ok(None)
     }
 }
 
@@ -49,18 +64,30 @@ pub trait WriteAt {
     ///
     /// As `write_at`.
     fn write_vectored_at(&self, bytes: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        bytes.iter().find(|buffer| !buffer.is_empty()).map_or(Ok(0), |first| self.write_at(first, offset))
+        match bytes.iter().find(|buffer| !buffer.is_empty()) {
+            Some(first) => self.write_at(first, offset).and_then(|written| checked(written, first.len())),
+            None => Ok(0),
+        }
     }
 
-    /// Told once, before anything is written, that `len` bytes will be: the
-    /// place may take them from a full disk now instead of half-way.
+    /// Told once, before anything is written, that `len` bytes will be all there
+    /// is. A place that holds more cuts it off: what stands behind would be taken
+    /// for a part of it. It may take missing bytes from the disk now, and find
+    /// it full before any work is done.
     ///
     /// # Errors
     ///
-    /// When there is no room for them.
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        let _ = len;
-        Ok(())
+    /// When there is no room for them, or the place cannot be written at an
+    /// offset.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Which file it is, if it is one: it is not written while it is the input.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the place says.
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        Ok(None)
     }
 }
 
@@ -112,6 +139,10 @@ macro_rules! read_through {
             fn read_vectored_at(&self, out: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
                 (**self).read_vectored_at(out, offset)
             }
+
+            fn identity(&self) -> io::Result<Option<FileIdentity>> {
+                (**self).identity()
+            }
         }
     };
 }
@@ -128,7 +159,7 @@ mod unix {
         os::unix::fs::FileExt,
     };
 
-    use super::{ReadAt, WriteAt};
+    use super::{FileIdentity, ReadAt, WriteAt};
 
     /// `size` is the file's length now: 0 for a device or a file of `/proc`,
     /// which are read as a pipe.
@@ -144,32 +175,59 @@ mod unix {
         fn read_vectored_at(&self, out: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
             Ok(rustix::io::preadv(self, out, offset)?)
         }
+
+        fn identity(&self) -> io::Result<Option<FileIdentity>> {
+            FileIdentity::of(self).map(Some)
+        }
     }
 
+    /// Not for a file that was opened to append.
     impl WriteAt for File {
         fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+            refuse_append(self)?;
             FileExt::write_at(self, bytes, offset)
         }
 
         fn write_vectored_at(&self, bytes: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+            refuse_append(self)?;
             Ok(rustix::io::pwritev(self, bytes, offset)?)
         }
 
-        /// Allocates the blocks where the file system can; sets the length only
-        /// where it cannot, and on tmpfs, which would fill every page with zeros
-        /// first: 0.3 s for 1 GiB, as long as the work itself.
-        fn reserve(&self, len: u64) -> io::Result<()> {
+        /// Allocates the blocks where the file system can. Not on tmpfs, which
+        /// would fill every page with zeros first: 0.3 s for 1 GiB, as long as
+        /// the work itself.
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            refuse_append(self)?;
             #[cfg(target_os = "linux")]
             if len > 0 && !on_tmpfs(self) {
                 use rustix::{fs::FallocateFlags, io::Errno};
-                match rustix::fs::fallocate(self, FallocateFlags::empty(), 0, len) {
-                    Ok(()) => return Ok(()),
-                    Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                let allocate = || rustix::fs::fallocate(self, FallocateFlags::empty(), 0, len);
+                match rustix::io::retry_on_intr(allocate) {
+                    Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
-            self.set_len(len)
+            // Also after that: it makes a file longer and never shorter.
+            Self::set_len(self, len)
         }
+
+        fn identity(&self) -> io::Result<Option<FileIdentity>> {
+            FileIdentity::of(self).map(Some)
+        }
+    }
+
+    /// Linux writes to the end of a file with `O_APPEND`, whatever the offset
+    /// (pwrite(2), "BUGS"). Asked at each write: what passes on writes alone,
+    /// and forgets the length, is refused too.
+    fn refuse_append(file: &File) -> io::Result<()> {
+        if rustix::fs::fcntl_getfl(file)?.contains(rustix::fs::OFlags::APPEND) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the file is open for appending (O_APPEND), which writes everything to its end: \
+                 open it without",
+            ));
+        }
+        Ok(())
     }
 
     #[cfg(target_os = "linux")]
@@ -197,15 +255,14 @@ pub(super) fn read_full_vectored_at(
     let mut filled = 0;
     IoSliceMut::advance_slices(&mut out, 0);
     while !out.is_empty() {
-        match source.read_vectored_at(out, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => {
-                filled += read;
-                IoSliceMut::advance_slices(&mut out, read);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        let room = out.iter().map(|buffer| buffer.len()).sum();
+        let from = after(offset, filled)?;
+        let read = retry(|| source.read_vectored_at(out, from)).and_then(|read| checked(read, room))?;
+        if read == 0 {
+            break;
         }
+        filled += read;
+        IoSliceMut::advance_slices(&mut out, read);
     }
     Ok(filled)
 }
@@ -219,19 +276,24 @@ pub(super) fn write_all_at(place: &(impl WriteAt + ?Sized), bytes: &[u8], offset
 pub(super) fn write_all_vectored_at(
     place: &(impl WriteAt + ?Sized),
     mut bytes: &mut [IoSlice<'_>],
-    mut offset: u64,
+    offset: u64,
 ) -> io::Result<()> {
+    let mut done = 0;
     IoSlice::advance_slices(&mut bytes, 0);
     while !bytes.is_empty() {
-        match place.write_vectored_at(bytes, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                offset += written as u64;
-                IoSlice::advance_slices(&mut bytes, written);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        let rest = bytes.iter().map(|buffer| buffer.len()).sum();
+        let to = after(offset, done)?;
+        let written = retry(|| place.write_vectored_at(bytes, to)).and_then(|count| checked(count, rest))?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
+        done += written;
+        IoSlice::advance_slices(&mut bytes, written);
     }
     Ok(())
+}
+
+/// The offset that many bytes further on.
+fn after(offset: u64, by: usize) -> io::Result<u64> {
+    offset.checked_add(by as u64).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

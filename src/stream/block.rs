@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{
     DefaultEngine, TAG_LEN, Unauthentic,
-    cobblestone::{CHUNK_LEN, ChunkError, Opener, SEALED_CHUNK_LEN, Sealer},
+    cobblestone::{CHUNK_LEN, ChunkError, ChunkSealer, Numbers, Opener, SEALED_CHUNK_LEN},
 };
 
 /// A buffer of whole slots. Wiped when dropped: it holds plaintext.
@@ -46,27 +46,53 @@ fn plaintext_in(slot: usize, plaintext_len: usize) -> Option<usize> {
     plaintext_len.checked_sub(slot * CHUNK_LEN).filter(|&rest| rest > 0).map(|rest| rest.min(CHUNK_LEN))
 }
 
-/// Encrypts the chunks of a block, the first of which is number `first`.
-/// `plaintext_len` bytes stand in its slots; if it `is_last`, a short chunk,
-/// possibly empty, ends it. Returns how many sealed bytes stand at its front.
+/// Where plaintext stands in a block before it is sealed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plaintext {
+    /// In its slots.
+    InSlots,
+    /// In [`gapless_mut`].
+    Gapless,
+}
+
+/// Room for the plaintext of a whole block without gaps, at the end of it, so
+/// that no chunk is overwritten before it was moved to its slot.
+///
+/// For a [`Read`](std::io::Read): its `read_vectored` may be the one that reads
+/// into the first buffer alone, and a count that passes that buffer would be
+/// believed.
+pub(super) fn gapless_mut(block: &mut [u8]) -> &mut [u8] {
+    let start = gapless_start(block);
+    &mut block[start..]
+}
+
+fn gapless_start(block: &[u8]) -> usize {
+    block.len() / SEALED_CHUNK_LEN * TAG_LEN
+}
+
+/// Encrypts `plaintext_len` bytes of a block as the chunks of the first of
+/// `numbers`. If it `is_last`, a short chunk, possibly empty, ends it. Returns
+/// how many sealed bytes stand at its front.
 pub(super) fn seal_block(
-    sealer: &Sealer<DefaultEngine>,
-    first: u64,
+    sealer: &ChunkSealer<DefaultEngine>,
+    numbers: &mut Numbers,
     block: &mut [u8],
+    plaintext: Plaintext,
     plaintext_len: usize,
     is_last: bool,
 ) -> Result<usize, ChunkError> {
-    let full = plaintext_len / CHUNK_LEN;
-    let (mut index, mut sealed) = (first, 0);
-    for chunk in block[..full * SEALED_CHUNK_LEN].chunks_exact_mut(SEALED_CHUNK_LEN) {
-        sealer.seal_chunk(index, chunk)?;
-        index += 1;
-        sealed += SEALED_CHUNK_LEN;
-    }
-    if is_last {
-        let len = plaintext_len % CHUNK_LEN + TAG_LEN;
-        sealer.seal_chunk(index, &mut block[sealed..sealed + len])?;
-        sealed += len;
+    let start = gapless_start(block);
+    let chunks = plaintext_len / CHUNK_LEN + usize::from(is_last);
+    let mut sealed = 0;
+    for chunk in 0..chunks {
+        let read = chunk * CHUNK_LEN;
+        let len = (plaintext_len - read).min(CHUNK_LEN);
+        if plaintext == Plaintext::Gapless {
+            block.copy_within(start + read..start + read + len, sealed);
+        }
+        let end = sealed + len + TAG_LEN;
+        sealer.seal(numbers, &mut block[sealed..end])?;
+        sealed = end;
     }
     Ok(sealed)
 }

@@ -3,17 +3,15 @@
 use std::io::{Read, Write};
 
 use super::{
-    StreamError,
-    block::{new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
+    PayloadSealer, StreamError,
+    arriving::Arriving,
+    block::{Plaintext, gapless_mut, new_block, open_block, plaintext_slots, seal_block},
     parallel::MAX_BLOCK_CHUNKS,
-    read_full, read_full_vectored,
 };
 use crate::{
     DecryptError, OpenedHeader,
-    crypto::{
-        DefaultEngine,
-        cobblestone::{CHUNK_LEN, PREFIX_LEN, Sealer},
-    },
+    crypto::cobblestone::{PREFIX_LEN, SEALED_CHUNK_LEN},
+    whole_io::{read_full, write_all},
 };
 
 /// Encrypts all of `plaintext` and writes the payload: salt, commitment and
@@ -23,22 +21,22 @@ use crate::{
 ///
 /// [`StreamError`] when reading or writing fails, or the input passes 4 PiB.
 /// What was written until then is not a payload: it lacks its end.
-#[expect(clippy::needless_pass_by_value, reason = "a sealer is for one message")]
 pub fn seal(
-    sealer: Sealer<DefaultEngine>,
+    sealer: PayloadSealer,
     plaintext: &mut impl Read,
     payload: &mut impl Write,
 ) -> Result<u64, StreamError> {
-    payload.write_all(sealer.prefix()).map_err(StreamError::Write)?;
+    let (sealer, mut numbers) = sealer.into_parts();
+    write_all(payload, sealer.prefix()).map_err(StreamError::Write)?;
     let mut block = new_block(MAX_BLOCK_CHUNKS);
-    let room = MAX_BLOCK_CHUNKS * CHUNK_LEN;
     let mut total = 0;
-    for first in (0..).step_by(MAX_BLOCK_CHUNKS) {
-        let len = read_full_vectored(plaintext, &mut plaintext_slots_mut(&mut block, room))?;
+    loop {
+        let room = gapless_mut(&mut block);
+        let len = read_full(plaintext, room).map_err(StreamError::Read)?;
         // A full block is never the last: an empty one may follow it.
-        let is_last = len < room;
-        let sealed = seal_block(&sealer, first, &mut block, len, is_last)?;
-        payload.write_all(&block[..sealed]).map_err(StreamError::Write)?;
+        let is_last = len < room.len();
+        let sealed = seal_block(&sealer, &mut numbers, &mut block, Plaintext::Gapless, len, is_last)?;
+        write_all(payload, &block[..sealed]).map_err(StreamError::Write)?;
         total += len as u64;
         if is_last {
             break;
@@ -49,8 +47,9 @@ pub fn seal(
 }
 
 /// Decrypts the payload of `opened` and writes the plaintext. Returns its
-/// length in bytes. Each chunk is written only after it was authenticated.
-/// Memory: 1 MiB.
+/// length in bytes. Each chunk is written only after it was authenticated, and
+/// as soon as it has arrived: an error is not held back by a source that is
+/// silent after it. Memory: 1 MiB.
 ///
 /// # Errors
 ///
@@ -63,24 +62,25 @@ pub fn open(
     plaintext: &mut impl Write,
 ) -> Result<u64, StreamError> {
     let mut prefix = [0; PREFIX_LEN];
-    if read_full(payload, &mut prefix)? < PREFIX_LEN {
+    if read_full(payload, &mut prefix).map_err(StreamError::Read)? < PREFIX_LEN {
         return Err(DecryptError::NotAuthentic.into());
     }
     let opener = opened.payload(&prefix).map_err(DecryptError::from)?;
+    let mut payload = Arriving::new(payload);
     let mut block = new_block(MAX_BLOCK_CHUNKS);
-    let mut total = 0;
-    for first in (0..).step_by(MAX_BLOCK_CHUNKS) {
-        let read = read_full(payload, &mut block)?;
-        let is_last = read < block.len();
+    let (mut first, mut total) = (0, 0);
+    loop {
+        let (read, is_last) = payload.read_chunks(&mut block)?;
         let (len, opened) = open_block(&opener, first, &mut block[..read], is_last);
         for chunk in plaintext_slots(&block, len) {
-            plaintext.write_all(&chunk).map_err(StreamError::Write)?;
+            write_all(plaintext, &chunk).map_err(StreamError::Write)?;
         }
         total += len as u64;
         opened.map_err(DecryptError::from)?;
         if is_last {
             break;
         }
+        first += (read / SEALED_CHUNK_LEN) as u64;
     }
     plaintext.flush().map_err(StreamError::Write)?;
     Ok(total)

@@ -47,7 +47,18 @@ pub enum StreamError {
         /// Bytes it has.
         actual: usize,
     },
-    /// The system gave no thread to work on.
+    /// The payload would end beyond the last offset that there is.
+    #[error("no payload of that length fits behind offset {at}")]
+    Offset {
+        /// Where the payload would begin.
+        at: u64,
+    },
+    /// The output is the file that the input is read from, under the same or
+    /// another name. Nothing was written.
+    #[error("input and output are the same file: write to another one, and rename it")]
+    SameFile,
+    /// There is no thread to work on: the system gave none, or an adapter of
+    /// `tokio` was used outside of a runtime.
     #[error("no worker thread could be started: {0}")]
     Thread(#[source] io::Error),
 }
@@ -65,9 +76,10 @@ impl From<StreamError> for io::Error {
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::Read(error) | StreamError::Write(error) | StreamError::Thread(error) => error,
-            StreamError::Range { .. } | StreamError::OutputLength { .. } => {
-                Self::new(io::ErrorKind::InvalidInput, error)
-            }
+            StreamError::Range { .. }
+            | StreamError::OutputLength { .. }
+            | StreamError::Offset { .. }
+            | StreamError::SameFile => Self::new(io::ErrorKind::InvalidInput, error),
             other => Self::new(io::ErrorKind::InvalidData, other),
         }
     }

@@ -1,22 +1,22 @@
 //! File to file: several threads read, work and write at offsets of their own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use zeroize::Zeroizing;
 
 use super::{
-    Parallel, ReadAt, StreamError, WriteAt,
+    Parallel, PayloadSealer, ReadAt, StreamError, WriteAt,
     at::{read_full_at, read_full_vectored_at, write_all_at, write_all_vectored_at},
     at_most,
-    block::{new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
+    block::{Plaintext, new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
     layout::{Layout, Payload},
 };
 use crate::{
     DecryptError, OpenedHeader,
-    crypto::{
-        DefaultEngine, TAG_LEN,
-        cobblestone::{CHUNK_LEN, ChunkError, MAX_CHUNKS, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
-    },
+    crypto::cobblestone::{CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN},
 };
 
 impl Parallel<'_> {
@@ -27,42 +27,45 @@ impl Parallel<'_> {
     /// # Errors
     ///
     /// [`StreamError`] when reading or writing fails, when the input grows or
-    /// shrinks meanwhile, or passes 4 PiB. What was written until then is
-    /// not a payload, and may have holes.
-    #[expect(clippy::needless_pass_by_value, reason = "a sealer is for one message")]
+    /// shrinks meanwhile, or passes 4 PiB; before anything is written,
+    /// [`StreamError::SameFile`] when `output` is the file that `input` is, and
+    /// [`StreamError::Offset`] when the payload would pass the last offset.
+    /// What was written until then is not a payload, and may have holes.
     pub fn seal_file(
         &self,
-        sealer: Sealer<DefaultEngine>,
+        sealer: PayloadSealer,
         input: &(impl ReadAt + Sync + ?Sized),
         output: &(impl WriteAt + Sync + ?Sized),
         at: u64,
     ) -> Result<u64, StreamError> {
+        expect_two_files(input, output)?;
         let len = input.size().map_err(StreamError::Read)?;
-        let full_chunks = len / CHUNK_LEN as u64;
-        if full_chunks >= MAX_CHUNKS {
-            return Err(ChunkError::TooManyChunks.into());
-        }
-        let chunks_at = at + PREFIX_LEN as u64;
-        let sealed_len = len + (full_chunks + 1) * TAG_LEN as u64;
-        output.reserve(chunks_at + sealed_len).map_err(StreamError::Write)?;
+        let (layout, end) = Layout::to_seal(at, len)?;
+        output.set_len(end).map_err(StreamError::Write)?;
+        let (sealer, numbers) = sealer.into_parts();
         write_all_at(output, sealer.prefix(), at).map_err(StreamError::Write)?;
 
         // The last block is never full: it ends with the short chunk.
         let block_chunks = Self::block_chunks(self.thread_count());
-        let blocks = full_chunks / block_chunks as u64 + 1;
-        self.for_each_block(blocks, block_chunks, |index, block| {
-            let first = index * block_chunks as u64;
+        let blocks = layout.full_chunks() / block_chunks as u64 + 1;
+        let numbers = Mutex::new(numbers);
+        let next = || {
+            let numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner).take(block_chunks);
+            (numbers.first() <= layout.full_chunks()).then_some(numbers)
+        };
+        self.for_each_block(blocks, block_chunks, next, |mut numbers, block| {
+            let first = numbers.first();
             let start = first * CHUNK_LEN as u64;
-            let is_last = index + 1 == blocks;
-            let expected = at_most(len - start, block_chunks * CHUNK_LEN);
+            let room = block_chunks * CHUNK_LEN;
+            let expected = at_most(len - start, room);
             let mut slots = plaintext_slots_mut(block, expected);
             let read = read_full_vectored_at(input, &mut slots, start).map_err(StreamError::Read)?;
             if read < expected {
                 return Err(StreamError::InputChanged { expected: len, now: "fewer" });
             }
-            let sealed = seal_block(&sealer, first, block, expected, is_last)?;
-            write_all_at(output, &block[..sealed], chunks_at + first * SEALED_CHUNK_LEN as u64)
-                .map_err(StreamError::Write)?;
+            let is_last = expected < room;
+            let sealed = seal_block(&sealer, &mut numbers, block, Plaintext::InSlots, expected, is_last)?;
+            write_all_at(output, &block[..sealed], layout.chunk_at(first)).map_err(StreamError::Write)?;
             self.done(expected);
             Ok(())
         })?;
@@ -80,7 +83,8 @@ impl Parallel<'_> {
     /// # Errors
     ///
     /// [`StreamError`] when reading or writing fails or the input changes its
-    /// length meanwhile; with [`DecryptError::NotAuthentic`] inside when the
+    /// length meanwhile; before anything is written, [`StreamError::SameFile`]
+    /// when `output` is the file that `input` is; with [`DecryptError::NotAuthentic`] inside when the
     /// payload was changed, cut or extended. `output` then holds some chunks,
     /// each of them authentic, and must not be shown to anybody.
     pub fn open_file(
@@ -90,17 +94,20 @@ impl Parallel<'_> {
         at: u64,
         output: &(impl WriteAt + Sync + ?Sized),
     ) -> Result<u64, StreamError> {
+        expect_two_files(input, output)?;
         let size = input.size().map_err(StreamError::Read)?;
         let payload = read_payload(opened, input, at, size)?;
         let layout = &payload.layout;
-        output.reserve(layout.plaintext_len).map_err(StreamError::Write)?;
+        output.set_len(layout.plaintext_len).map_err(StreamError::Write)?;
         let (full_chunks, last) = (layout.full_chunks(), &payload.last_chunk);
         write_all_at(output, last, full_chunks * CHUNK_LEN as u64).map_err(StreamError::Write)?;
         self.done(last.len());
 
         let block_chunks = Self::block_chunks(self.thread_count());
         let blocks = full_chunks.div_ceil(block_chunks as u64);
-        self.for_each_block(blocks, block_chunks, |index, block| {
+        let next = AtomicU64::new(0);
+        let next = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < blocks);
+        self.for_each_block(blocks, block_chunks, next, |index, block| {
             let first = index * block_chunks as u64;
             let chunks = at_most(full_chunks - first, block_chunks);
             let block = &mut block[..chunks * SEALED_CHUNK_LEN];
@@ -119,22 +126,32 @@ impl Parallel<'_> {
         Ok(layout.plaintext_len)
     }
 
-    /// Calls `work` once for each of `blocks` numbers, each thread with a buffer
-    /// of its own.
-    fn for_each_block(
+    /// Calls `work` for each of the `blocks` that `next` gives, each thread with
+    /// a buffer of its own.
+    fn for_each_block<T>(
         &self,
         blocks: u64,
         block_chunks: usize,
-        work: impl Fn(u64, &mut [u8]) -> Result<(), StreamError> + Sync,
+        next: impl Fn() -> Option<T> + Sync,
+        work: impl Fn(T, &mut [u8]) -> Result<(), StreamError> + Sync,
     ) -> Result<(), StreamError> {
-        let next = AtomicU64::new(0);
-        let next = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < blocks);
         self.work_off(blocks, next, || {
             let mut block = new_block(block_chunks);
             let work = &work;
-            move |index| work(index, &mut block)
+            move |item| work(item, &mut block)
         })
     }
+}
+
+/// Refuses an output that is the input: cutting or writing it destroys what is
+/// to be read.
+fn expect_two_files(
+    input: &(impl ReadAt + ?Sized),
+    output: &(impl WriteAt + ?Sized),
+) -> Result<(), StreamError> {
+    let input = input.identity().map_err(StreamError::Read)?;
+    let output = output.identity().map_err(StreamError::Write)?;
+    if input.is_some() && input == output { Err(StreamError::SameFile) } else { Ok(()) }
 }
 
 /// Reads and opens commitment and last chunk of the payload from `at` to `size`.

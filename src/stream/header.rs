@@ -6,6 +6,7 @@ use super::{ReadAt, StreamError, at::read_full_at};
 use crate::{
     Header,
     format::{PREAMBLE_LEN, Preamble},
+    whole_io::read_full,
 };
 
 /// Reads exactly one header from `reader`, which then stands at the payload.
@@ -49,7 +50,9 @@ impl<S: ReadAt + ?Sized> Read for Front<'_, S> {
 
 /// Reads until `bytes` has `len` bytes or the reader ends.
 fn fill(reader: &mut impl Read, bytes: &mut Vec<u8>, len: usize) -> Result<(), StreamError> {
-    let missing = (len - bytes.len()) as u64;
-    reader.take(missing).read_to_end(bytes).map_err(StreamError::Read)?;
+    let held = bytes.len();
+    bytes.resize(len, 0);
+    let read = read_full(reader, &mut bytes[held..]).map_err(StreamError::Read)?;
+    bytes.truncate(held + read);
     Ok(())
 }

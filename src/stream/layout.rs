@@ -9,7 +9,7 @@ use crate::{
     DecryptError, OpenedHeader,
     crypto::{
         DefaultEngine, TAG_LEN,
-        cobblestone::{self, CHUNK_LEN, Opener, PREFIX_LEN, SEALED_CHUNK_LEN},
+        cobblestone::{self, CHUNK_LEN, ChunkError, MAX_CHUNKS, Opener, PREFIX_LEN, SEALED_CHUNK_LEN},
     },
 };
 
@@ -28,7 +28,27 @@ impl Layout {
     pub(super) fn new(at: u64, size: u64) -> Result<Self, DecryptError> {
         let plaintext_len =
             size.checked_sub(at).and_then(cobblestone::opened_len).ok_or(DecryptError::NotAuthentic)?;
-        Ok(Self { plaintext_len, chunks_at: at + PREFIX_LEN as u64 })
+        let chunks_at = at.checked_add(PREFIX_LEN as u64).ok_or(DecryptError::NotAuthentic)?;
+        Ok(Self { plaintext_len, chunks_at })
+    }
+
+    /// Of the payload of `plaintext_len` bytes that begins at offset `at`, and
+    /// the offset at which it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::TooManyChunks`] when it passes 4 PiB, and
+    /// [`StreamError::Offset`] when it passes the last offset.
+    pub(super) fn to_seal(at: u64, plaintext_len: u64) -> Result<(Self, u64), StreamError> {
+        let full_chunks = plaintext_len / CHUNK_LEN as u64;
+        if full_chunks >= MAX_CHUNKS {
+            return Err(ChunkError::TooManyChunks.into());
+        }
+        let sealed_len = plaintext_len + (full_chunks + 1) * TAG_LEN as u64;
+        let chunks_at = at.checked_add(PREFIX_LEN as u64);
+        let ends = chunks_at.and_then(|chunks_at| Some((chunks_at, chunks_at.checked_add(sealed_len)?)));
+        let (chunks_at, end) = ends.ok_or(StreamError::Offset { at })?;
+        Ok((Self { plaintext_len, chunks_at }, end))
     }
 
     /// Chunks before the last one.

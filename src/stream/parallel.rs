@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
+    panic::resume_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -66,7 +67,8 @@ impl<'a> Parallel<'a> {
     }
 
     /// Calls `progress` with the number of plaintext bytes that were done since
-    /// the last call, from any of the threads. It should return soon.
+    /// the last call, from any of the threads. It should return soon. If it
+    /// panics, the stream is given up and the panic goes on in the caller.
     #[must_use]
     pub fn on_progress(mut self, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
         self.progress = progress;
@@ -82,7 +84,8 @@ impl<'a> Parallel<'a> {
     }
 
     /// Works off what `next` gives, at most `items` of it, with a worker on each
-    /// thread. After an error nothing more is begun; the first one is returned.
+    /// thread. After an error or a panic nothing more is begun; the first one is
+    /// passed on.
     pub(super) fn work_off<T, W: FnMut(T) -> Result<(), StreamError>>(
         &self,
         items: u64,
@@ -96,6 +99,7 @@ impl<'a> Parallel<'a> {
             first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         };
         let run = || {
+            let _stop = StopOnPanic(&stopped);
             let mut work = new_worker();
             while !stopped.load(Ordering::Relaxed)
                 && let Some(item) = next()
@@ -106,12 +110,18 @@ impl<'a> Parallel<'a> {
             }
         };
         thread::scope(|scope| {
+            let mut others = Vec::new();
             for _ in 1..items.min(self.thread_count() as u64) {
-                if let Err(error) = thread::Builder::new().spawn_scoped(scope, run) {
-                    fail(StreamError::Thread(error));
+                match thread::Builder::new().spawn_scoped(scope, run) {
+                    Ok(other) => others.push(other),
+                    Err(error) => fail(StreamError::Thread(error)),
                 }
             }
             run();
+            for other in others {
+                // With the words of the panic, which the end of the scope would replace.
+                other.join().unwrap_or_else(|panic| resume_unwind(panic));
+            }
         });
         first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
@@ -120,6 +130,18 @@ impl<'a> Parallel<'a> {
     /// in all permit, 1 MiB at most.
     pub(super) fn block_chunks(blocks: usize) -> usize {
         (BLOCKS_CHUNKS / blocks).clamp(1, MAX_BLOCK_CHUNKS)
+    }
+}
+
+/// Stops the other threads when this one unwinds: they would go on to the end
+/// of a work that nobody gets.
+struct StopOnPanic<'a>(&'a AtomicBool);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 }
 

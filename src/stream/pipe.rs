@@ -4,24 +4,29 @@
 //! through lane `i mod n`, and the writer takes from the lanes in the same
 //! turn, so that the order of the blocks needs no bookkeeping. Two blocks go
 //! round in each lane: one is worked on while the other is read or written.
+//!
+//! The thread that reads is waited for only when the input has ended: a source
+//! that is silent would hold back the error of a block that came before. What
+//! holds the others back is the calling thread alone, which stops them.
 
 use std::{
+    any::Any,
     io::{Read, Write},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
 
 use super::{
-    Parallel, StreamError,
-    block::{Block, new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
-    blocking, read_full, read_full_vectored,
+    Parallel, PayloadSealer, StreamError,
+    arriving::Arriving,
+    block::{Block, Plaintext, gapless_mut, new_block, open_block, plaintext_slots, seal_block},
+    blocking,
 };
 use crate::{
     DecryptError, OpenedHeader,
-    crypto::{
-        DefaultEngine,
-        cobblestone::{CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
-    },
+    crypto::cobblestone::{Numbers, PREFIX_LEN, SEALED_CHUNK_LEN},
+    whole_io::{read_full, write_all},
 };
 
 impl Parallel<'_> {
@@ -30,30 +35,37 @@ impl Parallel<'_> {
     ///
     /// # Errors
     ///
-    /// As `seal`.
+    /// As `seal`, and at once: a thread of its own reads `plaintext`, and is not
+    /// waited for. After an error it may still be in a call of `read`; when that
+    /// returns, it drops `plaintext` and ends.
     pub fn seal_pipe(
         &self,
-        sealer: Sealer<DefaultEngine>,
-        mut plaintext: impl Read + Send,
+        sealer: PayloadSealer,
+        mut plaintext: impl Read + Send + 'static,
         payload: &mut impl Write,
     ) -> Result<u64, StreamError> {
         if self.thread_count() == 1 {
             return blocking::seal(sealer, &mut Counted { inner: plaintext, done: self }, payload);
         }
-        payload.write_all(sealer.prefix()).map_err(StreamError::Write)?;
-        let read = |block: &mut Block| {
-            let room = block.len() / SEALED_CHUNK_LEN * CHUNK_LEN;
-            let len = read_full_vectored(&mut plaintext, &mut plaintext_slots_mut(block, room))?;
+        let (sealer, mut numbers) = sealer.into_parts();
+        write_all(payload, sealer.prefix()).map_err(StreamError::Write)?;
+        let read = move |mut block: Block| {
+            let room = gapless_mut(&mut block);
+            let len = read_full(&mut plaintext, room).map_err(StreamError::Read)?;
             // A full block is never the last: an empty one may follow it.
-            Ok((len, len < room))
+            let is_last = len < room.len();
+            let numbers = numbers.take(block.len() / SEALED_CHUNK_LEN);
+            Ok(Work { block, place: numbers, read: len, len, is_last, not_authentic: false })
         };
-        let seal = |work: &mut Work| {
-            work.len = seal_block(&sealer, work.first, &mut work.block, work.len, work.is_last)?;
+        let seal = |work: &mut Work<Numbers>| {
+            let (block, read) = (&mut work.block, work.read);
+            let sealed = seal_block(&sealer, &mut work.place, block, Plaintext::Gapless, read, work.is_last);
+            work.len = sealed?;
             Ok(())
         };
         let mut total = 0;
         self.through_lanes(read, seal, |work| {
-            payload.write_all(&work.block[..work.len]).map_err(StreamError::Write)?;
+            write_all(payload, &work.block[..work.len]).map_err(StreamError::Write)?;
             total += work.read as u64;
             self.done(work.read);
             Ok(())
@@ -68,34 +80,41 @@ impl Parallel<'_> {
     ///
     /// # Errors
     ///
-    /// As `open`: what was written until then is authentic but incomplete.
+    /// As `open`: what was written until then is authentic but incomplete. At
+    /// once, as soon as the bytes that are wrong have arrived, though the source
+    /// be silent after them: a thread of its own reads `payload`, as in
+    /// [`seal_pipe`](Self::seal_pipe). A source that is silent before its end,
+    /// with nothing wrong, is waited for: give it a time-out of its own.
     pub fn open_pipe(
         &self,
         opened: &OpenedHeader,
-        mut payload: impl Read + Send,
+        mut payload: impl Read + Send + 'static,
         plaintext: &mut impl Write,
     ) -> Result<u64, StreamError> {
         if self.thread_count() == 1 {
             return blocking::open(opened, &mut payload, &mut Counted { inner: plaintext, done: self });
         }
         let mut prefix = [0; PREFIX_LEN];
-        if read_full(&mut payload, &mut prefix)? < PREFIX_LEN {
+        if read_full(&mut payload, &mut prefix).map_err(StreamError::Read)? < PREFIX_LEN {
             return Err(DecryptError::NotAuthentic.into());
         }
         let opener = opened.payload(&prefix).map_err(DecryptError::from)?;
-        let read = |block: &mut Block| {
-            let len = read_full(&mut payload, block)?;
-            Ok((len, len < block.len()))
+        let (mut payload, mut next) = (Arriving::new(payload), 0);
+        let read = move |mut block: Block| {
+            let (len, is_last) = payload.read_chunks(&mut block)?;
+            let first: u64 = next;
+            next += (len / SEALED_CHUNK_LEN) as u64;
+            Ok(Work { block, place: first, read: len, len, is_last, not_authentic: false })
         };
-        let open = |work: &mut Work| {
-            let (len, opened) = open_block(&opener, work.first, &mut work.block[..work.len], work.is_last);
+        let open = |work: &mut Work<u64>| {
+            let (len, opened) = open_block(&opener, work.place, &mut work.block[..work.read], work.is_last);
             (work.len, work.not_authentic) = (len, opened.is_err());
             Ok(())
         };
         let mut total = 0;
         self.through_lanes(read, open, |work| {
             for chunk in plaintext_slots(&work.block, work.len) {
-                plaintext.write_all(&chunk).map_err(StreamError::Write)?;
+                write_all(plaintext, &chunk).map_err(StreamError::Write)?;
             }
             total += work.len as u64;
             self.done(work.len);
@@ -107,16 +126,16 @@ impl Parallel<'_> {
 
     /// Takes blocks from `read`, until one is the last, through `work` to
     /// `write`, in order. The first error, in that order, ends it.
-    fn through_lanes(
+    fn through_lanes<P: Send + 'static>(
         &self,
-        mut read: impl FnMut(&mut Block) -> Result<(usize, bool), StreamError> + Send,
-        work: impl Fn(&mut Work) -> Result<(), StreamError> + Sync,
-        mut write: impl FnMut(&Work) -> Result<(), StreamError>,
+        read: impl FnMut(Block) -> Result<Work<P>, StreamError> + Send + 'static,
+        work: impl Fn(&mut Work<P>) -> Result<(), StreamError> + Sync,
+        mut write: impl FnMut(&Work<P>) -> Result<(), StreamError>,
     ) -> Result<(), StreamError> {
         let count = self.thread_count();
         let block_chunks = Self::block_chunks(count * BLOCKS_IN_LANE);
         thread::scope(|scope| {
-            let (mut ins, mut outs) = (Vec::new(), Vec::new());
+            let (mut ins, mut lanes) = (Vec::new(), Lanes { outs: Vec::new(), stops: Vec::new() });
             for _ in 0..count {
                 let (free, refill) = sync_channel(BLOCKS_IN_LANE);
                 let (to_work, from_read) = sync_channel(BLOCKS_IN_LANE);
@@ -125,20 +144,29 @@ impl Parallel<'_> {
                     // There is room for both, so this does not wait.
                     let _ = free.send(new_block(block_chunks));
                 }
+                lanes.stops.push(to_work.clone());
+                lanes.outs.push(WriteEnd { from_work, free });
                 ins.push(ReadEnd { refill, to_work });
-                outs.push(WriteEnd { from_work, free });
                 let work = &work;
-                spawn(scope, move || run_lane(&from_read, &to_write, work))?;
+                thread::Builder::new()
+                    .spawn_scoped(scope, move || run_lane(&from_read, &to_write, work))
+                    .map_err(StreamError::Thread)?;
             }
-            let read = &mut read;
-            spawn(scope, move || feed_lanes(&ins, block_chunks, read))?;
-            for lane in outs.iter().cycle() {
-                // A lane that ends without a last block has panicked; the scope tells.
-                let Ok(done) = lane.from_work.recv() else { return Ok(()) };
-                let done = done?;
+            let reader = thread::Builder::new().spawn(move || feed_lanes(&ins, read));
+            let reader = reader.map_err(StreamError::Thread)?;
+            for lane in lanes.outs.iter().cycle() {
+                // A worker that panicked: the scope tells.
+                let Ok(done) = lane.from_work.recv() else { break };
+                let done = match done {
+                    Ok(done) => done,
+                    Err(Failure::Error(error)) => return Err(error),
+                    Err(Failure::Panic(panic)) => resume_unwind(panic),
+                    Err(Failure::Stopped) => break,
+                };
                 write(&done)?;
                 if done.is_last {
-                    return Ok(());
+                    // It has sent its last block, and drops the input now.
+                    return reader.join().map_err(|panic| resume_unwind(panic));
                 }
                 let _ = lane.free.send(done.block);
             }
@@ -147,18 +175,11 @@ impl Parallel<'_> {
     }
 }
 
-fn spawn<'scope>(
-    scope: &'scope thread::Scope<'scope, '_>,
-    run: impl FnOnce() + Send + 'scope,
-) -> Result<(), StreamError> {
-    thread::Builder::new().spawn_scoped(scope, run).map(drop).map_err(StreamError::Thread)
-}
-
 /// A block on its way.
-struct Work {
-    /// Number of its first chunk.
-    first: u64,
+struct Work<P> {
     block: Block,
+    /// The numbers of its chunks.
+    place: P,
     /// Bytes that were read.
     read: usize,
     /// Bytes in it at this stage.
@@ -168,33 +189,53 @@ struct Work {
     not_authentic: bool,
 }
 
-struct ReadEnd {
-    refill: Receiver<Block>,
-    to_work: SyncSender<Result<Work, StreamError>>,
+/// What a lane carries.
+type Passed<P> = Result<Work<P>, Failure>;
+
+enum Failure {
+    Error(StreamError),
+    /// The input panicked when it was read.
+    Panic(Box<dyn Any + Send>),
+    /// The calling thread has ended.
+    Stopped,
 }
 
-struct WriteEnd {
-    from_work: Receiver<Result<Work, StreamError>>,
+struct ReadEnd<P> {
+    refill: Receiver<Block>,
+    to_work: SyncSender<Passed<P>>,
+}
+
+struct WriteEnd<P> {
+    from_work: Receiver<Passed<P>>,
     free: SyncSender<Block>,
 }
 
+/// The ends of the calling thread. Dropped, also by a panic, they stop the
+/// workers, which the thread that reads cannot do while it waits for its input.
+struct Lanes<P> {
+    outs: Vec<WriteEnd<P>>,
+    stops: Vec<SyncSender<Passed<P>>>,
+}
+
+impl<P> Drop for Lanes<P> {
+    fn drop(&mut self) {
+        // First what workers write to: each of them ends with the next block.
+        self.outs.clear();
+        for stop in &self.stops {
+            // A lane without room for this has such a block.
+            let _ = stop.try_send(Err(Failure::Stopped));
+        }
+    }
+}
+
 /// Reads until the input ends or fails, or the other end of a lane is gone.
-fn feed_lanes(
-    lanes: &[ReadEnd],
-    block_chunks: usize,
-    read: &mut impl FnMut(&mut Block) -> Result<(usize, bool), StreamError>,
-) {
-    let firsts = (0..).step_by(block_chunks);
-    for (first, lane) in firsts.zip(lanes.iter().cycle()) {
-        let Ok(mut block) = lane.refill.recv() else { return };
-        let next = read(&mut block).map(|(len, is_last)| Work {
-            first,
-            block,
-            read: len,
-            len,
-            is_last,
-            not_authentic: false,
-        });
+fn feed_lanes<P>(lanes: &[ReadEnd<P>], mut read: impl FnMut(Block) -> Result<Work<P>, StreamError>) {
+    for lane in lanes.iter().cycle() {
+        let Ok(block) = lane.refill.recv() else { return };
+        let next = match catch_unwind(AssertUnwindSafe(|| read(block))) {
+            Ok(next) => next.map_err(Failure::Error),
+            Err(panic) => Err(Failure::Panic(panic)),
+        };
         let ends = next.as_ref().map_or(true, |work| work.is_last);
         if lane.to_work.send(next).is_err() || ends {
             return;
@@ -203,13 +244,16 @@ fn feed_lanes(
 }
 
 /// Works on what comes until nothing comes any more.
-fn run_lane(
-    from_read: &Receiver<Result<Work, StreamError>>,
-    to_write: &SyncSender<Result<Work, StreamError>>,
-    work: &(impl Fn(&mut Work) -> Result<(), StreamError> + Sync),
+fn run_lane<P>(
+    from_read: &Receiver<Passed<P>>,
+    to_write: &SyncSender<Passed<P>>,
+    work: &(impl Fn(&mut Work<P>) -> Result<(), StreamError> + Sync),
 ) {
     for next in from_read {
-        let done = next.and_then(|mut next| work(&mut next).map(|()| next));
+        let done = next.and_then(|mut next| match work(&mut next) {
+            Ok(()) => Ok(next),
+            Err(error) => Err(Failure::Error(error)),
+        });
         if to_write.send(done).is_err() {
             return;
         }

@@ -4,13 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroize;
 
-use super::{Parallel, StreamError, parallel::MAX_BLOCK_CHUNKS};
+use super::{Parallel, PayloadSealer, StreamError, parallel::MAX_BLOCK_CHUNKS};
 use crate::{
     DecryptError, OpenedHeader,
-    crypto::{
-        DefaultEngine, TAG_LEN,
-        cobblestone::{self, CHUNK_LEN, Opener, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
-    },
+    crypto::cobblestone::{self, CHUNK_LEN, Numbers, Opener, PREFIX_LEN, SEALED_CHUNK_LEN},
 };
 
 impl Parallel<'_> {
@@ -21,29 +18,34 @@ impl Parallel<'_> {
     ///
     /// [`StreamError::OutputLength`] when `out` has another length;
     /// [`StreamError::Thread`] when no thread could be started.
-    #[expect(clippy::needless_pass_by_value, reason = "a sealer is for one message")]
     pub fn seal_slice(
         &self,
-        sealer: Sealer<DefaultEngine>,
+        sealer: PayloadSealer,
         plaintext: &[u8],
         out: &mut [u8],
     ) -> Result<(), StreamError> {
         expect_len(out, cobblestone::sealed_len(plaintext.len()))?;
-        let (prefix, chunks) = out.split_at_mut(PREFIX_LEN);
+        let (sealer, numbers) = sealer.into_parts();
+        let (prefix, sealed) = out.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(sealer.prefix());
-        let blocks = chunks.chunks_mut(SEALED_BLOCK_LEN).enumerate();
-        let count = blocks.len() as u64;
-        let blocks = Mutex::new(blocks);
-        let seal = |(block, sealed): (usize, &mut [u8])| {
-            for (chunk, out) in (block * MAX_BLOCK_CHUNKS..).zip(sealed.chunks_mut(SEALED_CHUNK_LEN)) {
-                let start = chunk * CHUNK_LEN;
-                let message = &plaintext[start..start + out.len() - TAG_LEN];
-                sealer.seal_chunk_to(chunk as u64, message, out)?;
+        // The last block may be a tag alone, with no plaintext left for it.
+        let plain = plaintext.chunks(MAX_BLOCK_CHUNKS * CHUNK_LEN).chain([&[][..]]);
+        let count = sealed.len().div_ceil(SEALED_BLOCK_LEN) as u64;
+        let blocks = Mutex::new((numbers, sealed.chunks_mut(SEALED_BLOCK_LEN).zip(plain)));
+        let next = || {
+            let (numbers, blocks) = &mut *blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            blocks.next().map(|(sealed, plain)| (numbers.take(MAX_BLOCK_CHUNKS), sealed, plain))
+        };
+        let seal = |(mut numbers, sealed, plain): (Numbers, &mut [u8], &[u8])| {
+            let mut plain = plain.chunks(CHUNK_LEN);
+            for out in sealed.chunks_mut(SEALED_CHUNK_LEN) {
+                let message = plain.next().unwrap_or_default();
+                sealer.seal_to(&mut numbers, message, out)?;
                 self.done(message.len());
             }
             Ok(())
         };
-        self.work_off(count, || next(&blocks), || seal)
+        self.work_off(count, next, || seal)
     }
 
     /// Decrypts the payload of `opened` to `out`, which has

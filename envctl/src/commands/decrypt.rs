@@ -51,12 +51,12 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
         (unlocked, _, _) => unlocked,
     };
     let opened = opened.map_err(|error| error.about(&name))?;
-    let (mut source, at) = payload(source, opened.header(), args, path.as_deref())?;
+    let (source, at) = payload(source, opened.header(), args, path.as_deref())?;
 
     let plaintext_len =
         source.file_len().and_then(|len| len.checked_sub(at)).and_then(cobblestone::opened_len);
     let progress = Progress::new(global, plaintext_len, target.is_terminal());
-    let done = transfer::open(&opened, &mut source, at, &mut output, &progress);
+    let done = transfer::open(&opened, source, at, &mut output, &progress);
     drop(progress);
     let total =
         done.map_err(|error| context::explain(error.into(), opened.header(), &expected).about(&name))?;

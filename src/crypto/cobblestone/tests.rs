@@ -16,7 +16,8 @@ on_each_engine!(
     a_message_sealed_in_place_ends_with_its_first_short_chunk,
     a_chunk_that_is_too_long_does_not_open_though_it_is_authentic,
     chunks_are_numbered_once_and_end_with_the_short_one,
-    a_chunk_of_a_wrong_length_is_not_sealed,
+    numbers_are_given_out_in_order_and_once,
+    a_chunk_of_a_wrong_length_is_not_sealed_and_uses_no_number,
     a_chunk_beyond_the_last_number_is_neither_sealed_nor_opened,
     a_failed_open_leaves_zeros,
     a_salt_is_never_the_same,
@@ -113,13 +114,14 @@ fn another_key_or_context_is_refused_by_the_commitment<E: Engine>() {
 }
 
 fn chunks_seal_and_open_in_any_order<E: Engine>() {
-    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let (sealer, mut numbers) = ChunkSealer::<E>::new(&key(1), b"").unwrap();
+    let mut numbers: Vec<Numbers> = (0..3).map(|_| numbers.take(1)).collect();
     let plaintext = message(2 * CHUNK_LEN + 5);
     let pieces: Vec<&[u8]> = plaintext.chunks(CHUNK_LEN).collect();
     let mut sealed = vec![Vec::new(); 3];
     for index in [2, 0, 1] {
         sealed[index] = vec![0; pieces[index].len() + TAG_LEN];
-        sealer.seal_chunk_to(index as u64, pieces[index], &mut sealed[index]).unwrap();
+        sealer.seal_to(&mut numbers[index], pieces[index], &mut sealed[index]).unwrap();
     }
     let message = [sealer.prefix(), sealed.concat().as_slice()].concat();
     assert_eq!(open::<E>(&key(1), b"", &message).unwrap(), plaintext);
@@ -132,13 +134,13 @@ fn chunks_seal_and_open_in_any_order<E: Engine>() {
 }
 
 fn sealing_in_place_and_apart_is_the_same<E: Engine>() {
-    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let (sealer, _) = ChunkSealer::<E>::new(&key(1), b"").unwrap();
     for size in [0, 1, 100, CHUNK_LEN] {
         let plaintext = message(size);
         let mut apart = vec![0; size + TAG_LEN];
-        sealer.seal_chunk_to(9, &plaintext, &mut apart).unwrap();
+        sealer.seal_to(&mut Numbers(9..10), &plaintext, &mut apart).unwrap();
         let mut in_place = [plaintext.as_slice(), &[0xEE; TAG_LEN]].concat();
-        sealer.seal_chunk(9, &mut in_place).unwrap();
+        sealer.seal(&mut Numbers(9..10), &mut in_place).unwrap();
         assert_eq!(apart, in_place);
     }
 }
@@ -161,7 +163,7 @@ fn a_message_sealed_in_place_ends_with_its_first_short_chunk<E: Engine>() {
 }
 
 fn a_chunk_that_is_too_long_does_not_open_though_it_is_authentic<E: Engine>() {
-    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let (sealer, _) = ChunkSealer::<E>::new(&key(1), b"").unwrap();
     let opener = Opener::<E>::new(&key(1), b"", sealer.prefix()).unwrap();
     // No sealer seals it, but whoever has the key can.
     let mut sealed = vec![7; CHUNK_LEN + 1 + TAG_LEN];
@@ -188,35 +190,52 @@ fn chunks_are_numbered_once_and_end_with_the_short_one<E: Engine>() {
         assert_eq!(sealer.seal_next_to(b"more", &mut [0; 4 + TAG_LEN]), Err(ChunkError::Finished));
     }
     let mut at_the_limit = Sealer::<E>::new(&key(1), b"").unwrap();
-    at_the_limit.next = Next::Chunk(MAX_CHUNKS);
+    at_the_limit.numbers.take(usize::MAX);
     assert_eq!(at_the_limit.seal_next(&mut last), Err(ChunkError::TooManyChunks));
 }
 
-fn a_chunk_of_a_wrong_length_is_not_sealed<E: Engine>() {
-    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+fn numbers_are_given_out_in_order_and_once<E: Engine>() {
+    let (sealer, mut all) = ChunkSealer::<E>::new(&key(1), b"").unwrap();
+    let (mut first, second) = (all.take(2), all.take(3));
+    assert_eq!((first.first(), second.first(), all.first()), (0, 2, 5));
+    let mut chunk = [1; 1 + TAG_LEN];
+    sealer.seal(&mut first, &mut chunk).unwrap();
+    assert_eq!(first.first(), 1);
+    sealer.seal_to(&mut first, &[1], &mut chunk).unwrap();
+    assert_eq!(sealer.seal(&mut first, &mut chunk), Err(ChunkError::TooManyChunks));
+    assert_eq!(sealer.seal_to(&mut first, &[1], &mut chunk), Err(ChunkError::TooManyChunks));
+    assert_eq!(first.take(1).0, 2..2);
+    assert_eq!(all.take(usize::MAX).0, 5..MAX_CHUNKS);
+    assert!(all.0.is_empty());
+}
+
+fn a_chunk_of_a_wrong_length_is_not_sealed_and_uses_no_number<E: Engine>() {
+    let (sealer, mut numbers) = ChunkSealer::<E>::new(&key(1), b"").unwrap();
     let long = vec![0; CHUNK_LEN + 1];
     let mut out = vec![0; CHUNK_LEN + 1 + TAG_LEN];
-    assert_eq!(sealer.seal_chunk_to(0, &long, &mut out), Err(ChunkError::Length));
-    assert_eq!(sealer.seal_chunk(0, &mut out), Err(ChunkError::Length));
-    assert_eq!(sealer.seal_chunk(0, &mut [0; TAG_LEN - 1]), Err(ChunkError::Length));
+    assert_eq!(sealer.seal_to(&mut numbers, &long, &mut out), Err(ChunkError::Length));
+    assert_eq!(sealer.seal(&mut numbers, &mut out), Err(ChunkError::Length));
+    assert_eq!(sealer.seal(&mut numbers, &mut [0; TAG_LEN - 1]), Err(ChunkError::Length));
     for len in [0, 9 + TAG_LEN, 11 + TAG_LEN] {
-        assert_eq!(sealer.seal_chunk_to(0, &[0; 10], &mut out[..len]), Err(ChunkError::Length));
+        assert_eq!(sealer.seal_to(&mut numbers, &[0; 10], &mut out[..len]), Err(ChunkError::Length));
     }
     assert!(out.iter().all(|byte| *byte == 0));
+    assert_eq!(numbers.first(), 0);
 }
 
 fn a_chunk_beyond_the_last_number_is_neither_sealed_nor_opened<E: Engine>() {
-    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let (sealer, mut numbers) = ChunkSealer::<E>::new(&key(1), b"").unwrap();
     let opener = Opener::<E>::new(&key(1), b"", sealer.prefix()).unwrap();
     let mut chunk = [1; 1 + TAG_LEN];
-    sealer.seal_chunk(MAX_CHUNKS - 1, &mut chunk).unwrap();
+    numbers.0.start = MAX_CHUNKS - 1;
+    sealer.seal(&mut numbers, &mut chunk).unwrap();
     opener.open_chunk(MAX_CHUNKS - 1, &mut chunk).unwrap();
     assert_eq!(chunk[0], 1);
+    let mut chunk = [1; 1 + TAG_LEN];
+    assert_eq!(sealer.seal(&mut numbers, &mut chunk), Err(ChunkError::TooManyChunks));
+    assert_eq!(sealer.seal_to(&mut numbers, &[1], &mut chunk), Err(ChunkError::TooManyChunks));
+    assert_eq!(chunk, [1; 1 + TAG_LEN], "not touched");
     for index in [MAX_CHUNKS, MAX_CHUNKS + 1, u64::MAX] {
-        let mut chunk = [1; 1 + TAG_LEN];
-        assert_eq!(sealer.seal_chunk(index, &mut chunk), Err(ChunkError::TooManyChunks));
-        assert_eq!(sealer.seal_chunk_to(index, &[1], &mut chunk), Err(ChunkError::TooManyChunks));
-        assert_eq!(chunk, [1; 1 + TAG_LEN], "not touched");
         assert_eq!(opener.open_chunk(index, &mut chunk), Err(Unauthentic));
         assert_eq!(chunk, [0; 1 + TAG_LEN]);
         let mut out = [1];
@@ -226,11 +245,11 @@ fn a_chunk_beyond_the_last_number_is_neither_sealed_nor_opened<E: Engine>() {
 }
 
 fn a_failed_open_leaves_zeros<E: Engine>() {
-    let sealer = Sealer::<E>::new(&key(1), b"").unwrap();
+    let (sealer, _) = ChunkSealer::<E>::new(&key(1), b"").unwrap();
     let opener = Opener::<E>::new(&key(1), b"", sealer.prefix()).unwrap();
     for size in [0, 1, 100, CHUNK_LEN] {
         let mut sealed = vec![0; size + TAG_LEN];
-        sealer.seal_chunk_to(0, &message(size), &mut sealed).unwrap();
+        sealer.seal_to(&mut Numbers(0..1), &message(size), &mut sealed).unwrap();
         for (index, flip) in [(1, None), (0, Some(0)), (0, Some(size)), (0, Some(size + TAG_LEN - 1))] {
             let mut damaged = sealed.clone();
             if let Some(position) = flip {
@@ -294,11 +313,11 @@ fn the_engines_write_the_same_bytes_and_read_each_other() {
 
     for size in SIZES {
         let plaintext = message(size);
-        let one = Sealer::<AwsLc>::with_salt(&key(1), b"context", [5; SALT_LEN]);
-        let two = Sealer::<RustCrypto>::with_salt(&key(1), b"context", [5; SALT_LEN]);
+        let (one, first) = ChunkSealer::<AwsLc>::with_salt(&key(1), b"context", [5; SALT_LEN]);
+        let (two, second) = ChunkSealer::<RustCrypto>::with_salt(&key(1), b"context", [5; SALT_LEN]);
         let (mut by_one, mut by_two) = (Vec::new(), Vec::new());
-        seal_after(one, &plaintext, &mut by_one);
-        seal_after(two, &plaintext, &mut by_two);
+        seal_after(&one, first, &plaintext, &mut by_one);
+        seal_after(&two, second, &plaintext, &mut by_two);
         assert_eq!(by_one, by_two, "{size} bytes");
         assert_eq!(open::<RustCrypto>(&key(1), b"context", &by_one).unwrap(), plaintext);
         assert_eq!(open::<AwsLc>(&key(1), b"context", &by_two).unwrap(), plaintext);

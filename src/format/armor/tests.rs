@@ -2,6 +2,8 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 
 #[test]
@@ -198,6 +200,107 @@ fn a_source_that_fails_is_reported_as_it_failed_at_the_end_too() {
         let source = io::BufReader::new(Failing(&text.as_bytes()[..length]));
         let error = ArmorReader::new(source).read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "after {length} bytes");
+    }
+}
+
+/// Does at each call what the script says, and then what a `Vec` does.
+struct Scripted {
+    written: Vec<u8>,
+    script: Vec<Step>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Fail,
+    Lie,
+    Panic,
+    Take(usize),
+}
+
+impl Write for Scripted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let step = if self.script.is_empty() { Step::Take(bytes.len()) } else { self.script.remove(0) };
+        match step {
+            Step::Fail => Err(io::ErrorKind::TimedOut.into()),
+            Step::Lie => Ok(bytes.len() + 1),
+            Step::Panic => panic!("the writer panicked"),
+            Step::Take(most) => self.written.write(&bytes[..bytes.len().min(most)]),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.script.is_empty() { Ok(()) } else { self.write(b"").map(drop) }
+    }
+}
+
+#[test]
+fn a_writer_that_failed_keeps_failing_and_gives_no_byte_of_a_failed_write_on() {
+    for step in [Step::Fail, Step::Lie, Step::Panic, Step::Take(0)] {
+        for taken in [0, 1, 64] {
+            let mut writer = ArmorWriter::new(Scripted { written: Vec::new(), script: Vec::new() }).unwrap();
+            writer.write_all(&[1; 47]).unwrap();
+            writer.inner.script = if taken == 0 { vec![step] } else { vec![Step::Take(taken), step] };
+            let failed = catch_unwind(AssertUnwindSafe(|| writer.write(&[2])));
+            match step {
+                Step::Fail => assert_eq!(failed.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut),
+                Step::Take(_) => assert_eq!(failed.unwrap().unwrap_err().kind(), io::ErrorKind::WriteZero),
+                Step::Lie => {
+                    let said = failed.unwrap().unwrap_err().to_string();
+                    let (reported, asked) = (66 - taken, 65 - taken);
+                    let expected =
+                        format!("{reported} bytes were reported as done where {asked} were asked for");
+                    assert_eq!(said, expected);
+                }
+                Step::Panic => assert!(failed.is_err()),
+            }
+            let held = writer.inner.written.clone();
+            for error in [writer.write(&[3]).unwrap_err(), writer.flush().unwrap_err()] {
+                assert_eq!(error.to_string(), "it failed before, and cannot go on");
+            }
+            assert_eq!(writer.inner.written, held, "nothing more is written");
+            assert_eq!(writer.finish().err().unwrap().kind(), io::ErrorKind::BrokenPipe);
+        }
+    }
+}
+
+#[test]
+fn a_first_line_or_a_last_one_that_cannot_be_written_is_an_error() {
+    for step in [Step::Fail, Step::Lie, Step::Take(0)] {
+        let new = ArmorWriter::new(Scripted { written: Vec::new(), script: vec![Step::Take(5), step] });
+        assert!(new.is_err());
+        let mut writer = ArmorWriter::new(Scripted { written: Vec::new(), script: Vec::new() }).unwrap();
+        writer.inner.script = vec![Step::Take(5), step];
+        assert!(writer.finish().is_err());
+    }
+}
+
+#[test]
+fn a_reader_whose_source_panicked_does_not_go_on_in_the_middle_of_a_line() {
+    /// Panics once, behind so many bytes.
+    struct Panicking<'a> {
+        text: &'a [u8],
+        after: usize,
+    }
+
+    impl Read for Panicking<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let left = self.after;
+            self.after = left.wrapping_sub(1);
+            assert_ne!(left, 0, "the source panicked");
+            self.text.read(&mut out[..1])
+        }
+    }
+
+    let text = encode(&[7; 60]);
+    for after in 0..text.len() {
+        let source = Panicking { text: text.as_bytes(), after };
+        let mut reader = ArmorReader::new(io::BufReader::with_capacity(1, source));
+        let mut read = Vec::new();
+        assert!(catch_unwind(AssertUnwindSafe(|| reader.read_to_end(&mut read))).is_err(), "{after}");
+        let error = reader.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{after}");
+        let inner = error.into_inner().unwrap().downcast::<FormatError>().unwrap();
+        assert_eq!(*inner, FormatError::Armor("was already found damaged"), "{after}");
     }
 }
 

@@ -9,8 +9,13 @@
 //!
 //! The bytes are those of [`seal`](super::seal) and [`open`](super::open). Blocks
 //! of 1 MiB go through; larger ones than 64 KiB are encrypted and decrypted by
-//! `spawn_blocking`, so that the threads of the reactor are not held up: call
-//! these inside of a tokio runtime. Memory: 2 MiB each.
+//! `spawn_blocking`, so that the threads of the reactor are not held up. Outside
+//! of a tokio runtime everything here fails with
+//! [`StreamError::Thread`](super::StreamError::Thread), whatever the size.
+//! Memory: 2 MiB each.
+//!
+//! What failed once keeps failing: a reader that had an error never reports a
+//! clean end, and a writer takes nothing more.
 //!
 //! A `Stream<Bytes>` as input: `tokio_util::io::StreamReader` makes it an
 //! `AsyncRead`.

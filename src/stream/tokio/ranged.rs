@@ -6,22 +6,22 @@ use std::{
     ops::Range,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use ::tokio::{
-    io::{AsyncRead, AsyncSeek, ReadBuf},
-    task::spawn_blocking,
-};
+use ::tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::super::{
-    ReadAt, StreamError,
-    at::read_full_at,
-    layout::{Layout, Payload, check_range, chunk_of},
-    ranged::seek_to,
+use super::{
+    super::{
+        ReadAt, StreamError,
+        at::read_full_at,
+        layout::{Layout, Payload, check_range, chunk_of},
+        ranged::seek_to,
+    },
+    work::runtime,
 };
 use crate::{
     DecryptError, OpenedHeader,
@@ -75,20 +75,20 @@ impl<R: ReadAt + Send + Sync + 'static> Blocking<R> {
 impl<R: ReadAt + Send + Sync + 'static> AsyncReadAt for Blocking<R> {
     async fn size(&self) -> io::Result<u64> {
         let source = Arc::clone(&self.0);
-        spawn_blocking(move || source.size()).await?
+        runtime()?.spawn_blocking(move || source.size()).await?
     }
 
     async fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
         let source = Arc::clone(&self.0);
         let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
-        spawn_blocking(move || {
+        let read = move || {
             let mut bytes = vec![0; len];
             match read_full_at(&*source, &mut bytes, range.start)? {
                 read if read == len => Ok(bytes.into()),
                 _ => Err(io::ErrorKind::UnexpectedEof.into()),
             }
-        })
-        .await?
+        };
+        runtime()?.spawn_blocking(read).await?
     }
 }
 
@@ -123,6 +123,7 @@ impl<S: AsyncReadAt> AsyncRangedReader<S> {
     /// [`DecryptError::NotAuthentic`] inside when commitment or last chunk do
     /// not fit.
     pub async fn new(opened: &OpenedHeader, source: S, payload_at: u64) -> Result<Self, StreamError> {
+        runtime()?;
         let size = source.size().await.map_err(StreamError::Read)?;
         let layout = Layout::new(payload_at, size)?;
         let prefix = fetch(&source, payload_at, PREFIX_LEN).await?;
@@ -155,6 +156,14 @@ impl<S: AsyncReadAt> AsyncRangedReader<S> {
     pub async fn decrypt_range(&self, range: Range<u64>) -> Result<Vec<u8>, StreamError> {
         decrypt(Arc::clone(&self.shared), range).await
     }
+
+    /// Fetches the plaintext around the position.
+    fn fetch(&self) -> Fetching {
+        let start = self.position - self.position % CHUNK_LEN as u64;
+        let end = self.len().min(start + WINDOW);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { Ok((start, decrypt(shared, start..end).await?)) })
+    }
 }
 
 async fn fetch(source: &impl AsyncReadAt, at: u64, len: usize) -> Result<Bytes, StreamError> {
@@ -163,6 +172,7 @@ async fn fetch(source: &impl AsyncReadAt, at: u64, len: usize) -> Result<Bytes, 
 }
 
 async fn decrypt<S: AsyncReadAt>(shared: Arc<Shared<S>>, range: Range<u64>) -> Result<Vec<u8>, StreamError> {
+    let runtime = runtime()?;
     let layout = &shared.payload.layout;
     let len = check_range(&range, layout.plaintext_len)?;
     if len == 0 {
@@ -198,7 +208,7 @@ async fn decrypt<S: AsyncReadAt>(shared: Arc<Shared<S>>, range: Range<u64>) -> R
         Ok(out[skip..skip + len].to_vec())
     };
     if len > LARGE {
-        spawn_blocking(open).await.map_err(|error| StreamError::Thread(io::Error::other(error)))?
+        runtime.spawn_blocking(open).await.map_err(|error| StreamError::Thread(io::Error::other(error)))?
     } else {
         open()
     }
@@ -224,16 +234,18 @@ impl<S: AsyncReadAt> AsyncRead for AsyncRangedReader<S> {
             if this.position >= this.len() || out.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let fetching = this.fetching.get_or_insert_with(|| {
-                let start = this.position - this.position % CHUNK_LEN as u64;
-                let end = this.shared.payload.layout.plaintext_len.min(start + WINDOW);
-                let shared = Arc::clone(&this.shared);
-                Box::pin(async move { Ok((start, decrypt(shared, start..end).await?)) })
-            });
-            let fetched = ready!(fetching.as_mut().poll(context));
-            this.fetching = None;
-            let (from, bytes) = fetched?;
-            this.window = (from, bytes.into());
+            // Taken out: one that panics is not asked again.
+            let mut fetching = this.fetching.take().unwrap_or_else(|| this.fetch());
+            match fetching.as_mut().poll(context) {
+                Poll::Pending => {
+                    this.fetching = Some(fetching);
+                    return Poll::Pending;
+                }
+                Poll::Ready(fetched) => {
+                    let (from, bytes) = fetched?;
+                    this.window = (from, bytes.into());
+                }
+            }
         }
     }
 }

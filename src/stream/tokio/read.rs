@@ -1,24 +1,31 @@
 //! From an `AsyncRead`, as a stream of bytes or as another `AsyncRead`.
 
-use std::sync::Arc;
+use std::{
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use ::tokio::io::{AsyncRead, AsyncReadExt};
+use ::tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use tokio_util::io::StreamReader;
 use zeroize::Zeroizing;
 
 use super::{
-    super::StreamError,
-    work::{Open, Seal, Work, run},
+    super::{PayloadSealer, StreamError},
+    work::{Open, Seal, Work, run, runtime},
 };
 use crate::{
     OpenedHeader,
-    crypto::{DefaultEngine, cobblestone::Sealer},
+    whole_io::{checked, failed_before},
 };
 
 /// Encrypts all of `plaintext`: salt, commitment and chunks come out in pieces
-/// of about 1 MiB. The stream ends after the first error.
+/// of about 1 MiB.
+///
+/// The stream is over after the first error, as streams are: the end that it
+/// then reports says nothing. [`seal_reader`] fails again instead.
 ///
 /// ```
 /// # use envelope_sdk::{EncryptionContext, Envelope, PayloadKind, stream::{StreamError, tokio::seal_stream}};
@@ -35,14 +42,15 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub fn seal_stream(
-    sealer: Sealer<DefaultEngine>,
+    sealer: PayloadSealer,
     plaintext: impl AsyncRead + Send,
 ) -> impl Stream<Item = Result<Bytes, StreamError>> + Send {
     pieces(Seal::new(sealer), plaintext)
 }
 
 /// Decrypts the payload of `opened` that `payload` stands at. Every piece is
-/// authentic; the stream ends with an error unless the payload is complete.
+/// authentic, and comes out as soon as it has arrived; the stream ends with an
+/// error unless the payload is complete.
 pub fn open_stream(
     opened: impl Into<Arc<OpenedHeader>>,
     payload: impl AsyncRead + Send,
@@ -52,11 +60,13 @@ pub fn open_stream(
 
 /// As [`seal_stream`], to be read. An error that is not of the input has the kind
 /// [`InvalidData`](std::io::ErrorKind::InvalidData) and a [`StreamError`] inside.
+/// After an error every further call fails, with the kind
+/// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
 pub fn seal_reader(
-    sealer: Sealer<DefaultEngine>,
+    sealer: PayloadSealer,
     plaintext: impl AsyncRead + Send + 'static,
 ) -> impl AsyncRead + Send + Unpin {
-    StreamReader::new(Box::pin(seal_stream(sealer, plaintext)))
+    PiecesReader::new(seal_stream(sealer, plaintext))
 }
 
 /// As [`open_stream`], to be read. It ends without an error only if the payload
@@ -65,15 +75,97 @@ pub fn open_reader(
     opened: impl Into<Arc<OpenedHeader>>,
     payload: impl AsyncRead + Send + 'static,
 ) -> impl AsyncRead + Send + Unpin {
-    StreamReader::new(Box::pin(open_stream(opened, payload)))
+    PiecesReader::new(open_stream(opened, payload))
+}
+
+/// Reads the pieces of a stream, and tells its end from what failed.
+struct PiecesReader<S> {
+    pieces: Pin<Box<S>>,
+    piece: Bytes,
+    state: Pieces,
+}
+
+enum Pieces {
+    Come,
+    Ended,
+    Failed,
+}
+
+impl<S: Stream<Item = Result<Bytes, StreamError>>> PiecesReader<S> {
+    fn new(pieces: S) -> Self {
+        Self { pieces: Box::pin(pieces), piece: Bytes::new(), state: Pieces::Come }
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, StreamError>>> AsyncRead for PiecesReader<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.piece.is_empty() && out.remaining() > 0 {
+            // Failed until the stream says otherwise: it may panic.
+            match mem::replace(&mut this.state, Pieces::Failed) {
+                Pieces::Come => {}
+                Pieces::Ended => {
+                    this.state = Pieces::Ended;
+                    return Poll::Ready(Ok(()));
+                }
+                Pieces::Failed => return Poll::Ready(Err(failed_before())),
+            }
+            match this.pieces.as_mut().poll_next(context) {
+                Poll::Pending => {
+                    this.state = Pieces::Come;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(piece))) => (this.piece, this.state) = (piece, Pieces::Come),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(None) => this.state = Pieces::Ended,
+            }
+        }
+        let now = this.piece.split_to(this.piece.len().min(out.remaining()));
+        out.put_slice(&now);
+        Poll::Ready(Ok(()))
+    }
 }
 
 struct State<W, R> {
     work: W,
-    reader: std::pin::Pin<Box<R>>,
+    reader: Pin<Box<R>>,
     block: Zeroizing<Vec<u8>>,
+    /// Bytes of the block that were read and not worked on.
+    filled: usize,
     failed: Option<StreamError>,
     ended: bool,
+}
+
+impl<W: Work, R: AsyncRead + Send> State<W, R> {
+    /// Reads until some of the block can be worked on, and returns how many of
+    /// its bytes and whether they are the last.
+    async fn read(&mut self) -> Result<(usize, bool), StreamError> {
+        let wanted = self.work.wanted();
+        if self.block.len() < wanted {
+            // Not grown but made anew: a buffer that moves leaves plaintext behind.
+            let mut block = Zeroizing::new(vec![0; wanted]);
+            block[..self.filled].copy_from_slice(&self.block[..self.filled]);
+            self.block = block;
+        }
+        loop {
+            let ready = self.work.ready(self.filled);
+            if ready > 0 {
+                return Ok((ready, false));
+            }
+            let room = &mut self.block[self.filled..wanted];
+            let asked = room.len();
+            match self.reader.read(room).await.and_then(|read| checked(read, asked)) {
+                Ok(0) => return Ok((self.filled, true)),
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StreamError::Read(error)),
+            }
+        }
+    }
 }
 
 fn pieces<W: Work, R: AsyncRead + Send>(
@@ -81,7 +173,7 @@ fn pieces<W: Work, R: AsyncRead + Send>(
     reader: R,
 ) -> impl Stream<Item = Result<Bytes, StreamError>> + Send {
     let reader = Box::pin(reader);
-    let state = State { work, reader, block: Vec::new().into(), failed: None, ended: false };
+    let state = State { work, reader, block: Vec::new().into(), filled: 0, failed: None, ended: false };
     stream::try_unfold(state, |mut state| async {
         loop {
             if let Some(error) = state.failed {
@@ -90,25 +182,21 @@ fn pieces<W: Work, R: AsyncRead + Send>(
             if state.ended {
                 return Ok(None);
             }
-            let wanted = state.work.wanted();
-            if state.block.len() < wanted {
-                // Not grown but made anew: a buffer that moves leaves plaintext behind.
-                state.block = Zeroizing::new(vec![0; wanted]);
-            }
-            let mut filled = 0;
-            while filled < wanted {
-                match state.reader.read(&mut state.block[filled..wanted]).await {
-                    Ok(0) => break,
-                    Ok(read) => filled += read,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(StreamError::Read(error)),
-                }
-            }
-            let done = run(state.work, state.block, filled, filled < wanted).await?;
-            // What opened before the error is authentic, and comes first.
-            let failed = done.result.err();
-            let ended = done.is_last;
-            state = State { work: done.work, reader: state.reader, block: done.block, failed, ended };
+            // Before anything is read.
+            runtime()?;
+            let (len, is_last) = state.read().await?;
+            let mut done = run(state.work, state.block, len, is_last).await?;
+            let rest = state.filled - done.len;
+            done.block.copy_within(done.len..state.filled, 0);
+            state = State {
+                work: done.work,
+                reader: state.reader,
+                block: done.block,
+                filled: rest,
+                // What opened before the error is authentic, and comes first.
+                failed: done.result.err(),
+                ended: done.is_last,
+            };
             if !done.out.is_empty() {
                 return Ok(Some((Bytes::from(done.out), state)));
             }

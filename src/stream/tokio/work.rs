@@ -2,22 +2,26 @@
 
 use std::{io, sync::Arc};
 
-use ::tokio::task::spawn_blocking;
+use ::tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
-use super::super::{StreamError, parallel::MAX_BLOCK_CHUNKS};
+use super::super::{PayloadSealer, StreamError, parallel::MAX_BLOCK_CHUNKS};
 use crate::{
     DecryptError, OpenedHeader,
     crypto::{
         DefaultEngine, TAG_LEN,
-        cobblestone::{CHUNK_LEN, Opener, PREFIX_LEN, SEALED_CHUNK_LEN, Sealer},
+        cobblestone::{CHUNK_LEN, ChunkSealer, Numbers, Opener, PREFIX_LEN, SEALED_CHUNK_LEN},
     },
 };
 
 /// Turns input into output, a block at a time.
 pub(super) trait Work: Send + Unpin + 'static {
-    /// Bytes of the next block. Fewer are the last one.
+    /// Bytes of the largest block.
     fn wanted(&self) -> usize;
+
+    /// How many of `held` bytes, at most `wanted`, can be worked on although
+    /// more may follow.
+    fn ready(&self, held: usize) -> usize;
 
     /// Appends to `out` what becomes of `block`.
     fn process(&mut self, block: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), StreamError>;
@@ -25,19 +29,25 @@ pub(super) trait Work: Send + Unpin + 'static {
 
 /// Plaintext to payload.
 pub(super) struct Seal {
-    sealer: Sealer<DefaultEngine>,
+    sealer: ChunkSealer<DefaultEngine>,
+    numbers: Numbers,
     begun: bool,
 }
 
 impl Seal {
-    pub(super) fn new(sealer: Sealer<DefaultEngine>) -> Self {
-        Self { sealer, begun: false }
+    pub(super) fn new(sealer: PayloadSealer) -> Self {
+        let (sealer, numbers) = sealer.into_parts();
+        Self { sealer, numbers, begun: false }
     }
 }
 
 impl Work for Seal {
     fn wanted(&self) -> usize {
         MAX_BLOCK_CHUNKS * CHUNK_LEN
+    }
+
+    fn ready(&self, held: usize) -> usize {
+        if held < self.wanted() { 0 } else { held }
     }
 
     fn process(&mut self, block: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), StreamError> {
@@ -51,7 +61,7 @@ impl Work for Seal {
         for chunk in full.iter().map(<[u8; CHUNK_LEN]>::as_slice).chain(last) {
             let start = out.len();
             out.resize(start + chunk.len() + TAG_LEN, 0);
-            self.sealer.seal_next_to(chunk, &mut out[start..])?;
+            self.sealer.seal_to(&mut self.numbers, chunk, &mut out[start..])?;
         }
         Ok(())
     }
@@ -70,6 +80,14 @@ impl Work for Open {
         match self {
             Self::Begin(_) => PREFIX_LEN,
             Self::Chunks(..) => MAX_BLOCK_CHUNKS * SEALED_CHUNK_LEN,
+        }
+    }
+
+    /// Each chunk as soon as it is there: its error is not held back.
+    fn ready(&self, held: usize) -> usize {
+        match self {
+            Self::Begin(_) => held / PREFIX_LEN * PREFIX_LEN,
+            Self::Chunks(..) => held / SEALED_CHUNK_LEN * SEALED_CHUNK_LEN,
         }
     }
 
@@ -103,6 +121,8 @@ pub(super) struct Done<W> {
     pub(super) work: W,
     /// Its buffer, as it was.
     pub(super) block: Zeroizing<Vec<u8>>,
+    /// How many of its bytes were worked on.
+    pub(super) len: usize,
     pub(super) out: Vec<u8>,
     pub(super) is_last: bool,
     /// What comes after `out`, if anything.
@@ -116,18 +136,25 @@ pub(super) async fn run<W: Work>(
     len: usize,
     is_last: bool,
 ) -> Result<Done<W>, StreamError> {
+    let runtime = runtime()?;
     let is_large = len > LARGE;
     let run = move || {
         let mut out = Vec::new();
         let result = work.process(&block[..len], is_last, &mut out);
-        Done { work, block, out, is_last, result }
+        Done { work, block, len, out, is_last, result }
     };
     if is_large {
         // A runtime that shuts down does not run it any more.
-        spawn_blocking(run).await.map_err(|error| StreamError::Thread(io::Error::other(error)))
+        runtime.spawn_blocking(run).await.map_err(|error| StreamError::Thread(io::Error::other(error)))
     } else {
         Ok(run())
     }
+}
+
+/// The runtime whose threads work. Asked for whatever the size, so that what
+/// works for few bytes does not fail for many.
+pub(super) fn runtime() -> Result<Handle, StreamError> {
+    Handle::try_current().map_err(|error| StreamError::Thread(io::Error::other(error)))
 }
 
 /// Bytes that take longer to hand over than to encrypt: about 15 µs.

@@ -1,8 +1,8 @@
 //! To an `AsyncWrite`.
 
 use std::{
-    future::Future,
-    io,
+    future::{Future, poll_fn},
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,37 +12,43 @@ use ::tokio::io::AsyncWrite;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    super::StreamError,
-    work::{Done, Open, Seal, Work, run},
+    super::{PayloadSealer, StreamError},
+    work::{Done, Open, Seal, Work, run, runtime},
 };
 use crate::{
     OpenedHeader,
-    crypto::{DefaultEngine, cobblestone::Sealer},
+    whole_io::{checked, failed_before},
 };
 
 /// Encrypts what is written to it and writes the payload on.
 ///
-/// `shutdown` writes the end, without which it is no payload, and shuts the
-/// inner writer down. `flush` writes whole blocks of 1 MiB only: what is less
-/// stays here until more comes or it is shut down.
+/// `shutdown`, or [`finish`](Self::finish), writes the end, without which it is
+/// no payload, and shuts the inner writer down. `flush` writes whole blocks of
+/// 1 MiB only: what is less stays here until more comes or it is shut down, and
+/// is lost when it is dropped before.
 pub struct SealWriter<W>(BlockWriter<Seal, W>);
 
 /// Decrypts the payload that is written to it and writes the plaintext on, each
-/// block after it was authenticated.
+/// block after it was authenticated. `flush` does so with each whole chunk.
 ///
-/// Only a `shutdown` that succeeds says that the payload was complete: with it,
-/// and not before, the plaintext may be believed to be whole.
+/// Only a `shutdown`, or [`finish`](Self::finish), that succeeds says that the
+/// payload was complete: with it, and not before, the plaintext may be believed
+/// to be whole.
 pub struct OpenWriter<W>(BlockWriter<Open, W>);
 
 impl<W: AsyncWrite + Unpin> SealWriter<W> {
     /// Writes the payload to `inner`, behind the header that the caller wrote.
-    pub fn new(sealer: Sealer<DefaultEngine>, inner: W) -> Self {
+    pub fn new(sealer: PayloadSealer, inner: W) -> Self {
         Self(BlockWriter::new(Seal::new(sealer), inner))
     }
 
-    /// The inner writer.
-    pub fn into_inner(self) -> W {
-        self.0.inner
+    /// Writes the end, shuts the inner writer down and returns it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `shutdown`; what was written is no payload then.
+    pub async fn finish(self) -> io::Result<W> {
+        self.0.finish().await
     }
 }
 
@@ -52,9 +58,13 @@ impl<W: AsyncWrite + Unpin> OpenWriter<W> {
         Self(BlockWriter::new(Open::Begin(opened.into()), inner))
     }
 
-    /// The inner writer.
-    pub fn into_inner(self) -> W {
-        self.0.inner
+    /// Checks the end, shuts the inner writer down and returns it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `shutdown`; what was written is authentic then but incomplete.
+    pub async fn finish(self) -> io::Result<W> {
+        self.0.finish().await
     }
 }
 
@@ -106,6 +116,11 @@ impl<T: Work, W: AsyncWrite + Unpin> BlockWriter<T, W> {
         Self { inner, state: State::Filling(work, Vec::new().into()) }
     }
 
+    async fn finish(mut self) -> io::Result<W> {
+        poll_fn(|context| self.poll_shutdown(context)).await?;
+        Ok(self.inner)
+    }
+
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_idle(context))?;
@@ -115,6 +130,10 @@ impl<T: Work, W: AsyncWrite + Unpin> BlockWriter<T, W> {
                     "written to after its end",
                 )));
             };
+            if let Err(error) = runtime() {
+                self.state = State::Failed;
+                return Poll::Ready(Err(error.into()));
+            }
             let wanted = work.wanted();
             if block.len() < wanted || bytes.is_empty() {
                 let room = wanted - block.len();
@@ -123,13 +142,21 @@ impl<T: Work, W: AsyncWrite + Unpin> BlockWriter<T, W> {
                 block.extend_from_slice(&bytes[..len]);
                 return Poll::Ready(Ok(len));
             }
-            self.begin(false);
+            self.begin(wanted, false);
         }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_idle(context))?;
-        Pin::new(&mut self.inner).poll_flush(context)
+        loop {
+            ready!(self.poll_idle(context))?;
+            match &self.state {
+                State::Filling(work, block) if work.ready(block.len()) > 0 => {
+                    let ready = work.ready(block.len());
+                    self.begin(ready, false);
+                }
+                _ => return self.poll_inner(context, AsyncWrite::poll_flush),
+            }
+        }
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,69 +164,80 @@ impl<T: Work, W: AsyncWrite + Unpin> BlockWriter<T, W> {
             ready!(self.poll_idle(context))?;
             match &self.state {
                 State::Filling(work, block) => {
-                    let is_last = block.len() < work.wanted();
-                    self.begin(is_last);
+                    let len = block.len();
+                    let is_last = len < work.wanted();
+                    self.begin(len, is_last);
                 }
-                _ => return Pin::new(&mut self.inner).poll_shutdown(context),
+                _ => return self.poll_inner(context, AsyncWrite::poll_shutdown),
             }
         }
     }
 
-    /// Begins to work on the block that is being filled.
-    fn begin(&mut self, is_last: bool) {
-        self.state = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Filling(work, block) => {
-                let len = block.len();
-                State::Working(Box::pin(run(work, block, len, is_last)))
-            }
+    /// Begins to work on the front of the block that is being filled.
+    fn begin(&mut self, len: usize, is_last: bool) {
+        self.state = match mem::replace(&mut self.state, State::Failed) {
+            State::Filling(work, block) => State::Working(Box::pin(run(work, block, len, is_last))),
             other => other,
         };
     }
 
     /// Until it is filling again, or finished.
+    ///
+    /// Whatever is called may fail or panic, and has failed until it comes back.
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match &mut self.state {
-                State::Filling(..) | State::Finished => return Poll::Ready(Ok(())),
-                State::Failed => {
-                    let error = io::Error::new(io::ErrorKind::BrokenPipe, "it failed before");
-                    return Poll::Ready(Err(error));
+            match mem::replace(&mut self.state, State::Failed) {
+                State::Failed => return Poll::Ready(Err(failed_before())),
+                idle @ (State::Filling(..) | State::Finished) => {
+                    self.state = idle;
+                    return Poll::Ready(Ok(()));
                 }
-                State::Working(working) => {
-                    let done = ready!(working.as_mut().poll(context));
-                    match done {
-                        Ok(done) => self.state = State::Writing(done, 0),
-                        Err(error) => return self.fail(error.into()),
+                State::Working(mut working) => match working.as_mut().poll(context) {
+                    Poll::Pending => {
+                        self.state = State::Working(working);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(done) => self.state = State::Writing(done?, 0),
+                },
+                State::Writing(done, written) if written < done.out.len() => {
+                    let rest = &done.out[written..];
+                    match Pin::new(&mut self.inner).poll_write(context, rest) {
+                        Poll::Pending => {
+                            self.state = State::Writing(done, written);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(more) => match more.and_then(|more| checked(more, rest.len()))? {
+                            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                            more => self.state = State::Writing(done, written + more),
+                        },
                     }
                 }
-                State::Writing(done, written) if *written < done.out.len() => {
-                    match ready!(Pin::new(&mut self.inner).poll_write(context, &done.out[*written..])) {
-                        Ok(0) => return self.fail(io::ErrorKind::WriteZero.into()),
-                        Ok(more) => *written += more,
-                        Err(error) => return self.fail(error),
-                    }
-                }
-                State::Writing(done, _) => {
+                State::Writing(mut done, _) => {
                     // Plaintext, when decrypting.
                     done.out.zeroize();
-                    match std::mem::replace(&mut self.state, State::Failed) {
-                        State::Writing(Done { result: Err(error), .. }, _) => {
-                            return Poll::Ready(Err(error.into()));
-                        }
-                        State::Writing(done, _) if done.is_last => self.state = State::Finished,
-                        State::Writing(mut done, _) => {
-                            done.block.clear();
-                            self.state = State::Filling(done.work, done.block);
-                        }
-                        other => self.state = other,
-                    }
+                    done.result?;
+                    self.state = if done.is_last {
+                        State::Finished
+                    } else {
+                        done.block.drain(..done.len);
+                        State::Filling(done.work, done.block)
+                    };
                 }
             }
         }
     }
 
-    fn fail(&mut self, error: io::Error) -> Poll<io::Result<()>> {
-        self.state = State::Failed;
-        Poll::Ready(Err(error))
+    /// Calls the inner writer when there is nothing left to write to it.
+    fn poll_inner(
+        &mut self,
+        context: &mut Context<'_>,
+        call: impl FnOnce(Pin<&mut W>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        let state = mem::replace(&mut self.state, State::Failed);
+        let called = call(Pin::new(&mut self.inner), context);
+        if !matches!(called, Poll::Ready(Err(_))) {
+            self.state = state;
+        }
+        called
     }
 }
