@@ -49,6 +49,14 @@ impl OpenedHeader {
         Opener::new(&self.content_key, &binding, prefix)
     }
 
+    /// True when `other` is authentic under the DEK of this header: another
+    /// generation of the same envelope, or whatever else was sealed under that DEK.
+    /// Says nothing of its context.
+    #[must_use]
+    pub fn authenticates(&self, other: &Header) -> bool {
+        mac_is_right(&Keys::derive(&self.dek, other.kind(), other.envelope_id()), other)
+    }
+
     pub(crate) fn into_header(self) -> Header {
         self.header
     }
@@ -84,8 +92,7 @@ pub(crate) fn verify(
     context: FullContext,
 ) -> Result<OpenedHeader, Box<Unverified>> {
     let keys = Keys::derive(&dek, header.kind(), header.envelope_id());
-    let mac = header_mac(&keys.header, header.authenticated());
-    if bool::from(mac.as_slice().ct_eq(header.mac())) {
+    if mac_is_right(&keys, &header) {
         Ok(OpenedHeader { header, dek, context, content_key: keys.content })
     } else {
         Err(Box::new(Unverified { header, context }))
@@ -153,6 +160,11 @@ impl Keys {
         let (keys, _) = okm.as_chunks::<32>();
         Self { header: Key256::copy_from(&keys[0]), content: Key256::copy_from(&keys[1]) }
     }
+}
+
+fn mac_is_right(keys: &Keys, header: &Header) -> bool {
+    let mac = header_mac(&keys.header, header.authenticated());
+    mac.as_slice().ct_eq(header.mac()).into()
 }
 
 fn header_mac(key: &Key256, authenticated: &[u8]) -> [u8; MAC_LEN] {

@@ -166,6 +166,32 @@ fn reading_a_header_leaves_the_reader_at_the_payload() {
 }
 
 #[test]
+fn a_detached_header_or_a_data_key_ends_where_its_reader_does() {
+    let maker = maker();
+    let (detached, payload) = block_on(maker.encrypt_detached(b"attack at dawn", &context())).unwrap();
+    let data_key = block_on(maker.create_data_key(&context())).unwrap().header().to_bytes();
+    for header in [detached, data_key] {
+        for step in [1, usize::MAX] {
+            assert!(stream::read_header(&mut Slow::new(&header, step)).is_ok());
+            assert!(stream::read_header_at(&header).is_ok());
+            for after in [&b"\0"[..], &payload] {
+                let long = [&header[..], after].concat();
+                let streamed = stream::read_header(&mut Slow::new(&long, step)).unwrap_err();
+                for error in [streamed, stream::read_header_at(&long).unwrap_err()] {
+                    let StreamError::Decrypt(DecryptError::Format(error)) = error else {
+                        panic!("{error:?}");
+                    };
+                    assert_eq!(error, FormatError::TrailingData { what: "the header" });
+                }
+            }
+        }
+        // An error where the end should be is not the end.
+        let mut failing = Slow { fail_after: Some(header.len()), ..Slow::new(&header, usize::MAX) };
+        assert!(matches!(stream::read_header(&mut failing), Err(StreamError::Read(_))));
+    }
+}
+
+#[test]
 fn a_short_or_foreign_input_is_called_what_it_is() {
     let sealed = seal(&maker(), b"", 1);
     let format = |mut input: &[u8]| match stream::read_header(&mut input) {

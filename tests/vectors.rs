@@ -192,7 +192,7 @@ fn open_stream(vector: &Vector) -> Result<Vec<u8>, DecryptError> {
         }
         ("envelope", false) => open_from(&envelope, vector, &mut vector.parts[0].as_slice(), &mut plaintext),
         ("detached", _) => (|| {
-            let header = envelope_sdk::Header::parse_exact(&vector.parts[0])?;
+            let header = stream::read_header(&mut vector.parts[0].as_slice())?;
             if header.kind() != Kind::Detached {
                 return Err(FormatError::NotAnEnvelope.into());
             }

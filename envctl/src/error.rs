@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::Path};
 
+use envelope_files::FileError;
 use envelope_local::{Argon2Error, KeystoreError};
 use envelope_sdk::{
     DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
@@ -237,6 +238,20 @@ impl From<KeystoreError> for CliError {
             _ => ErrorKind::InputOutput,
         };
         Self::new(kind, with_causes(&error))
+    }
+}
+
+impl From<FileError> for CliError {
+    fn from(error: FileError) -> Self {
+        let kind = match error {
+            FileError::Link { .. } | FileError::NotAFile { .. } => ErrorKind::Usage,
+            _ => ErrorKind::InputOutput,
+        };
+        let new = Self::new(kind, error.to_string());
+        match error.hint() {
+            Some(hint) => new.hint(hint),
+            None => new,
+        }
     }
 }
 

@@ -9,18 +9,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use envelope_files::ReadFile;
 use envelope_sdk::{
     Header,
     format::armor::{self, ArmorReader},
+    printable,
     stream::{self, StreamError},
 };
 
-use crate::error::{CliError, Result};
+use crate::{
+    descriptor,
+    error::{CliError, Result},
+};
 
 /// An open input.
 pub(crate) struct Input {
     name: InputName,
+    /// `None` for standard input.
     file: Option<File>,
+    /// Opened by its path, at its front.
+    is_at_front: bool,
 }
 
 /// What an input is called in messages.
@@ -31,18 +39,29 @@ pub(crate) enum InputName {
 }
 
 impl Input {
+    /// Opens `-`, a descriptor as it stands, or the file that a path leads to, over
+    /// links too.
     pub(crate) fn open(name: &OsStr) -> Result<Self> {
-        if name == "-" {
-            return Ok(Self { name: InputName::Stdin, file: None });
-        }
         let path = PathBuf::from(name);
-        let file = File::open(&path).map_err(|error| CliError::io("read", &path, &error))?;
-        let metadata = file.metadata().map_err(|error| CliError::io("read", &path, &error))?;
-        if metadata.is_dir() {
-            return Err(CliError::io("read", &path, &io::ErrorKind::IsADirectory.into())
+        let number = descriptor::number(&path);
+        if name == "-" || number == Some(0) {
+            return Ok(Self { name: InputName::Stdin, file: None, is_at_front: false });
+        }
+        let cannot = |error: io::Error| CliError::io("read", &path, &error);
+        let file = number.map_or_else(|| File::open(&path), descriptor::duplicate).map_err(cannot)?;
+        if file.metadata().map_err(cannot)?.is_dir() {
+            return Err(cannot(io::ErrorKind::IsADirectory.into())
                 .hint("pack it first, such as `tar -c FOLDER | envctl encrypt -o FOLDER.tar.envelope`"));
         }
-        Ok(Self { name: InputName::File(path), file: Some(file) })
+        Ok(Self { name: InputName::File(path), file: Some(file), is_at_front: number.is_none() })
+    }
+
+    /// The input for `--rm`: which file it is, before it is read.
+    pub(crate) fn to_remove(&self) -> Result<ReadFile> {
+        match (&self.name, &self.file) {
+            (InputName::File(path), Some(file)) if self.is_at_front => Ok(ReadFile::of(file, path)?),
+            _ => Err(CliError::usage("--rm needs an input file and an output file")),
+        }
     }
 
     pub(crate) fn name(&self) -> &InputName {
@@ -58,14 +77,17 @@ impl Input {
     }
 
     pub(crate) fn metadata(&self) -> Option<Metadata> {
-        self.file.as_ref().and_then(|file| file.metadata().ok())
+        match &self.file {
+            Some(file) => file.metadata().ok(),
+            None => descriptor::duplicate(0).ok()?.metadata().ok(),
+        }
     }
 
     /// The file, if it can be read at any offset and knows its length. Files of
     /// /proc say 0 and are read as a pipe.
     pub(crate) fn seekable(&self) -> Option<&File> {
         let metadata = self.metadata()?;
-        self.file.as_ref().filter(|_| metadata.is_file() && metadata.len() > 0)
+        self.file.as_ref().filter(|_| self.is_at_front && metadata.is_file() && metadata.len() > 0)
     }
 
     /// The bytes as they are.
@@ -120,7 +142,7 @@ impl fmt::Display for InputName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdin => f.write_str("standard input"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) => f.write_str(&printable::path(path)),
         }
     }
 }
@@ -142,16 +164,21 @@ impl EnvelopeSource {
         }
     }
 
+    /// The file, if its header stands at offset 0.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Stream(_) => None,
+        }
+    }
+
     pub(crate) fn is_armored(&self) -> bool {
         matches!(self, Self::Stream(reader) if reader.is_armored())
     }
 
     /// Bytes of the file; a stream does not know.
     pub(crate) fn file_len(&self) -> Option<u64> {
-        match self {
-            Self::File(file) => Some(file.metadata().ok()?.len()),
-            Self::Stream(_) => None,
-        }
+        Some(self.file()?.metadata().ok()?.len())
     }
 }
 

@@ -1,9 +1,8 @@
 //! Ctrl-C and its like: remove what is half-written, restore the terminal.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -19,18 +18,16 @@ use crate::{
     progress::leave_line_if_interrupted,
 };
 
-/// From now on an interrupt removes every file of [`remove_if_interrupted`],
+/// From now on an interrupt removes every unfinished file,
 /// gives the terminal its echo back and exits with 130.
 pub(crate) fn clean_up_when_interrupted() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| CliError::other(format!("cannot handle interrupts: {error}")))?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
-            // Held until the end: nothing is registered or kept any more.
+            // Held until the end: no file is made or gets its name any more.
+            let _stopped = envelope_files::unfinished::remove_all();
             let state = state();
-            for path in &state.temporary {
-                let _ = fs::remove_file(path);
-            }
             if let Some((terminal, attributes)) = &state.terminal {
                 let _ = tcsetattr(terminal, OptionalActions::Now, attributes);
             }
@@ -39,21 +36,6 @@ pub(crate) fn clean_up_when_interrupted() -> Result<()> {
         }
     });
     Ok(())
-}
-
-/// Removes `path` if the process is interrupted before the guard is dropped.
-pub(crate) fn remove_if_interrupted(path: &Path) -> RemoveGuard {
-    state().temporary.push(path.to_owned());
-    RemoveGuard(path.to_owned())
-}
-
-/// Ends the watch over a file when dropped.
-pub(crate) struct RemoveGuard(PathBuf);
-
-impl Drop for RemoveGuard {
-    fn drop(&mut self) {
-        state().temporary.retain(|path| *path != self.0);
-    }
 }
 
 /// Turns the echo of `terminal` off until the guard is dropped. An interrupt
@@ -83,11 +65,10 @@ impl Drop for EchoGuard {
 }
 
 struct State {
-    temporary: Vec<PathBuf>,
     terminal: Option<(File, Termios)>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { temporary: Vec::new(), terminal: None });
+static STATE: Mutex<State> = Mutex::new(State { terminal: None });
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)

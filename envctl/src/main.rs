@@ -9,6 +9,7 @@
 mod cli;
 mod commands;
 mod config;
+mod descriptor;
 mod error;
 mod harden;
 mod in_place;

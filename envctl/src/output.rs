@@ -1,27 +1,31 @@
-//! Where output goes: a file that appears whole or not at all, a pipe, or the
-//! terminal.
+//! Where output goes: a file that appears whole or not at all, or a stream that
+//! is written as it is.
 
 use std::{
     ffi::OsString,
-    fs::{self, File, Permissions},
+    fs::{self, File, Metadata},
     io::{self, BufWriter, IsTerminal, Write},
-    os::{fd::AsFd, unix::fs::PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use tempfile::{NamedTempFile, TempPath};
+use envelope_files::{Access, Existing, FileError, NewFile, Written};
 
 use crate::{
+    descriptor,
     error::{CliError, ErrorKind, Result},
-    input::widen_pipe,
-    interrupt::{RemoveGuard, remove_if_interrupted},
+    input::{Input, widen_pipe},
 };
 
 /// Where the output of a call goes.
 pub(crate) enum Target {
-    /// Standard output. `even_to_terminal` when it was asked for with `-`.
+    /// Standard output. `even_to_terminal` when it was asked for by name.
     Stdout { even_to_terminal: bool },
-    /// A file of this name.
+    /// A descriptor that was given, by the name it was called.
+    Descriptor(i32, PathBuf),
+    /// A pipe or device.
+    Special(PathBuf),
+    /// A file of this name, there or not.
     File(PathBuf),
 }
 
@@ -31,7 +35,27 @@ impl Target {
         match output {
             None => default(),
             Some(name) if name == "-" => Ok(Self::Stdout { even_to_terminal: true }),
-            Some(name) => Ok(Self::File(name.into())),
+            Some(name) => Self::named(name.into()),
+        }
+    }
+
+    /// What `path` means as an output. This is decided here for every command: a
+    /// symbolic link is not written through and not replaced; what is no file is
+    /// written as it is.
+    pub(crate) fn named(path: PathBuf) -> Result<Self> {
+        match descriptor::number(&path) {
+            Some(1) => return Ok(Self::Stdout { even_to_terminal: true }),
+            Some(number) => return Ok(Self::Descriptor(number, path)),
+            None => {}
+        }
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {
+                Err(CliError::io("write", &path, &io::ErrorKind::IsADirectory.into()))
+            }
+            Ok(metadata) if !metadata.is_file() => Ok(Self::Special(path)),
+            _ if is_link => Err(FileError::Link { path }.into()),
+            _ => Ok(Self::File(path)),
         }
     }
 
@@ -39,98 +63,90 @@ impl Target {
         matches!(self, Self::Stdout { .. }) && io::stdout().is_terminal()
     }
 
+    /// What it is called, unless it is standard output.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Stdout { .. } => None,
-            Self::File(path) => Some(path),
+            Self::Descriptor(_, path) | Self::Special(path) | Self::File(path) => Some(path),
         }
     }
-}
 
-/// Who may read a new file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Secrecy {
-    /// Plaintext and keys: the owner alone (0600).
-    Private,
-    /// Ciphertext: as the umask says.
-    Public,
-    /// As this file that it replaces.
-    Mode(u32),
+    /// The name of the file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// An output that is being written. Dropped without [`commit`](Self::commit),
 /// a file disappears as if it had never been.
 pub(crate) enum Output {
-    Stream(BufWriter<Box<dyn Write>>),
-    File(Box<NewFile>),
+    Stream(BufWriter<File>),
+    File(NewFile),
 }
 
-/// A file under a temporary name in the folder of its real one.
-pub(crate) struct NewFile {
-    file: File,
-    temporary: TempPath,
-    path: PathBuf,
-    replace: bool,
-    _guard: RemoveGuard,
+/// How an output is opened.
+#[derive(Clone, Copy)]
+pub(crate) struct Options<'a> {
+    pub(crate) existing: Existing,
+    pub(crate) access: Access<'a>,
+    /// Fit for a terminal.
+    pub(crate) is_text: bool,
+    /// What to do about a file that is there already.
+    pub(crate) if_exists: &'static str,
 }
 
 impl Output {
     /// Opens `target`. Says now, before any work is done, when the file is
-    /// there already or its folder cannot be written.
-    pub(crate) fn open(target: &Target, force: bool, secrecy: Secrecy, is_text: bool) -> Result<Self> {
-        let path = match target {
-            Target::File(path) => path,
+    /// there already, its folder cannot be written, or it is `input`.
+    pub(crate) fn open(target: &Target, options: Options<'_>, input: &InputFile) -> Result<Self> {
+        let stream = match target {
+            Target::File(path) => {
+                return match NewFile::create(path, options.existing, options.access) {
+                    Ok(new) => Ok(Self::File(new)),
+                    Err(error @ FileError::Exists { .. }) => {
+                        Err(CliError::from(error).hint(options.if_exists))
+                    }
+                    Err(error) => Err(error.into()),
+                };
+            }
             Target::Stdout { even_to_terminal } => {
-                if io::stdout().is_terminal() && !is_text && !even_to_terminal {
+                if io::stdout().is_terminal() && !options.is_text && !even_to_terminal {
                     return Err(CliError::usage("this would write binary data to your terminal").hint(
                         "name a file with -o FILE, use `-o -` to do it anyway, or --armor to encrypt to text",
                     ));
                 }
-                // Not through `Stdout`, which looks for the ends of lines.
-                widen_pipe(io::stdout());
-                let stdout = io::stdout()
-                    .as_fd()
-                    .try_clone_to_owned()
-                    .map_err(|error| CliError::io("write to", Path::new("standard output"), &error))?;
-                return Ok(Self::stream(Box::new(File::from(stdout))));
+                descriptor::duplicate(1)
+                    .map_err(|error| CliError::io("write to", Path::new("standard output"), &error))?
             }
+            Target::Descriptor(number, path) => {
+                descriptor::duplicate(*number).map_err(|error| CliError::io("write to", path, &error))?
+            }
+            Target::Special(path) => open_special(path)?,
         };
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => {
-                Err(CliError::io("write", path, &io::ErrorKind::IsADirectory.into()))
-            }
-            // A device or a named pipe is written as it is.
-            Ok(metadata) if !metadata.is_file() => {
-                let file = File::options()
-                    .write(true)
-                    .open(path)
-                    .map_err(|error| CliError::io("write", path, &error))?;
-                Ok(Self::stream(Box::new(file)))
-            }
-            Ok(_) if !force => Err(exists(path)),
-            _ => NewFile::create(path, force, secrecy).map(|file| Self::File(Box::new(file))),
-        }
+        input.refuse(stream.metadata().ok().as_ref())?;
+        // Not through `Stdout`, which looks for the ends of lines.
+        widen_pipe(&stream);
+        Ok(Self::Stream(BufWriter::with_capacity(BUFFER, stream)))
     }
 
     /// The file, if it is a new one.
     pub(crate) fn file(&self) -> Option<&File> {
         match self {
-            Self::File(new) => Some(&new.file),
+            Self::File(new) => Some(new.file()),
             Self::Stream(_) => None,
         }
     }
 
-    fn stream(writer: Box<dyn Write>) -> Self {
-        Self::Stream(BufWriter::with_capacity(BUFFER, writer))
-    }
-
     /// Makes the output final: a file is flushed to disk and gets its name.
-    pub(crate) fn commit(self) -> Result<()> {
+    pub(crate) fn commit(self) -> Result<Option<Written>> {
         match self {
-            Self::Stream(mut writer) => writer.flush().map_err(|error| {
+            Self::Stream(mut writer) => writer.flush().map(|()| None).map_err(|error| {
                 CliError::new(ErrorKind::InputOutput, format!("cannot write the output: {error}"))
             }),
-            Self::File(file) => file.commit(),
+            Self::File(file) => Ok(Some(file.commit()?)),
         }
     }
 }
@@ -139,70 +155,57 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stream(writer) => writer.write(bytes),
-            Self::File(file) => file.file.write(bytes),
+            Self::File(file) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(writer) => writer.flush(),
-            Self::File(_) => Ok(()),
+            Self::File(file) => file.flush(),
         }
     }
 }
 
-impl NewFile {
-    /// A new file in the folder of `path`, which replaces what is there only if
-    /// `replace`.
-    pub(crate) fn create(path: &Path, replace: bool, secrecy: Secrecy) -> Result<Self> {
-        let folder = folder_of(path);
-        let mode = match secrecy {
-            Secrecy::Private => 0o600,
-            Secrecy::Public => 0o666,
-            Secrecy::Mode(mode) => mode & 0o777,
-        };
-        let new: NamedTempFile = tempfile::Builder::new()
-            .prefix(".envctl-")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder)
-            .map_err(|error| CliError::io("write into", folder, &error))?;
-        let (file, temporary) = new.into_parts();
-        let guard = remove_if_interrupted(&temporary);
-        if let Secrecy::Mode(mode) = secrecy {
-            // What the umask took away, the file that is replaced had.
-            file.set_permissions(Permissions::from_mode(mode & 0o777))
-                .map_err(|error| CliError::io("set the mode of", &temporary, &error))?;
+/// Which file the input is, to be refused as output.
+pub(crate) struct InputFile {
+    name: String,
+    metadata: Option<Metadata>,
+}
+
+impl InputFile {
+    pub(crate) fn of(input: &Input) -> Self {
+        Self { name: input.name().to_string(), metadata: input.metadata() }
+    }
+
+    /// Refuses an output that is the input.
+    pub(crate) fn refuse(&self, output: Option<&Metadata>) -> Result<()> {
+        match (&self.metadata, output) {
+            (Some(input), Some(output))
+                if output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()) =>
+            {
+                Err(CliError::usage(format!("{} is input and output at once", self.name))
+                    .hint("write to another file with -o FILE"))
+            }
+            _ => Ok(()),
         }
-        Ok(Self { file, temporary, path: path.to_owned(), replace, _guard: guard })
-    }
-
-    pub(crate) fn file(&mut self) -> &mut File {
-        &mut self.file
-    }
-
-    /// Flushes the file to disk and gives it its name, then flushes the folder.
-    pub(crate) fn commit(self) -> Result<()> {
-        let Self { file, temporary, path, replace, _guard } = self;
-        file.sync_all().map_err(|error| CliError::io("write", &path, &error))?;
-        let named = if replace { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-        named.map_err(|error| match error.error.kind() {
-            io::ErrorKind::AlreadyExists => exists(&path),
-            _ => CliError::io("write", &path, &error.error),
-        })?;
-        let folder = folder_of(&path);
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| CliError::io("flush", folder, &error))
     }
 }
 
-fn exists(path: &Path) -> CliError {
-    CliError::new(ErrorKind::InputOutput, format!("{} is there already", path.display()))
-        .hint("--force replaces it, -o FILE writes elsewhere")
+/// Opens a pipe or device. Nothing is created, and a file that took the name
+/// meanwhile is not written.
+fn open_special(path: &Path) -> Result<File> {
+    let cannot = |error: io::Error| CliError::io("write", path, &error);
+    let file = File::options().write(true).open(path).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.is_file() {
+        return Err(FileError::Changed { path: path.to_owned() }.into());
+    }
+    Ok(file)
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
+/// What to do about an output that is there already.
+pub(crate) const FORCE_OR_ELSEWHERE: &str = "--force replaces it, -o FILE writes elsewhere";
+/// The same where nothing is ever replaced.
+pub(crate) const ELSEWHERE: &str = "-o FILE writes elsewhere";
 
 const BUFFER: usize = 64 * 1024;

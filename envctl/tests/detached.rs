@@ -77,12 +77,51 @@ fn two_files_are_never_replaced() {
     let (sandbox, _) = sealed();
     let before = (sandbox.read("in.envelope"), sandbox.read("in.sealed"));
     let encrypt = ["encrypt", "--detached", "-k", "local:main", "in"];
-    sandbox.run(&encrypt, 3).says("in.envelope is there already");
+    let said = sandbox.run(&encrypt, 3);
+    said.says("in.envelope is there already").says("-o FILE writes elsewhere");
+    assert!(!said.stderr.contains("--force"), "which --detached forbids: {}", said.stderr);
     fs::remove_file(sandbox.file("in.envelope")).unwrap();
     sandbox.run(&encrypt, 3).says("in.sealed is there already");
     assert_eq!(sandbox.read("in.sealed"), before.1);
     assert_eq!(sandbox.files(), ["in", "in.sealed"]);
     sandbox.run(&[&encrypt[..], &["--force"]].concat(), 2).says("--force");
+}
+
+#[test]
+fn not_a_byte_may_follow_a_detached_header() {
+    let (sandbox, _) = sealed();
+    let header = sandbox.read("in.envelope");
+    let armored = |bytes: &[u8]| envelope_sdk::format::armor::encode(bytes).into_bytes();
+    let followed = [&header[..], &sandbox.read("in.sealed")].concat();
+    for long in [[&header[..], b"\0"].concat(), followed.clone(), armored(&followed)] {
+        sandbox.write("in.envelope", &long);
+        let says = "the header is followed by more bytes";
+        sandbox.run(&["decrypt", "-k", "local:main", "in.envelope", "-o", "out"], 4).says(says);
+        sandbox.run(&["inspect", "in.envelope"], 4).says(says);
+        sandbox.run(&["rewrap", "-k", "local:new", "--from", "local:main", "in.envelope"], 4).says(says);
+        assert!(sandbox.read("in.envelope") == long);
+        let mut command =
+            sandbox.envctl(&["decrypt", "-k", "local:main", "--payload", "in.sealed", "-o", "out"]);
+        let stdin = fs::File::open(sandbox.file("in.envelope")).unwrap();
+        Ran::of(command.stdin(stdin).output().unwrap(), 4).says(says);
+        assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed"]);
+    }
+    sandbox.write("in.envelope", &armored(&header));
+    sandbox.run(&["decrypt", "-k", "local:main", "in.envelope", "-o", "out"], 0);
+}
+
+#[test]
+fn a_header_that_cannot_be_written_takes_its_payload_back() {
+    let (sandbox, _) = sealed();
+    // A folder of this name cannot be replaced by a file, and is only seen when it is written.
+    for (name, made) in [("out", "out"), ("out", "out.sealed")] {
+        fs::create_dir(sandbox.file(made)).unwrap();
+        let encrypt = ["encrypt", "--detached", "-k", "local:main", "in", "-o", name];
+        let code = 3 - i32::from(made != name);
+        sandbox.run(&encrypt, code);
+        fs::remove_dir(sandbox.file(made)).unwrap();
+        assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed"]);
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! where the file system cannot do that.)
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use crate::folder::{Place, temporary_name};
 
 /// Removes every unfinished file of this process. Until the guard is dropped no
 /// other is made or gets its name: hold it until the process has ended.
@@ -15,44 +16,77 @@ use std::{
 #[must_use = "files are made again when the guard is dropped"]
 pub fn remove_all() -> Stopped {
     let unfinished = lock();
-    for path in unfinished.iter() {
-        let _ = fs::remove_file(path);
+    for place in unfinished.iter() {
+        let _ = place.unlink();
     }
     Stopped(unfinished)
 }
 
 /// Keeps this process from making files. See [`remove_all`].
-pub struct Stopped(#[expect(dead_code, reason = "held, not used")] MutexGuard<'static, Vec<PathBuf>>);
+pub struct Stopped(#[expect(dead_code, reason = "held, not used")] MutexGuard<'static, Vec<Place>>);
 
-/// Makes a file by `make`, which returns its path beside it, so that
-/// [`remove_all`] comes before it or sees it.
-#[expect(dead_code, reason = "files are not written here yet")]
-pub(crate) fn make<T, E>(make: impl FnOnce() -> Result<(T, PathBuf), E>) -> Result<(T, Unfinished), E> {
+/// Makes a file by `make` under a temporary name in the folder of `beside`, so
+/// that [`remove_all`] comes before it or sees it.
+pub(crate) fn make<T>(
+    beside: &Place,
+    mut make: impl FnMut(&Place) -> io::Result<T>,
+) -> io::Result<(T, Unfinished)> {
     let mut unfinished = lock();
-    let (made, path) = make()?;
-    unfinished.push(path.clone());
-    Ok((made, Unfinished(path)))
+    for _ in 0..TRIES {
+        let place = beside.sibling(temporary_name()?);
+        match make(&place) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => {
+                let made = made?;
+                unfinished.push(place.clone());
+                return Ok((made, Unfinished { place, finished: false }));
+            }
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// A file that [`remove_all`] removes until this is dropped.
-pub(crate) struct Unfinished(PathBuf);
+/// Gives a file that had none its name by `name`: not while the process ends.
+pub(crate) fn name<T>(name: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let _unfinished = lock();
+    name()
+}
+
+/// A file that [`remove_all`] removes, and that goes when this is dropped.
+pub(crate) struct Unfinished {
+    place: Place,
+    finished: bool,
+}
 
 impl Unfinished {
-    /// Its path.
-    #[expect(dead_code, reason = "files are not written here yet")]
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
+    /// Ends the watch: `finish` gives the file its own name.
+    pub(crate) fn finish(mut self, finish: impl FnOnce(&Place) -> io::Result<()>) -> io::Result<()> {
+        let mut unfinished = lock();
+        finish(&self.place)?;
+        self.finished = true;
+        forget(&mut unfinished, &self.place);
+        drop(unfinished);
+        Ok(())
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        lock().retain(|path| *path != self.0);
+        if !self.finished {
+            let mut unfinished = lock();
+            let _ = self.place.unlink();
+            forget(&mut unfinished, &self.place);
+        }
     }
 }
 
-fn lock() -> MutexGuard<'static, Vec<PathBuf>> {
+fn forget(unfinished: &mut Vec<Place>, place: &Place) {
+    unfinished.retain(|other| other.name() != place.name());
+}
+
+fn lock() -> MutexGuard<'static, Vec<Place>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static UNFINISHED: Mutex<Vec<Place>> = Mutex::new(Vec::new());
+const TRIES: usize = 100;

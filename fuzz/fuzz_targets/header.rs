@@ -3,7 +3,7 @@
 
 use envelope_fuzz::memory::bounded;
 use envelope_sdk::{
-    DecryptError, FormatError, Header, KeyUri,
+    DecryptError, FormatError, Header, KeyUri, Kind,
     format::{MAC_LEN, MAX_BODY_LEN, MAX_RECIPIENTS, PREAMBLE_LEN},
     stream::{StreamError, read_header},
 };
@@ -16,6 +16,11 @@ fuzz_target!(|data: &[u8]| {
         (Ok((header, len)), Ok(streamed)) => {
             assert_eq!(*header, streamed);
             assert_eq!(rest.len(), data.len() - len, "the reader stands at the payload");
+            assert!(rest.is_empty() || header.kind() == Kind::Attached, "only a payload may follow");
+        }
+        (Ok((header, len)), Err(StreamError::Decrypt(DecryptError::Format(error)))) => {
+            assert_eq!(error, FormatError::TrailingData { what: "the header" });
+            assert!(data.len() > *len && header.kind() != Kind::Attached);
         }
         (Err(error), Err(StreamError::Decrypt(DecryptError::Format(streamed)))) => {
             assert_eq!(*error, streamed)

@@ -6,17 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone};
+use envelope_files::{Access, open_header};
+use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable};
 use serde_json::json;
 
-use super::{SUFFIX, check_files, context, payload_path, remove_input};
+use super::{SUFFIX, check_files, context, existing, payload_path, remove_input};
 use crate::{
     cli::{Decrypt, Global},
     error::{CliError, ErrorKind, Result},
     in_place,
     input::{EnvelopeSource, Input, InputName},
     keys::Providers,
-    output::{Output, Secrecy, Target},
+    output::{FORCE_OR_ELSEWHERE, Options, Output, Target},
     progress::Progress,
     report,
     runtime::block_on,
@@ -28,7 +29,7 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     let keyring = Providers::new(global)?.keyring_to_decrypt(&args.keys)?;
     let input = Input::open(&args.file)?;
     let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
-    check_files(&input, &target, &args.output)?;
+    let (input_file, remove) = check_files(&input, &target, &args.output)?;
 
     let path = input.path().map(ToOwned::to_owned);
     let name = input.name().clone();
@@ -36,21 +37,29 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     let envelope = Envelope::new(keyring);
     let header = source.read_header().map_err(CliError::from);
     let header = header.and_then(|header| check_kind(&header, args).map(|()| header));
-    // A header that is damaged may be that of an interrupted rewrap.
-    let may_recover = path.as_deref().is_some_and(in_place::has_journal);
+    // One that was cut off may be in its journal.
+    let may_be_cut_off =
+        source.file().zip(path.as_deref()).is_some_and(|(file, path)| in_place::has_journal(file, path));
+    let explain = |error, source: &EnvelopeSource| {
+        in_place::explain(error, source.file(), path.as_deref()).about(&name)
+    };
     let header = match header {
-        Err(error) if !may_recover => return Err(error.about(&name)),
+        Err(error) if !may_be_cut_off => return Err(explain(error, &source)),
         header => header,
     };
-    let mut output = Output::open(&target, args.output.force, Secrecy::Private, false)?;
-    let unlock = |header: Header| unlock(&envelope, &header, args, &expected);
-    let opened = match (header.and_then(unlock), &source, &path) {
-        (Err(error), EnvelopeSource::File(file), Some(path)) if may_recover => {
-            in_place::wait_and_recover(file, path, unlock).ok_or(error)
-        }
-        (unlocked, _, _) => unlocked,
+    let options = Options {
+        existing: existing(&args.output),
+        access: Access::Private,
+        is_text: false,
+        if_exists: FORCE_OR_ELSEWHERE,
     };
-    let opened = opened.map_err(|error| error.about(&name))?;
+    let mut output = Output::open(&target, options, &input_file)?;
+    let unlock = |header: Header| unlock(&envelope, &header, args, &expected);
+    let opened = match (header, source.file(), &path) {
+        (_, Some(file), Some(path)) => open_header(file, path, unlock),
+        (header, _, _) => header.and_then(unlock),
+    };
+    let opened = opened.map_err(|error| explain(error, &source))?;
     let (source, at) = payload(source, opened.header(), args, path.as_deref())?;
 
     let plaintext_len =
@@ -60,11 +69,11 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     drop(progress);
     let total =
         done.map_err(|error| context::explain(error.into(), opened.header(), &expected).about(&name))?;
-    output.commit()?;
-    remove_input(&args.output, path.as_deref())?;
+    drop(output.commit()?);
+    remove_input(remove)?;
 
     let Some(path) = target.path() else { return Ok(()) };
-    let text = format!("{}: decrypted, {total} bytes", path.display());
+    let text = format!("{}: decrypted, {total} bytes", printable::path(path));
     let value = json!({
         "output": path.to_string_lossy(),
         "plaintext_bytes": total,
@@ -130,7 +139,7 @@ fn default_target(input: &Input) -> Result<Target> {
     let Some(path) = input.path() else { return Ok(Target::Stdout { even_to_terminal: false }) };
     let name = path.as_os_str().as_bytes();
     match name.strip_suffix(SUFFIX.as_bytes()).filter(|rest| !rest.is_empty() && !rest.ends_with(b"/")) {
-        Some(rest) => Ok(Target::File(OsStr::from_bytes(rest).into())),
+        Some(rest) => Target::named(OsStr::from_bytes(rest).into()),
         None => Err(CliError::usage(format!(
             "{} does not end with {SUFFIX}, so its output has no name",
             input.name()

@@ -1,21 +1,18 @@
 //! `envctl encrypt`
 
-use std::{
-    ffi::OsString,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, io::Write, path::PathBuf};
 
-use envelope_sdk::{Envelope, Header, PayloadKind, stream::StreamError};
+use envelope_files::Access;
+use envelope_sdk::{Envelope, Header, PayloadKind, printable, stream::StreamError};
 use serde_json::json;
 
-use super::{HEADER_PADDING, SUFFIX, check_files, context, payload_path, remove_input};
+use super::{HEADER_PADDING, SUFFIX, check_files, context, existing, payload_path, remove_input};
 use crate::{
     cli::{Encrypt, Global},
     error::{CliError, Result},
     input::Input,
     keys::Providers,
-    output::{Output, Secrecy, Target},
+    output::{ELSEWHERE, FORCE_OR_ELSEWHERE, Options, Output, Target},
     progress::Progress,
     report,
     runtime::block_on,
@@ -26,12 +23,19 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let bound = context::to_bind(&args.context, &args.withhold)?;
     let keyring = Providers::new(global)?.keyring_to_encrypt(&args.keys)?;
     let input = Input::open(&args.file)?;
-    let target = Target::of(args.output.output.as_ref(), || Ok(default_target(&input)))?;
-    check_files(&input, &target, &args.output)?;
+    let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
+    let (input_file, remove) = check_files(&input, &target, &args.output)?;
     let payload_path = if args.detached { Some(detached_payload(&target)?) } else { None };
-    let mut output = Output::open(&target, args.output.force, Secrecy::Public, args.armor)?;
+    let options = Options {
+        existing: existing(&args.output),
+        access: Access::Public,
+        is_text: args.armor,
+        if_exists: if args.detached { ELSEWHERE } else { FORCE_OR_ELSEWHERE },
+    };
+    let open = |target: &Target| Output::open(target, options, &input_file);
+    let mut output = open(&target)?;
     let mut payload = match &payload_path {
-        Some(path) => Some(Output::open(&Target::File(path.clone()), false, Secrecy::Public, false)?),
+        Some(path) => Some(open(&Target::File(path.clone()))?),
         None => None,
     };
 
@@ -39,7 +43,6 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
     let started = block_on(Envelope::new(keyring).pad_headers_to(padding).start(kind, &bound))?;
     let header = Header::parse_exact(&started.header)?;
-    let path = input.path().map(ToOwned::to_owned);
     let name = input.name().clone();
     let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
     let progress = Progress::new(global, plaintext_len, target.is_terminal());
@@ -55,13 +58,13 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     };
     drop(progress);
     let total = sealed.map_err(|error| CliError::from(error).about(&name))?;
-    commit(output, payload, payload_path.as_deref())?;
-    remove_input(&args.output, path.as_deref())?;
+    commit(output, payload)?;
+    remove_input(remove)?;
 
     let Some(path) = target.path() else { return Ok(()) };
     let recipients: Vec<_> =
         header.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();
-    let text = format!("{}: encrypted for {}", path.display(), recipients.join(", "));
+    let text = format!("{}: encrypted for {}", printable::path(path), recipients.join(", "));
     let value = json!({
         "output": path.to_string_lossy(),
         "payload": payload_path.map(|path| path.to_string_lossy().into_owned()),
@@ -72,25 +75,26 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
 }
 
 /// The payload first: without its header it is nothing, and is taken back.
-fn commit(output: Output, payload: Option<Output>, payload_path: Option<&Path>) -> Result<()> {
-    if let Some(payload) = payload {
-        payload.commit()?;
-    }
-    output.commit().inspect_err(|_| {
-        if let Some(path) = payload_path {
-            let _ = std::fs::remove_file(path);
+fn commit(output: Output, payload: Option<Output>) -> Result<()> {
+    let payload = match payload {
+        Some(payload) => payload.commit()?,
+        None => None,
+    };
+    output.commit().map(drop).inspect_err(|_| {
+        if let Some(payload) = payload {
+            let _ = payload.take_back();
         }
     })
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.
-fn default_target(input: &Input) -> Target {
+fn default_target(input: &Input) -> Result<Target> {
     match input.path() {
-        None => Target::Stdout { even_to_terminal: false },
+        None => Ok(Target::Stdout { even_to_terminal: false }),
         Some(path) => {
             let mut name = OsString::from(path);
             name.push(SUFFIX);
-            Target::File(name.into())
+            Target::named(name.into())
         }
     }
 }
@@ -98,7 +102,7 @@ fn default_target(input: &Input) -> Target {
 /// Where the payload of a detached header goes. Neither file may be there: two
 /// files cannot be replaced at once.
 fn detached_payload(target: &Target) -> Result<PathBuf> {
-    let Some(path) = target.path() else {
+    let Some(path) = target.file() else {
         return Err(CliError::usage("--detached writes two files, so the header needs a name")
             .hint("name it with -o FILE.envelope; the payload is FILE.sealed then"));
     };

@@ -7,23 +7,20 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{Global, Inspect},
-    error::{CliError, Result},
+    error::Result,
     in_place,
-    input::{Input, InputName},
+    input::Input,
     report::{self, safe},
 };
 
 pub(crate) fn run(global: &Global, args: &Inspect) -> Result<()> {
     let input = Input::open(&args.file)?;
     let name = input.name().clone();
+    let path = input.path().map(ToOwned::to_owned);
     let mut envelope = input.into_envelope()?;
-    let header = envelope.read_header().map_err(|error| {
-        let error = CliError::from(error).about(&name);
-        match &name {
-            InputName::File(path) if in_place::has_journal(path) => error.hint_instead(in_place::hint(path)),
-            _ => error,
-        }
-    })?;
+    let header = envelope
+        .read_header()
+        .map_err(|error| in_place::explain(error.into(), envelope.file(), path.as_deref()).about(&name))?;
     let payload = envelope
         .file_len()
         .filter(|_| header.kind() == Kind::Attached)

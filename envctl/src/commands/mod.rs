@@ -14,15 +14,17 @@ mod rewrap;
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
+
+use envelope_files::{Existing, ReadFile};
 
 use crate::{
     cli::{self, Cli, Command},
     error::{CliError, Result},
     input::Input,
-    output::Target,
+    output::{InputFile, Target},
 };
 
 /// Runs the command.
@@ -43,32 +45,31 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
 }
 
 /// Refuses what would write a file over itself, or remove what was not written
-/// to a file.
-fn check_files(input: &Input, target: &Target, output: &cli::Output) -> Result<()> {
-    let same = |path: &Path| {
-        let (Some(input), Ok(output)) = (input.metadata(), fs::metadata(path)) else { return false };
-        output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino())
-    };
-    if target.path().is_some_and(same) {
-        return Err(CliError::usage(format!("{} is input and output at once", input.name()))
-            .hint("write to another file with -o FILE"));
+/// to a file. Returns the input if it is to be removed.
+fn check_files(
+    input: &Input,
+    target: &Target,
+    output: &cli::Output,
+) -> Result<(InputFile, Option<ReadFile>)> {
+    let file = InputFile::of(input);
+    file.refuse(target.file().and_then(|path| fs::metadata(path).ok()).as_ref())?;
+    if !output.rm {
+        return Ok((file, None));
     }
-    if output.rm
-        && (input.path().is_none() || target.path().is_none_or(|path| path.exists() && !path.is_file()))
-    {
+    if target.file().is_none() {
         return Err(CliError::usage("--rm needs an input file and an output file"));
     }
-    Ok(())
+    Ok((file, Some(input.to_remove()?)))
 }
 
 /// `--rm`: the output is on disk, the input may go.
-fn remove_input(output: &cli::Output, path: Option<&Path>) -> Result<()> {
-    match path {
-        Some(path) if output.rm => {
-            fs::remove_file(path).map_err(|error| CliError::io("remove", path, &error))
-        }
-        _ => Ok(()),
-    }
+fn remove_input(input: Option<ReadFile>) -> Result<()> {
+    input.map_or(Ok(()), |input| Ok(input.remove()?))
+}
+
+/// What happens to a file that has the name of the output.
+fn existing(output: &cli::Output) -> Existing {
+    if output.force { Existing::Replace } else { Existing::Keep }
 }
 
 /// Where the payload of the detached header `path` is: FILE.sealed for

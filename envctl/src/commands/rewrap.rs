@@ -3,26 +3,25 @@
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
+use envelope_files::{HowWritten, LockedFile, open_header};
 use envelope_sdk::{
-    EncryptionContext, Envelope, Header, Kind,
+    EncryptionContext, Envelope, Header, Kind, OpenedHeader,
     format::armor::ArmorWriter,
+    printable,
     stream::{self, StreamError},
 };
-use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
 use super::{HEADER_PADDING, context};
 use crate::{
     cli::{Global, Rewrap},
-    error::{CliError, ErrorKind, Result},
+    error::{CliError, Result},
     in_place,
     input::EnvelopeReader,
     keys::Providers,
-    output::{NewFile, Secrecy},
     progress::Progress,
     report,
     runtime::block_on,
@@ -36,7 +35,9 @@ pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
     let envelope = Envelope::new(keyring);
     let mut failed = Vec::new();
     for path in &args.files {
-        match rewrap(global, &envelope, path, args, &expected).map_err(|error| error.about(path.display())) {
+        match rewrap(global, &envelope, path, args, &expected)
+            .map_err(|error| error.about(printable::path(path)))
+        {
             Ok(new) => say(global, args, path, &new)?,
             Err(error) if args.files.len() == 1 => return Err(error),
             Err(error) => {
@@ -61,98 +62,71 @@ fn rewrap(
     args: &Rewrap,
     expected: &EncryptionContext,
 ) -> Result<Header> {
-    let (file, writable) = open_locked(path, args.dry_run)?;
-    let read = |error: io::Error| CliError::io("read", path, &error);
-    let mut reader = EnvelopeReader::new(Box::new(file.try_clone().map_err(read)?)).map_err(read)?;
-    let old = if !reader.is_armored() && in_place::has_journal(path) {
-        finish_interrupted(&file, path, envelope, args, expected)?
-    } else {
-        stream::read_header(&mut reader)?
-    };
-    context::check_expected(&args.context, &old)?;
-    let padded = old.kind() == Kind::Attached && !reader.is_armored();
-    let envelope = envelope.clone().pad_headers_to(if padded { HEADER_PADDING } else { 0 });
-    let new = block_on(envelope.rewrap_header(old.clone(), expected))
-        .map_err(|error| context::explain(error.into(), &old, expected))?;
     if args.dry_run {
+        let file = LockedFile::open_unlocked(path)?;
+        let open = |unlock: Unlock<'_>| open_header(&file, path, unlock);
+        return Ok(new_header(envelope, &file, path, args, expected, open)?.new);
+    }
+    let locked = LockedFile::open(path)?;
+    let file = locked.file();
+    let open = |unlock: Unlock<'_>| locked.open_header(unlock);
+    let Rewrapped { mut reader, old, new } = new_header(envelope, file, path, args, expected, open)?;
+    if !reader.is_armored() && locked.write_header(&old, &new)? == HowWritten::InPlace {
         return Ok(new);
     }
-    if writable && padded && new.len() == old.len() {
-        in_place::replace_header(&file, path, &new)?;
-        return Ok(new);
-    }
-    let mode = file.metadata().map_err(read)?.mode();
-    let mut output = NewFile::create(path, true, Secrecy::Mode(mode))?;
+    let output = locked.replacement()?;
     if reader.is_armored() {
         write_armored(&mut reader, &new, output.file())?;
     } else {
-        let payload = file.metadata().map_err(read)?.len().saturating_sub(old.len() as u64);
+        let len = file.metadata().map_err(|error| CliError::io("read", path, &error))?.len();
+        let payload = len.saturating_sub(old.len() as u64);
         let progress = Progress::new(global, Some(payload), false);
-        copy_with_header(&file, &old, &new, output.file(), &progress)
+        copy_with_header(file, &old, &new, output.file(), &progress)
             .map_err(|error| CliError::io("rewrite", path, &error))?;
     }
-    output.commit()?;
-    in_place::remove_journal(path)?;
+    drop(output.commit()?);
+    locked.replaced()?;
     Ok(new)
 }
 
-/// The header of a file that has a journal: its own, if that opens, or the one
-/// of the journal, which stands in the file then too.
-fn finish_interrupted(
+/// A header, the one that shall take its place, and what follows it.
+struct Rewrapped {
+    reader: EnvelopeReader,
+    old: Header,
+    new: Header,
+}
+
+type Unlock<'a> = &'a dyn Fn(Header) -> Result<OpenedHeader>;
+
+/// Rewraps the header of `file`; `open` opens the one of a file that has a journal.
+fn new_header(
+    envelope: &Envelope,
     file: &File,
     path: &Path,
-    envelope: &Envelope,
     args: &Rewrap,
     expected: &EncryptionContext,
-) -> Result<Header> {
+    open: impl FnOnce(Unlock<'_>) -> Result<OpenedHeader>,
+) -> Result<Rewrapped> {
+    let read = |error: io::Error| CliError::io("read", path, &error);
+    let mut reader = EnvelopeReader::new(Box::new(file.try_clone().map_err(read)?)).map_err(read)?;
     let unlock = |header: Header| {
         block_on(envelope.unlock(header.clone(), expected))
             .map_err(|error| context::explain(error.into(), &header, expected))
     };
-    let opened = match stream::read_header_at(file).map_err(CliError::from).and_then(unlock) {
-        Ok(opened) => opened,
-        Err(error) => in_place::recover(file, path, !args.dry_run, unlock).ok_or(error)?,
+    let opened_by_journal = !reader.is_armored() && in_place::has_journal(file, path);
+    let old = if opened_by_journal {
+        open(&unlock).map(|opened| opened.header().clone())
+    } else {
+        stream::read_header(&mut reader).map_err(CliError::from)
     };
-    Ok(opened.header().clone())
-}
-
-/// Opens a file and locks it, so that of two rewraps at once one is told to
-/// come later instead of undoing the other. Says whether it can be written too.
-fn open_locked(path: &Path, shared: bool) -> Result<(File, bool)> {
-    let metadata = std::fs::symlink_metadata(path).map_err(|error| CliError::io("read", path, &error))?;
-    if metadata.is_symlink() {
-        return Err(CliError::usage("is a symbolic link")
-            .hint("name the file itself: it is replaced, and a link would be too"));
-    }
-    if !metadata.is_file() {
-        return Err(CliError::usage("is not a regular file, so it cannot be replaced"));
-    }
-    let (file, writable) = match File::options().read(true).write(!shared).open(path) {
-        Ok(file) => (file, !shared),
-        // It can still be replaced, if its folder can be written.
-        Err(_) => (File::open(path).map_err(|error| CliError::io("read", path, &error))?, false),
-    };
-    let operation =
-        if shared { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-    let busy = || {
-        CliError::new(ErrorKind::InputOutput, "another process is working on it")
-            .hint("try again when it is done")
-    };
-    flock(&file, operation).map_err(|error| {
-        if error == rustix::io::Errno::WOULDBLOCK {
-            busy()
-        } else {
-            CliError::io("lock", path, &error.into())
-        }
-    })?;
-    // Replaced between open and lock: then this is not the file any more.
-    let (held, there) = (file.metadata(), std::fs::metadata(path));
-    match (held, there) {
-        (Ok(held), Ok(there)) if (held.dev(), held.ino()) == (there.dev(), there.ino()) => {
-            Ok((file, writable))
-        }
-        _ => Err(busy()),
-    }
+    let explain = |error| in_place::explain(error, Some(file), Some(path));
+    let old = old.map_err(explain)?;
+    context::check_expected(&args.context, &old)?;
+    let padded = old.kind() == Kind::Attached && !reader.is_armored();
+    let envelope = envelope.clone().pad_headers_to(if padded { HEADER_PADDING } else { 0 });
+    let new = block_on(envelope.rewrap_header(old.clone(), expected))
+        .map_err(|error| explain(context::explain(error.into(), &old, expected)))?;
+    Ok(Rewrapped { reader, old, new })
 }
 
 /// Everything behind the header, byte for byte. `io::copy` between files lets
@@ -161,13 +135,13 @@ fn copy_with_header(
     mut file: &File,
     old: &Header,
     new: &Header,
-    output: &mut File,
+    mut output: &File,
     progress: &Progress,
 ) -> io::Result<()> {
     output.write_all(&new.to_bytes())?;
     file.seek(SeekFrom::Start(old.len() as u64))?;
     loop {
-        let copied = io::copy(&mut file.take(COPY_STEP), output)?;
+        let copied = io::copy(&mut file.take(COPY_STEP), &mut output)?;
         if copied == 0 {
             return Ok(());
         }
@@ -175,7 +149,7 @@ fn copy_with_header(
     }
 }
 
-fn write_armored(payload: &mut impl Read, new: &Header, output: &mut File) -> Result<()> {
+fn write_armored(payload: &mut impl Read, new: &Header, output: &File) -> Result<()> {
     let mut armor = ArmorWriter::new(BufWriter::new(output)).map_err(StreamError::Write)?;
     armor.write_all(&new.to_bytes()).map_err(StreamError::Write)?;
     // Base64 lines are decoded to the end, so damage there is an error here.
@@ -198,8 +172,12 @@ const COPY_STEP: u64 = 64 << 20;
 fn say(global: &Global, args: &Rewrap, path: &Path, new: &Header) -> Result<()> {
     let recipients: Vec<_> = new.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();
     let would = if args.dry_run { "would be rewrapped" } else { "rewrapped" };
-    let text =
-        format!("{}: {would} for {}, generation {}", path.display(), recipients.join(", "), new.generation());
+    let text = format!(
+        "{}: {would} for {}, generation {}",
+        printable::path(path),
+        recipients.join(", "),
+        new.generation()
+    );
     let value: Value = json!({
         "file": path.to_string_lossy(),
         "written": !args.dry_run,

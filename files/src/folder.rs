@@ -1,0 +1,178 @@
+//! A name in a folder that is open.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, renameat, statat, unlinkat},
+    io::Errno,
+};
+
+use crate::{FileError, kill};
+
+/// A name in a folder, which stays that folder whatever its path means later.
+#[derive(Clone)]
+pub(crate) struct Place {
+    folder: Arc<OwnedFd>,
+    name: OsString,
+    path: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
+        let invalid = || FileError::io("write", path, io::ErrorKind::IsADirectory);
+        let name = path.file_name().ok_or_else(invalid)?;
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(invalid());
+        }
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let opened = openat(CWD, folder, FOLDER | OFlags::CLOEXEC, Mode::empty());
+        Ok(Self {
+            folder: Arc::new(opened.map_err(|error| FileError::io("write into", folder, error))?),
+            name: name.to_owned(),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Another name in the same folder.
+    pub(crate) fn sibling(&self, name: OsString) -> Self {
+        let path = self.path.with_file_name(&name);
+        Self { folder: Arc::clone(&self.folder), name, path }
+    }
+
+    /// The path, for words alone.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    pub(crate) fn folder(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+
+    /// What has this name; a link is not followed. `None` when nothing has.
+    pub(crate) fn stat(&self) -> io::Result<Option<Stat>> {
+        match statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// True when the name means this very file.
+    pub(crate) fn is(&self, file: &File) -> io::Result<bool> {
+        let held = file.metadata()?;
+        Ok(self.stat()?.is_some_and(|there| is_same(&there, held.dev(), held.ino())))
+    }
+
+    /// Opens what has this name, unless it is a link. Does not wait for the other
+    /// end of a pipe.
+    pub(crate) fn open_file(&self, access: OFlags) -> io::Result<File> {
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(openat(&self.folder, &self.name, flags, Mode::empty())?.into())
+    }
+
+    /// Creates a file for the owner alone. Fails when the name is taken.
+    pub(crate) fn create_file(&self, mode: Mode) -> io::Result<File> {
+        kill::point()?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.folder, &self.name, flags, mode)?.into())
+    }
+
+    /// Gives this file the name `to`, in the place of what has it.
+    pub(crate) fn rename_over(&self, to: &Self) -> io::Result<()> {
+        kill::point()?;
+        Ok(renameat(&self.folder, &self.name, &to.folder, &to.name)?)
+    }
+
+    /// Gives this file the name `to`, if nothing has it.
+    pub(crate) fn rename_to_free(&self, to: &Self) -> io::Result<()> {
+        kill::point()?;
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{RenameFlags, renameat_with};
+            match renameat_with(&self.folder, &self.name, &to.folder, &to.name, RenameFlags::NOREPLACE) {
+                // Not every file system can.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+                done => return Ok(done?),
+            }
+        }
+        if to.stat()?.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        Ok(renameat(&self.folder, &self.name, &to.folder, &to.name)?)
+    }
+
+    pub(crate) fn unlink(&self) -> io::Result<()> {
+        kill::point()?;
+        Ok(unlinkat(&self.folder, &self.name, AtFlags::empty())?)
+    }
+
+    /// Brings the names of the folder to disk. A folder that may be written and not
+    /// read cannot be opened for that; then everything of the file system of `file`,
+    /// which is in it, goes to disk.
+    pub(crate) fn flush(&self, file: &File) -> io::Result<()> {
+        kill::point()?;
+        let folder =
+            openat(&self.folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        match folder {
+            Ok(folder) => match rustix::fs::fsync(folder) {
+                // Some file systems have nothing to flush there.
+                Err(Errno::INVAL) => Ok(()),
+                flushed => Ok(flushed?),
+            },
+            Err(Errno::ACCESS | Errno::PERM) => flush_file_system(file),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A name that nothing else has: `.envctl-` and 16 random digits.
+pub(crate) fn temporary_name() -> io::Result<OsString> {
+    use envelope_sdk::crypto::{DefaultEngine, Engine};
+    let mut random = [0; 8];
+    DefaultEngine::fill_random(&mut random).map_err(io::Error::other)?;
+    Ok(format!(".envctl-{:016x}", u64::from_ne_bytes(random)).into())
+}
+
+pub(crate) fn is_link(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+}
+
+pub(crate) fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+pub(crate) fn is_same(stat: &Stat, dev: u64, ino: u64) -> bool {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+    let same = (stat.st_dev as u64, stat.st_ino as u64) == (dev, ino);
+    same
+}
+
+#[cfg(target_os = "linux")]
+fn flush_file_system(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(file)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn flush_file_system(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// A folder needs no right to be read for names in it to be used.
+#[cfg(target_os = "linux")]
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+#[cfg(not(target_os = "linux"))]
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);

@@ -1,0 +1,216 @@
+//! An output that appears whole under its name, or never was.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::{
+    FileError, attributes,
+    folder::{Place, is_link, is_regular, is_same},
+    kill,
+    unfinished::{self, Unfinished},
+};
+
+/// What becomes of a file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and there is an error.
+    Keep,
+    /// The new file takes its place.
+    Replace,
+}
+
+/// Who may read a new file.
+#[derive(Debug, Clone, Copy)]
+pub enum Access<'a> {
+    /// The owner alone (0600): plaintext, keys.
+    Private,
+    /// As the umask says: ciphertext.
+    Public,
+    /// Owner, group, mode, access list and attributes of this file.
+    Like(&'a File),
+}
+
+/// A file that is being written. It has no name until [`commit`](Self::commit):
+/// whatever ends the process until then, SIGKILL too, leaves nothing. On a file
+/// system that cannot do that it has a temporary one, `.envctl-…`, in the folder of
+/// its own, which goes when this is dropped and by
+/// [`unfinished::remove_all`](crate::unfinished::remove_all).
+pub struct NewFile {
+    file: File,
+    place: Place,
+    existing: Existing,
+    temporary: Option<Unfinished>,
+}
+
+impl NewFile {
+    /// A new file for `path`.
+    ///
+    /// # Errors
+    ///
+    /// Said now, before any work is done: the name is taken and shall be kept; it is
+    /// a symbolic link or anything else but a regular file; the folder cannot be
+    /// written, or the attributes of the file to be replaced cannot be kept.
+    pub fn create(path: &Path, existing: Existing, access: Access<'_>) -> Result<Self, FileError> {
+        Self::create_at(Place::open(path)?, existing, access)
+    }
+
+    pub(crate) fn create_at(place: Place, existing: Existing, access: Access<'_>) -> Result<Self, FileError> {
+        let path = || place.path().to_owned();
+        match place.stat().map_err(|error| FileError::io("write", place.path(), error))? {
+            None => {}
+            Some(stat) if is_link(&stat) => return Err(FileError::Link { path: path() }),
+            Some(stat) if !is_regular(&stat) => return Err(FileError::NotAFile { path: path() }),
+            Some(_) if existing == Existing::Keep => return Err(FileError::Exists { path: path() }),
+            Some(_) => {}
+        }
+        let mode = match access {
+            Access::Private | Access::Like(_) => Mode::RUSR | Mode::WUSR,
+            Access::Public => Mode::from_raw_mode(0o666),
+        };
+        let folder = place.path().parent().filter(|parent| !parent.as_os_str().is_empty());
+        let cannot = |error| FileError::io("write into", folder.unwrap_or(Path::new(".")), error);
+        let (file, temporary) = match unnamed(&place, mode).map_err(cannot)? {
+            Some(file) => (file, None),
+            None => {
+                let (file, temporary) =
+                    unfinished::make(&place, |temporary| temporary.create_file(mode)).map_err(cannot)?;
+                (file, Some(temporary))
+            }
+        };
+        if let Access::Like(old) = access {
+            attributes::copy(old, &file, place.path())?;
+        }
+        Ok(Self { file, place, existing, temporary })
+    }
+
+    /// The file, to be written and read.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Flushes the file to disk, gives it its name, and flushes the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`]; nothing has the name then that had not before. If flushing the
+    /// folder failed and another file was replaced, that one is gone, and the new one
+    /// stands there, perhaps not on disk yet.
+    pub fn commit(self) -> Result<Written, FileError> {
+        let Self { file, place, existing, temporary } = self;
+        let cannot = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => FileError::Exists { path: place.path().to_owned() },
+            _ => FileError::io("write", place.path(), error),
+        };
+        kill::point().and_then(|()| file.sync_all()).map_err(cannot)?;
+        let named = match (temporary, existing) {
+            (None, Existing::Keep) => unfinished::name(|| link(&file, &place)),
+            (Some(temporary), Existing::Keep) => temporary.finish(|from| from.rename_to_free(&place)),
+            // A link never replaces: under a temporary name it comes into the folder,
+            // which takes the place of the other at once.
+            (None, Existing::Replace) => unfinished::make(&place, |temporary| link(&file, temporary))
+                .and_then(|((), temporary)| temporary.finish(|from| from.rename_over(&place))),
+            (Some(temporary), Existing::Replace) => temporary.finish(|from| from.rename_over(&place)),
+        };
+        named.map_err(cannot)?;
+        let written = Written { place, file };
+        match written.place.flush(&written.file) {
+            Ok(()) => Ok(written),
+            Err(error) => {
+                let error = FileError::io("flush the folder of", written.place.path(), error);
+                if existing == Existing::Keep {
+                    let _ = written.take_back();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that has its name and is on disk.
+#[must_use = "or drop it, to say that it stays"]
+pub struct Written {
+    place: Place,
+    file: File,
+}
+
+impl Written {
+    /// Removes the file again, if its name still means it.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] when it cannot be removed.
+    pub fn take_back(self) -> Result<(), FileError> {
+        let cannot = |error| FileError::io("remove", self.place.path(), error);
+        if self.place.is(&self.file).map_err(cannot)? {
+            self.place.unlink().map_err(cannot)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file without a name, or `None` where there are none or they cannot get one.
+#[cfg(target_os = "linux")]
+fn unnamed(place: &Place, mode: Mode) -> io::Result<Option<File>> {
+    use rustix::{
+        fs::{AtFlags, CWD, openat, statat},
+        io::Errno,
+    };
+    #[cfg(test)]
+    if crate::tests::ALWAYS_NAMED.get() {
+        return Ok(None);
+    }
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file: File = match openat(place.folder(), ".", flags, mode) {
+        Ok(file) => file.into(),
+        // An old kernel takes the flags for those of a folder.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Asked now, because the way to a name goes through /proc.
+    let held = file.metadata()?;
+    let found = statat(CWD, proc_path(&file), AtFlags::empty());
+    Ok(found.is_ok_and(|found| is_same(&found, held.dev(), held.ino())).then_some(file))
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it fails")]
+fn unnamed(_place: &Place, _mode: Mode) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Gives an unnamed file a name. Fails when it is taken. This works for a process
+/// that is not dumpable too: /proc/self/fd is closed to others only.
+#[cfg(target_os = "linux")]
+fn link(file: &File, to: &Place) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    kill::point()?;
+    Ok(linkat(CWD, proc_path(file), to.folder(), to.name(), AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn link(_file: &File, _to: &Place) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_os = "linux")]
+fn proc_path(file: &File) -> String {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
