@@ -9,6 +9,7 @@ mod data_key;
 mod envelope;
 mod error;
 pub mod format;
+pub mod http;
 mod key_uri;
 mod keyring;
 pub mod lifecycle;

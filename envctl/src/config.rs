@@ -18,7 +18,14 @@
 //! [pkcs11]
 //! module = "/usr/lib/softhsm/libsofthsm2.so"
 //! token = "envelopes"                   # of keys that are created and listed; or serial = "…"
-//! pin-file = "/run/secrets/pin"
+//! pin-file = "/run/secrets/pin"         # of the token that is named here
+//!
+//! [pkcs11.tokens.other]                 # the token with the label `other`
+//! pin-file = "/run/secrets/pin-of-other"
+//!
+//! [[pkcs11.accept]]
+//! key = "pkcs11:token=envelopes;object=old"
+//! weaknesses = ["not-private"]
 //! ```
 //!
 //! A flag goes before the environment, the environment before the file.
@@ -60,6 +67,24 @@ pub(crate) struct Pkcs11Settings {
     pub(crate) serial: Option<String>,
     pub(crate) pin_file: Option<PathBuf>,
     pub(crate) sessions: Option<usize>,
+    pub(crate) tokens: BTreeMap<String, TokenSettings>,
+    pub(crate) accept: Vec<AcceptedWeaknesses>,
+}
+
+/// What is said of one token, by its label.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct TokenSettings {
+    pub(crate) pin_file: Option<PathBuf>,
+}
+
+/// A key that is used in spite of these weaknesses.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "read, and of no use without PKCS#11"))]
+pub(crate) struct AcceptedWeaknesses {
+    pub(crate) key: String,
+    pub(crate) weaknesses: Vec<String>,
 }
 
 /// How AWS KMS is reached, where the environment and AWS's own configuration

@@ -242,6 +242,52 @@ fn an_endpoint_of_the_environment_beside_fips_endpoints_is_a_wrong_setting() {
     aws.run(&["encrypt", "-k", key, "in"], 2).says("FIPS and custom endpoint are not supported");
 }
 
+#[test]
+fn plain_http_is_refused_wherever_the_endpoint_was_set() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"secret");
+    let url = "http://192.0.2.1:4566";
+    let profile = sandbox.write(
+        "aws.config",
+        format!("[default]\nservices = s\n[services s]\nkms =\n  endpoint_url = {url}\n").as_bytes(),
+    );
+    let key = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let role = "[aws]\nrole = \"arn:aws:iam::111122223333:role/backups\"\n";
+    let (kms, credentials) = ("AWS KMS is not asked", "the source of AWS credentials is not asked");
+    for (configuration, variable, value, who) in [
+        (&*format!("[aws]\nendpoint-url = \"{url}\"\n"), "AWS_PAGER", "", kms),
+        ("", "AWS_ENDPOINT_URL", url, kms),
+        ("", "AWS_ENDPOINT_URL_KMS", url, kms),
+        ("", "AWS_CONFIG_FILE", profile.to_str().unwrap(), kms),
+        (role, "AWS_ENDPOINT_URL_STS", url, credentials),
+    ] {
+        sandbox.configure(configuration);
+        let mut command = sandbox.envctl(&["encrypt", "-k", key, "in"]);
+        command
+            .env(variable, value)
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        let ran = Ran::of(command.output().unwrap(), 2);
+        ran.says(&format!("{who}: plain http to 192.0.2.1 would show keys"));
+    }
+    assert_eq!(sandbox.files(), ["aws.config", "in"]);
+}
+
+#[test]
+fn plain_http_to_this_machine_goes_by_no_proxy() {
+    let Some(aws) = Aws::new() else { return };
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let mut command = aws.sandbox.envctl(&["keys", "list", "--provider", "aws"]);
+    command.env("AWS_ENDPOINT_URL", &aws.endpoint).env("AWS_REGION", "eu-central-1");
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    command.envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, &address)));
+    Ran::of(command.output().unwrap(), 0);
+    proxy.set_nonblocking(true).unwrap();
+    assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
 /// An address where nobody listens.
 fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

@@ -8,7 +8,7 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     thread,
 };
@@ -139,6 +139,60 @@ fn an_instance_asks_its_metadata_with_a_token() {
     assert_eq!(account(&created), "555566667777");
 }
 
+/// STS is sent the token of the machine, and may repeat it.
+#[test]
+fn no_word_of_an_answer_to_a_token_is_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"secret");
+    let token = sandbox.write("token", b"canary-0815-token");
+    for (status, code, says) in [
+        (400, "InvalidIdentityToken", "(InvalidIdentityTokenException)"),
+        (400, "ExpiredTokenException", "(ExpiredTokenException)"),
+        (403, "AccessDenied", "(AccessDenied)"),
+        (400, "canary-0815-token", "their source failed or refused"),
+        (200, "none", "their source failed or refused"),
+    ] {
+        let sts = echoing(status, code);
+        let mut command = sandbox.envctl(&["encrypt", "-k", KEY, "in"]);
+        command
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/backups")
+            .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token)
+            .env("AWS_ENDPOINT_URL_STS", &sts);
+        let ran = Ran::of(command.output().unwrap(), 5);
+        ran.says("there are no AWS credentials").says(says);
+        assert!(!ran.stderr.contains("0815"), "{code}: {}", ran.stderr);
+    }
+}
+
+/// An STS that repeats what it is sent as the message of an error with this code.
+fn echoing(status: u16, code: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            let mut len = 0;
+            while !String::from_utf8_lossy(&request[..len]).contains("canary-0815") {
+                len += connection.read(&mut request[len..]).unwrap();
+            }
+            let said = String::from_utf8_lossy(&request[..len]).replace(['<', '&', '\r', '\n'], " ");
+            let body = format!(
+                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{said}</Message></Error></ErrorResponse>"
+            );
+            let answer = format!(
+                "HTTP/1.1 {status} x\r\ncontent-type: text/xml\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            connection.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
 /// Creates a key with these variables and no others of AWS, and uses it: its
 /// URI.
 fn create(sandbox: &Sandbox, variables: &[(&str, &str)]) -> String {
@@ -198,3 +252,5 @@ fn beside_the_machine(answer: impl Fn(&str) -> Option<String> + Send + 'static) 
     });
     address
 }
+
+const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";

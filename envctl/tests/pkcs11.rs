@@ -13,6 +13,8 @@ use std::{
 };
 
 use common::{Ran, Sandbox};
+use cryptoki::object::Attribute;
+use envelope_testkit::servers;
 use tokens::{Kind, PIN, Token};
 
 /// A token, and a sandbox whose configuration file names its module.
@@ -169,24 +171,202 @@ fn a_wrong_pin_is_refused_and_never_shown() {
 
 #[test]
 fn the_pin_of_one_token_is_not_tried_on_another() {
-    let Some(setup) = Setup::of(Kind::SoftHsm) else { return };
-    let other = Kind::SoftHsm.token().unwrap();
-    setup.with_pin(&["keys", "create", "db", "--provider", "pkcs11"], 0);
-    setup.sandbox.write("report", b"attack at dawn");
-    let other_key = format!("pkcs11:token={};object=db", other.label.replace(' ', "%20"));
-    let mut command = setup.envctl(&[
-        "--pkcs11-pin-file",
-        "pin",
-        "encrypt",
-        "-k",
-        &setup.key("object=db"),
-        "-k",
-        &other_key,
-        "report",
-    ]);
-    // In a session of its own there is no terminal to ask for the second PIN.
-    let ran = Ran::of(without_terminal(&mut command), 5);
-    ran.says("no PIN to log in with").says(&other.label.replace(' ', "%20"));
+    let Some(two) = TwoTokens::new() else { return };
+    // The PIN is for the token that is named; for the other there is no terminal to ask at.
+    let label = &two.setup.token.label;
+    let ran = two.run(
+        &["--pkcs11-token", label, "--pkcs11-pin-file", "pin", "encrypt", "-k", &two.other_key, "in"],
+        5,
+    );
+    ran.says("no PIN to log in with").says(&two.other.label.replace(' ', "%20"));
+    two.other_was_left_alone();
+}
+
+/// Whoever writes a header chooses the order in which its recipients are tried.
+#[test]
+fn the_order_of_a_header_does_not_choose_who_gets_the_pin() {
+    let Some(two) = TwoTokens::new() else { return };
+    two.encrypt_for_both();
+    two.setup.sandbox.write("wrong", b"wrong-pin-0815\n");
+    let keys = ["-k", &two.key, "-k", &two.other_key, "in.envelope", "-o", "out"];
+    let label = &two.setup.token.label;
+    let with = |pin: &str, code: i32| {
+        two.run(
+            &[&["--pkcs11-token", label, "--pkcs11-pin-file", pin, "decrypt", "-f"][..], &keys].concat(),
+            code,
+        )
+    };
+    with("pin", 0);
+    assert_eq!(two.setup.sandbox.read("out"), b"secret");
+    // Tried on the one token, and not on the one that the header names first.
+    with("wrong", 5).says("the PIN is wrong").says("no PIN to log in with");
+    two.other_was_left_alone();
+}
+
+#[test]
+fn a_pin_that_may_be_for_two_tokens_is_for_none() {
+    let Some(two) = TwoTokens::new() else { return };
+    let both = ["encrypt", "-k", &two.key, "-k", &two.other_key, "in"];
+    for ran in [
+        two.run(&[&["--pkcs11-pin-file", "pin"][..], &both].concat(), 2),
+        two.run_with(&both, &[("ENVCTL_PKCS11_PIN", PIN)], 2),
+        {
+            let pin = two.setup.sandbox.file("pin");
+            two.configure(&format!("pin-file = {pin:?}\n"));
+            two.run(&both, 2)
+        },
+    ] {
+        ran.says("it may be for several tokens").says("--pkcs11-token LABEL").says("[pkcs11.tokens.LABEL]");
+    }
+    two.other_was_left_alone();
+}
+
+#[test]
+fn a_pin_is_for_the_one_token_of_the_keys_that_are_named() {
+    let Some(two) = TwoTokens::new() else { return };
+    // The module has several tokens, and the call names keys of one.
+    two.run(&["--pkcs11-pin-file", "pin", "encrypt", "-k", &two.key, "in"], 0);
+    let decrypt = ["--pkcs11-pin-file", "pin", "decrypt", "-f", "-k", &two.key, "in.envelope", "-o", "out"];
+    two.run(&decrypt, 0);
+    assert_eq!(two.setup.sandbox.read("out"), b"secret");
+}
+
+#[test]
+fn a_stored_pin_is_not_tried_when_few_tries_are_left() {
+    on_each_token(|setup| {
+        setup.sandbox.write("wrong", b"wrong-pin-0815\n");
+        let list = ["keys", "list", "--provider", "pkcs11", "--pkcs11-token", &setup.token.label];
+        let wrong = [&list[..], &["--pkcs11-pin-file", "wrong"]].concat();
+        let mut tries = 1;
+        while !setup.run(&wrong, 5).stderr.contains("a stored PIN is not tried") {
+            tries += 1;
+            assert!(tries < 20, "the token never says that few tries are left");
+        }
+        let right = setup.run(&[&list[..], &["--pkcs11-pin-file", "pin"]].concat(), 5);
+        right.says("a stored PIN is not tried: log in once with the right PIN typed by hand");
+    });
+}
+
+#[test]
+fn a_weakness_is_accepted_for_a_named_key_and_told() {
+    on_each_token(|setup| {
+        let session = setup.token.session();
+        setup.token.generate(&session, "open", &[Attribute::Private(false)]);
+        let key = setup.key("object=open");
+        setup.sandbox.write("in", b"secret");
+        let encrypt = ["encrypt", "-f", "-k", &key, "in"];
+        let accept = "or accept not-private for this key in the configuration";
+        setup.with_pin(&encrypt, 5).says("it is not private").says(accept);
+        let configure = |weaknesses: &str| {
+            let module = setup.token.module();
+            setup.sandbox.configure(&format!(
+                "[pkcs11]\nmodule = {module:?}\n[[pkcs11.accept]]\nkey = {key:?}\nweaknesses = [{weaknesses}]\n"
+            ));
+        };
+        configure(r#""extractable""#);
+        setup
+            .with_pin(&encrypt, 2)
+            .says("no weakness \"extractable\" can be accepted")
+            .says("wraps-and-decrypts");
+        configure(r#""not-private""#);
+        setup.with_pin(&encrypt, 0);
+        let told = setup.with_pin(&["keys", "describe", &key], 0).text();
+        assert!(told.contains("accepted: not-private") && !told.contains("refused"), "{told}");
+    });
+}
+
+/// The commands of the README and of the error, by the tool that they are for.
+#[test]
+fn a_key_made_by_pkcs11_tool_as_the_error_says_is_used() {
+    let Some(tool) = servers::address("PKCS11_TOOL") else { return };
+    on_each_token(|setup| {
+        setup.sandbox.write("in", b"secret");
+        for (label, flags, taken) in [
+            ("sensitive", &["--sensitive"][..], false),
+            // SoftHSM turns on each use that the tool does not name.
+            ("good", &["--private", "--sensitive", "--usage-decrypt"], setup.token.kind == Kind::Kryoptic),
+        ] {
+            let mut make = Command::new(&tool);
+            make.arg("--module").arg(setup.token.module());
+            make.args(["--token-label", &setup.token.label, "--login", "--pin", PIN]);
+            make.args(["--keygen", "--key-type", "AES:32", "--label", label]).args(flags);
+            make.env("KRYOPTIC_CONF", setup.sandbox.file("kryoptic.conf"));
+            let made = make.output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            let key = setup.key(&format!("object={label}"));
+            let encrypt = ["encrypt", "-f", "-k", &key, "in"];
+            if taken {
+                setup.with_pin(&encrypt, 0);
+            } else {
+                let refused = setup.with_pin(&encrypt, 5);
+                refused.says("--keygen --key-type AES:32 --private --sensitive --usage-decrypt");
+                let module = setup.token.module();
+                setup.sandbox.configure(&format!(
+                    "[pkcs11]\nmodule = {module:?}\n[[pkcs11.accept]]\nkey = {key:?}\n\
+                     weaknesses = [\"not-private\", \"wraps-and-decrypts\"]\n"
+                ));
+                setup.with_pin(&encrypt, 0);
+            }
+        }
+    });
+}
+
+/// Two tokens of one module, each with a key `db`.
+struct TwoTokens {
+    setup: Setup,
+    other: Token,
+    key: String,
+    other_key: String,
+}
+
+impl TwoTokens {
+    fn new() -> Option<Self> {
+        let setup = Setup::of(Kind::SoftHsm)?;
+        let other = Kind::SoftHsm.token().unwrap();
+        let (key, other_key) =
+            (setup.key("object=db"), format!("pkcs11:token={};object=db", other.label.replace(' ', "%20")));
+        setup.sandbox.write("in", b"secret");
+        let two = Self { setup, other, key, other_key };
+        for label in [&two.setup.token.label, &two.other.label] {
+            let create = ["keys", "create", "db", "--provider", "pkcs11"];
+            two.run(&[&["--pkcs11-token", label, "--pkcs11-pin-file", "pin"][..], &create].concat(), 0);
+        }
+        Some(two)
+    }
+
+    /// With a session of its own, in which there is no terminal.
+    fn run(&self, args: &[&str], code: i32) -> Ran {
+        self.run_with(args, &[], code)
+    }
+
+    fn run_with(&self, args: &[&str], variables: &[(&str, &str)], code: i32) -> Ran {
+        let mut command = self.setup.envctl(args);
+        command.envs(variables.iter().copied());
+        Ran::of(without_terminal(&mut command), code)
+    }
+
+    fn configure(&self, more: &str) {
+        self.setup.sandbox.configure(&format!("[pkcs11]\nmodule = {:?}\n{more}", self.setup.token.module()));
+    }
+
+    /// `in.envelope`, whose first recipient is the key of the other token. Each
+    /// token has a PIN of its own in the configuration meanwhile.
+    fn encrypt_for_both(&self) {
+        let pin = self.setup.sandbox.file("pin");
+        let tokens = [&self.setup.token.label, &self.other.label]
+            .map(|label| format!("[pkcs11.tokens.{label:?}]\npin-file = {pin:?}\n"));
+        self.configure(&tokens.concat());
+        self.run(&["encrypt", "-k", &self.other_key, "-k", &self.key, "in"], 0);
+        self.configure("");
+    }
+
+    /// No PIN was tried on the other token: after a wrong one it would take no
+    /// stored one.
+    fn other_was_left_alone(&self) {
+        let list = ["--pkcs11-token", &self.other.label, "--pkcs11-pin-file", "pin", "keys", "list"];
+        self.configure("");
+        self.run(&[&list[..], &["--provider", "pkcs11"]].concat(), 0);
+    }
 }
 
 fn without_terminal(command: &mut Command) -> std::process::Output {

@@ -8,8 +8,9 @@ use aws_config::{
     sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use envelope_sdk::http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL};
 
-use crate::AwsKms;
+use crate::{AwsKms, transport};
 
 /// Settings of [`AwsKms`]. Without any, the AWS SDK's defaults hold: the
 /// credentials of the environment, the shared configuration and credentials
@@ -61,6 +62,8 @@ impl AwsKmsBuilder {
 
     /// Another endpoint of KMS for every region: a VPC endpoint, a proxy,
     /// LocalStack. STS keeps its own. The SDK also knows `AWS_ENDPOINT_URL_KMS` and `AWS_ENDPOINT_URL`.
+    /// Wherever it comes from, plain `http` is refused at each call unless it stays on this machine
+    /// ([`check_endpoint`](envelope_sdk::http::check_endpoint)), and no proxy is used for it then.
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
         self.endpoint_url = Some(url.into());
         self
@@ -109,10 +112,11 @@ impl AwsKmsBuilder {
         let attempt_timeout = self.attempt_timeout.unwrap_or(ATTEMPT_TIMEOUT);
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(attempt_timeout)
-            .operation_timeout(attempt_timeout.saturating_mul(4))
+            .operation_timeout(attempt_timeout.saturating_mul(ATTEMPTS_OF_A_CALL))
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region_provider())
+            .http_client(transport::for_credentials())
             .timeout_config(timeouts);
         if let Some(attempts) = self.attempts {
             loader = loader.retry_config(RetryConfig::standard().with_max_attempts(attempts));
@@ -125,10 +129,6 @@ impl AwsKmsBuilder {
         }
         if let Some(credentials) = &self.credentials {
             loader = loader.credentials_provider(credentials.clone());
-        }
-        #[cfg(feature = "fips")]
-        {
-            loader = loader.http_client(fips_client());
         }
         let mut config = loader.load().await;
         if let Some(role) = self.role {
@@ -175,29 +175,15 @@ impl AwsKms {
     }
 
     /// A provider with settings of the SDK that were made elsewhere, its time
-    /// limits and retries included. Its region is that of new and listed keys.
+    /// limits and retries included; where it has no time limit, those of this
+    /// crate hold. Its region is that of new and listed keys. Its client for
+    /// HTTP, if it has one, is used with the limits of this crate around it:
+    /// plain `http` is refused off loopback, and answers end at
+    /// [`MAX_ANSWER_LEN`](envelope_sdk::http::MAX_ANSWER_LEN). That it uses no
+    /// proxy for plain `http` is up to that client. Its credentials come the way
+    /// it was set up.
     #[must_use]
     pub fn from_sdk_config(config: SdkConfig) -> Self {
         Self::new(config, Vec::new(), None)
     }
 }
-
-/// The client that the SDK has by default, proxies of the environment included, with the FIPS
-/// module for TLS.
-#[cfg(feature = "fips")]
-fn fips_client() -> aws_sdk_kms::config::SharedHttpClient {
-    use aws_smithy_http_client::{
-        Builder, ConnectorBuilder,
-        proxy::ProxyConfig,
-        tls::{Provider, rustls_provider::CryptoMode},
-    };
-    Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLcFips));
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        connector.set_proxy_config(Some(ProxyConfig::from_env()));
-        connector.build()
-    })
-}
-
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);

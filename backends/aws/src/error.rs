@@ -1,6 +1,7 @@
-//! What an error of KMS means. No answer and no request is ever printed: of an
-//! answer only its error code, request id and status, and the service's own
-//! words where they cannot repeat what was sent.
+//! What an error of KMS means. No word of an answer is ever shown: a server, or
+//! who stands before one, may repeat in any of them (message, code, request id,
+//! header) the DEK that it was sent. Shown are the status, error codes that
+//! stand in a list here, and our own words for each.
 //!
 //! | AWS says | Kind | Retry |
 //! |---|---|---|
@@ -13,7 +14,7 @@
 //! | `KeyUnavailableException`, `DependencyTimeoutException`, `KMSInternalException`, status 5xx, no connection, time limit passed | `Unavailable` | yes |
 //! | `InvalidKeyUsageException`, `UnsupportedOperationException`, status 501 | `Unsupported` | no |
 //! | `ValidationException`, `InvalidArnException`, `AlreadyExistsException`, … | `Invalid` | no |
-//! | an answer without what it must hold, or that cannot be read | `Protocol` | no |
+//! | an answer without what it must hold, too long, or that cannot be read | `Protocol` | no |
 //! | `LimitExceededException` (a quota), anything else | `Other` | no |
 
 use std::error::Error;
@@ -21,8 +22,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kms::{
     config::http::HttpResponse,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::RequestId,
+    error::{ErrorMetadata, ProvideErrorMetadata, SdkError},
 };
 use envelope_sdk::{
     KeyUri, ProviderError,
@@ -30,7 +30,10 @@ use envelope_sdk::{
         self, AccessDenied, Invalid, NotFound, Other, Protocol, State, Throttled, Unauthentic, Unavailable,
         Unsupported,
     },
+    http::{EndpointError, MAX_ANSWER_LEN},
+    printable,
 };
+use http_body_util::LengthLimitError;
 
 use crate::provider::NAME;
 
@@ -47,6 +50,13 @@ where
 {
     if let Some(credentials) = in_causes::<CredentialsError>(error) {
         return no_credentials(key, credentials);
+    }
+    if let Some(endpoint) = in_causes::<EndpointError>(error) {
+        return failure(Invalid, key, format!("AWS KMS is not asked: {endpoint}"));
+    }
+    if in_causes::<LengthLimitError>(error).is_some() {
+        let message = format!("the answer of AWS KMS is longer than {MAX_ANSWER_LEN} bytes");
+        return failure(Protocol, key, message);
     }
     match error {
         SdkError::TimeoutError(_) => failure(Unavailable, key, "AWS KMS did not answer in time"),
@@ -77,19 +87,19 @@ where
     E: ProvideErrorMetadata,
 {
     let status = response.status().as_u16();
-    let id = response.request_id().map(|id| format!(", request {}", shown(id))).unwrap_or_default();
     let Some(code) = error.code() else {
-        let kind = of_status(status);
-        return failure(kind, key, format!("AWS KMS answered with status {status} and no error code{id}"));
+        let message = format!("AWS KMS answered with status {status} and no error code");
+        return failure(of_status(status), key, message);
     };
-    let (kind, what) = of_code(code, status);
-    let mut message = format!("{what} ({}{id})", shown(code));
-    // In answers to these the service's words may repeat the request: a DEK, withheld values.
-    let sends_secrets =
-        matches!(action, "kms:Encrypt" | "kms:Decrypt" | "kms:GenerateDataKey" | "kms:ReEncrypt*");
-    if let Some(words) = error.message().filter(|_| kind == AccessDenied || !sends_secrets) {
-        message = format!("{message}: {}", shown(words));
+    if status == NOT_IMPLEMENTED {
+        return failure(Unsupported, key, format!("this KMS does not know the call (status {status})"));
     }
+    let Some(&(code, kind, what)) = known(code) else {
+        let message =
+            format!("AWS KMS answered with an error that this version does not know (status {status})");
+        return failure(of_status(status), key, message);
+    };
+    let mut message = format!("{what} ({code})");
     if code == "AccessDeniedException" {
         message = format!(
             "{message}. The caller needs {action} on this key, in the key's policy or in an IAM policy that the key's \
@@ -100,72 +110,9 @@ where
         .retryable(matches!(kind, Unavailable | Throttled) || code == "ConflictException")
 }
 
-/// The kind of an error code, and what to do.
-fn of_code(code: &str, status: u16) -> (ProviderErrorKind, &'static str) {
-    match code {
-        _ if status == NOT_IMPLEMENTED => (Unsupported, "this KMS does not know the call"),
-        "InvalidCiphertextException" => {
-            (Unauthentic, "the context is another one, or the wrapped DEK was changed or made by another key")
-        }
-        "IncorrectKeyException" => (Unauthentic, "the wrapped DEK was made by another key"),
-        "NotFoundException" => {
-            (NotFound, "there is no such key or alias in this region and account: correct the ARN")
-        }
-        "AccessDeniedException" => (AccessDenied, "AWS KMS refuses the caller"),
-        "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => {
-            (AccessDenied, "the credentials have expired: log in anew, or renew the session token")
-        }
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "NotAuthorized"
-        | "OptInRequired" => (
-            AccessDenied,
-            "AWS does not accept the credentials: check the access key, its secret, the account and this machine's clock",
-        ),
-        "InvalidGrantTokenException" | "InvalidGrantIdException" => {
-            (AccessDenied, "the grant is not valid: create it anew")
-        }
-        "DisabledException" => (State, "the key is disabled: enable it, or use another one"),
-        "KMSInvalidStateException" => (
-            State,
-            "the state of the key does not permit it: it waits for its deletion, for key material or for its key store",
-        ),
-        "ConflictException" => (State, "a rotation of the key is under way: try again later"),
-        "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" => {
-            (Throttled, "AWS KMS wants fewer requests: cache data keys, or ask for a higher quota")
-        }
-        "KeyUnavailableException" => (Unavailable, "the key is not available at the moment"),
-        "DependencyTimeoutException"
-        | "KMSInternalException"
-        | "InternalFailure"
-        | "InternalServerError"
-        | "ServiceUnavailable"
-        | "ServiceUnavailableException"
-        | "RequestTimeout"
-        | "RequestTimeoutException" => (Unavailable, "AWS KMS failed"),
-        "InvalidKeyUsageException" => {
-            (Unsupported, "the key is not a symmetric one for encryption and decryption")
-        }
-        "UnsupportedOperationException" => (Unsupported, "KMS does not do this with such a key"),
-        "AlreadyExistsException" => (Invalid, "the name is taken"),
-        "LimitExceededException" => (Other, "a quota of the account is used up: ask for a higher one"),
-        "ValidationException" => (
-            Invalid,
-            "KMS does not take the request: if a context is bound, shorten it and leave no value empty",
-        ),
-        "InvalidArnException"
-        | "InvalidAliasNameException"
-        | "InvalidMarkerException"
-        | "TagException"
-        | "MalformedPolicyDocumentException" => (Invalid, "KMS does not take the request"),
-        _ => (of_status(status), "AWS KMS refused"),
-    }
+/// What is known of an error code.
+fn known(code: &str) -> Option<&'static (&'static str, ProviderErrorKind, &'static str)> {
+    CODES.iter().find(|(known, ..)| *known == code)
 }
 
 fn of_status(status: u16) -> ProviderErrorKind {
@@ -180,13 +127,15 @@ fn of_status(status: u16) -> ProviderErrorKind {
 }
 
 fn no_credentials(key: &KeyUri, error: &CredentialsError) -> ProviderError {
+    if let Some(endpoint) = in_causes::<EndpointError>(error) {
+        return failure(Invalid, key, format!("the source of AWS credentials is not asked: {endpoint}"));
+    }
     match error {
-        CredentialsError::ProviderTimedOut(_) => failure(
-            Unavailable,
-            key,
-            format!("the source of AWS credentials did not answer: {}", words_of(error)),
-        ),
-        _ => {
+        CredentialsError::ProviderTimedOut(_) => {
+            failure(Unavailable, key, "the source of AWS credentials did not answer in time")
+        }
+        // Both are said of settings and files, before anybody was asked.
+        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
             let message = format!(
                 "there are no AWS credentials: {}. Set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, log in with \
                  `aws sso login`, or run where a role is attached",
@@ -194,7 +143,38 @@ fn no_credentials(key: &KeyUri, error: &CredentialsError) -> ProviderError {
             );
             failure(AccessDenied, key, message)
         }
+        // STS and its like are sent tokens and send keys: nothing of their answers is shown either.
+        _ => {
+            let why = match refused_by_source(error) {
+                Some((code, _, what)) => format!("{what} ({code})"),
+                None => "their source failed or refused".into(),
+            };
+            let message = format!(
+                "there are no AWS credentials: {why}. `aws sts get-caller-identity` with the same settings tells more; \
+                 AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`, give others"
+            );
+            failure(AccessDenied, key, message)
+        }
     }
+}
+
+/// The error code of the service that was asked for credentials, if it is known.
+fn refused_by_source(
+    error: &CredentialsError,
+) -> Option<&'static (&'static str, ProviderErrorKind, &'static str)> {
+    if let Some(code) = in_causes::<ErrorMetadata>(error).and_then(ProvideErrorMetadata::code) {
+        return known(code);
+    }
+    // Errors that the SDK has a type for begin with their code.
+    let mut next = Some(error as &dyn Error);
+    while let Some(error) = next {
+        let words = error.to_string();
+        if let Some(code) = words.split([':', ' ']).next().and_then(known) {
+            return Some(code);
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn in_causes<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
@@ -214,7 +194,7 @@ fn words_of(error: &dyn Error) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let said = shown(error.to_string().trim_end_matches('.'));
+        let said = printable::cut(error.to_string().trim_end_matches('.'), SHOWN);
         if words.last() != Some(&said) {
             words.push(said);
         }
@@ -223,13 +203,93 @@ fn words_of(error: &dyn Error) -> String {
     words.join(": ")
 }
 
-/// Words from outside: on one line, and not long.
-fn shown(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(500).collect()
-}
+/// Characters that are shown of one message.
+const SHOWN: usize = 300;
 
 /// LocalStack and its like answer so for what they do not emulate.
 const NOT_IMPLEMENTED: u16 = 501;
+
+/// Each error code that is shown, what it means, and what to do.
+const CODES: &[(&str, ProviderErrorKind, &str)] = &[
+    (
+        "InvalidCiphertextException",
+        Unauthentic,
+        "the context is another one, or the wrapped DEK was changed or made by another key",
+    ),
+    ("IncorrectKeyException", Unauthentic, "the wrapped DEK was made by another key"),
+    (
+        "NotFoundException",
+        NotFound,
+        "there is no such key or alias in this region and account: correct the ARN",
+    ),
+    ("AccessDeniedException", AccessDenied, "AWS KMS refuses the caller"),
+    ("AccessDenied", AccessDenied, "AWS refuses the caller"),
+    ("ExpiredTokenException", AccessDenied, EXPIRED),
+    ("ExpiredToken", AccessDenied, EXPIRED),
+    ("RequestExpired", AccessDenied, EXPIRED),
+    ("UnrecognizedClientException", AccessDenied, NOT_ACCEPTED),
+    ("InvalidClientTokenId", AccessDenied, NOT_ACCEPTED),
+    ("InvalidSignatureException", AccessDenied, NOT_ACCEPTED),
+    ("SignatureDoesNotMatch", AccessDenied, NOT_ACCEPTED),
+    ("IncompleteSignature", AccessDenied, NOT_ACCEPTED),
+    ("IncompleteSignatureException", AccessDenied, NOT_ACCEPTED),
+    ("MissingAuthenticationToken", AccessDenied, NOT_ACCEPTED),
+    ("MissingAuthenticationTokenException", AccessDenied, NOT_ACCEPTED),
+    ("NotAuthorized", AccessDenied, NOT_ACCEPTED),
+    ("OptInRequired", AccessDenied, NOT_ACCEPTED),
+    ("InvalidIdentityToken", AccessDenied, NOT_ACCEPTED),
+    ("InvalidIdentityTokenException", AccessDenied, NOT_ACCEPTED),
+    ("IDPRejectedClaim", AccessDenied, NOT_ACCEPTED),
+    ("IDPRejectedClaimException", AccessDenied, NOT_ACCEPTED),
+    ("UnauthorizedException", AccessDenied, NOT_ACCEPTED),
+    ("ForbiddenException", AccessDenied, NOT_ACCEPTED),
+    ("InvalidGrantException", AccessDenied, NOT_ACCEPTED),
+    ("InvalidClientException", AccessDenied, NOT_ACCEPTED),
+    ("RegionDisabledException", AccessDenied, "STS is not enabled in this region"),
+    ("InvalidGrantTokenException", AccessDenied, "the grant is not valid: create it anew"),
+    ("InvalidGrantIdException", AccessDenied, "the grant is not valid: create it anew"),
+    ("DisabledException", State, "the key is disabled: enable it, or use another one"),
+    (
+        "KMSInvalidStateException",
+        State,
+        "the state of the key does not permit it: it waits for its deletion, for key material or for its key store",
+    ),
+    ("ConflictException", State, "a rotation of the key is under way: try again later"),
+    ("ThrottlingException", Throttled, FEWER),
+    ("Throttling", Throttled, FEWER),
+    ("TooManyRequestsException", Throttled, FEWER),
+    ("RequestLimitExceeded", Throttled, FEWER),
+    ("KeyUnavailableException", Unavailable, "the key is not available at the moment"),
+    ("DependencyTimeoutException", Unavailable, FAILED),
+    ("KMSInternalException", Unavailable, FAILED),
+    ("InternalFailure", Unavailable, FAILED),
+    ("InternalServerError", Unavailable, FAILED),
+    ("ServiceUnavailable", Unavailable, FAILED),
+    ("ServiceUnavailableException", Unavailable, FAILED),
+    ("RequestTimeout", Unavailable, FAILED),
+    ("RequestTimeoutException", Unavailable, FAILED),
+    ("InvalidKeyUsageException", Unsupported, "the key is not a symmetric one for encryption and decryption"),
+    ("UnsupportedOperationException", Unsupported, "KMS does not do this with such a key"),
+    ("AlreadyExistsException", Invalid, "the name is taken"),
+    ("LimitExceededException", Other, "a quota of the account is used up: ask for a higher one"),
+    (
+        "ValidationException",
+        Invalid,
+        "KMS does not take the request: if a context is bound, shorten it and leave no value empty",
+    ),
+    ("InvalidArnException", Invalid, NOT_TAKEN),
+    ("InvalidAliasNameException", Invalid, NOT_TAKEN),
+    ("InvalidMarkerException", Invalid, NOT_TAKEN),
+    ("TagException", Invalid, NOT_TAKEN),
+    ("MalformedPolicyDocumentException", Invalid, NOT_TAKEN),
+];
+
+const EXPIRED: &str = "the credentials have expired: log in anew, or renew the session token";
+const NOT_ACCEPTED: &str = "AWS does not accept the credentials: check the access key, its secret, the account and this \
+                            machine's clock";
+const FEWER: &str = "AWS KMS wants fewer requests: cache data keys, or ask for a higher quota";
+const FAILED: &str = "AWS KMS failed";
+const NOT_TAKEN: &str = "KMS does not take the request";
 
 #[cfg(test)]
 mod tests {
@@ -247,13 +307,19 @@ mod tests {
             (503, Unavailable),
         ] {
             assert_eq!(of_status(status), kind, "{status}");
-            assert_eq!(of_code("NeverHeardOf", status).0, kind, "{status}");
         }
     }
 
     #[test]
     fn words_from_outside_are_on_one_line_and_not_long() {
-        assert_eq!(shown("a\r\nb\u{1b}[2J"), "a  b [2J");
-        assert_eq!(shown(&"x".repeat(600)).len(), 500);
+        let shown = words_of(&std::io::Error::other(format!("a\r\nb\u{1b}[2J{}", "x".repeat(600))));
+        assert!(shown.starts_with("a\\u{d}\\u{a}b\\u{1b}[2Jx") && shown.chars().count() < 330, "{shown}");
+    }
+
+    #[test]
+    fn each_error_code_is_listed_once() {
+        for (at, (code, ..)) in CODES.iter().enumerate() {
+            assert!(CODES[..at].iter().all(|(other, ..)| other != code), "{code}");
+        }
     }
 }

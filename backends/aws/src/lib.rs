@@ -5,6 +5,7 @@ mod arn;
 mod config;
 mod error;
 mod provider;
+mod transport;
 
 pub use admin::{AwsKey, AwsKeyState, NewKey, PastRotation, RotationKind, RotationStatus};
 pub use config::AwsKmsBuilder;

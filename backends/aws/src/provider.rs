@@ -8,7 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use aws_config::{Region, SdkConfig};
-use aws_sdk_kms::{Client, error::ProvideErrorMetadata, primitives::Blob, types::DataKeySpec};
+use aws_sdk_kms::{
+    Client, config::SharedHttpClient, error::ProvideErrorMetadata, primitives::Blob, types::DataKeySpec,
+};
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
 };
@@ -17,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     arn::KeyArn,
     error::{failure, refusal},
+    transport,
 };
 
 /// Keys of AWS KMS, as many as are named, in any region and account that the
@@ -36,6 +39,7 @@ use crate::{
 /// - It needs a tokio runtime with time and I/O.
 pub struct AwsKms {
     config: SdkConfig,
+    http: SharedHttpClient,
     replica_regions: Vec<String>,
     endpoint_url: Option<String>,
     known: Mutex<Known>,
@@ -53,7 +57,9 @@ struct Known {
 
 impl AwsKms {
     pub(crate) fn new(config: SdkConfig, replica_regions: Vec<String>, endpoint_url: Option<String>) -> Self {
-        Self { config, replica_regions, endpoint_url, known: Mutex::default() }
+        let http = transport::for_keys(config.http_client());
+        let config = transport::with_deadlines(config);
+        Self { config, http, replica_regions, endpoint_url, known: Mutex::default() }
     }
 
     /// The key that an alias means now: asks KMS (kms:DescribeKey) and remembers
@@ -84,8 +90,9 @@ impl AwsKms {
         if let Some(client) = known.clients.get(region) {
             return client.clone();
         }
-        let mut config =
-            aws_sdk_kms::config::Builder::from(&self.config).region(Region::new(region.to_owned()));
+        let mut config = aws_sdk_kms::config::Builder::from(&self.config)
+            .region(Region::new(region.to_owned()))
+            .http_client(self.http.clone());
         if let Some(url) = &self.endpoint_url {
             // As it is: the SDK refuses an endpoint of one's own beside FIPS endpoints, which STS may still use.
             config = config.endpoint_url(url).use_fips(false);

@@ -18,6 +18,7 @@ use crate::{
     names::KeyName,
     provider::Named,
     session::Open,
+    weakness::Accepted,
 };
 
 /// Keys of a token.
@@ -50,24 +51,26 @@ impl KeyAdmin for Pkcs11Provider {
         }
         let (label, selector) = (name.as_bytes().to_vec(), self.shared.token.clone());
         let create = move |open: &Open, session: &Session| {
-            if !keys::versions(session, &label)?.is_empty() || keys::has_pair(session, &label)? {
+            if !keys::versions(session, &label, Accepted::default())?.is_empty()
+                || keys::has_pair(session, &label)?
+            {
                 let message = "there is a key of this name already: rotate it, or take another name";
                 return Err(Failure::new(ProviderErrorKind::Invalid, message));
             }
             objects::generate(open, session, &label, 1)?;
             let uri = listing::uri(&selector, open, &KeyName::Versions(label.clone()))?;
-            describe(session, &KeyName::Versions(label), uri)
+            describe(session, &KeyName::Versions(label), Accepted::default(), uri)
         };
         let about = self.key_uri(name).unwrap_or_else(|_| self.own_uri.clone());
         self.with_writing_session(&about, create).await
     }
 
     async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        let (named, uri) = (Named::of(key)?, key.clone());
+        let (named, uri) = (Named::of(key, &self.shared.accepted)?, key.clone());
         let look = move |open: &mut Open| {
             open.check_alive()?;
             named.check_token(open)?;
-            describe(&open.session, &named.key, uri.clone())
+            describe(&open.session, &named.key, named.accepted, uri.clone())
         };
         self.with_session(key, look).await
     }
@@ -82,11 +85,11 @@ impl KeyAdmin for Pkcs11Provider {
     }
 
     async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        let (named, uri) = (Named::of(key)?, key.clone());
+        let (named, uri) = (Named::of(key, &self.shared.accepted)?, key.clone());
         let rotate = move |open: &Open, session: &Session| {
             named.check_token(open)?;
-            rotate(open, session, &named.key)?;
-            describe(session, &named.key, uri)
+            rotate(open, session, &named)?;
+            describe(session, &named.key, named.accepted, uri)
         };
         self.with_writing_session(key, rotate).await
     }
@@ -97,7 +100,7 @@ impl KeyAdmin for Pkcs11Provider {
         version: Option<&str>,
         change: KeyChange,
     ) -> Result<KeyDescription, ProviderError> {
-        let (named, uri) = (Named::of(key)?, key.clone());
+        let (named, uri) = (Named::of(key, &self.shared.accepted)?, key.clone());
         let version = match version {
             None => None,
             Some(version) => {
@@ -111,7 +114,7 @@ impl KeyAdmin for Pkcs11Provider {
         };
         let change = move |open: &Open, session: &Session| {
             named.check_token(open)?;
-            let keks = all_versions(session, &named.key)?;
+            let keks = all_versions(session, &named.key, named.accepted)?;
             match &version {
                 None => change_whole(session, &keks, next)?,
                 Some(version) => change_version(session, &keks, version, next)?,
@@ -119,7 +122,7 @@ impl KeyAdmin for Pkcs11Provider {
             if next == KeyState::Destroyed && (version.is_none() || keks.len() == 1) {
                 return Ok(destroyed(&keks, uri));
             }
-            describe(session, &named.key, uri)
+            describe(session, &named.key, named.accepted, uri)
         };
         self.with_writing_session(key, change).await
     }
@@ -132,11 +135,11 @@ impl Pkcs11Provider {
     ///
     /// [`ProviderError`] when there is no such key or the token refuses.
     pub async fn attributes(&self, key: &KeyUri) -> Result<Vec<KeyAttributes>, ProviderError> {
-        let named = Named::of(key)?;
+        let named = Named::of(key, &self.shared.accepted)?;
         let look = move |open: &mut Open| {
             open.check_alive()?;
             named.check_token(open)?;
-            let keks = all_versions(&open.session, &named.key)?;
+            let keks = all_versions(&open.session, &named.key, named.accepted)?;
             Ok(keks.into_iter().map(|kek| kek.attributes).collect())
         };
         self.with_session(key, look).await
@@ -144,18 +147,23 @@ impl Pkcs11Provider {
 }
 
 /// The versions of a key, oldest first: at least one.
-fn all_versions(session: &Session, name: &KeyName) -> Result<Vec<Kek>, Failure> {
+fn all_versions(session: &Session, name: &KeyName, accepted: Accepted) -> Result<Vec<Kek>, Failure> {
     if let KeyName::Versions(label) = name {
-        let versions = keys::versions(session, label)?;
+        let versions = keys::versions(session, label, accepted)?;
         if !versions.is_empty() {
             return Ok(versions);
         }
     }
-    Ok(vec![keys::find(session, name, keys::Which::Current)?])
+    Ok(vec![keys::find(session, name, keys::Which::Current, accepted)?])
 }
 
-fn describe(session: &Session, name: &KeyName, uri: KeyUri) -> Result<KeyDescription, Failure> {
-    Ok(description(&all_versions(session, name)?, uri))
+fn describe(
+    session: &Session,
+    name: &KeyName,
+    accepted: Accepted,
+    uri: KeyUri,
+) -> Result<KeyDescription, Failure> {
+    Ok(description(&all_versions(session, name, accepted)?, uri))
 }
 
 /// A key is in the state of its last version. An older one never wraps, whatever
@@ -184,12 +192,12 @@ fn states(keks: &[Kek]) -> Vec<KeyState> {
     keks.iter().enumerate().map(state).collect()
 }
 
-fn rotate(open: &Open, session: &Session, name: &KeyName) -> Result<(), Failure> {
-    let KeyName::Versions(label) = name else {
+fn rotate(open: &Open, session: &Session, named: &Named) -> Result<(), Failure> {
+    let KeyName::Versions(label) = &named.key else {
         let message = "a key named by id= is one object and has no versions: name it by object= alone";
         return Err(Failure::new(ProviderErrorKind::Unsupported, message));
     };
-    let keks = all_versions(session, name)?;
+    let keks = all_versions(session, &named.key, named.accepted)?;
     let (Some(current), Some(state)) = (keks.last(), states(&keks).pop()) else { return Ok(()) };
     if current.attributes.rsa {
         let message = "an RSA key pair has no versions: make another one and rewrap for it";

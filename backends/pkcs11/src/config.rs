@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use envelope_sdk::KeyUri;
 
-use crate::{PinSource, names};
+use crate::{PinSource, Weakness, names, weakness::AllAccepted};
 
 /// How to reach one token.
 ///
@@ -22,6 +22,7 @@ pub struct Pkcs11Config {
     pub(crate) token: TokenSelector,
     pub(crate) pin: PinSource,
     pub(crate) sessions: usize,
+    pub(crate) accepted: AllAccepted,
 }
 
 impl Pkcs11Config {
@@ -36,8 +37,8 @@ impl Pkcs11Config {
     /// program, never from a key URI.
     #[must_use]
     pub fn new(module: impl Into<PathBuf>, token: TokenSelector) -> Self {
-        let sessions = Self::DEFAULT_SESSIONS;
-        Self { module: module.into(), token, pin: PinSource::none(), sessions }
+        let (sessions, accepted) = (Self::DEFAULT_SESSIONS, AllAccepted::default());
+        Self { module: module.into(), token, pin: PinSource::none(), sessions, accepted }
     }
 
     /// Where the user PIN comes from. Without this, only tokens that need no
@@ -54,6 +55,14 @@ impl Pkcs11Config {
     #[must_use]
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.sessions = sessions.clamp(1, Self::MAX_SESSIONS);
+        self
+    }
+
+    /// Uses `key` although it has this weakness: a decision about one key, under
+    /// exactly this URI. May be called again for other weaknesses and keys.
+    #[must_use]
+    pub fn accept(mut self, key: &KeyUri, weakness: Weakness) -> Self {
+        self.accepted.insert(key, weakness);
         self
     }
 }

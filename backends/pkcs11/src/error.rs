@@ -2,11 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-use cryptoki::{
-    context::Function,
-    error::{Error, RvError},
-};
-use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind};
+use cryptoki::error::{Error, RvError};
+use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, printable};
 
 use crate::PinError;
 
@@ -17,25 +14,25 @@ use crate::PinError;
 pub enum ModuleError {
     /// The path is not absolute: what would be loaded would depend on the
     /// working directory or a search path.
-    #[error("the PKCS#11 module {} must be given by an absolute path", path.display())]
+    #[error("the PKCS#11 module {} must be given by an absolute path", printable::path(path))]
     Relative {
         /// The path.
         path: PathBuf,
     },
     /// There is no such file.
-    #[error("there is no PKCS#11 module at {}: install it, or correct the path", path.display())]
+    #[error("there is no PKCS#11 module at {}: install it, or correct the path", printable::path(path))]
     NotFound {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// The path is a directory, device, pipe or socket.
-    #[error("{} is not a file, and so no PKCS#11 module", path.display())]
+    #[error("{} is not a file, and so no PKCS#11 module", printable::path(path))]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
     /// The file cannot be looked at.
-    #[error("the PKCS#11 module {} cannot be read", path.display())]
+    #[error("the PKCS#11 module {} cannot be read", printable::path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -43,7 +40,10 @@ pub enum ModuleError {
         source: io::Error,
     },
     /// Everybody may write the file, and would choose what runs here.
-    #[error("the PKCS#11 module {} may be written by everybody (mode {mode:04o}): run chmod o-w on it", path.display())]
+    #[error(
+        "the PKCS#11 module {} may be written by everybody (mode {mode:04o}): run chmod o-w on it",
+        printable::path(path)
+    )]
     WritableByOthers {
         /// The file.
         path: PathBuf,
@@ -52,36 +52,40 @@ pub enum ModuleError {
     },
     /// The file is no shared library for this machine, or needs one that is
     /// missing.
-    #[error("{} cannot be loaded as a shared library", path.display())]
+    #[error("{} cannot be loaded as a shared library: {}", printable::path(path), words_of(error))]
     NotALibrary {
         /// The file.
         path: PathBuf,
         /// What the loader says.
-        source: Box<Error>,
+        error: Box<Error>,
     },
     /// The shared library is not a PKCS#11 module.
-    #[error("{} is a shared library, but no PKCS#11 module", path.display())]
+    #[error("{} is a shared library, but no PKCS#11 module: {}", printable::path(path), words_of(error))]
     NotAModule {
         /// The file.
         path: PathBuf,
         /// What it lacks.
-        source: Box<Error>,
+        error: Box<Error>,
     },
     /// The module does not start; its own configuration may be missing.
-    #[error("the PKCS#11 module {} does not start: see its own configuration", path.display())]
+    #[error(
+        "the PKCS#11 module {} does not start: see its own configuration. It says: {}",
+        printable::path(path),
+        words_of(error)
+    )]
     Initialize {
         /// The file.
         path: PathBuf,
         /// What it says.
-        source: Box<Error>,
+        error: Box<Error>,
     },
     /// The module does not tell of its slots and tokens.
-    #[error("the PKCS#11 module {} does not tell of its tokens", path.display())]
+    #[error("the PKCS#11 module {} does not tell of its tokens: {}", printable::path(path), words_of(error))]
     Describe {
         /// The file.
         path: PathBuf,
         /// What it says.
-        source: Box<Error>,
+        error: Box<Error>,
     },
     /// The operating system gave no thread.
     #[error("no thread for the sessions of the PKCS#11 module")]
@@ -141,6 +145,9 @@ impl Failure {
     }
 
     pub(crate) fn of_pin(error: PinError) -> Self {
+        if let PinError::NotStored(_) = error {
+            return Self::new(ProviderErrorKind::AccessDenied, error.to_string());
+        }
         let message = "no PIN to log in with: give one by a file, a descriptor, the environment or a prompt";
         Self { source: Some(Cause::Pin(error)), ..Self::new(ProviderErrorKind::AccessDenied, message) }
     }
@@ -173,11 +180,16 @@ impl Failure {
     }
 
     pub(crate) fn into_provider_error(self, key: &KeyUri) -> ProviderError {
-        let error = ProviderError::new(self.kind, NAME, key, self.message);
         match self.source {
-            Some(Cause::Token(source)) => error.with_source(source),
-            Some(Cause::Pin(source)) => error.with_source(source),
-            None => error,
+            // On one line, the return value last: what cryptoki says of it is a paragraph of the standard.
+            Some(Cause::Token(error)) => {
+                let value = return_value(&error).map(|value| format!(" ({value})")).unwrap_or_default();
+                ProviderError::new(self.kind, NAME, key, format!("{}{value}", self.message))
+            }
+            Some(Cause::Pin(source)) => {
+                ProviderError::new(self.kind, NAME, key, self.message).with_source(source)
+            }
+            None => ProviderError::new(self.kind, NAME, key, self.message),
         }
     }
 }
@@ -187,7 +199,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (kind, message, remedy) = match &error {
-            Error::Pkcs11(code, function) => of_code(*code, *function),
+            Error::Pkcs11(code, _) => of_code(*code),
             Error::NullFunctionPointer | Error::NotSupported => (
                 ProviderErrorKind::Unsupported,
                 "the module lacks a function that this needs".into(),
@@ -201,7 +213,7 @@ impl From<Error> for Failure {
     }
 }
 
-fn of_code(code: RvError, function: Function) -> (ProviderErrorKind, String, Remedy) {
+fn of_code(code: RvError) -> (ProviderErrorKind, String, Remedy) {
     use ProviderErrorKind::{AccessDenied, Other, State, Unavailable, Unsupported};
     let (kind, message, remedy) = match code {
         RvError::SessionHandleInvalid | RvError::SessionClosed | RvError::OperationActive => {
@@ -232,9 +244,70 @@ fn of_code(code: RvError, function: Function) -> (ProviderErrorKind, String, Rem
         RvError::MechanismInvalid | RvError::MechanismParamInvalid | RvError::FunctionNotSupported => {
             (Unsupported, "the token does not do this", Remedy::None)
         }
-        code => return (Other, format!("the token refused ({function}: {code:?})"), Remedy::None),
+        _ => (Other, "the token refused", Remedy::None),
     };
-    (kind, format!("{message} ({function}: {code:?})"), remedy)
+    (kind, message.into(), remedy)
+}
+
+/// What an error of the module or its loader says, on one line.
+fn words_of(error: &Error) -> String {
+    match error {
+        Error::LibraryLoading(error) => printable::cut(&error.to_string(), SHOWN),
+        Error::MissingSymbol(name) => format!("it has no function {name}"),
+        Error::Pkcs11(code, _) => {
+            let value = return_value(error).map(|value| format!(" ({value})")).unwrap_or_default();
+            format!("{}{value}", of_code(*code).1)
+        }
+        _ => "its answer does not fit PKCS#11".into(),
+    }
+}
+
+/// The call and what it returned, as the standard names them:
+/// `C_Decrypt: CKR_DEVICE_ERROR`.
+fn return_value(error: &Error) -> Option<String> {
+    let Error::Pkcs11(code, function) = error else { return None };
+    let name = match code {
+        RvError::VendorDefined(code) | RvError::UnknownErrorCode(code) => format!("CKR {code:#x}"),
+        code => {
+            let mut name = "CKR".to_owned();
+            for character in format!("{code:?}").chars() {
+                if character.is_ascii_uppercase() {
+                    name.push('_');
+                }
+                name.push(character.to_ascii_uppercase());
+            }
+            name
+        }
+    };
+    Some(format!("C_{function:?}: {name}"))
 }
 
 pub(crate) const NAME: &str = "pkcs11";
+
+/// Characters that are shown of what the loader says.
+const SHOWN: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use cryptoki::context::Function;
+
+    use super::*;
+
+    #[test]
+    fn a_return_value_has_the_name_of_the_standard_and_comes_last() {
+        for (code, name) in [
+            (RvError::PinLenRange, "CKR_PIN_LEN_RANGE"),
+            (RvError::SessionHandleInvalid, "CKR_SESSION_HANDLE_INVALID"),
+            (RvError::RandomNoRng, "CKR_RANDOM_NO_RNG"),
+            (RvError::VendorDefined(0x8000_0001), "CKR 0x80000001"),
+        ] {
+            let failure = Failure::from(Error::Pkcs11(code, Function::Login));
+            let error = failure.into_provider_error(&KeyUri::passphrase());
+            assert!(error.message().ends_with(&format!(" (C_Login: {name})")), "{error}");
+            assert!(
+                std::error::Error::source(&error).is_none() && !error.message().contains('\n'),
+                "{error}"
+            );
+        }
+    }
+}

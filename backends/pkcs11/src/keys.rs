@@ -13,9 +13,11 @@ use cryptoki::{
 use envelope_sdk::{KeyState, KeyUse, ProviderErrorKind};
 
 use crate::{
+    Weakness,
     error::Failure,
     names::{self, KeyName},
     session::Open,
+    weakness::Accepted,
 };
 
 /// What a token tells of one version of a key. No key material.
@@ -57,29 +59,38 @@ pub struct KeyAttributes {
 }
 
 impl KeyAttributes {
-    /// Why the key must not be used as a KEK, if there is a reason.
+    /// Why the key must not be used as a KEK, if there is a reason and no
+    /// weakness is accepted.
     #[must_use]
     pub fn refusal(&self) -> Option<&'static str> {
-        if !self.private {
-            Some(NOT_PRIVATE)
-        } else if !self.sensitive {
+        self.refusal_unless(|_| false)
+    }
+
+    /// As [`refusal`](Self::refusal) where weaknesses are accepted.
+    #[must_use]
+    pub fn refusal_unless(&self, accepted: impl Fn(Weakness) -> bool) -> Option<&'static str> {
+        if !self.sensitive {
             Some("it is not sensitive: its value can be read from the token")
         } else if self.extractable {
             Some("it is extractable: it can be taken out of the token")
-        } else if !self.rsa && self.wrap && self.decrypt {
-            // A pair is another matter: its public key adds nothing, since
-            // anybody can bring a public key of their own to wrap with.
-            Some(
-                "it permits both wrapping and decrypting: whoever may use it could wrap another key of the \
-                 token and decrypt that",
-            )
         } else if !self.rsa && self.bits != 256 {
-            Some("it has not 256 bits, as an AES key must have here")
+            Some("it does not have 256 bits, as an AES key must have here")
         } else if self.rsa && self.bits < 2048 {
             Some("it has less than 2048 bits, the least of an RSA key here")
+        } else if self.rsa && !self.private {
+            Some(Weakness::NotPrivate.reason())
         } else {
-            None
+            self.weaknesses().find(|weakness| !accepted(*weakness)).map(Weakness::reason)
         }
+    }
+
+    /// The weaknesses of an AES key that may be accepted.
+    pub fn weaknesses(&self) -> impl Iterator<Item = Weakness> + use<> {
+        let has = |weakness, is: bool| (is && !self.rsa).then_some(weakness);
+        let both = self.wrap && self.decrypt;
+        [has(Weakness::NotPrivate, !self.private), has(Weakness::WrapsAndDecrypts, both)]
+            .into_iter()
+            .flatten()
     }
 
     /// The state that the attributes tell: what permits neither wrapping nor
@@ -109,8 +120,8 @@ pub(crate) struct Kek {
 
 impl Kek {
     /// Refuses a key that is unsafe, or whose state does not permit the use.
-    pub(crate) fn permit(&self, usage: KeyUse) -> Result<(), Failure> {
-        if let Some(reason) = self.attributes.refusal() {
+    pub(crate) fn permit(&self, usage: KeyUse, accepted: Accepted) -> Result<(), Failure> {
+        if let Some(reason) = self.attributes.refusal_unless(|weakness| accepted.has(weakness)) {
             return Err(refused(reason));
         }
         if usage == KeyUse::Wrap && self.is_foreign_version() {
@@ -161,14 +172,14 @@ const REMEMBER_AT_MOST: usize = 1024;
 
 impl Open {
     /// A key as remembered, or as found now.
-    pub(crate) fn kek(&mut self, name: &KeyName, which: Which) -> Result<Kek, Failure> {
+    pub(crate) fn kek(&mut self, name: &KeyName, which: Which, accepted: Accepted) -> Result<Kek, Failure> {
         let wanted = (name.clone(), which);
         if let Some((kek, _)) = self.keys.get(&wanted).filter(|(_, found)| found.elapsed() < REMEMBER) {
             return Ok(kek.clone());
         }
         // Without a login the token hides its keys, and says that there are none.
         self.check_alive()?;
-        let kek = find(&self.session, name, which)?;
+        let kek = find(&self.session, name, which, accepted)?;
         if self.keys.len() >= REMEMBER_AT_MOST {
             self.keys.clear();
         }
@@ -178,15 +189,24 @@ impl Open {
 }
 
 /// Finds exactly one key.
-pub(crate) fn find(session: &Session, name: &KeyName, which: Which) -> Result<Kek, Failure> {
+pub(crate) fn find(
+    session: &Session,
+    name: &KeyName,
+    which: Which,
+    accepted: Accepted,
+) -> Result<Kek, Failure> {
     match (name, which) {
-        (KeyName::Versions(label), Which::Current) => match versions(session, label)?.pop() {
+        (KeyName::Versions(label), Which::Current) => match versions(session, label, accepted)?.pop() {
             Some(current) => Ok(current),
             None => find_pair(session, name),
         },
         (KeyName::Versions(label), Which::Number(number)) => {
             let wanted = [Attribute::Label(names::label_of(label, number))];
-            match only(&secret_keys(session, &wanted)?)? {
+            let found = match number {
+                1 => usable_keys(session, &wanted, accepted)?,
+                _ => secret_keys(session, &wanted)?,
+            };
+            match only(&found)? {
                 Some(handle) => secret(session, handle, number.to_string()),
                 None if number == 1 => find_pair(session, name),
                 None => Err(not_found(session, name, Some(number))),
@@ -195,7 +215,7 @@ pub(crate) fn find(session: &Session, name: &KeyName, which: Which) -> Result<Ke
         (KeyName::Object { id, label }, _) => {
             let mut wanted = vec![Attribute::Id(id.clone())];
             wanted.extend(label.clone().map(Attribute::Label));
-            match only(&secret_keys(session, &wanted)?)? {
+            match only(&usable_keys(session, &wanted, accepted)?)? {
                 Some(handle) => secret(session, handle, String::new()),
                 None => find_pair(session, name),
             }
@@ -204,8 +224,13 @@ pub(crate) fn find(session: &Session, name: &KeyName, which: Which) -> Result<Ke
 }
 
 /// Every version of an AES key, oldest first.
-pub(crate) fn versions(session: &Session, name: &[u8]) -> Result<Vec<Kek>, Failure> {
+pub(crate) fn versions(session: &Session, name: &[u8], accepted: Accepted) -> Result<Vec<Kek>, Failure> {
     let mut found: Vec<(u32, ObjectHandle)> = Vec::new();
+    if accepted.has(Weakness::NotPrivate) {
+        // The first version alone: by a later one anybody could choose the key that wraps from then on.
+        let first = public_keys(session, &[Attribute::Label(name.to_vec())])?;
+        found.extend(first.into_iter().map(|handle| (1, handle)));
+    }
     for (label, handle) in labelled_secret_keys(session)? {
         match names::version_of(&label) {
             (of, number) if of == name => found.push((number, handle)),
@@ -243,6 +268,24 @@ pub(crate) fn labelled_secret_keys(session: &Session) -> Result<Vec<(Vec<u8>, Ob
 /// private are left out: whoever reaches the token can make those without a PIN.
 fn secret_keys(session: &Session, wanted: &[Attribute]) -> Result<Vec<ObjectHandle>, Failure> {
     search(session, ObjectClass::SECRET_KEY, KeyType::AES, Some(true), wanted)
+}
+
+/// As [`secret_keys`], and those that are not private if that is accepted.
+fn usable_keys(
+    session: &Session,
+    wanted: &[Attribute],
+    accepted: Accepted,
+) -> Result<Vec<ObjectHandle>, Failure> {
+    let mut keys = secret_keys(session, wanted)?;
+    if accepted.has(Weakness::NotPrivate) {
+        keys.extend(public_keys(session, wanted)?);
+    }
+    Ok(keys)
+}
+
+/// AES keys of the token that are not private.
+fn public_keys(session: &Session, wanted: &[Attribute]) -> Result<Vec<ObjectHandle>, Failure> {
+    search(session, ObjectClass::SECRET_KEY, KeyType::AES, Some(false), wanted)
 }
 
 /// Private RSA keys of the token with these attributes.
@@ -297,12 +340,15 @@ fn ambiguous() -> Failure {
 }
 
 fn refused(reason: &str) -> Failure {
-    let message = format!("the key is refused: {reason}. Use a key made by `create_key`, or one like it");
+    let tolerable = Weakness::ALL.into_iter().find(|weakness| weakness.reason() == reason);
+    let or = tolerable.map(|weakness| format!(", or accept {weakness} for this key in the configuration"));
+    let message = format!("the key is refused: {reason}. {MAKE_ONE}{}", or.unwrap_or_default());
     Failure::new(ProviderErrorKind::AccessDenied, message)
 }
 
 const FOREIGN_VERSION: &str = "its latest version was not made in the token, as those of a rotation are";
-const NOT_PRIVATE: &str = "it is not private: anybody could put such a key on the token without a PIN";
+const MAKE_ONE: &str = "Make one by `envctl keys create` (`create_key`), or, for a token that turns on no use that was not \
+                        asked for, by `pkcs11-tool --keygen --key-type AES:32 --private --sensitive --usage-decrypt`";
 
 /// A key that is there but not private is told apart from one that is missing.
 fn not_found(session: &Session, name: &KeyName, number: Option<u32>) -> Failure {
@@ -310,9 +356,8 @@ fn not_found(session: &Session, name: &KeyName, number: Option<u32>) -> Failure 
         KeyName::Versions(label) => Attribute::Label(names::label_of(label, number.unwrap_or(1))),
         KeyName::Object { id, .. } => Attribute::Id(id.clone()),
     };
-    let public = search(session, ObjectClass::SECRET_KEY, KeyType::AES, Some(false), &[wanted]);
-    if public.is_ok_and(|keys| !keys.is_empty()) {
-        return refused(NOT_PRIVATE);
+    if public_keys(session, &[wanted]).is_ok_and(|keys| !keys.is_empty()) {
+        return refused(Weakness::NotPrivate.reason());
     }
     let message = match number {
         Some(number) if number > 1 => format!("the token has no version {number} of this key"),

@@ -15,10 +15,12 @@ mod pool;
 mod provider;
 mod session;
 mod token;
+mod weakness;
 
 pub use config::{Pkcs11Config, TokenSelector};
 pub use error::ModuleError;
 pub use keys::KeyAttributes;
-pub use pin::{Pin, PinError, PinSource};
+pub use pin::{Pin, PinError, PinSource, PinTries};
 pub use provider::Pkcs11Provider;
 pub use token::{MechanismDescription, SlotDescription, TokenDescription, describe_slots};
+pub use weakness::Weakness;

@@ -28,14 +28,14 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, ModuleError> {
         return Ok(module.clone());
     }
     let module = Pkcs11::new(path).map_err(|error| {
-        let (path, source) = (path.into(), Box::new(error));
-        match *source {
-            Error::LibraryLoading(_) => ModuleError::NotALibrary { path, source },
-            _ => ModuleError::NotAModule { path, source },
+        let (path, error) = (path.into(), Box::new(error));
+        match *error {
+            Error::LibraryLoading(_) => ModuleError::NotALibrary { path, error },
+            _ => ModuleError::NotAModule { path, error },
         }
     })?;
     initialize(&module)
-        .map_err(|source| ModuleError::Initialize { path: path.into(), source: Box::new(source) })?;
+        .map_err(|error| ModuleError::Initialize { path: path.into(), error: Box::new(error) })?;
     modules.insert(path.into(), module.clone());
     Ok(module)
 }

@@ -10,6 +10,8 @@ use std::{
 use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
+use crate::{TokenSelector, error::Failure};
+
 /// A PIN: 1 to 256 bytes of UTF-8.
 ///
 /// Zeroized on drop, neither `Clone` nor printable: its
@@ -72,11 +74,44 @@ pub enum PinError {
     /// Nobody gave one; the text says why.
     #[error("{0}")]
     NotGiven(String),
+    /// A PIN that no person typed just now is not tried when few tries are left.
+    #[error(
+        "the token says that {0}, so a stored PIN is not tried: log in once with the right PIN typed by hand, here \
+         or with the token's own tool"
+    )]
+    NotStored(PinTries),
+}
+
+/// What a token says of the tries that are left for its PIN, before one is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PinTries {
+    /// As many as usual.
+    All,
+    /// A wrong PIN was tried since the last login (`CKF_USER_PIN_COUNT_LOW`).
+    Few,
+    /// The next wrong PIN locks it (`CKF_USER_PIN_FINAL_TRY`).
+    Last,
+}
+
+/// Words for a warning; those of [`PinTries::All`] are none.
+impl fmt::Display for PinTries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "",
+            Self::Few => "few tries are left before it locks",
+            Self::Last => "the next wrong PIN locks it",
+        })
+    }
 }
 
 /// Where the PIN of a token comes from. It is asked for when somebody has to
 /// log in, which is once, and again after the token was lost. It is never part
 /// of a key URI.
+///
+/// When the token says that few tries are left, a PIN is tried only if somebody
+/// gives it now: by [`ask`](Self::ask), or at the token's own
+/// [PIN pad](Self::protected_path). A stored one may be what used up the others.
 pub struct PinSource(Source);
 
 enum Source {
@@ -85,8 +120,9 @@ enum Source {
     File(PathBuf),
     Environment(String),
     Reader { unread: Mutex<Option<Box<dyn Read + Send>>>, line: Mutex<Option<Pin>> },
-    Ask(Box<dyn Fn() -> Result<Pin, PinError> + Send + Sync>),
+    Ask(Box<dyn Fn(PinTries) -> Result<Pin, PinError> + Send + Sync>),
     Given(Pin),
+    ByToken { pins: Vec<(TokenSelector, PinSource)>, otherwise: Box<PinSource> },
 }
 
 impl PinSource {
@@ -129,11 +165,39 @@ impl PinSource {
         Self(Source::Environment(variable.into()))
     }
 
-    /// Asks `ask`, on a thread that may block: somebody at a terminal, or a
-    /// secret store. Not for a token that asks by itself.
+    /// Asks `ask`, on a thread that may block: somebody at a terminal, who must
+    /// be told how many tries are left. Not for a token that asks by itself. A
+    /// secret store that answers here must refuse unless these are
+    /// [all](PinTries::All).
     #[must_use]
-    pub fn ask(ask: impl Fn() -> Result<Pin, PinError> + Send + Sync + 'static) -> Self {
+    pub fn ask(ask: impl Fn(PinTries) -> Result<Pin, PinError> + Send + Sync + 'static) -> Self {
         Self(Source::Ask(Box::new(ask)))
+    }
+
+    /// A PIN for each of these tokens, and `otherwise` for every other. A PIN is
+    /// for the one token of the module that its selector fits; where it fits
+    /// several, none of them gets it.
+    #[must_use]
+    pub fn by_token(
+        pins: impl IntoIterator<Item = (TokenSelector, PinSource)>,
+        otherwise: PinSource,
+    ) -> Self {
+        Self(Source::ByToken { pins: pins.into_iter().collect(), otherwise: Box::new(otherwise) })
+    }
+
+    /// The source for one token. `is` says whether a selector means it, and fails
+    /// where that cannot be told.
+    pub(crate) fn of_token(
+        &self,
+        is: &dyn Fn(&TokenSelector) -> Result<bool, Failure>,
+    ) -> Result<&Self, Failure> {
+        let Source::ByToken { pins, otherwise } = &self.0 else { return Ok(self) };
+        for (token, pin) in pins {
+            if is(token)? {
+                return pin.of_token(is);
+            }
+        }
+        otherwise.of_token(is)
     }
 
     pub(crate) fn is_none(&self) -> bool {
@@ -145,12 +209,19 @@ impl PinSource {
         match self.0 {
             Source::ProtectedPath => true,
             Source::None | Source::Ask(_) => itself,
-            Source::File(_) | Source::Environment(_) | Source::Reader { .. } | Source::Given(_) => false,
+            Source::File(_)
+            | Source::Environment(_)
+            | Source::Reader { .. }
+            | Source::Given(_)
+            | Source::ByToken { .. } => false,
         }
     }
 
-    /// Hands the PIN to `login`.
-    pub(crate) fn with<T>(&self, login: impl FnOnce(&Pin) -> T) -> Result<T, PinError> {
+    /// Hands the PIN to `login`, if it may be tried when so many tries are left.
+    pub(crate) fn with<T>(&self, tries: PinTries, login: impl FnOnce(&Pin) -> T) -> Result<T, PinError> {
+        if tries != PinTries::All && !matches!(self.0, Source::Ask(_)) {
+            return Err(PinError::NotStored(tries));
+        }
         let pin = match &self.0 {
             Source::Given(pin) => return Ok(login(pin)),
             Source::Reader { unread, line } => {
@@ -164,7 +235,7 @@ impl PinSource {
                 };
                 return Ok(login(pin));
             }
-            Source::None | Source::ProtectedPath => {
+            Source::None | Source::ProtectedPath | Source::ByToken { .. } => {
                 return Err(PinError::NotGiven("no source of a PIN is configured".into()));
             }
             Source::File(path) => {
@@ -177,7 +248,7 @@ impl PinSource {
                 Ok(text) => Pin::new(text)?,
                 Err(_) => return Err(PinError::Environment(variable.clone())),
             },
-            Source::Ask(ask) => ask()?,
+            Source::Ask(ask) => ask(tries)?,
         };
         Ok(login(&pin))
     }
@@ -194,6 +265,9 @@ impl fmt::Debug for PinSource {
             Source::Reader { .. } => f.write_str("PinSource(reader)"),
             Source::Ask(_) => f.write_str("PinSource(ask)"),
             Source::Given(_) => f.write_str("PinSource(pin)"),
+            Source::ByToken { pins, otherwise } => {
+                f.debug_tuple("PinSource").field(pins).field(otherwise).finish()
+            }
         }
     }
 }
@@ -233,7 +307,7 @@ mod tests {
         assert_eq!(format!("{pin:?}"), "Pin(..)");
         assert_eq!(format!("{:?}", PinSource::pin(pin)), "PinSource(pin)");
         let reader = PinSource::reader(Cursor::new(SECRET));
-        reader.with(|_| ()).unwrap();
+        reader.with(PinTries::All, |_| ()).unwrap();
         assert_eq!(format!("{reader:?}"), "PinSource(reader)");
     }
 
@@ -241,16 +315,16 @@ mod tests {
     fn a_descriptor_is_read_once_and_its_pin_kept() {
         let source = PinSource::reader(Cursor::new("1234\r\nsecond line"));
         for _ in 0..2 {
-            assert!(source.with(|pin| pin.0.as_str() == "1234").unwrap());
+            assert!(source.with(PinTries::All, |pin| pin.0.as_str() == "1234").unwrap());
         }
     }
 
     #[test]
     fn an_empty_descriptor_or_variable_gives_no_pin() {
         let source = PinSource::reader(Cursor::new("\n"));
-        assert!(matches!(source.with(|_| ()), Err(PinError::Empty)));
-        assert!(matches!(source.with(|_| ()), Err(PinError::NotGiven(_))));
-        let error = PinSource::environment("ENVELOPE_NO_SUCH_PIN").with(|_| ()).unwrap_err();
+        assert!(matches!(source.with(PinTries::All, |_| ()), Err(PinError::Empty)));
+        assert!(matches!(source.with(PinTries::All, |_| ()), Err(PinError::NotGiven(_))));
+        let error = PinSource::environment("ENVELOPE_NO_SUCH_PIN").with(PinTries::All, |_| ()).unwrap_err();
         assert_eq!(error.to_string(), "the environment variable ENVELOPE_NO_SUCH_PIN holds no PIN");
     }
 
@@ -258,8 +332,34 @@ mod tests {
     fn a_file_is_read_up_to_the_end_of_its_first_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pin");
-        assert!(matches!(PinSource::file(&path).with(|_| ()), Err(PinError::Read { .. })));
+        assert!(matches!(PinSource::file(&path).with(PinTries::All, |_| ()), Err(PinError::Read { .. })));
         fs::write(&path, " 12 34 \nrest").unwrap();
-        assert!(PinSource::file(&path).with(|pin| pin.0.as_str() == " 12 34 ").unwrap());
+        assert!(PinSource::file(&path).with(PinTries::All, |pin| pin.0.as_str() == " 12 34 ").unwrap());
+    }
+
+    #[test]
+    fn a_stored_pin_is_not_tried_when_few_tries_are_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        fs::write(&path, SECRET).unwrap();
+        for tries in [PinTries::Few, PinTries::Last] {
+            for stored in [
+                PinSource::file(&path),
+                PinSource::environment("HOME"),
+                PinSource::reader(Cursor::new(SECRET)),
+                PinSource::pin(Pin::new(SECRET.into()).unwrap()),
+            ] {
+                let outcome = stored.with(tries, |_| panic!("it is tried"));
+                assert!(
+                    matches!(outcome, Err::<(), _>(PinError::NotStored(told)) if told == tries),
+                    "{stored:?}"
+                );
+            }
+            let person = PinSource::ask(move |told| {
+                assert_eq!(told, tries);
+                Pin::new(SECRET.into())
+            });
+            assert!(person.with(tries, |pin| pin.0.as_str() == SECRET).unwrap());
+        }
     }
 }

@@ -9,11 +9,11 @@ use std::{
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, KeyUriError, KeyUse, ProviderError,
-    ProviderErrorKind, WrappedDek,
+    ProviderErrorKind, WrappedDek, printable,
 };
 
 use crate::{
-    ModuleError, Pkcs11Config,
+    ModuleError, Pkcs11Config, Weakness,
     error::{Failure, NAME},
     keys::Which,
     mechanism::Algorithm,
@@ -21,6 +21,7 @@ use crate::{
     names::{self, Attributes, KeyName},
     pool::Pool,
     session::{Open, Shared},
+    weakness::{Accepted, AllAccepted},
 };
 
 /// The keys of one token.
@@ -53,7 +54,7 @@ impl Pkcs11Provider {
     pub fn open(config: Pkcs11Config) -> Result<Self, ModuleError> {
         let module = module::load(&config.module)?;
         let own_uri = own_uri(&config)?;
-        let shared = Arc::new(Shared::new(module, config.token, config.pin));
+        let shared = Arc::new(Shared::new(module, config.token, config.pin, config.accepted));
         let pool = Pool::start(&shared, config.sessions)?;
         Ok(Self { shared, own_uri, pool, bindings: RwLock::default() })
     }
@@ -67,6 +68,12 @@ impl Pkcs11Provider {
     /// nor by serial number, or the name is empty or too long.
     pub fn key_uri(&self, name: &str) -> Result<KeyUri, KeyUriError> {
         names::uri_of(&self.shared.token, Some(name.as_bytes()), None)
+    }
+
+    /// The weaknesses that the configuration accepts for this key.
+    pub fn accepted(&self, key: &KeyUri) -> impl Iterator<Item = Weakness> + use<> {
+        let accepted = self.shared.accepted.of(key);
+        Weakness::ALL.into_iter().filter(move |weakness| accepted.has(*weakness))
     }
 
     /// Runs a job on a thread that has, or gets, a session.
@@ -128,7 +135,7 @@ impl KeyProvider for Pkcs11Provider {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        let named = Named::of(key)?;
+        let named = Named::of(key, &self.shared.accepted)?;
         // The job outlives a future that is dropped, so it has its own copy.
         let copy = Dek::fill_with(|copy| {
             copy.copy_from_slice(dek.expose());
@@ -137,9 +144,9 @@ impl KeyProvider for Pkcs11Provider {
         let context = context.clone();
         let wrap = move |open: &mut Open| {
             named.check_token(open)?;
-            let kek = open.kek(&named.key, Which::Current)?;
+            let kek = open.kek(&named.key, Which::Current, named.accepted)?;
             // What the attributes forbid is looked up anew: another program may have changed them.
-            kek.permit(KeyUse::Wrap).map_err(Failure::or_look_again)?;
+            kek.permit(KeyUse::Wrap, named.accepted).map_err(Failure::or_look_again)?;
             let (algorithm, wrapped) = open.wrap(&kek, &copy, context.as_bytes())?;
             Ok((kek.attributes.version, algorithm, wrapped))
         };
@@ -150,7 +157,7 @@ impl KeyProvider for Pkcs11Provider {
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         let key = wrapped.key_uri();
-        let named = Named::of(key)?;
+        let named = Named::of(key, &self.shared.accepted)?;
         let which =
             named.version(wrapped.key_version()).map_err(|failure| failure.into_provider_error(key))?;
         let Some(algorithm) = Algorithm::from_name(wrapped.wrap_algorithm()) else {
@@ -161,8 +168,8 @@ impl KeyProvider for Pkcs11Provider {
         let (context, ciphertext) = (context.clone(), wrapped.ciphertext().to_vec());
         let unwrap = move |open: &mut Open| {
             named.check_token(open)?;
-            let kek = open.kek(&named.key, which)?;
-            kek.permit(KeyUse::Unwrap).map_err(Failure::or_look_again)?;
+            let kek = open.kek(&named.key, which, named.accepted)?;
+            kek.permit(KeyUse::Unwrap, named.accepted).map_err(Failure::or_look_again)?;
             open.unwrap(&kek, algorithm, &ciphertext, context.as_bytes())
         };
         let dek = self.with_session(key, unwrap).await?;
@@ -174,18 +181,19 @@ impl KeyProvider for Pkcs11Provider {
 /// What a key URI names.
 pub(crate) struct Named {
     pub(crate) key: KeyName,
+    pub(crate) accepted: Accepted,
     token: crate::TokenSelector,
 }
 
 impl Named {
-    pub(crate) fn of(key: &KeyUri) -> Result<Self, ProviderError> {
+    pub(crate) fn of(key: &KeyUri, accepted: &AllAccepted) -> Result<Self, ProviderError> {
         let error = |kind, message: &str| ProviderError::new(kind, NAME, key, message);
         let attributes = Attributes::of(key).ok_or_else(|| {
             error(ProviderErrorKind::Unsupported, "a token holds keys of the scheme pkcs11: alone")
         })?;
         let name = KeyName::of(attributes.object, attributes.id)
             .map_err(|reason| error(ProviderErrorKind::Invalid, reason))?;
-        Ok(Self { key: name, token: attributes.token })
+        Ok(Self { key: name, accepted: accepted.of(key), token: attributes.token })
     }
 
     /// Refuses a key of another token than the configured one.
@@ -193,7 +201,8 @@ impl Named {
         if self.token.fits(&open.token) {
             return Ok(());
         }
-        let message = format!("it is a key of another token; this one is {:?}", open.token.label());
+        let label = printable::text(open.token.label());
+        let message = format!("it is a key of another token; this one is \"{label}\"");
         Err(Failure::new(ProviderErrorKind::NotFound, message))
     }
 

@@ -18,11 +18,12 @@ use cryptoki::{
 use envelope_sdk::ProviderErrorKind;
 
 use crate::{
-    PinSource, TokenSelector,
+    PinSource, PinTries, TokenSelector,
     error::{Failure, Remedy},
     keys::KeyCache,
     mechanism::Capabilities,
     module, token,
+    weakness::AllAccepted,
 };
 
 /// What all sessions of a provider have in common.
@@ -38,12 +39,13 @@ pub(crate) struct Shared {
     /// Raised with each change of a key, so that no session goes on with what it
     /// knew before.
     epoch: AtomicU64,
+    pub(crate) accepted: AllAccepted,
 }
 
 impl Shared {
-    pub(crate) fn new(module: Pkcs11, token: TokenSelector, pin: PinSource) -> Self {
+    pub(crate) fn new(module: Pkcs11, token: TokenSelector, pin: PinSource, accepted: AllAccepted) -> Self {
         let (refused, seen, epoch) = Default::default();
-        Self { module, token, pin, refused, seen, epoch }
+        Self { module, token, pin, refused, seen, epoch, accepted }
     }
 
     pub(crate) fn keys_changed(&self) {
@@ -183,21 +185,27 @@ fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> 
         let message = format!("{before}. It was tried once and is not tried again, so that it is not locked");
         return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
     }
-    let outcome = if shared.pin.leaves_it_to_the_token(token.protected_authentication_path()) {
+    // As it is now: others may have tried since the token was found.
+    let now = shared.module.get_token_info(slot)?;
+    if now.user_pin_locked() {
+        return Err(Failure::new(ProviderErrorKind::AccessDenied, LOCKED));
+    }
+    let pin = shared.pin.of_token(&|selector| token::is_the_one(&shared.module, selector, slot))?;
+    let outcome = if pin.leaves_it_to_the_token(token.protected_authentication_path()) {
         session.login(UserType::User, None)
-    } else if shared.pin.is_none() {
+    } else if pin.is_none() {
         let message = "the token wants a PIN and none is configured: give one by a file, a descriptor, the \
                        environment or a prompt";
         return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
     } else {
-        let login = shared.pin.with(|pin| session.login(UserType::User, Some(&pin.to_auth())));
+        let login = pin.with(tries(&now), |pin| session.login(UserType::User, Some(&pin.to_auth())));
         login.map_err(Failure::of_pin)?
     };
     let Err(error) = outcome else { return Ok(()) };
     let Error::Pkcs11(code, _) = error else { return Err(error.into()) };
     let said = match code {
         RvError::UserAlreadyLoggedIn => return Ok(()),
-        RvError::PinLocked => "the PIN is locked: the security officer must set a new one".into(),
+        RvError::PinLocked => LOCKED.into(),
         RvError::PinExpired => "the PIN has expired: set a new one with the token's own tool".into(),
         code if is_of_pin(code) => wrong_pin(shared, slot),
         RvError::UserPinNotInitialized => "the token has no user PIN yet: set one with its own tool".into(),
@@ -219,6 +227,16 @@ fn is_of_pin(code: RvError) -> bool {
     matches!(code, PinIncorrect | PinInvalid | PinLenRange | PinExpired | PinLocked)
 }
 
+fn tries(token: &TokenInfo) -> PinTries {
+    if token.user_pin_final_try() {
+        PinTries::Last
+    } else if token.user_pin_count_low() {
+        PinTries::Few
+    } else {
+        PinTries::All
+    }
+}
+
 /// The token may know how many tries are left.
 fn wrong_pin(shared: &Shared, slot: Slot) -> String {
     let warning = match shared.module.get_token_info(slot) {
@@ -233,3 +251,5 @@ fn wrong_pin(shared: &Shared, slot: Slot) -> String {
 fn is_user(state: SessionState) -> bool {
     matches!(state, SessionState::RoUser | SessionState::RwUser)
 }
+
+const LOCKED: &str = "the PIN is locked: the security officer must set a new one";

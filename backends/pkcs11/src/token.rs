@@ -7,7 +7,7 @@ use cryptoki::{
     error::{Error, RvError},
     slot::{Slot, TokenInfo},
 };
-use envelope_sdk::ProviderErrorKind;
+use envelope_sdk::{ProviderErrorKind, printable};
 
 use crate::{
     ModuleError, TokenSelector,
@@ -71,6 +71,23 @@ pub(crate) fn find(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, Tok
     }
 }
 
+/// Whether `wanted` means the token in this slot, and no other that is there.
+pub(crate) fn is_the_one(module: &Pkcs11, wanted: &TokenSelector, slot: Slot) -> Result<bool, Failure> {
+    let mut fitting = initialized_tokens(module)?;
+    fitting.retain(|(_, token)| wanted.fits(token));
+    if !fitting.iter().any(|(fits, _)| *fits == slot) {
+        return Ok(false);
+    }
+    if fitting.len() == 1 {
+        return Ok(true);
+    }
+    let message = format!(
+        "the PIN is for the token with {wanted}, and several tokens have that, so none gets it: name the token \
+         by its serial number"
+    );
+    Err(Failure::new(ProviderErrorKind::AccessDenied, message))
+}
+
 fn initialized_tokens(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, Error> {
     let mut tokens = Vec::new();
     for slot in module.get_slots_with_token()? {
@@ -90,7 +107,7 @@ fn initialized_tokens(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, Error> 
 
 /// Names on a token are bytes that others may have written.
 fn quoted(bytes: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(bytes))
+    format!("\"{}\"", printable::text(&String::from_utf8_lossy(bytes)))
 }
 
 /// A slot of a module, and the token in it.
@@ -161,7 +178,7 @@ pub struct MechanismDescription {
 pub fn describe_slots(path: impl AsRef<Path>) -> Result<Vec<SlotDescription>, ModuleError> {
     let path = path.as_ref();
     let module = module::load(path)?;
-    describe(&module).map_err(|source| ModuleError::Describe { path: path.into(), source: Box::new(source) })
+    describe(&module).map_err(|error| ModuleError::Describe { path: path.into(), error: Box::new(error) })
 }
 
 fn describe(module: &Pkcs11) -> Result<Vec<SlotDescription>, Error> {

@@ -140,14 +140,15 @@ impl Backends {
         }
     }
 
-    /// The provider of a key, by the scheme of its URI.
+    /// The provider of a key that the call or the configuration names, by the
+    /// scheme of its URI. Never for a key that only a header names.
     pub(crate) fn of(&self, key: &KeyUri) -> Result<&dyn Backend> {
         match key.scheme() {
             "local" => Ok(&self.local),
             #[cfg(feature = "aws")]
             "awskms" => Ok(&self.aws),
             #[cfg(feature = "pkcs11")]
-            "pkcs11" => Ok(&self.pkcs11),
+            "pkcs11" => Ok(self.pkcs11.with_key(key)),
             scheme => {
                 Err(CliError::usage(format!("this envctl has no provider for {scheme}: keys, such as {key}"))
                     .hint(known()))

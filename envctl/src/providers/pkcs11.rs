@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use envelope_pkcs11::{Pin, PinError, PinSource, Pkcs11Config, Pkcs11Provider, TokenSelector};
+use envelope_pkcs11::{
+    Pin, PinError, PinSource, PinTries, Pkcs11Config, Pkcs11Provider, TokenSelector, Weakness,
+};
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyUri,
     ProviderError, ProviderErrorKind, WrappedDek, is_local_key_name,
@@ -29,9 +31,22 @@ impl Pkcs11 {
         let tokens = Tokens {
             settings: settings.clone(),
             passphrases: Arc::clone(passphrases),
+            named: Mutex::default(),
             open: Mutex::default(),
         };
         Self { tokens: Arc::new(tokens) }
+    }
+
+    /// Takes note of the token of a key that the call or the configuration names:
+    /// the PIN may be for it.
+    pub(super) fn with_key(&self, key: &KeyUri) -> &Self {
+        if let Some(token) = TokenSelector::of(key) {
+            let mut named = self.tokens.named.lock().unwrap_or_else(PoisonError::into_inner);
+            if !named.contains(&token) {
+                named.push(token);
+            }
+        }
+        self
     }
 }
 
@@ -66,6 +81,7 @@ impl Backend for Pkcs11 {
     fn details(&self, key: &KeyUri) -> Result<Map<String, Value>> {
         let token = self.tokens.of(key)?;
         let versions = block_on(token.attributes(key))?;
+        let accepted: Vec<_> = token.accepted(key).collect();
         let versions = versions.iter().map(|version| {
             let kind = if version.rsa { "RSA" } else { "AES" };
             let attributes = [
@@ -85,7 +101,13 @@ impl Backend for Pkcs11 {
             if !version.version.is_empty() {
                 told.insert("version".into(), version.version.clone().into());
             }
-            if let Some(reason) = version.refusal() {
+            let tolerated: Vec<_> =
+                version.weaknesses().filter(|weakness| accepted.contains(weakness)).collect();
+            if !tolerated.is_empty() {
+                let names: Vec<_> = tolerated.iter().map(|weakness| weakness.name()).collect();
+                told.insert("accepted".into(), format!("accepted: {}", names.join(" ")).into());
+            }
+            if let Some(reason) = version.refusal_unless(|weakness| accepted.contains(&weakness)) {
                 told.insert("refused".into(), reason.into());
             }
             Value::Object(told)
@@ -115,6 +137,8 @@ fn check_words(new: &NewKey) -> Result<()> {
 struct Tokens {
     settings: Pkcs11Settings,
     passphrases: Arc<Passphrases>,
+    /// The tokens of the keys that the call and the configuration name.
+    named: Mutex<Vec<TokenSelector>>,
     open: Mutex<Vec<(TokenSelector, Arc<Pkcs11Provider>)>>,
 }
 
@@ -136,35 +160,80 @@ impl Tokens {
         if let Some((_, token)) = open.iter().find(|(of, _)| *of == selector) {
             return Ok(Arc::clone(token));
         }
-        let pin = self.pin(&selector, open.is_empty())?;
+        let pin = self.pin(&selector)?;
         let mut config = Pkcs11Config::new(self.settings.module()?, selector.clone()).pin(pin);
         if let Some(sessions) = self.settings.sessions {
             config = config.sessions(sessions);
+        }
+        for accepted in &self.settings.accept {
+            let key = KeyUri::parse(&accepted.key)?;
+            for name in &accepted.weaknesses {
+                config = config.accept(&key, weakness(name)?);
+            }
         }
         let token = Arc::new(Pkcs11Provider::open(config)?);
         open.push((selector, Arc::clone(&token)));
         Ok(token)
     }
 
-    /// A PIN that the call gives is for the first token that is used, one of the configuration for the
-    /// token of the configuration. It is tried on no other, which it could lock.
-    fn pin(&self, selector: &TokenSelector, is_first: bool) -> Result<PinSource> {
-        if is_first && let Some(pin) = self.passphrases.pin()? {
+    /// What is given for each token, and the terminal for every other one. Nothing
+    /// here depends on a header: which token gets which PIN is settled by the
+    /// words of the call and of the configuration.
+    fn pin(&self, token: &TokenSelector) -> Result<PinSource> {
+        let mut pins = Vec::new();
+        if let Some(pin) = self.given_pin()? {
+            pins.push((self.token_of_given_pin()?, pin));
+        }
+        for (label, settings) in &self.settings.tokens {
+            if let Some(file) = &settings.pin_file {
+                harden::before_secrets()?;
+                pins.push((TokenSelector::label(label), PinSource::file(file)));
+            }
+        }
+        let name = token.to_string();
+        let ask = PinSource::ask(move |tries| {
+            let warning = if tries == PinTries::All { String::new() } else { format!(" ({tries})") };
+            let asked = ask_pin(&format!("PIN of the token with {name}{warning}"));
+            asked.map_err(|error| PinError::NotGiven(error.text())).and_then(Pin::new)
+        });
+        Ok(PinSource::by_token(pins, ask))
+    }
+
+    /// The PIN of the call, or the file of the configuration.
+    fn given_pin(&self) -> Result<Option<PinSource>> {
+        if let Some(pin) = self.passphrases.pin()? {
             let pin =
                 Pin::new(pin.as_str().to_owned()).map_err(|error| CliError::usage(error.to_string()))?;
-            return Ok(PinSource::pin(pin));
+            return Ok(Some(PinSource::pin(pin)));
         }
+        let Some(file) = &self.settings.pin_file else { return Ok(None) };
+        harden::before_secrets()?;
+        Ok(Some(PinSource::file(file)))
+    }
+
+    /// The one token that such a PIN is for: the one that is named as such, or
+    /// that of all keys that are named, or the only one of the module.
+    fn token_of_given_pin(&self) -> Result<TokenSelector> {
         let configured = self.settings.token()?;
-        let is_meant = if configured == TokenSelector::only() { is_first } else { configured == *selector };
-        if let Some(file) = self.settings.pin_file.as_ref().filter(|_| is_meant) {
-            harden::before_secrets()?;
-            return Ok(PinSource::file(file));
+        if configured != TokenSelector::only() {
+            return Ok(configured);
         }
-        let name = selector.to_string();
-        Ok(PinSource::ask(move || {
-            let asked = ask_pin(&format!("PIN of the token with {name}"));
-            asked.map_err(|error| PinError::NotGiven(error.text())).and_then(Pin::new)
-        }))
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        match named.as_slice() {
+            [] => Ok(configured),
+            [token] => Ok(token.clone()),
+            tokens => {
+                let tokens: Vec<_> = tokens.iter().map(ToString::to_string).collect();
+                let message = format!(
+                    "a PIN is given, and it may be for several tokens: that with {}",
+                    tokens.join(", that with ")
+                );
+                Err(CliError::usage(message).hint(
+                    "name its token by --pkcs11-token LABEL, or give each token its own: `pin-file` under \
+                     [pkcs11.tokens.LABEL] of the configuration",
+                ))
+            }
+        }
     }
 
     fn provider_of(&self, key: &KeyUri) -> std::result::Result<Arc<Pkcs11Provider>, ProviderError> {
@@ -174,6 +243,16 @@ impl Tokens {
     fn provider_configured(&self) -> std::result::Result<Arc<Pkcs11Provider>, ProviderError> {
         self.configured().map_err(|error| provider_error(&error, &some_key()))
     }
+}
+
+fn weakness(name: &str) -> Result<Weakness> {
+    Weakness::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = Weakness::ALL.into_iter().map(Weakness::name).collect();
+        CliError::usage(format!(
+            "[[pkcs11.accept]] of the configuration: no weakness {name:?} can be accepted"
+        ))
+        .hint(format!("those that can: {}", known.join(", ")))
+    })
 }
 
 /// What was found out before a token was asked.

@@ -4,7 +4,10 @@ use aws_sdk_kms::types::{KeySpec, KeyUsageType, Tag};
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind};
 use futures_util::future::join_all;
 
-use super::types::{AwsKey, NewKey, seconds};
+use super::{
+    Pages,
+    types::{AwsKey, NewKey, seconds},
+};
 use crate::{
     AwsKms,
     arn::Name,
@@ -85,9 +88,10 @@ impl AwsKms {
         let region = self.region_of_new_keys()?;
         let place = place(&region)?;
         let mut pages = self.client(&region).list_keys().limit(PAGE).into_paginator().send();
-        let mut keys = Vec::new();
+        let (mut keys, mut turned) = (Vec::new(), Pages::default());
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| refusal("kms:ListKeys", &place, &error))?;
+            turned.turn(&place)?;
             let arns = page.keys.unwrap_or_default().into_iter().filter_map(|entry| entry.key_arn);
             let uris: Vec<KeyUri> = arns.filter_map(|arn| KeyUri::parse(&arn).ok()).collect();
             for some in uris.chunks(AT_ONCE) {
@@ -219,9 +223,10 @@ impl AwsKms {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
         let mut pages = self.client(arn.region).list_aliases().key_id(arn.text).into_paginator().send();
-        let mut aliases = Vec::new();
+        let (mut aliases, mut turned) = (Vec::new(), Pages::default());
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| refusal("kms:ListAliases", &key, &error))?;
+            turned.turn(&key)?;
             let arns = page.aliases.unwrap_or_default().into_iter().filter_map(|entry| entry.alias_arn);
             aliases.extend(arns.filter_map(|arn| KeyUri::parse(&arn).ok()));
         }

@@ -4,7 +4,10 @@
 use aws_sdk_kms::types::RotationType;
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind};
 
-use super::types::{PastRotation, RotationKind, RotationStatus, seconds};
+use super::{
+    Pages,
+    types::{PastRotation, RotationKind, RotationStatus, seconds},
+};
 use crate::{
     AwsKms,
     error::{failure, refusal},
@@ -84,9 +87,10 @@ impl AwsKms {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
         let mut pages = self.client(arn.region).list_key_rotations().key_id(arn.text).into_paginator().send();
-        let mut rotations = Vec::new();
+        let (mut rotations, mut turned) = (Vec::new(), Pages::default());
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| refusal("kms:ListKeyRotations", &key, &error))?;
+            turned.turn(&key)?;
             rotations.extend(page.rotations.unwrap_or_default().iter().map(|rotation| PastRotation {
                 date: rotation.rotation_date.as_ref().and_then(seconds),
                 kind: match rotation.rotation_type {

@@ -59,21 +59,26 @@ fn each_error_code_has_its_kind_and_says_whether_to_retry() {
         {
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}: {error}");
             assert_eq!((error.provider(), error.key()), ("aws", &the_key()), "{code}");
-            assert!(error.message().contains(code), "{code}: {error}");
-            assert!(error.message().contains("0123-request"), "{code}: {error}");
+            if code == "NeverHeardOfException" {
+                assert!(error.message().contains("this version does not know (status 400)"), "{error}");
+                assert!(!error.message().contains(code), "{code}: {error}");
+            } else {
+                assert!(error.message().ends_with(&format!("({code})")) || kind == AccessDenied, "{error}");
+                assert!(error.message().contains(&format!("({code})")), "{code}: {error}");
+            }
         }
     }
 }
 
 #[test]
-fn a_refusal_names_the_missing_permission_and_the_words_of_aws() {
+fn a_refusal_names_the_missing_permission() {
     let server = Server::answering(Answer::Error { status: 400, code: "AccessDeniedException" });
     for (action, error) in [
         ("kms:Encrypt", server.wrap().unwrap_err()),
         ("kms:Decrypt", server.unwrap().unwrap_err()),
         ("kms:GenerateDataKey", server.generate().unwrap_err()),
     ] {
-        for words in [action, "kms:EncryptionContext", "the service's words"] {
+        for words in [action, "kms:EncryptionContext", "(AccessDeniedException)"] {
             assert!(error.message().contains(words), "{words}: {error}");
         }
     }
@@ -331,20 +336,22 @@ fn without_credentials_the_error_says_how_to_get_some() {
     }
 }
 
+/// Whatever stands before KMS may repeat a request anywhere in its answer.
 #[test]
 fn no_error_repeats_a_dek_that_the_server_sends_or_was_sent() {
     let dek = Dek::generate::<DefaultEngine>().unwrap();
     let canary = Canary::new("the DEK", dek.expose());
-    for answer in [
-        Answer::Echo { status: 200, code: None },
-        Answer::Echo { status: 400, code: Some("ValidationException") },
-        Answer::Echo { status: 400, code: Some("NeverHeardOfException") },
-        Answer::Echo { status: 500, code: None },
-    ] {
-        let server = Server::answering(answer);
-        let error = block_on(server.kms().wrap_dek(&the_key(), &dek, &context())).unwrap_err();
-        let text = format!("{error} {error:?} {error:#?}");
-        assert_eq!(canary.find(text.as_bytes()), None, "{text}");
+    let statuses =
+        [200, 204, 206, 301, 302, 400, 401, 403, 404, 408, 409, 413, 418, 429, 431, 500, 501, 502, 503, 504];
+    for status in statuses {
+        for place in [Echoed::Body, Echoed::Message, Echoed::Type, Echoed::TypeOfAKnownCode, Echoed::Headers]
+        {
+            let server = Server::answering(Answer::Echo { status, place });
+            let error = block_on(server.kms().wrap_dek(&the_key(), &dek, &context())).unwrap_err();
+            let text = told(&error);
+            assert_eq!(canary.find(text.as_bytes()), None, "{status}, {place:?}: {text}");
+            assert_eq!(server.requests.load(Ordering::SeqCst), 1, "{status}, {place:?}");
+        }
     }
     // A DEK that KMS made, in an answer that is refused.
     let encoded = Base64::encode_string(dek.expose());
@@ -356,13 +363,39 @@ fn no_error_repeats_a_dek_that_the_server_sends_or_was_sent() {
         format!(r#"{{"Plaintext":"{encoded}"#),
     ] {
         let error = Server::answering(Answer::Success(body)).generate().unwrap_err();
-        let text = format!("{error} {error:?} {error:#?}");
+        let text = told(&error);
         assert_eq!(canary.find(text.as_bytes()), None, "{text}");
     }
-    // The echo holds the DEK: what was searched is not nothing.
-    let server = Server::answering(Answer::Echo { status: 200, code: None });
-    let echoed = server.exchange(&dek);
-    assert!(canary.find(&echoed).is_some());
+    // Each echo holds the DEK: what was searched is not nothing.
+    for place in [Echoed::Body, Echoed::Message, Echoed::Type, Echoed::TypeOfAKnownCode, Echoed::Headers] {
+        let server = Server::answering(Answer::Echo { status: 400, place });
+        let echoed = server.exchange(&dek);
+        assert!(canary.find(&echoed).is_some(), "{place:?}");
+    }
+}
+
+#[test]
+fn a_list_without_an_end_is_refused() {
+    let page = r#"{"Keys":[],"Aliases":[],"Rotations":[],"Truncated":true,"NextMarker":"REQUEST"}"#;
+    let server = Server::answering(Answer::Success(page.into()));
+    let aliases = block_on(server.kms().aliases(&the_key())).map(drop);
+    let rotations = block_on(server.kms().rotations(&the_key())).map(drop);
+    for listed in [block_on(server.kms().list()).map(drop), aliases, rotations] {
+        let error = listed.unwrap_err();
+        assert_eq!(error.kind(), Protocol, "{error}");
+        assert!(error.message().contains("more than 2000 pages"), "{error}");
+    }
+}
+
+/// All that may be printed of an error, its causes included.
+fn told(error: &ProviderError) -> String {
+    let mut text = format!("{error} {error:?} {error:#?}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(" {error} {error:?} {error:#?}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Finds no credentials, as a machine without any.
@@ -386,15 +419,24 @@ enum Answer {
         code: &'static str,
     },
     Success(String),
-    /// The request's body, as the message of an error or as it is.
+    /// The request's body, in a place of the answer.
     Echo {
         status: u16,
-        code: Option<&'static str>,
+        place: Echoed,
     },
     /// Status and body for each call, by its name.
     ByCall(Vec<(&'static str, (u16, String))>),
     Never,
     HangUp,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Echoed {
+    Body,
+    Message,
+    Type,
+    TypeOfAKnownCode,
+    Headers,
 }
 
 /// Gives every request the same answer.
@@ -443,9 +485,9 @@ impl Server {
     /// What an echo returns for a request with this DEK.
     fn exchange(&self, dek: &Dek) -> Vec<u8> {
         let mut connection = TcpStream::connect(self.address.strip_prefix("http://").unwrap()).unwrap();
-        let head = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", dek.expose().len());
-        connection.write_all(head.as_bytes()).unwrap();
-        connection.write_all(dek.expose()).unwrap();
+        let body = Base64::encode_string(dek.expose());
+        let request = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        connection.write_all(request.as_bytes()).unwrap();
         connection.shutdown(Shutdown::Write).unwrap();
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer).unwrap();
@@ -456,16 +498,31 @@ impl Server {
 fn serve(connection: &TcpStream, answer: &Answer, count: &AtomicUsize) {
     let mut reader = BufReader::new(connection);
     while let Some((call, request)) = read_request(&mut reader) {
-        count.fetch_add(1, Ordering::SeqCst);
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        // On one line, and without what would end a string of JSON.
+        let said = String::from_utf8_lossy(&request).replace(['"', '\r', '\n', '\\'], "'");
+        let code = |code: &str| format!(r#"{{"__type":"{code}","message":"no"}}"#).into_bytes();
+        let mut headers = "x-amzn-requestid: 0123-request\r\n".to_owned();
         let (status, body) = match answer {
             Answer::Error { status, code } => {
                 (*status, format!(r#"{{"__type":"{code}","message":"the service's words"}}"#).into_bytes())
             }
-            Answer::Success(body) => (200, body.clone().into_bytes()),
-            Answer::Echo { status, code: None } => (*status, request),
-            Answer::Echo { status, code: Some(code) } => {
-                let said = String::from_utf8_lossy(&request).replace('"', "'");
-                (*status, format!(r#"{{"__type":"{code}","message":"{said}"}}"#).into_bytes())
+            // Each page of a list with a marker of its own.
+            Answer::Success(body) => (200, body.replace("REQUEST", &number.to_string()).into_bytes()),
+            Answer::Echo { status, place: Echoed::Body } => (*status, request),
+            Answer::Echo { status, place: Echoed::Message } => {
+                let message = format!(r#"{{"__type":"AccessDeniedException","message":"{said}"}}"#);
+                (*status, message.into_bytes())
+            }
+            Answer::Echo { status, place: Echoed::Type } => (*status, code(&said)),
+            Answer::Echo { status, place: Echoed::TypeOfAKnownCode } => {
+                (*status, code(&format!("{said}#ValidationException:{said}")))
+            }
+            Answer::Echo { status, place: Echoed::Headers } => {
+                headers = ["x-amzn-requestid", "x-amzn-errortype", "x-amz-id-2", "location", "retry-after"]
+                    .map(|name| format!("{name}: {said}\r\n"))
+                    .concat();
+                (*status, b"{}".to_vec())
             }
             Answer::ByCall(answers) => {
                 let of_call = answers.iter().find(|(name, _)| call.ends_with(&format!(".{name}")));
@@ -476,8 +533,7 @@ fn serve(connection: &TcpStream, answer: &Answer, count: &AtomicUsize) {
             Answer::HangUp => return,
         };
         let head = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\nx-amzn-requestid: 0123-request\r\n\
-             content-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
         let mut writer = connection;

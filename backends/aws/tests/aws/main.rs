@@ -11,6 +11,7 @@ mod dependencies;
 mod faults;
 mod fips;
 mod recipients;
+mod transport;
 
 use std::sync::{
     LazyLock,

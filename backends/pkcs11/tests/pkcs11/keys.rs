@@ -6,6 +6,7 @@ use super::*;
 on_each_token!(
     keys_unfit_to_wrap_are_refused_with_the_reason,
     a_key_that_is_not_private_is_refused_and_not_taken_for_a_new_version,
+    an_accepted_weakness_of_one_key_is_tolerated_and_no_other,
     a_key_that_was_brought_to_the_token_is_not_taken_for_a_rotation,
     a_key_that_is_absent_is_not_found,
     a_name_of_several_keys_is_refused,
@@ -22,7 +23,7 @@ fn keys_unfit_to_wrap_are_refused_with_the_reason(token: &Token) {
         ("readable", &[Attribute::Sensitive(false)], "it is not sensitive"),
         ("wrapping", &[Attribute::Wrap(true)], "both wrapping and decrypting"),
         ("unwrapping", &[Attribute::Wrap(true), Attribute::Unwrap(true)], "both wrapping and decrypting"),
-        ("short", &[Attribute::ValueLen(16.into())], "it has not 256 bits"),
+        ("short", &[Attribute::ValueLen(16.into())], "it does not have 256 bits"),
     ];
     let provider = open(token);
     let good = create(&provider, "good").uri;
@@ -30,7 +31,9 @@ fn keys_unfit_to_wrap_are_refused_with_the_reason(token: &Token) {
     for (label, attributes, says) in unfit {
         token.generate(&session, label, attributes);
         let key = provider.key_uri(label).unwrap();
-        refused(wrap(&provider, &key, &dek()), AccessDenied, says);
+        let error = refused(wrap(&provider, &key, &dek()), AccessDenied, says);
+        let command = "pkcs11-tool --keygen --key-type AES:32 --private --sensitive --usage-decrypt";
+        assert!(error.message().contains(command), "{error}");
         let bytes = wrapped.ciphertext().to_vec();
         let foreign = WrappedDek::new(key.clone(), "1", wrapped.wrap_algorithm(), bytes).unwrap();
         refused(unwrap(&provider, &foreign), AccessDenied, says);
@@ -54,6 +57,57 @@ fn a_key_that_is_not_private_is_refused_and_not_taken_for_a_new_version(token: &
     let key = create(&provider, "db").uri;
     token.generate(&session, "db#v2", &[Attribute::Private(false)]);
     assert_eq!(wrap(&open(token), &key, &dek()).unwrap().key_version(), "1");
+}
+
+fn an_accepted_weakness_of_one_key_is_tolerated_and_no_other(token: &Token) {
+    let session = token.session();
+    let both = [Attribute::Wrap(true), Attribute::Unwrap(true)];
+    token.generate(&session, "open", &[Attribute::Private(false)]);
+    token.generate(&session, "wrapping", &both);
+    token.generate(&session, "worst", &[&both[..], &[Attribute::Private(false)]].concat());
+    token.generate(&session, "readable", &[Attribute::Private(false), Attribute::Sensitive(false)]);
+    token.generate(&session, "extractable", &[&both[..], &[Attribute::Extractable(true)]].concat());
+    let key = |name: &str| open(token).key_uri(name).unwrap();
+    let accepting = |names: &[&str], weaknesses: &[Weakness]| {
+        let all = names.iter().flat_map(|name| weaknesses.iter().map(move |weakness| (*name, *weakness)));
+        let config = all.fold(config(token), |config, (name, weakness)| config.accept(&key(name), weakness));
+        Pkcs11Provider::open(config).unwrap()
+    };
+    for (name, weaknesses) in [
+        ("open", &[Weakness::NotPrivate][..]),
+        ("wrapping", &[Weakness::WrapsAndDecrypts]),
+        ("worst", &Weakness::ALL),
+    ] {
+        let provider = accepting(&[name], weaknesses);
+        let dek = dek();
+        let wrapped = wrap(&provider, &key(name), &dek).unwrap();
+        assert_eq!(unwrap(&provider, &wrapped).unwrap().expose(), dek.expose(), "{name}");
+        let told = &block_on(provider.attributes(&key(name))).unwrap()[0];
+        assert_eq!(told.weaknesses().collect::<Vec<_>>(), weaknesses, "{name}");
+        assert_eq!(provider.accepted(&key(name)).collect::<Vec<_>>(), weaknesses, "{name}");
+        // Another key with the same weakness, and the same key without the other half of what it needs.
+        for other in ["open", "wrapping", "worst"].into_iter().filter(|other| *other != name) {
+            let error = wrap(&provider, &key(other), &dek).unwrap_err();
+            assert_eq!(error.kind(), AccessDenied, "{name}, {other}: {error}");
+        }
+        if let [one, _] = weaknesses {
+            refused(wrap(&accepting(&[name], &[*one]), &key(name), &dek), AccessDenied, "wraps-and-decrypts");
+        }
+    }
+    // What is never tolerable, whatever is accepted.
+    let provider = accepting(&["readable", "extractable"], &Weakness::ALL);
+    refused(wrap(&provider, &key("readable"), &dek()), AccessDenied, "it is not sensitive");
+    refused(wrap(&provider, &key("extractable"), &dek()), AccessDenied, "it is extractable");
+    // Nobody plants a version of a key whose first one is accepted, or takes its place.
+    let provider = accepting(&["open"], &[Weakness::NotPrivate]);
+    token.generate(&session, "open#v2", &[Attribute::Private(false)]);
+    assert_eq!(wrap(&provider, &key("open"), &dek()).unwrap().key_version(), "1");
+    token.generate(&session, "open", &[]);
+    refused(
+        wrap(&accepting(&["open"], &[Weakness::NotPrivate]), &key("open"), &dek()),
+        Invalid,
+        "several keys",
+    );
 }
 
 /// Who brought it knows it.

@@ -15,7 +15,7 @@ mod sessions;
 mod tokens;
 mod wraps;
 
-use envelope_pkcs11::{PinSource, Pkcs11Config, Pkcs11Provider, TokenSelector};
+use envelope_pkcs11::{PinSource, Pkcs11Config, Pkcs11Provider, TokenSelector, Weakness};
 use envelope_sdk::{
     Dek, EncryptionContext, FullContext, KeyAdmin, KeyDescription, KeyProvider, KeyState, KeyUri,
     ProviderError, ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
