@@ -191,7 +191,11 @@ fn change_version(
     next: KeyState,
 ) -> Result<(), KeystoreError> {
     let Some(position) = record.position(number) else {
-        return refuse(ProviderErrorKind::NotFound, format!("the key `{name}` has no version `{number}`"));
+        let last = record.versions.len();
+        return refuse(
+            ProviderErrorKind::NotFound,
+            format!("the key `{name}` has no version of that number: it has 1 to {last}"),
+        );
     };
     let is_current = position + 1 == record.versions.len();
     let version = &mut record.versions[position];
