@@ -113,7 +113,11 @@ fn test_exists(test: &str) -> bool {
             && source.contains("on_each_token!(")
             && source.contains(&format!("    {function},\n"))
     };
-    source.contains(&format!("#[test]\nfn {function}()")) || on_each_token()
+    let on_tokio = || {
+        let (before, found) = source.split_once(&format!("\nasync fn {function}()")).unwrap_or_default();
+        !found.is_empty() && before.lines().next_back().is_some_and(|line| line.starts_with("#[tokio::test"))
+    };
+    source.contains(&format!("#[test]\nfn {function}()")) || on_tokio() || on_each_token()
 }
 
 struct Row {

@@ -143,6 +143,7 @@ fn what_was_typed_in_the_place_of_a_key_is_not_repeated() {
         "passphrase:hunter2",
         "passphrase=hunter2",
         "hunter2/hunter2",
+        "hunter2:hunter2",
         "local:.hunter2",
         "pkcs11:token=t;object=k;pin%2Dvalue=hunter2",
     ] {

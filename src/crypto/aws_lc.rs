@@ -7,8 +7,9 @@ use aws_lc_rs::{
 };
 
 use super::{
-    Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless,
-    stack::wiped_after,
+    Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic,
+    engine::wipe_unless,
+    stack::{KEY_EXPANSION, wiped_after},
 };
 
 /// AES-GCM, SHA-2, HMAC and HKDF of AWS-LC.
@@ -99,7 +100,7 @@ pub struct Block(Box<EncryptingKey>);
 impl Aes256Block for Block {
     #[expect(clippy::expect_used, reason = "fails only on a wrong key length or without memory")]
     fn new(key: &[u8; 32]) -> Self {
-        Self(wiped_after(|| {
+        Self(wiped_after::<KEY_EXPANSION, _>(|| {
             let key = UnboundCipherKey::new(&AES_256, key).expect("AES-256 takes 32 bytes");
             Box::new(EncryptingKey::ecb(key).expect("AES-256 has an ECB mode"))
         }))

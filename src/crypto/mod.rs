@@ -36,6 +36,9 @@ pub use engine::{Aes256Block, Aes256Gcm};
 #[cfg(feature = "rustcrypto")]
 pub use rust_crypto::RustCrypto;
 pub use secret::Key256;
+// For the backends of this repository, and not part of the API.
+#[doc(hidden)]
+pub use stack::wiped_after;
 
 /// The engine that [`Envelope`](crate::Envelope) uses: [`AwsLc`] when the
 /// feature `aws-lc` is on (the default), `RustCrypto` otherwise. Both produce

@@ -13,8 +13,9 @@ use sha2::{Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use super::{
-    Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic, engine::wipe_unless,
-    stack::wiped_after,
+    Aes256Block, Aes256Gcm, Engine, RandomError, TAG_LEN, Unauthentic,
+    engine::wipe_unless,
+    stack::{KEY_EXPANSION, wiped_after},
 };
 
 /// AES-GCM, SHA-2, HMAC and HKDF in Rust, randomness of the operating system.
@@ -27,7 +28,7 @@ impl Engine for RustCrypto {
 
     #[expect(clippy::expect_used, reason = "fails only when okm is longer than 255 hashes")]
     fn hkdf_expand_sha256(prk: &[u8; 32], info: &[&[u8]], okm: &mut [u8]) {
-        wiped_after(|| {
+        wiped_after::<KEY_EXPANSION, _>(|| {
             hkdf::Hkdf::<Sha256>::from_prk(prk)
                 .expect("32 bytes are a whole SHA-256 output")
                 .expand_multi_info(info, okm)
@@ -41,7 +42,7 @@ impl Engine for RustCrypto {
         // zeros to the block length (RFC 2104), so this is the same key.
         let mut padded = Zeroizing::new([0; 64]);
         padded[..32].copy_from_slice(prk);
-        wiped_after(|| {
+        wiped_after::<KEY_EXPANSION, _>(|| {
             hkdf::Hkdf::<Sha512>::from_prk(padded.as_slice())
                 .expect("64 bytes are a whole SHA-512 output")
                 .expand_multi_info(info, okm)
@@ -51,7 +52,7 @@ impl Engine for RustCrypto {
 
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-        wiped_after(|| {
+        wiped_after::<KEY_EXPANSION, _>(|| {
             let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
             for part in parts {
                 hmac.update(part);
@@ -71,12 +72,12 @@ pub struct Gcm(Box<aes_gcm::Aes256Gcm>);
 
 impl Aes256Gcm for Gcm {
     fn new(key: &[u8; 32]) -> Self {
-        Self(wiped_after(|| Box::new(aes_gcm::Aes256Gcm::new(key.into()))))
+        Self(wiped_after::<KEY_EXPANSION, _>(|| Box::new(aes_gcm::Aes256Gcm::new(key.into()))))
     }
 
     #[expect(clippy::expect_used, reason = "fails only beyond 64 GiB, which no caller reaches")]
     fn seal(&self, nonce: &[u8; 12], aad: &[u8], in_out: &mut [u8]) -> [u8; TAG_LEN] {
-        wiped_after(|| {
+        wiped_after::<KEY_EXPANSION, _>(|| {
             self.0
                 .encrypt_inout_detached(nonce.into(), aad, in_out.into())
                 .expect("message within AES-GCM's limit")
@@ -115,7 +116,9 @@ impl Aes256Gcm for Gcm {
 impl Gcm {
     /// True when `tag` fits.
     fn decrypt(&self, nonce: &[u8; 12], aad: &[u8], message: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
-        wiped_after(|| self.0.decrypt_inout_detached(nonce.into(), aad, message.into(), tag.into()).is_ok())
+        wiped_after::<KEY_EXPANSION, _>(|| {
+            self.0.decrypt_inout_detached(nonce.into(), aad, message.into(), tag.into()).is_ok()
+        })
     }
 }
 
@@ -124,11 +127,11 @@ pub struct Block(Box<aes::Aes256>);
 
 impl Aes256Block for Block {
     fn new(key: &[u8; 32]) -> Self {
-        Self(wiped_after(|| Box::new(aes::Aes256::new(key.into()))))
+        Self(wiped_after::<KEY_EXPANSION, _>(|| Box::new(aes::Aes256::new(key.into()))))
     }
 
     fn encrypt_blocks(&self, blocks: &mut [[u8; 16]; 2]) {
-        wiped_after(|| {
+        wiped_after::<KEY_EXPANSION, _>(|| {
             for block in blocks {
                 self.0.encrypt_block(block.into());
             }

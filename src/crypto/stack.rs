@@ -2,16 +2,16 @@
 
 use core::hint::black_box;
 
-/// Runs `work`, then overwrites the stack that it used.
+/// Runs `work`, then overwrites `DEPTH` bytes of the stack that it used.
 ///
 /// The cipher types of the libraries below hold an expanded key, which begins
 /// with the key itself, and wipe it when they are dropped. But moving one out
 /// of a function copies it, and nobody wipes where it stood before. So they
 /// are made in here and leave in a box; `T` must hold nothing secret itself.
 #[inline(never)]
-pub(super) fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
+pub fn wiped_after<const DEPTH: usize, T>(work: impl FnOnce() -> T) -> T {
     let made = run(work);
-    wipe();
+    wipe::<DEPTH>();
     made
 }
 
@@ -22,10 +22,10 @@ fn run<T>(work: impl FnOnce() -> T) -> T {
 }
 
 #[inline(never)]
-fn wipe() {
+fn wipe<const DEPTH: usize>() {
     let mut below = [0_u8; DEPTH];
     black_box(&mut below);
 }
 
 /// Bytes of stack that key expansion takes, several times over.
-const DEPTH: usize = 8 * 1024;
+pub(super) const KEY_EXPANSION: usize = 8 * 1024;

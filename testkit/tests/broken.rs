@@ -32,7 +32,10 @@ enum Flaw {
     ForgetsContextsThatAreNotAscii,
     ForgetsTheBordersOfAContext,
     UnwrapsToAnotherDek,
+    WrapsInTheClear,
     NamesAnotherKey,
+    GeneratesUnderAnotherKey,
+    RewrapsUnderAnotherKey,
     TakesEveryKeyForItsOwn,
     UnwrapsForEveryKey,
     IgnoresTheLastByte,
@@ -50,6 +53,7 @@ enum Flaw {
     LogsTheDek,
     TracesTheDek,
     GeneratesTheSameDekAgain,
+    GeneratesADekOfZeros,
     GeneratesAnotherDekThanItWraps,
     GeneratesInEveryState,
     LogsTheGeneratedDek,
@@ -73,6 +77,7 @@ fn each_flaw_is_found_by_its_check() {
         (Flaw::ForgetsContextsThatAreNotAscii, "contexts_of_every_shape_wrap_or_are_refused_as_invalid"),
         (Flaw::ForgetsTheBordersOfAContext, "contexts_that_read_alike_without_borders_are_told_apart"),
         (Flaw::UnwrapsToAnotherDek, "a_wrapped_dek_comes_back"),
+        (Flaw::WrapsInTheClear, "a_wrapped_dek_comes_back"),
         (Flaw::NamesAnotherKey, "a_wrap_names_the_key_it_was_asked_for"),
         (Flaw::TakesEveryKeyForItsOwn, "a_wrap_names_the_key_it_was_asked_for"),
         (Flaw::TakesEveryKeyForItsOwn, "keys_of_other_schemes_are_refused"),
@@ -94,6 +99,9 @@ fn each_flaw_is_found_by_its_check() {
         (Flaw::HoldsTheDekInTheCauseOfAnError, "no_dek_is_in_errors_or_logs"),
         (Flaw::LogsTheDek, "no_dek_is_in_errors_or_logs"),
         (Flaw::TracesTheDek, "no_dek_is_in_errors_or_logs"),
+        (Flaw::GeneratesUnderAnotherKey, "a_generated_dek_is_fresh_and_comes_back"),
+        (Flaw::RewrapsUnderAnotherKey, "a_rewrapped_dek_is_the_same_under_the_same_context_alone"),
+        (Flaw::GeneratesADekOfZeros, "a_generated_dek_is_fresh_and_comes_back"),
         (Flaw::GeneratesTheSameDekAgain, "a_generated_dek_is_fresh_and_comes_back"),
         (Flaw::GeneratesAnotherDekThanItWraps, "a_generated_dek_is_fresh_and_comes_back"),
         (Flaw::GeneratesInEveryState, "a_suspended_key_neither_wraps_nor_unwraps_until_it_is_active_again"),
@@ -215,6 +223,13 @@ impl Flawed {
         }
     }
 
+    /// The same wrap, said to be of another key.
+    fn renamed(&self, wrapped: &WrappedDek) -> Result<WrappedDek, ProviderError> {
+        let other = self.keystore.key_uri("another").unwrap();
+        let ciphertext = wrapped.ciphertext().to_vec();
+        WrappedDek::new(other, wrapped.key_version(), wrapped.wrap_algorithm(), ciphertext)
+    }
+
     fn known_dek(&self, ciphertext: &[u8]) -> Option<[u8; 32]> {
         let same = |known: &&(Vec<u8>, [u8; 32])| {
             known.0 == ciphertext
@@ -282,14 +297,12 @@ impl KeyProvider for Flawed {
                 return self.keystore.wrap_dek(key, &Dek::from_slice(&last).unwrap(), context).await;
             }
             Flaw::NamesAnotherKey => {
-                let wrapped = self.keystore.wrap_dek(key, dek, context).await?;
-                let other = self.keystore.key_uri("another").unwrap();
-                return WrappedDek::new(
-                    other,
-                    wrapped.key_version(),
-                    wrapped.wrap_algorithm(),
-                    wrapped.ciphertext().to_vec(),
-                );
+                return self.renamed(&self.keystore.wrap_dek(key, dek, context).await?);
+            }
+            Flaw::WrapsInTheClear => {
+                let shown = [dek.expose().as_slice(), &[7; 40]].concat();
+                self.wraps.lock().unwrap().push((shown.clone(), *dek.expose()));
+                return WrappedDek::new(key.clone(), "1", "XAES-256-GCM", shown);
             }
             _ => {}
         }
@@ -308,9 +321,10 @@ impl KeyProvider for Flawed {
         let known = || self.known_dek(wrapped.ciphertext()).map(|dek| Dek::from_slice(&dek).unwrap());
         match self.flaw {
             Flaw::UnwrapsToAnotherDek => Ok(Dek::generate::<DefaultEngine>().unwrap()),
-            Flaw::UnwrapsForEveryKey | Flaw::IgnoresTheLastByte | Flaw::IgnoresWhatIsAppended => {
-                unwrapped.or_else(|error| known().ok_or(error))
-            }
+            Flaw::WrapsInTheClear
+            | Flaw::UnwrapsForEveryKey
+            | Flaw::IgnoresTheLastByte
+            | Flaw::IgnoresWhatIsAppended => unwrapped.or_else(|error| known().ok_or(error)),
             _ => unwrapped.map_err(|error| self.spoil(error)),
         }
     }
@@ -326,6 +340,7 @@ impl KeyProvider for Flawed {
     ) -> Result<(Dek, WrappedDek), ProviderError> {
         let dek = match self.flaw {
             Flaw::GeneratesTheSameDekAgain => Dek::from_slice(&[7; 32]).unwrap(),
+            Flaw::GeneratesADekOfZeros => Dek::from_slice(&[0; 32]).unwrap(),
             _ => Dek::generate::<DefaultEngine>().unwrap(),
         };
         match self.wrap_dek(key, &dek, context).await {
@@ -339,6 +354,9 @@ impl KeyProvider for Flawed {
             Ok(wrapped) => {
                 if self.is(Flaw::LogsTheGeneratedDek) {
                     log::debug!("generated {}", hex(dek.expose()));
+                }
+                if self.is(Flaw::GeneratesUnderAnotherKey) {
+                    return Ok((dek, self.renamed(&wrapped)?));
                 }
                 if self.is(Flaw::GeneratesAnotherDekThanItWraps) {
                     return Ok((Dek::generate::<DefaultEngine>().unwrap(), wrapped));
@@ -365,6 +383,7 @@ impl KeyProvider for Flawed {
             Err(error) if self.is(Flaw::RewrapsInEveryState) && error.kind() == ProviderErrorKind::State => {
                 Ok(Some(wrapped.clone()))
             }
+            Ok(new) if self.is(Flaw::RewrapsUnderAnotherKey) => self.renamed(&new).map(Some),
             outcome => outcome.map(Some),
         }
     }

@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use envelope_sdk::stream::{self, StreamError};
+use envelope_sdk::{
+    PayloadKind,
+    stream::{self, StreamError},
+};
 use proptest::prelude::*;
 
 use crate::{
-    opens, parallel,
+    MAKER, block_on, context, opens, parallel,
     script::{Script, Step, steps, unless_panicked},
     sealed, sizes, start, threads,
 };
@@ -130,7 +133,7 @@ proptest! {
 
     #[test]
     fn a_header_is_read_or_refused_and_leaves_the_reader_behind_it(reads in steps(), size in 0_usize..50) {
-        let started = start();
+        let started = block_on(MAKER.start(PayloadKind::Attached, &context())).unwrap();
         let envelope = [&started.header[..], &crate::message(size)].concat();
         let script = Script::new(reads);
         let mut source = Source::new(&envelope, &script);

@@ -2,7 +2,7 @@
 //! its cost checked before any memory is taken.
 
 use ::argon2::{Algorithm, Argon2, Block, Params, Version};
-use envelope_sdk::crypto::Key256;
+use envelope_sdk::crypto::{Key256, wiped_after};
 use zeroize::Zeroize;
 
 use crate::Passphrase;
@@ -130,8 +130,11 @@ pub(crate) fn derive(
     memory.0.resize(blocks, Block::new());
     let params = Params::new(m_cost, t_cost, p_cost, Some(KEY_LEN)).map_err(|_| Argon2Error::Refused)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    // It leaves copies of the key on the stack, which on a thread that ends stay there.
     Key256::fill_with(|key| {
-        argon2.hash_password_into_with_memory(passphrase.expose(), salt, key, memory.0.as_mut_slice())
+        wiped_after::<STACK, _>(|| {
+            argon2.hash_password_into_with_memory(passphrase.expose(), salt, key, memory.0.as_mut_slice())
+        })
     })
     .map_err(|_| Argon2Error::Refused)
 }
@@ -149,3 +152,5 @@ impl Drop for Memory {
 }
 
 const KEY_LEN: usize = 32;
+/// Bytes of stack that a run takes, several times over.
+const STACK: usize = 64 * 1024;

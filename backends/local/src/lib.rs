@@ -4,6 +4,7 @@
 compile_error!("envelope-local protects its files with Unix owners and permission bits");
 
 mod argon2id;
+mod blocking;
 mod error;
 mod keystore;
 mod passphrase;

@@ -1,7 +1,7 @@
 //! Passphrase recipients: a DEK wrapped under a key that Argon2id derives from
 //! a passphrase. Never writes parameters below the recommended ones by itself.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use envelope_sdk::{
@@ -9,11 +9,13 @@ use envelope_sdk::{
     crypto::{DefaultEngine, Engine, Key256, cobblestone},
     wrap_binding,
 };
+use futures_util::lock::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
 use crate::{
     Argon2Error, Argon2Params, Passphrase,
-    argon2id::{SALT_LEN, derive},
+    argon2id::{self, SALT_LEN},
+    blocking,
 };
 
 /// Wraps DEKs with one passphrase, for recipients `passphrase:`.
@@ -41,16 +43,25 @@ use crate::{
 ///
 /// A provider draws one salt for all that it wraps, and keeps the keys it
 /// derived last (32 of them, zeroized): Argon2id runs once for the wraps of a
-/// provider and once for each other salt that it meets. It runs on the calling
-/// thread, some tenths of a second with the recommended parameters and 1 GiB of memory at
-/// the worst, one run at a time for each provider: in an asynchronous service,
-/// wrap and unwrap on a thread that may block (`spawn_blocking`).
+/// provider and once for each other salt that it meets, one run at a time, some
+/// tenths of a second with the recommended parameters. It runs on a thread of its
+/// own, so that it holds up no runtime; where no thread is to be had, on the
+/// calling one. Dropping the future does not stop a run: its key is kept for the
+/// next call.
 pub struct PassphraseProvider {
-    passphrase: Passphrase,
     params: Argon2Params,
     allowed_work: u32,
     wrapping_salt: OnceLock<[u8; SALT_LEN]>,
-    derived: Mutex<Vec<Derived>>,
+    keys: Arc<DerivedKeys>,
+    /// Held while Argon2id runs, so that concurrent calls neither derive the same
+    /// key twice nor take the memory of several runs at once.
+    turn: Arc<AsyncMutex<()>>,
+}
+
+/// A passphrase and the keys that were derived from it last.
+struct DerivedKeys {
+    passphrase: Passphrase,
+    kept: Mutex<Vec<Derived>>,
 }
 
 struct Derived {
@@ -94,16 +105,22 @@ impl PassphraseProvider {
 
     fn of(passphrase: Passphrase, params: Argon2Params) -> Self {
         let allowed_work = Self::DEFAULT_ALLOWED_WORK.max(params.work());
-        Self { passphrase, params, allowed_work, wrapping_salt: OnceLock::new(), derived: Mutex::default() }
+        let keys = Arc::new(DerivedKeys { passphrase, kept: Mutex::default() });
+        Self { params, allowed_work, wrapping_salt: OnceLock::new(), keys, turn: Arc::default() }
     }
 
-    fn wrap(&self, key: &KeyUri, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {
+    async fn wrap(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
         let no_randomness =
             |error| error_of(ProviderErrorKind::Other, key, "no randomness").with_source(error);
         let mut fresh = [0; SALT_LEN];
         DefaultEngine::fill_random(&mut fresh).map_err(no_randomness)?;
         let salt = *self.wrapping_salt.get_or_init(|| fresh);
-        let derived = self.derive(key, self.params, &salt)?;
+        let derived = self.derive(key, self.params, salt).await?;
         let sealed =
             cobblestone::seal::<DefaultEngine>(&derived, &wrap_binding(key, "", context), dek.expose())
                 .map_err(no_randomness)?;
@@ -115,7 +132,7 @@ impl PassphraseProvider {
         )
     }
 
-    fn unwrap(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+    async fn unwrap(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         let key = wrapped.key_uri();
         if wrapped.wrap_algorithm() != ALGORITHM || !wrapped.key_version().is_empty() {
             let message =
@@ -130,7 +147,7 @@ impl PassphraseProvider {
             let error = Argon2Error::TooMuchWork { params: blob.params, allowed: self.allowed_work };
             return Err(argon2_error(key, error));
         }
-        let derived = self.derive(key, blob.params, &blob.salt)?;
+        let derived = self.derive(key, blob.params, blob.salt).await?;
         let wrong = || {
             let message = "wrong passphrase or context, or the wrapped DEK was changed";
             error_of(ProviderErrorKind::Unauthentic, key, message)
@@ -142,25 +159,54 @@ impl PassphraseProvider {
         Dek::from_slice(&opened).map_err(|_| wrong())
     }
 
-    /// The lock is held while Argon2id runs, so that concurrent calls neither
-    /// derive the same key twice nor take the memory of several runs at once.
-    fn derive(
+    async fn derive(
         &self,
         key: &KeyUri,
         params: Argon2Params,
-        salt: &[u8; SALT_LEN],
+        salt: [u8; SALT_LEN],
     ) -> Result<Arc<Key256>, ProviderError> {
-        let mut kept = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept.iter().find(|known| known.params == params && known.salt == *salt) {
-            return Ok(Arc::clone(&known.key));
+        if let Some(known) = self.keys.known(params, &salt) {
+            return Ok(known);
         }
-        let derived =
-            Arc::new(derive(&self.passphrase, params, salt).map_err(|error| argon2_error(key, error))?);
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let keys = Arc::clone(&self.keys);
+        let derived = blocking::run(move || {
+            // Also when nobody waits for the key any more, the next run waits for this one.
+            let _turn = turn;
+            keys.derive(params, &salt)
+        });
+        match derived.await {
+            Ok(derived) => derived.map_err(|error| argon2_error(key, error)),
+            Err(error) => {
+                Err(error_of(ProviderErrorKind::Other, key, "the passphrase was not hashed")
+                    .with_source(error))
+            }
+        }
+    }
+}
+
+impl DerivedKeys {
+    fn known(&self, params: Argon2Params, salt: &[u8; SALT_LEN]) -> Option<Arc<Key256>> {
+        let same = |known: &&Derived| known.params == params && known.salt == *salt;
+        self.lock().iter().find(same).map(|known| Arc::clone(&known.key))
+    }
+
+    fn derive(&self, params: Argon2Params, salt: &[u8; SALT_LEN]) -> Result<Arc<Key256>, Argon2Error> {
+        // Another call may have derived it while this one waited for its turn.
+        if let Some(known) = self.known(params, salt) {
+            return Ok(known);
+        }
+        let key = Arc::new(argon2id::derive(&self.passphrase, params, salt)?);
+        let mut kept = self.lock();
         if kept.len() == MAX_DERIVED {
             kept.remove(0);
         }
-        kept.push(Derived { params, salt: *salt, key: Arc::clone(&derived) });
-        Ok(derived)
+        kept.push(Derived { params, salt: *salt, key: Arc::clone(&key) });
+        Ok(key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Derived>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -181,12 +227,12 @@ impl KeyProvider for PassphraseProvider {
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
         check_key(key)?;
-        self.wrap(key, dek, context)
+        self.wrap(key, dek, context).await
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         check_key(wrapped.key_uri())?;
-        self.unwrap(wrapped, context)
+        self.unwrap(wrapped, context).await
     }
 }
 
@@ -265,7 +311,7 @@ mod tests {
         let fast = || PassphraseProvider::with_params(passphrase(), Argon2Params::MINIMUM).unwrap();
         let (provider, key, context) = (fast(), KeyUri::passphrase(), FullContext::empty());
         let dek = Dek::generate::<DefaultEngine>().unwrap();
-        let kept = || provider.derived.lock().unwrap().len();
+        let kept = || provider.keys.lock().len();
         for _ in 0..3 {
             let own = block_on(provider.wrap_dek(&key, &dek, &context)).unwrap();
             block_on(provider.unwrap_dek(&own, &context)).unwrap();

@@ -149,10 +149,16 @@ impl Backends {
             "awskms" => Ok(&self.aws),
             #[cfg(feature = "pkcs11")]
             "pkcs11" => Ok(self.pkcs11.with_key(key)),
-            scheme => {
+            scheme @ ("awskms" | "gcpkms" | "azurekeyvault" | "pkcs11") => {
                 Err(CliError::usage(format!("this envctl has no provider for {scheme}: keys, such as {key}"))
                     .hint(known()))
             }
+            // A passphrase with a colon in it reads as a key of an unknown scheme.
+            _ => Err(CliError::usage(format!(
+                "this envctl has no provider for a key that was named ({} bytes): its scheme is none of ours",
+                key.as_str().len()
+            ))
+            .hint(known())),
         }
     }
 }

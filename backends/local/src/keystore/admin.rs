@@ -1,7 +1,12 @@
 //! Creating keys and moving them through their life. Every change is one
-//! [`Keystore::update`]: locked, on the file as it is now, all or nothing.
+//! [`Store::update`]: locked, on the file as it is now, all or nothing, and on a
+//! thread that may block.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    io,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use envelope_sdk::{
@@ -12,11 +17,11 @@ use envelope_sdk::{
 };
 
 use super::{
-    Keystore, LoadedKey,
-    document::{KeyRecord, VersionRecord},
+    Keystore, LoadedKey, Store,
+    document::{Document, KeyRecord, VersionRecord},
     provider::NAME,
 };
-use crate::KeystoreError;
+use crate::{KeystoreError, blocking};
 
 /// Keys of a keystore.
 ///
@@ -37,45 +42,45 @@ impl KeyAdmin for Keystore {
         if !is_local_key_name(name) {
             let message = "a key name has 1 to 64 characters of A–Z a–z 0–9 - _ . and begins with a letter or \
                            digit";
-            return Err(ProviderError::new(ProviderErrorKind::Invalid, NAME, &self.own_uri, message));
+            return Err(ProviderError::new(ProviderErrorKind::Invalid, NAME, &self.store.own_uri, message));
         }
         let key = self.key_uri(name).map_err(|error| {
-            ProviderError::new(ProviderErrorKind::Invalid, NAME, &self.own_uri, error.to_string())
+            ProviderError::new(ProviderErrorKind::Invalid, NAME, &self.store.own_uri, error.to_string())
         })?;
-        let created = self.update(|document| {
-            if document.keys.contains_key(name) {
+        let name = name.to_owned();
+        self.update(&key, move |store, document| {
+            if document.keys.contains_key(&name) {
                 return refuse(
                     ProviderErrorKind::Invalid,
                     format!("there is a key `{name}` already: rotate it, or take another name"),
                 );
             }
             let state = if pre_active { KeyState::PreActive } else { KeyState::Active };
-            let first = self.new_version(name, 1, state)?;
+            let first = store.new_version(&name, 1, state)?;
             let record = KeyRecord { state, archived: false, created: first.created, versions: vec![first] };
-            document.keys.insert(name.into(), record);
+            document.keys.insert(name, record);
             Ok(())
-        });
-        created.map_err(|error| error.into_provider_error(&key))?;
+        })
+        .await?;
         self.describe_key(&key).await
     }
 
     async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        let name = self.name_of(key)?;
-        self.read_loaded(|loaded| match (loaded.document.keys.get(name), loaded.keks.get(name)) {
-            (Some(record), Some(keks)) => Ok(describe(record, keks)),
-            _ => Err(self.no_key(key, name)),
+        self.store.read_loaded(|loaded| {
+            let (_, record, keks) = self.store.find(loaded, key)?;
+            Ok(describe(record, keks))
         })
     }
 
     async fn list_keys(&self) -> Result<Vec<KeyDescription>, ProviderError> {
-        Ok(self.read_loaded(|loaded| {
+        Ok(self.store.read_loaded(|loaded| {
             let both = loaded.document.keys.values().zip(loaded.keks.values());
             both.map(|(record, keks)| describe(record, keks)).collect()
         }))
     }
 
     async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        self.change(key, |name, record| {
+        self.change(key, |store, name, record| {
             if record.state != KeyState::Active {
                 return refuse(
                     ProviderErrorKind::State,
@@ -86,7 +91,7 @@ impl KeyAdmin for Keystore {
             let Some(number) = number else {
                 return refuse(ProviderErrorKind::Invalid, format!("the key `{name}` has too many versions"));
             };
-            let next = self.new_version(name, number, KeyState::Active)?;
+            let next = store.new_version(name, number, KeyState::Active)?;
             let active = |version: &&mut VersionRecord| version.state == KeyState::Active;
             for version in record.versions.iter_mut().filter(active) {
                 version.state = KeyState::Deactivated;
@@ -103,7 +108,8 @@ impl KeyAdmin for Keystore {
         version: Option<&str>,
         change: KeyChange,
     ) -> Result<KeyDescription, ProviderError> {
-        self.change(key, |name, record| match (version, change) {
+        let version = version.map(str::to_owned);
+        self.change(key, move |_, name, record| match (version.as_deref(), change) {
             (None, KeyChange::State(next)) => change_whole(name, record, next),
             (Some(version), KeyChange::State(next)) => change_version(name, record, version, next),
             (None, KeyChange::Archive) => archive(name, record),
@@ -120,17 +126,38 @@ impl Keystore {
     async fn change(
         &self,
         key: &KeyUri,
-        change: impl FnOnce(&str, &mut KeyRecord) -> Result<(), KeystoreError> + Send,
+        change: impl FnOnce(&Store, &str, &mut KeyRecord) -> Result<(), KeystoreError> + Send + 'static,
     ) -> Result<KeyDescription, ProviderError> {
-        let name = self.name_of(key)?;
-        let changed = self.update(|document| match document.keys.get_mut(name) {
-            Some(record) => change(name, record),
+        let name = self.store.name_of(key)?.to_owned();
+        self.update(key, move |store, document| match document.keys.get_mut(&name) {
+            Some(record) => change(store, &name, record),
             None => refuse(ProviderErrorKind::NotFound, format!("the keystore has no key `{name}`")),
-        });
-        changed.map_err(|error| error.into_provider_error(key))?;
+        })
+        .await?;
         self.describe_key(key).await
     }
 
+    async fn update(
+        &self,
+        key: &KeyUri,
+        change: impl FnOnce(&Store, &mut Document) -> Result<(), KeystoreError> + Send + 'static,
+    ) -> Result<(), ProviderError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let store = Arc::clone(&self.store);
+        let updated = blocking::run(move || {
+            // Also when nobody waits for this change any more, the next one waits for it.
+            let _turn = turn;
+            store.update(|document| change(&store, document))
+        });
+        let updated = updated.await.unwrap_or_else(|panicked| {
+            let (path, source) = (self.path().into(), io::Error::other(panicked));
+            Err(KeystoreError::Io { action: "change", path, source })
+        });
+        updated.map_err(|error| error.into_provider_error(key))
+    }
+}
+
+impl Store {
     fn new_version(&self, name: &str, version: u32, state: KeyState) -> Result<VersionRecord, KeystoreError> {
         let kek = Key256::generate::<DefaultEngine>()?;
         let wrapped_kek = Some(self.keys.seal_kek(&self.id, name, version, &kek)?);
@@ -164,7 +191,11 @@ fn change_version(
     next: KeyState,
 ) -> Result<(), KeystoreError> {
     let Some(position) = record.position(number) else {
-        return refuse(ProviderErrorKind::NotFound, format!("the key `{name}` has no version `{number}`"));
+        let last = record.versions.len();
+        return refuse(
+            ProviderErrorKind::NotFound,
+            format!("the key `{name}` has no version of that number: it has 1 to {last}"),
+        );
     };
     let is_current = position + 1 == record.versions.len();
     let version = &mut record.versions[position];

@@ -17,13 +17,14 @@ mod provider;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use envelope_sdk::{
     KeyUri, KeyUriError,
     crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
 };
+use futures_util::lock::Mutex as AsyncMutex;
 
 use self::{
     document::{Argon2Record, Bytes, Document},
@@ -51,10 +52,13 @@ pub(crate) use file::MAX_FILE_LEN;
 ///
 /// # Blocking
 ///
-/// Opening and creating run Argon2id (some tenths of a second and 64 MiB), and every change
-/// writes and syncs a file, all on the calling thread: call them from
-/// `spawn_blocking` in an asynchronous service. Wrapping and unwrapping are fine
-/// anywhere.
+/// The functions of [`Keystore`] itself that open, create, reload or change the
+/// passphrase block the calling thread: some tenths of a second of Argon2id and
+/// 64 MiB, a write and sync of the file, and the wait for another process that
+/// changes it. In an asynchronous service, call them from `spawn_blocking`. The
+/// changes of [`KeyAdmin`](envelope_sdk::KeyAdmin) do the same on a thread of
+/// their own, one after the other; a change whose future was dropped is done to
+/// its end or not at all. Wrapping and unwrapping are fine anywhere.
 ///
 /// # What the file does not protect against
 ///
@@ -63,6 +67,13 @@ pub(crate) use file::MAX_FILE_LEN;
 /// ([`KeystoreError::RolledBack`]). An older copy also still opens with the
 /// passphrase of its time.
 pub struct Keystore {
+    store: Arc<Store>,
+    /// Held by the change that is being made.
+    turn: Arc<AsyncMutex<()>>,
+}
+
+/// An open keystore, as the thread that changes it shares it.
+struct Store {
     place: Place,
     id: String,
     /// Names the keystore in errors that are about no key of it.
@@ -107,7 +118,7 @@ impl Keystore {
         let bytes = document.seal(place.path(), &keys)?;
         place.create_folder()?;
         place.lock()?.create(&bytes)?;
-        Self::of(place, keys, document)
+        Store::of(place, keys, document).map(Self::of)
     }
 
     /// Opens the keystore at `path`.
@@ -124,7 +135,7 @@ impl Keystore {
         let keys = KeystoreKeys::open(&root, &document.id, &document.argon2id, &document.keystore_key)
             .map_err(|_| KeystoreError::WrongPassphrase { path: place.path().into() })?;
         document.verify(place.path(), &keys)?;
-        Self::of(place, keys, document)
+        Store::of(place, keys, document).map(Self::of)
     }
 
     /// The id of the keystore at `path`, without a passphrase, and therefore
@@ -143,13 +154,13 @@ impl Keystore {
     /// The id of this keystore: 32 hexadecimal digits in lower case, random.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.store.id
     }
 
     /// The file, as an absolute path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.place.path()
+        self.store.path()
     }
 
     /// The URI `local://ID/NAME` of a key of this keystore, whether it exists
@@ -160,14 +171,14 @@ impl Keystore {
     /// [`KeyUriError`] when no key can have that name: see
     /// [`is_local_key_name`](envelope_sdk::is_local_key_name).
     pub fn key_uri(&self, name: &str) -> Result<KeyUri, KeyUriError> {
-        key_uri(&self.id, name)
+        key_uri(self.id(), name)
     }
 
     /// How often the file had been written when it was last read or written
     /// here: 0 when created.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.read_loaded(|loaded| loaded.document.generation)
+        self.store.read_loaded(|loaded| loaded.document.generation)
     }
 
     /// Protects the keystore with another passphrase, with a new salt and the
@@ -181,7 +192,7 @@ impl Keystore {
     ///
     /// [`KeystoreError`]; the file is then as it was.
     pub fn change_passphrase(&self, new: &Passphrase) -> Result<(), KeystoreError> {
-        self.change_passphrase_with(new, self.read_loaded(|loaded| loaded.document.argon2id.params()))
+        self.change_passphrase_with(new, self.store.read_loaded(|loaded| loaded.document.argon2id.params()))
     }
 
     /// Changes the passphrase as [`change_passphrase`](Self::change_passphrase)
@@ -195,8 +206,8 @@ impl Keystore {
         new: &Passphrase,
         params: Argon2Params,
     ) -> Result<(), KeystoreError> {
-        let (argon2id, keystore_key) = protect(self.path(), &self.keys, &self.id, new, params)?;
-        self.update(|document| {
+        let (argon2id, keystore_key) = protect(self.path(), &self.store.keys, self.id(), new, params)?;
+        self.store.update(|document| {
             document.argon2id = argon2id;
             document.keystore_key = keystore_key;
             Ok(())
@@ -209,6 +220,20 @@ impl Keystore {
     ///
     /// [`KeystoreError`]; what was loaded before stays in use then.
     pub fn reload(&self) -> Result<(), KeystoreError> {
+        self.store.reload()
+    }
+
+    fn of(store: Store) -> Self {
+        Self { store: Arc::new(store), turn: Arc::default() }
+    }
+}
+
+impl Store {
+    fn path(&self) -> &Path {
+        self.place.path()
+    }
+
+    fn reload(&self) -> Result<(), KeystoreError> {
         let before = self.read_loaded(Loaded::mark);
         let document = self.accept(&self.place.read()?, before)?;
         self.install(Loaded::new(self.path(), &self.keys, document)?);

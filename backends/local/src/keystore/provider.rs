@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyState, KeyUri, KeyUse, ProviderError,
-    ProviderErrorKind, WrappedDek, wrap_binding,
+    ProviderErrorKind, WrappedDek, printable, wrap_binding,
 };
 
-use super::{Keystore, Loaded, LoadedKey, document::KeyRecord};
+use super::{Keystore, Loaded, LoadedKey, Store, document::KeyRecord, key_uri};
 
 /// Wraps with `XAES-256-GCM`: nonce 24 ‖ ciphertext 32 ‖ tag 16. The
 /// [`wrap_binding`] is the additional data; the key version is its decimal
@@ -26,7 +26,7 @@ impl KeyProvider for Keystore {
         configured == recipient
             || (!configured.is_resolved()
                 && configured.scheme() == "local"
-                && self.key_uri(configured.rest()).is_ok_and(|meant| meant == *recipient))
+                && key_uri(self.id(), configured.rest()).is_ok_and(|meant| meant == *recipient))
     }
 
     async fn wrap_dek(
@@ -35,15 +35,15 @@ impl KeyProvider for Keystore {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        self.read_loaded(|loaded| self.wrap(loaded, key, dek, context))
+        self.store.read_loaded(|loaded| self.store.wrap(loaded, key, dek, context))
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        self.read_loaded(|loaded| self.unwrap(loaded, wrapped, context))
+        self.store.read_loaded(|loaded| self.store.unwrap(loaded, wrapped, context))
     }
 }
 
-impl Keystore {
+impl Store {
     fn wrap(
         &self,
         loaded: &Loaded,
@@ -93,7 +93,7 @@ impl Keystore {
         })
     }
 
-    fn find<'l>(
+    pub(super) fn find<'l>(
         &self,
         loaded: &'l Loaded,
         key: &'l KeyUri,
@@ -123,7 +123,7 @@ impl Keystore {
     }
 
     pub(super) fn no_key(&self, key: &KeyUri, name: &str) -> ProviderError {
-        let path = self.path().display();
+        let path = printable::path(self.path());
         let message = format!("the keystore {path} has no key `{name}`; list its keys, or reload it");
         ProviderError::new(ProviderErrorKind::NotFound, NAME, key, message)
     }

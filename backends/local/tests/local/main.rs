@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 #![allow(clippy::print_stdout, reason = "children and seeds speak through it")]
 
+mod asynchronous;
 mod files;
 mod golden;
 mod keys;

@@ -15,7 +15,7 @@ use super::super::{
         not_run, rewrap, told, with_bytes,
     },
 };
-use super::wrapping::{binding, must_be_bound_as_declared};
+use super::wrapping::{binding, must_be_bound_as_declared, must_name_the_configured_key};
 
 /// Generates four DEKs under two contexts: no two are the same, each comes back
 /// from its wrap, which names the key, holds no DEK in the clear and binds the
@@ -27,10 +27,8 @@ pub fn a_generated_dek_is_fresh_and_comes_back(backend: &dyn Backend) -> Outcome
         let mut seen: Vec<Dek> = Vec::new();
         for context in [FullContext::empty(), context(), FullContext::empty(), context()] {
             let (dek, wrapped) = must_generate(backend, &subject, &context)?;
+            must_name_the_configured_key(&subject, &wrapped)?;
             must_give_back(backend, &subject, &wrapped, &context, &dek)?;
-            if !subject.provider.is_same_key(&subject.key, wrapped.key_uri()) {
-                return fails(format!("asked for {}, the wrap names {}", subject.key, wrapped.key_uri()));
-            }
             if wrapped.ciphertext().windows(16).any(|part| dek.expose().starts_with(part)) {
                 return fails("the wrapped DEK holds the DEK in the clear");
             }
@@ -92,9 +90,7 @@ fn must_be_the_new_one(
     dek: &Dek,
     context: &FullContext,
 ) -> Step<()> {
-    if !target.provider.is_same_key(&target.key, new.key_uri()) {
-        return fails(format!("asked for {}, the new wrap names {}", target.key, new.key_uri()));
-    }
+    must_name_the_configured_key(target, new)?;
     if old.ciphertext() == new.ciphertext() {
         return fails("the new wrap is the old one");
     }

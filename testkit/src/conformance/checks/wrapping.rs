@@ -45,16 +45,8 @@ pub fn a_wrap_names_the_key_it_was_asked_for(backend: &dyn Backend) -> Outcome {
     decide(|| {
         let (subject, other) = (backend.subject(), backend.other_subject());
         let wrapped = must_wrap(backend, &subject, &fresh_dek(), &context())?;
+        must_name_the_configured_key(&subject, &wrapped)?;
         let (configured, named) = (&subject.key, wrapped.key_uri());
-        if configured.is_resolved() && configured != named {
-            return fails(format!("asked for {configured}, the wrap names {named}"));
-        }
-        if configured.scheme() != named.scheme() {
-            return fails(format!("{configured} and {named} have different schemes"));
-        }
-        if !subject.provider.is_same_key(configured, named) {
-            return fails(format!("is_same_key says that {named} is not the configured {configured}"));
-        }
         // The same URI with another secret is the same key to `is_same_key`.
         let others = [Some(other.key), backend.unknown_key()];
         for other in others.iter().flatten().filter(|other| *other != configured) {
@@ -64,6 +56,21 @@ pub fn a_wrap_names_the_key_it_was_asked_for(backend: &dyn Backend) -> Outcome {
         }
         Ok(())
     })
+}
+
+/// A keyring refuses a wrap that does not, and so the DEK in it.
+pub(super) fn must_name_the_configured_key(subject: &Subject, wrapped: &WrappedDek) -> Step<()> {
+    let (configured, named) = (&subject.key, wrapped.key_uri());
+    if configured.is_resolved() && configured != named {
+        return fails(format!("asked for {configured}, the wrap names {named}"));
+    }
+    if configured.scheme() != named.scheme() {
+        return fails(format!("{configured} and {named} have different schemes"));
+    }
+    if !subject.provider.is_same_key(configured, named) {
+        return fails(format!("is_same_key says that {named} is not the configured {configured}"));
+    }
+    Ok(())
 }
 
 /// Unwraps under contexts that differ in one value, one name, one entry more or

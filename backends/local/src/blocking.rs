@@ -1,0 +1,98 @@
+//! Work that blocks, Argon2id and writes to disk, kept off the thread that polls
+//! a future.
+//!
+//! It gets a thread of its own and not one of a runtime's pool: this crate
+//! depends on no runtime, and a pool that can get no thread panics or waits for
+//! a busy one, while this does the work where it is. Callers hold a lock
+//! meanwhile, so there is one such thread for each provider or keystore.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use futures_channel::oneshot;
+
+/// The work panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the thread that did it panicked")]
+pub(crate) struct Panicked;
+
+/// Does `work` on another thread, or on this one where none is to be had.
+///
+/// A caller that is dropped does not stop the work; what it returns is dropped
+/// then. A lock that belongs to the work moves into it.
+pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+    run_on(|thread| thread::Builder::new().name("envelope-local".into()).spawn(thread).map(drop), work).await
+}
+
+async fn run_on<T: Send + 'static>(
+    spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<()>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Panicked> {
+    let (sender, receiver) = oneshot::channel();
+    // A thread that does not start takes what it was given with it.
+    let work = Arc::new(Mutex::new(Some(work)));
+    let of_thread = Arc::clone(&work);
+    let spawned = spawn(Box::new(move || {
+        if let Some(work) = take(&of_thread) {
+            // Nobody waits any more where this fails.
+            let _ = sender.send(work());
+        }
+    }));
+    match spawned {
+        Ok(()) => receiver.await.map_err(|_| Panicked),
+        Err(_) => take(&work).map(|work| work()).ok_or(Panicked),
+    }
+}
+
+fn take<W>(work: &Mutex<Option<W>>) -> Option<W> {
+    work.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn work_is_done_on_another_thread() {
+        let here = thread::current().id();
+        assert_ne!(block_on(run(|| thread::current().id())), Ok(here));
+    }
+
+    #[test]
+    fn where_no_thread_is_to_be_had_the_work_is_done_on_this_one() {
+        let here = thread::current().id();
+        let none = |thread| {
+            drop(thread);
+            Err(io::Error::from(io::ErrorKind::WouldBlock))
+        };
+        assert_eq!(block_on(run_on(none, || thread::current().id())), Ok(here));
+    }
+
+    #[test]
+    fn a_panic_of_the_work_is_an_error_of_the_call() {
+        assert_eq!(block_on(run(|| -> () { panic!("on purpose") })), Err(Panicked));
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_any_more_is_done_to_its_end() {
+        let (started, did_start) = std::sync::mpsc::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        let (ended, did_end) = std::sync::mpsc::channel();
+        let mut call = Box::pin(run(move || {
+            started.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            ended.send(()).unwrap();
+        }));
+        let polled = call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        assert!(polled.is_pending());
+        did_start.recv().unwrap();
+        drop(call);
+        go_on.send(()).unwrap();
+        did_end.recv().unwrap();
+    }
+}
