@@ -45,8 +45,15 @@ pub enum Purpose {
     Code,
     /// It holds a secret: moreover, if it belongs to the user, neither group nor
     /// others may read it. (A file of root that others may read is root's
-    /// decision, as with OpenSSH's private keys.) A named pipe will do.
+    /// decision, as with OpenSSH's private keys.) A named pipe will do, which
+    /// others may read.
     Secret,
+}
+
+impl Purpose {
+    fn takes(self, kind: FileType) -> bool {
+        kind == FileType::RegularFile || kind == FileType::Fifo && self == Self::Secret
+    }
 }
 
 /// Why a file is not trusted, and the command that mends it.
@@ -125,14 +132,15 @@ impl TrustError {
 ///
 /// [`TrustError`]: what is wrong with which file or folder, and what mends it.
 pub fn open(path: &Path, purpose: Purpose) -> Result<File, TrustError> {
-    let (file, stat, place) = Way::to(path)?.walk()?;
-    let is_pipe = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
-    if is_pipe && purpose != Purpose::Secret || !is_pipe && !is_file(&stat) {
+    let (file, stat, place) = Way::to(path, purpose)?.walk()?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if !purpose.takes(kind) {
         return Err(TrustError::NotAFile { path: path.into() });
     }
     check(path, &place, &stat, Folder::No)?;
     let mode = permissions(&stat);
-    if purpose == Purpose::Secret && stat.st_uid == geteuid().as_raw() && mode & 0o077 != 0 {
+    let is_readable = kind == FileType::RegularFile && mode & 0o077 != 0;
+    if purpose == Purpose::Secret && is_readable && stat.st_uid == geteuid().as_raw() {
         return Err(TrustError::Readable { path: path.into(), mode });
     }
     Ok(file)
@@ -160,6 +168,7 @@ pub fn read(path: &Path, purpose: Purpose, limit: u64) -> Result<Vec<u8>, TrustE
 struct Way<'p> {
     /// As it was asked for.
     path: &'p Path,
+    purpose: Purpose,
     /// What is still to go.
     names: VecDeque<OsString>,
     /// The folders gone through, from the root, with their paths.
@@ -168,11 +177,11 @@ struct Way<'p> {
 }
 
 impl<'p> Way<'p> {
-    fn to(path: &'p Path) -> Result<Self, TrustError> {
+    fn to(path: &'p Path, purpose: Purpose) -> Result<Self, TrustError> {
         // Not `canonicalize`, which would follow links that nobody looked at.
         let absolute =
             std::path::absolute(path).map_err(|source| TrustError::Open { path: path.into(), source })?;
-        let mut way = Self { path, names: VecDeque::new(), folders: Vec::new(), links: 0 };
+        let mut way = Self { path, purpose, names: VecDeque::new(), folders: Vec::new(), links: 0 };
         way.turn(&absolute)?;
         Ok(way)
     }
@@ -226,8 +235,8 @@ impl<'p> Way<'p> {
         kind: FileType,
         place: PathBuf,
     ) -> Result<(File, Stat, PathBuf), TrustError> {
-        // Opening a device may do something: it is not even tried.
-        if !matches!(kind, FileType::RegularFile | FileType::Fifo) {
+        // Opening a device may do something, and opening a pipe waits.
+        if !self.purpose.takes(kind) {
             return Err(TrustError::NotAFile { path: self.path.into() });
         }
         let Some((folder, _)) = self.folders.last() else {
@@ -266,7 +275,7 @@ impl<'p> Way<'p> {
     }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Folder {
     Yes,
     No,
@@ -288,10 +297,6 @@ fn check_owner(path: &Path, place: &Path, stat: &Stat) -> Result<(), TrustError>
         return Ok(());
     }
     Err(TrustError::Owner { path: path.into(), place: place.into(), owner })
-}
-
-fn is_file(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
 fn permissions(stat: &Stat) -> RawMode {

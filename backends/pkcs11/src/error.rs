@@ -6,7 +6,8 @@ use cryptoki::{
     context::Function,
     error::{Error, RvError},
 };
-use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind};
+use envelope_files::trust::TrustError;
+use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, printable};
 
 use crate::PinError;
 
@@ -17,42 +18,38 @@ use crate::PinError;
 pub enum ModuleError {
     /// The path is not absolute: what would be loaded would depend on the
     /// working directory or a search path.
-    #[error("the PKCS#11 module {} must be given by an absolute path", path.display())]
+    #[error("the PKCS#11 module {} must be given by an absolute path", printable::path(path))]
     Relative {
         /// The path.
         path: PathBuf,
     },
     /// There is no such file.
-    #[error("there is no PKCS#11 module at {}: install it, or correct the path", path.display())]
+    #[error("there is no PKCS#11 module at {}: install it, or correct the path", printable::path(path))]
     NotFound {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// The path is a directory, device, pipe or socket.
-    #[error("{} is not a file, and so no PKCS#11 module", path.display())]
+    #[error("{} is not a file, and so no PKCS#11 module", printable::path(path))]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
     /// The file cannot be looked at.
-    #[error("the PKCS#11 module {} cannot be read", path.display())]
+    #[error("the PKCS#11 module {} cannot be read", printable::path(path))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// Everybody may write the file, and would choose what runs here.
-    #[error("the PKCS#11 module {} may be written by everybody (mode {mode:04o}): run chmod o-w on it", path.display())]
-    WritableByOthers {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// Others may write the file or a folder on the way to it, or it belongs to
+    /// somebody else: they would choose what runs here.
+    #[error("the PKCS#11 module {0}")]
+    NotTrusted(TrustError),
     /// The file is no shared library for this machine, or needs one that is
     /// missing.
-    #[error("{} cannot be loaded as a shared library", path.display())]
+    #[error("{} cannot be loaded as a shared library", printable::path(path))]
     NotALibrary {
         /// The file.
         path: PathBuf,
@@ -60,7 +57,7 @@ pub enum ModuleError {
         source: Box<Error>,
     },
     /// The shared library is not a PKCS#11 module.
-    #[error("{} is a shared library, but no PKCS#11 module", path.display())]
+    #[error("{} is a shared library, but no PKCS#11 module", printable::path(path))]
     NotAModule {
         /// The file.
         path: PathBuf,
@@ -68,7 +65,7 @@ pub enum ModuleError {
         source: Box<Error>,
     },
     /// The module does not start; its own configuration may be missing.
-    #[error("the PKCS#11 module {} does not start: see its own configuration", path.display())]
+    #[error("the PKCS#11 module {} does not start: see its own configuration", printable::path(path))]
     Initialize {
         /// The file.
         path: PathBuf,
@@ -76,7 +73,7 @@ pub enum ModuleError {
         source: Box<Error>,
     },
     /// The module does not tell of its slots and tokens.
-    #[error("the PKCS#11 module {} does not tell of its tokens", path.display())]
+    #[error("the PKCS#11 module {} does not tell of its tokens", printable::path(path))]
     Describe {
         /// The file.
         path: PathBuf,
@@ -96,7 +93,7 @@ impl ModuleError {
             Self::NotFound { .. } => ProviderErrorKind::NotFound,
             Self::Threads(_) | Self::Read { .. } => ProviderErrorKind::Other,
             Self::Initialize { .. } | Self::Describe { .. } => ProviderErrorKind::Unavailable,
-            Self::WritableByOthers { .. } => ProviderErrorKind::AccessDenied,
+            Self::NotTrusted(_) => ProviderErrorKind::AccessDenied,
             _ => ProviderErrorKind::Invalid,
         };
         ProviderError::new(kind, NAME, key, self.to_string()).retryable(false).with_source(self)
