@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, crypto::RandomError};
+use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, crypto::RandomError, printable};
 
 use crate::{Argon2Error, keystore::MAX_FILE_LEN};
 
@@ -12,31 +12,37 @@ use crate::{Argon2Error, keystore::MAX_FILE_LEN};
 #[non_exhaustive]
 pub enum KeystoreError {
     /// There is no such file.
-    #[error("there is no keystore at {}: create one, or correct the path", path.display())]
+    #[error("there is no keystore at {}: create one, or correct the path", printable::path(path))]
     NotFound {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// [`create`](crate::Keystore::create) found a file, which it left alone.
-    #[error("{} exists already and was left as it is: open it, or create the keystore elsewhere", path.display())]
+    #[error(
+        "{} exists already and was left as it is: open it, or create the keystore elsewhere",
+        printable::path(path)
+    )]
     AlreadyExists {
         /// The file.
         path: PathBuf,
     },
     /// The path ends in no file name.
-    #[error("{} names no file", path.display())]
+    #[error("{} names no file", printable::path(path))]
     NoFileName {
         /// The path.
         path: PathBuf,
     },
     /// The path is a symbolic link.
-    #[error("{} is a symbolic link, which could be turned elsewhere: give the path of the file itself", path.display())]
+    #[error(
+        "{} is a symbolic link, which could be turned elsewhere: give the path of the file itself",
+        printable::path(path)
+    )]
     Symlink {
         /// The link.
         path: PathBuf,
     },
     /// The path is a directory, device, pipe or socket.
-    #[error("{} is not a regular file", path.display())]
+    #[error("{} is not a regular file", printable::path(path))]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -45,7 +51,7 @@ pub enum KeystoreError {
     #[error(
         "{} belongs to user id {owner}, this process runs as {expected}: run as its owner, or chown {expected} it \
          if you know where it comes from",
-        path.display()
+        printable::path(path)
     )]
     WrongOwner {
         /// The file.
@@ -56,7 +62,11 @@ pub enum KeystoreError {
         expected: u32,
     },
     /// Group or others may read, write or execute the file.
-    #[error("{} is open to others (mode {mode:04o}): run chmod 600 {}", path.display(), path.display())]
+    #[error(
+        "{} is open to others (mode {mode:04o}): run chmod 600 {}",
+        printable::path(path),
+        printable::path(path)
+    )]
     Permissions {
         /// The file.
         path: PathBuf,
@@ -64,7 +74,10 @@ pub enum KeystoreError {
         mode: u32,
     },
     /// The file is, or would become, larger than 16 MiB.
-    #[error("{} has {len} bytes, more than the {MAX_FILE_LEN} of a keystore: start a second one", path.display())]
+    #[error(
+        "{} has {len} bytes, more than the {MAX_FILE_LEN} of a keystore: start a second one",
+        printable::path(path)
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -74,7 +87,7 @@ pub enum KeystoreError {
     /// The file is not a keystore, or not as this library writes it.
     #[error(
         "{} is no keystore as this library writes it ({reason}): it was edited or damaged; restore a backup",
-        path.display()
+        printable::path(path)
     )]
     Malformed {
         /// The file.
@@ -83,7 +96,10 @@ pub enum KeystoreError {
         reason: String,
     },
     /// The file was written by a later version of this library.
-    #[error("{} has keystore format {version}, this library reads format 1: use a later release", path.display())]
+    #[error(
+        "{} has keystore format {version}, this library reads format 1: use a later release",
+        printable::path(path)
+    )]
     UnsupportedVersion {
         /// The file.
         path: PathBuf,
@@ -91,7 +107,7 @@ pub enum KeystoreError {
         version: u64,
     },
     /// Argon2id does not run with these parameters.
-    #[error("the keystore {} cannot be unlocked", path.display())]
+    #[error("the keystore {} cannot be unlocked", printable::path(path))]
     Argon2 {
         /// The file.
         path: PathBuf,
@@ -101,14 +117,17 @@ pub enum KeystoreError {
     /// The passphrase does not open the keystore.
     #[error(
         "wrong passphrase for the keystore {}, or the part of the file that it opens was changed",
-        path.display()
+        printable::path(path)
     )]
     WrongPassphrase {
         /// The file.
         path: PathBuf,
     },
     /// The passphrase is right, the rest of the file is not what was written.
-    #[error("the keystore {} was changed by something else than this library: restore a backup", path.display())]
+    #[error(
+        "the keystore {} was changed by something else than this library: restore a backup",
+        printable::path(path)
+    )]
     Tampered {
         /// The file.
         path: PathBuf,
@@ -118,7 +137,7 @@ pub enum KeystoreError {
     #[error(
         "the keystore {} went back: it has generation {found}, generation {loaded} was loaded; if a backup was \
          restored on purpose, open it anew",
-        path.display()
+        printable::path(path)
     )]
     RolledBack {
         /// The file.
@@ -129,7 +148,7 @@ pub enum KeystoreError {
         loaded: u64,
     },
     /// The file is now another keystore than the one that was opened.
-    #[error("{} is now the keystore {found}, no longer {expected}: open it anew", path.display())]
+    #[error("{} is now the keystore {found}, no longer {expected}: open it anew", printable::path(path))]
     OtherKeystore {
         /// The file.
         path: PathBuf,
@@ -150,7 +169,7 @@ pub enum KeystoreError {
     #[error("no new key for the keystore")]
     Random(#[from] RandomError),
     /// The operating system refused.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}", printable::path(path))]
     Io {
         /// What was tried: `open`, `write`, …
         action: &'static str,

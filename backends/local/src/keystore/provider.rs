@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyState, KeyUri, KeyUse, ProviderError,
-    ProviderErrorKind, WrappedDek, wrap_binding,
+    ProviderErrorKind, WrappedDek, printable, wrap_binding,
 };
 
 use super::{Keystore, Loaded, LoadedKey, document::KeyRecord};
@@ -123,7 +123,7 @@ impl Keystore {
     }
 
     pub(super) fn no_key(&self, key: &KeyUri, name: &str) -> ProviderError {
-        let path = self.path().display();
+        let path = printable::path(self.path());
         let message = format!("the keystore {path} has no key `{name}`; list its keys, or reload it");
         ProviderError::new(ProviderErrorKind::NotFound, NAME, key, message)
     }
