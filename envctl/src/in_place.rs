@@ -20,6 +20,7 @@ use std::{
 use envelope_sdk::{
     Header, OpenedHeader,
     format::{MAC_LEN, MAX_BODY_LEN, PREAMBLE_LEN},
+    printable,
     stream::{self, RangedReader},
 };
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -41,7 +42,7 @@ pub(crate) fn replace_header(file: &File, path: &Path, new: &Header) -> Result<(
     write_header(file, new).map_err(|error| {
         CliError::io("write the header of", path, &error).hint(format!(
             "keep {}: the next `envctl rewrap` or `envctl decrypt` repairs it",
-            journal.display()
+            printable::path(&journal)
         ))
     })?;
     remove_journal(path)
@@ -102,7 +103,7 @@ pub(crate) fn recover(
 pub(crate) fn hint(path: &Path) -> String {
     format!(
         "a rewrap was interrupted and left {}: `envctl rewrap` or `envctl decrypt` finishes it",
-        journal_path(path).display()
+        printable::path(&journal_path(path))
     )
 }
 

@@ -12,6 +12,7 @@ use std::{
 use envelope_sdk::{
     Header,
     format::armor::{self, ArmorReader},
+    printable,
     stream::{self, StreamError},
 };
 
@@ -120,7 +121,7 @@ impl fmt::Display for InputName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdin => f.write_str("standard input"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) => f.write_str(&printable::path(path)),
         }
     }
 }

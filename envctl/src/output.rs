@@ -9,9 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use envelope_sdk::printable;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::{
+    descriptor::stdout_is_closed,
     error::{CliError, ErrorKind, Result},
     input::widen_pipe,
     interrupt::{RemoveGuard, remove_if_interrupted},
@@ -85,6 +87,11 @@ impl Output {
                     return Err(CliError::usage("this would write binary data to your terminal").hint(
                         "name a file with -o FILE, use `-o -` to do it anyway, or --armor to encrypt to text",
                     ));
+                }
+                if stdout_is_closed() {
+                    let closed = io::Error::other("it is closed");
+                    return Err(CliError::io("write to", Path::new("standard output"), &closed)
+                        .hint("name a file with -o FILE; -o /dev/null throws the output away"));
                 }
                 // Not through `Stdout`, which looks for the ends of lines.
                 widen_pipe(io::stdout());
@@ -197,7 +204,7 @@ impl NewFile {
 }
 
 fn exists(path: &Path) -> CliError {
-    CliError::new(ErrorKind::InputOutput, format!("{} is there already", path.display()))
+    CliError::new(ErrorKind::InputOutput, format!("{} is there already", printable::path(path)))
         .hint("--force replaces it, -o FILE writes elsewhere")
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone};
+use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable};
 use serde_json::json;
 
 use super::{SUFFIX, check_files, context, payload_path, remove_input};
@@ -64,7 +64,7 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     remove_input(&args.output, path.as_deref())?;
 
     let Some(path) = target.path() else { return Ok(()) };
-    let text = format!("{}: decrypted, {total} bytes", path.display());
+    let text = format!("{}: decrypted, {total} bytes", printable::path(path));
     let value = json!({
         "output": path.to_string_lossy(),
         "plaintext_bytes": total,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_sdk::{Envelope, Header, Kind, stream::StreamError};
+use envelope_sdk::{Envelope, Header, Kind, printable, stream::StreamError};
 use serde_json::json;
 
 use super::{HEADER_PADDING, SUFFIX, check_files, context, payload_path, remove_input};
@@ -61,7 +61,7 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let Some(path) = target.path() else { return Ok(()) };
     let recipients: Vec<_> =
         header.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();
-    let text = format!("{}: encrypted for {}", path.display(), recipients.join(", "));
+    let text = format!("{}: encrypted for {}", printable::path(path), recipients.join(", "));
     let value = json!({
         "output": path.to_string_lossy(),
         "payload": payload_path.map(|path| path.to_string_lossy().into_owned()),

@@ -10,6 +10,7 @@ use std::{
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind,
     format::armor::ArmorWriter,
+    printable,
     stream::{self, StreamError},
 };
 use rustix::fs::{FlockOperation, flock};
@@ -36,7 +37,9 @@ pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
     let envelope = Envelope::new(keyring);
     let mut failed = Vec::new();
     for path in &args.files {
-        match rewrap(global, &envelope, path, args, &expected).map_err(|error| error.about(path.display())) {
+        match rewrap(global, &envelope, path, args, &expected)
+            .map_err(|error| error.about(printable::path(path)))
+        {
             Ok(new) => say(global, args, path, &new)?,
             Err(error) if args.files.len() == 1 => return Err(error),
             Err(error) => {
@@ -198,8 +201,12 @@ const COPY_STEP: u64 = 64 << 20;
 fn say(global: &Global, args: &Rewrap, path: &Path, new: &Header) -> Result<()> {
     let recipients: Vec<_> = new.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();
     let would = if args.dry_run { "would be rewrapped" } else { "rewrapped" };
-    let text =
-        format!("{}: {would} for {}, generation {}", path.display(), recipients.join(", "), new.generation());
+    let text = format!(
+        "{}: {would} for {}, generation {}",
+        printable::path(path),
+        recipients.join(", "),
+        new.generation()
+    );
     let value: Value = json!({
         "file": path.to_string_lossy(),
         "written": !args.dry_run,
