@@ -105,6 +105,14 @@ pub(crate) enum Command {
     },
 }
 
+#[cfg(feature = "tokio")]
+impl Command {
+    /// Whether a key store may be asked.
+    pub(crate) fn uses_keys(&self) -> bool {
+        !matches!(self, Self::Inspect(_) | Self::Completions { .. } | Self::Man { .. })
+    }
+}
+
 /// Where output goes.
 #[derive(Args)]
 pub(crate) struct Output {
@@ -127,16 +135,9 @@ pub(crate) struct Encrypt {
     pub(crate) file: OsString,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// Encrypt for this key (URI or alias); repeat it: any one of the keys opens [default: the
-    /// configuration's keys, or a passphrase]
-    #[arg(
-        short,
-        long = "key",
-        value_name = "KEY",
-        env = "ENVCTL_KEYS",
-        value_delimiter = ' ',
-        hide_env_values = true
-    )]
+    /// Encrypt for this key (URI or alias); repeat it: any one of the keys opens [default:
+    /// $ENVCTL_KEYS, the configuration's keys, or a passphrase]
+    #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
     pub(crate) keys: Vec<String>,
     /// Bind this to the data: stored readable, authenticated, not secret
     #[arg(short, long, value_name = "NAME=VALUE")]
@@ -161,16 +162,10 @@ pub(crate) struct Decrypt {
     pub(crate) file: OsString,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// A key (URI or alias) that may open it; repeatable [default: the configuration's keys, or a
-    /// passphrase]. Beside keys, a passphrase is tried if `passphrase:` is one of them or one is given
-    #[arg(
-        short,
-        long = "key",
-        value_name = "KEY",
-        env = "ENVCTL_KEYS",
-        value_delimiter = ' ',
-        hide_env_values = true
-    )]
+    /// A key (URI or alias) that may open it; repeatable [default: $ENVCTL_KEYS or the configuration's
+    /// keys, or a passphrase]. Beside keys, a passphrase is tried if `passphrase:` is one of them or one
+    /// is given
+    #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
     pub(crate) keys: Vec<String>,
     #[command(flatten)]
     pub(crate) context: Expected,
@@ -204,16 +199,9 @@ pub(crate) struct Rewrap {
     /// The envelopes
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
-    /// Wrap for this key (URI or alias) from now on; repeatable [default: the configuration's keys,
-    /// or a new passphrase]
-    #[arg(
-        short,
-        long = "key",
-        value_name = "KEY",
-        env = "ENVCTL_KEYS",
-        value_delimiter = ' ',
-        hide_env_values = true
-    )]
+    /// Wrap for this key (URI or alias) from now on; repeatable [default: $ENVCTL_KEYS, the
+    /// configuration's keys, or a new passphrase]
+    #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
     pub(crate) keys: Vec<String>,
     /// A key that may open the envelopes as they are; repeatable [default: the configuration's keys; the
     /// keys of -k always may]. A passphrase: as with decrypt
@@ -364,4 +352,5 @@ pub(crate) enum Pkcs11 {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 other, 2 usage, 3 input or output, 4 tampered or wrong key, passphrase or context, \
-5 key refused, 6 KMS unreachable, 130 interrupted";
+5 key refused, 6 KMS unreachable, 128 and the number of a signal (130 interrupted, 143 terminated, \
+129 hung up)";

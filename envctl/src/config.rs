@@ -28,14 +28,16 @@
 //! weaknesses = ["not-private"]
 //! ```
 //!
-//! A flag goes before the environment, the environment before the file.
+//! A flag goes before the environment, the environment before the file. It chooses keys,
+//! and code to load, so nobody but the user or root may be able to write it.
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env,
     path::{Path, PathBuf},
 };
 
+use envelope_files::trust::{self, Purpose};
 #[cfg(feature = "pkcs11")]
 use envelope_pkcs11::TokenSelector;
 use envelope_sdk::{KeyUri, printable};
@@ -125,18 +127,21 @@ impl Config {
     /// Reads the file: the one that was named must be there, the default one
     /// need not.
     pub(crate) fn load(global: &Global) -> Result<Self> {
-        let file = match &global.config {
-            Some(path) => read(path)?
-                .ok_or_else(|| CliError::io("read", path, &io::Error::from(io::ErrorKind::NotFound)))?,
-            None => match user_folder("XDG_CONFIG_HOME", ".config") {
-                Some(folder) => read(&folder.join("envctl/config.toml"))?.unwrap_or_default(),
-                None => ConfigFile::default(),
-            },
+        let file = match (&global.config, user_folder("XDG_CONFIG_HOME", ".config")) {
+            (Some(path), _) => parse(path, trust::read(path, Purpose::Settings, MAX_FILE)?)?,
+            (None, Some(folder)) => {
+                let path = folder.join("envctl/config.toml");
+                match trust::read(&path, Purpose::Settings, MAX_FILE) {
+                    Err(error) if error.is_not_found() => ConfigFile::default(),
+                    bytes => parse(&path, bytes?)?,
+                }
+            }
+            (None, None) => ConfigFile::default(),
         };
         let mut profiles = file.profiles;
         let profile = match &global.profile {
             Some(name) => profiles.remove(name).ok_or_else(|| {
-                let known: Vec<_> = profiles.keys().cloned().collect();
+                let known: Vec<_> = profiles.keys().map(|name| printable::text(name)).collect();
                 CliError::usage(format!("there is no profile {name:?} in the configuration")).hint(format!(
                     "profiles there: {}",
                     if known.is_empty() { "none".into() } else { known.join(", ") }
@@ -260,19 +265,12 @@ impl Pkcs11Settings {
     }
 }
 
-fn read(path: &Path) -> Result<Option<ConfigFile>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(CliError::io("read", path, &error)),
+fn parse(path: &Path, bytes: Vec<u8>) -> Result<ConfigFile> {
+    let wrong = |what: &str| {
+        CliError::new(ErrorKind::Usage, format!("configuration {}: {what}", printable::path(path)))
     };
-    let file = toml::from_str(&text).map_err(|error| {
-        CliError::new(
-            ErrorKind::Usage,
-            format!("configuration {}: {}", path.display(), without_values(&text, &error)),
-        )
-    })?;
-    Ok(Some(file))
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
+    toml::from_str(&text).map_err(|error| wrong(&without_values(&text, &error)))
 }
 
 /// The error without the line that it is about and without the values that it
@@ -291,3 +289,6 @@ fn user_folder(variable: &str, default: &str) -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(default)))
 }
+
+/// Most bytes of a configuration: 1 MiB.
+const MAX_FILE: u64 = 1 << 20;

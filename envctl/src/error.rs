@@ -2,12 +2,14 @@
 
 use std::{error::Error, fmt, io, path::Path};
 
-use envelope_files::FileError;
+use envelope_files::{FileError, trust::TrustError};
 use envelope_local::{Argon2Error, KeystoreError};
 use envelope_sdk::{
     DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
-    RewrapError, stream::StreamError,
+    RewrapError, printable, stream::StreamError,
 };
+
+use crate::report;
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
@@ -51,7 +53,7 @@ impl CliError {
 
     /// A failed operation on a file: `cannot VERB PATH: …`.
     pub(crate) fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
-        Self::new(ErrorKind::InputOutput, format!("cannot {verb} {}: {error}", path.display()))
+        Self::new(ErrorKind::InputOutput, format!("cannot {verb} {}: {error}", printable::path(path)))
     }
 
     /// Adds what to do, unless something more precise is said already.
@@ -109,10 +111,11 @@ impl CliError {
                     "exit_code": self.exit_code(),
                 }
             });
-            writeln!(stderr, "{error}")
+            writeln!(stderr, "{}", report::json_line(&error))
         } else {
-            let hint = self.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-            writeln!(stderr, "\x1b[1;31merror\x1b[0m: {}{hint}", printable(&self.message))
+            let hint = self.hint.as_ref().map(|hint| format!("\n  hint: {}", report::lines(hint)));
+            let hint = hint.unwrap_or_default();
+            writeln!(stderr, "\x1b[1;31merror\x1b[0m: {}{hint}", report::lines(&self.message))
         };
     }
 }
@@ -231,6 +234,12 @@ impl From<KeyUriError> for CliError {
     }
 }
 
+impl From<TrustError> for CliError {
+    fn from(error: TrustError) -> Self {
+        Self::new(ErrorKind::InputOutput, error.to_string())
+    }
+}
+
 impl From<KeystoreError> for CliError {
     fn from(error: KeystoreError) -> Self {
         let kind = match error {
@@ -266,12 +275,6 @@ impl From<envelope_pkcs11::ModuleError> for CliError {
         };
         Self::new(kind, with_causes(&error))
     }
-}
-
-/// Key versions and names in a message may be an attacker's: control characters
-/// must not reach the terminal.
-fn printable(text: &str) -> String {
-    text.split('\n').map(crate::report::escaped).collect::<Vec<_>>().join("\n")
 }
 
 fn kind_of(kind: ProviderErrorKind) -> ErrorKind {

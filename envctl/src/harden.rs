@@ -11,9 +11,8 @@ pub(crate) fn disable_core_dumps() -> Result<()> {
 }
 
 /// Makes the process not dumpable, so that no other process of the same user
-/// may attach to it or read its memory. Called before the first secret is read
-/// and not earlier: from then on the kernel also hides `/proc/self/fd` from the
-/// process itself, where the files of `<(…)` are.
+/// may attach to it or read its memory. Called before the first secret is read,
+/// by every run that may come to hold one.
 pub(crate) fn before_secrets() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|error| CliError::other(format!("cannot make the process undumpable: {error}")))

@@ -1,16 +1,25 @@
-//! Ctrl-C and its like: remove what is half-written, restore the terminal.
+//! Signals. One that ends the process removes what is half-written and gives the
+//! terminal its echo back first; then the process dies of it, so that the shell
+//! knows. One that was ignored at the start, as `nohup` and a shell's `&` do, stays ignored.
 
 use std::{
-    fs::File,
-    io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    fs::{self, File},
+    io::{self, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::{
+    process::{Pid, Signal, getpgid, getpgrp, getppid, getsid},
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
+};
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{
+        SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGSYS, SIGTERM, SIGTRAP,
+        SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+    },
     iterator::Signals,
+    low_level::{emulate_default_handler, exit},
 };
 
 use crate::{
@@ -18,38 +27,53 @@ use crate::{
     progress::leave_line_if_interrupted,
 };
 
-/// From now on an interrupt removes every unfinished file,
-/// gives the terminal its echo back and exits with 130.
-pub(crate) fn clean_up_when_interrupted() -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| CliError::other(format!("cannot handle interrupts: {error}")))?;
-    thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            // Held until the end: no file is made or gets its name any more.
-            let _stopped = envelope_files::unfinished::remove_all();
-            let state = state();
-            if let Some((terminal, attributes)) = &state.terminal {
-                let _ = tcsetattr(terminal, OptionalActions::Now, attributes);
+/// From now on a signal that ends the process cleans up first.
+///
+/// SIGPIPE is ignored and becomes an error of the write, and so does SIGXFSZ. SIGKILL
+/// and SIGSTOP cannot be caught, nor usefully those that a fault of the program itself
+/// raises.
+pub(crate) fn clean_up_when_told_to_end() -> Result<()> {
+    let ignored = ignored_at_start();
+    let heeded = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
+    if heeded(&SIGXFSZ) {
+        // Caught, it makes the write fail with EFBIG; what it sets is of no interest.
+        signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(|error| cannot(&error))?;
+    }
+    let ending = ENDING.into_iter().chain(REAL_TIME);
+    let heeded: Vec<i32> = ending.chain([SIGTSTP, SIGCONT]).filter(heeded).collect();
+    let mut signals = Signals::new(heeded).map_err(|error| cannot(&error))?;
+    let handle = move || {
+        for signal in signals.forever() {
+            match signal {
+                SIGTSTP => stop(),
+                SIGCONT => go_on(),
+                signal => end(signal),
             }
-            leave_line_if_interrupted();
-            std::process::exit(INTERRUPTED);
         }
-    });
-    Ok(())
+    };
+    thread::Builder::new().name("signals".into()).spawn(handle).map(drop).map_err(|error| cannot(&error))
 }
 
-/// Turns the echo of `terminal` off until the guard is dropped. An interrupt
-/// until then turns it on again.
-pub(crate) fn hide_typing(terminal: &File) -> io::Result<EchoGuard> {
-    let attributes = tcgetattr(terminal)?;
-    let mut hidden = attributes.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
+fn cannot(error: &io::Error) -> CliError {
+    CliError::other(format!("cannot handle signals: {error}"))
+        .hint("envctl needs a few threads and descriptors: see `ulimit -u` and `ulimit -n`")
+}
+
+/// Turns the echo of `terminal` off, until the guard is dropped, and then writes the prompt.
+/// Meanwhile a signal that ends or stops the process turns it on again.
+pub(crate) fn hide_typing(terminal: &File, prompt: &str) -> io::Result<EchoGuard> {
+    let shown = tcgetattr(terminal)?;
     let own = terminal.try_clone()?;
-    // Under the lock, so that an interrupt comes before or after, never between.
+    // Under the lock, so that a signal comes before or after, never between.
     let mut state = state();
-    tcsetattr(terminal, OptionalActions::Now, &hidden)?;
-    state.terminal = Some((own, attributes));
-    Ok(EchoGuard)
+    let prompting = state.prompting.insert(Prompting { terminal: own, shown, prompt: prompt.to_owned() });
+    match prompting.hide() {
+        Ok(()) => Ok(EchoGuard),
+        Err(error) => {
+            state.prompting = None;
+            Err(error)
+        }
+    }
 }
 
 /// Turns the echo on again when dropped.
@@ -57,22 +81,123 @@ pub(crate) struct EchoGuard;
 
 impl Drop for EchoGuard {
     fn drop(&mut self) {
-        let mut state = state();
-        if let Some((terminal, attributes)) = state.terminal.take() {
-            let _ = tcsetattr(&terminal, OptionalActions::Now, &attributes);
+        if let Some(prompting) = state().prompting.take() {
+            prompting.show();
         }
     }
 }
 
-struct State {
-    terminal: Option<(File, Termios)>,
+/// A terminal where somebody is asked for a secret.
+struct Prompting {
+    terminal: File,
+    shown: Termios,
+    prompt: String,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { terminal: None });
+impl Prompting {
+    fn hide(&self) -> io::Result<()> {
+        let mut hidden = self.shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&self.terminal, OptionalActions::Now, &hidden)?;
+        (&self.terminal).write_all(self.prompt.as_bytes())
+    }
+
+    fn show(&self) {
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.shown);
+    }
+
+    /// A process in the background that touches the terminal is stopped.
+    fn is_in_foreground(&self) -> bool {
+        tcgetpgrp(&self.terminal).is_ok_and(|group| group == getpgrp())
+    }
+}
+
+fn end(signal: i32) {
+    // Both held until the end: nothing is made, registered or named any more.
+    let _stopped = envelope_files::unfinished::remove_all();
+    let state = state();
+    if let Some(prompting) = state.prompting.as_ref().filter(|prompting| prompting.is_in_foreground()) {
+        prompting.show();
+    }
+    leave_line_if_interrupted();
+    let _ = emulate_default_handler(signal);
+    // Those that it does not know end the process too.
+    exit(128 + signal);
+}
+
+fn stop() {
+    if is_orphaned() {
+        return;
+    }
+    if let Some(prompting) = &state().prompting {
+        prompting.show();
+    }
+    let _ = emulate_default_handler(SIGTSTP);
+}
+
+/// Whether nobody is there who would let the process go on, in which case Ctrl-Z has no
+/// effect (POSIX, orphaned process group).
+fn is_orphaned() -> bool {
+    let (session, group) = (getsid(None), getpgrp());
+    let mut ancestor = getppid();
+    while let Some(process) = ancestor.filter(|process| getsid(Some(*process)) == session) {
+        if getpgid(Some(process)) != Ok(group) {
+            return false;
+        }
+        ancestor = parent_of(process);
+    }
+    true
+}
+
+fn parent_of(process: Pid) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).ok()?;
+    Pid::from_raw(status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?)
+}
+
+/// Back in the foreground, maybe with the terminal as the shell left it.
+fn go_on() {
+    if let Some(prompting) = state().prompting.as_ref().filter(|prompting| prompting.is_in_foreground()) {
+        let _ = prompting.hide();
+    }
+}
+
+/// The signals that whoever started this process wants ignored, as bits. Where the
+/// system does not tell, none.
+fn ignored_at_start() -> u128 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u128::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+struct State {
+    prompting: Option<Prompting>,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { prompting: None });
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// 128 and the number of SIGINT, as shells count.
-const INTERRUPTED: i32 = 130;
+/// The signals that end a process (signal(7)) and that another process may send.
+const ENDING: [i32; 16] = [
+    SIGHUP,
+    SIGINT,
+    SIGQUIT,
+    SIGTRAP,
+    SIGABRT,
+    SIGUSR1,
+    SIGUSR2,
+    SIGALRM,
+    SIGTERM,
+    Signal::STKFLT.as_raw(),
+    SIGXCPU,
+    SIGVTALRM,
+    SIGPROF,
+    SIGIO,
+    Signal::POWER.as_raw(),
+    SIGSYS,
+];
+
+/// Those that the C libraries leave to programs.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 35..=64;

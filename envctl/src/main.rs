@@ -1,6 +1,7 @@
 //! `envctl`: envelope encryption at the command line.
 //!
-//! The way of a call: [`cli`] says what may be asked, [`config`] adds what the
+//! The way of a call: [`environment`] takes secrets out of the environment, [`cli`] says what
+//! may be asked, [`config`] adds what the
 //! file says, [`keys`] makes a keyring of both with [`providers`], a module of [`commands`] does
 //! the work over [`input`] and [`output`] ([`transfer`] moves the bytes between
 //! them), [`error`] turns what failed into
@@ -10,6 +11,7 @@ mod cli;
 mod commands;
 mod config;
 mod descriptor;
+mod environment;
 mod error;
 mod harden;
 mod in_place;
@@ -23,22 +25,29 @@ mod providers;
 mod report;
 mod runtime;
 mod transfer;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let json = cli.global.json;
-    let result = harden::disable_core_dumps()
-        .and_then(|()| interrupt::clean_up_when_interrupted())
-        .and_then(|()| commands::run(cli));
-    match result {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error.report(json);
+            error.report(usage::wants_json(std::env::args_os()));
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn run() -> error::Result<()> {
+    harden::disable_core_dumps()?;
+    environment::take_secrets_out()?;
+    let Some(cli) = usage::parse()? else { return Ok(()) };
+    descriptor::keep_from_children();
+    interrupt::clean_up_when_told_to_end()?;
+    #[cfg(feature = "tokio")]
+    if cli.command.uses_keys() {
+        runtime::start()?;
+    }
+    commands::run(cli)
 }

@@ -118,6 +118,11 @@ impl Output {
                         "name a file with -o FILE, use `-o -` to do it anyway, or --armor to encrypt to text",
                     ));
                 }
+                if descriptor::stdout_is_closed() {
+                    let closed = io::Error::other("it is closed");
+                    return Err(CliError::io("write to", Path::new("standard output"), &closed)
+                        .hint("name a file with -o FILE; -o /dev/null throws the output away"));
+                }
                 descriptor::duplicate(1)
                     .map_err(|error| CliError::io("write to", Path::new("standard output"), &error))?
             }

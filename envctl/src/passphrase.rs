@@ -1,65 +1,76 @@
 //! Where passphrases and PINs come from: a file, a file descriptor, the
 //! environment, or the terminal. Never an argument: other users can see those.
+//!
+//! What the call names is read at the start, in one order whatever the run does
+//! later, and not a byte beyond its line: `(echo "$passphrase"; cat data) | envctl
+//! --passphrase-fd 0 encrypt` encrypts the data.
 
 use std::{
-    env,
     fs::File,
     io::{self, Read, Write},
+    os::fd::RawFd,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::Arc,
 };
 
+use envelope_files::trust::{self, Purpose};
 use envelope_local::Passphrase;
+use envelope_sdk::{printable, secret};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     cli::Global,
+    descriptor,
+    environment::{self, Secrets},
     error::{CliError, ErrorKind, Result},
     harden,
     interrupt::hide_typing,
 };
 
-/// The passphrases of one run, and where each may come from.
+/// The passphrases of one run, as far as they were given.
 pub(crate) struct Passphrases {
-    passphrase: Source,
-    keystore: Source,
-    new: Source,
+    passphrase: Given,
+    keystore: Given,
+    new: Given,
     #[cfg(feature = "pkcs11")]
-    pin: Source,
-}
-
-/// Where one passphrase comes from: an open file, or else the environment.
-struct Source {
-    /// Opened at once, read when it is needed: a pipe such as `<(…)` is only
-    /// found under its name while the process is dumpable.
-    file: Option<(String, File)>,
-    variable: &'static str,
-    /// A pipe can be read only once, so what was read is kept.
-    line: OnceLock<Zeroizing<String>>,
+    pin: Given,
 }
 
 impl Passphrases {
-    /// Opens the files and descriptors that the call names.
+    /// Opens the files and descriptors that the call names, makes the process
+    /// undumpable, and reads a line of each. Two secrets of one descriptor are
+    /// two lines of it, in this order: passphrase, the keystore's, the new one,
+    /// PIN.
     pub(crate) fn of(global: &Global) -> Result<Self> {
-        let descriptor = global.passphrase_fd.map(|number| PathBuf::from(format!("/dev/fd/{number}")));
-        let passphrase = global.passphrase_file.as_ref().or(descriptor.as_ref());
+        let mut named = Vec::new();
+        let mut open = |file: Option<&PathBuf>, number| Source::open(file, number, &mut named);
+        let passphrase = open(global.passphrase_file.as_ref(), global.passphrase_fd)?;
+        let keystore = open(global.keystore_passphrase_file.as_ref(), None)?;
+        let new = open(global.new_passphrase_file.as_ref(), None)?;
+        #[cfg(feature = "pkcs11")]
+        let pin = open(global.pkcs11_pin_file.as_ref(), global.pkcs11_pin_fd)?;
+        harden::before_secrets()?;
+        let secrets = environment::secrets().map_err(|error| {
+            CliError::other(format!("cannot read the secrets of the environment: {error}"))
+        })?;
+        let mut secrets = secrets;
+        let mut given = |source, variable| Given::by(source, variable, &mut secrets);
         Ok(Self {
-            passphrase: Source::open(passphrase, "ENVCTL_PASSPHRASE")?,
-            keystore: Source::open(global.keystore_passphrase_file.as_ref(), "ENVCTL_KEYSTORE_PASSPHRASE")?,
-            new: Source::open(global.new_passphrase_file.as_ref(), "ENVCTL_NEW_PASSPHRASE")?,
+            passphrase: given(passphrase, "ENVCTL_PASSPHRASE")?,
+            keystore: given(keystore, "ENVCTL_KEYSTORE_PASSPHRASE")?,
+            new: given(new, "ENVCTL_NEW_PASSPHRASE")?,
             #[cfg(feature = "pkcs11")]
-            pin: {
-                let descriptor =
-                    global.pkcs11_pin_fd.map(|number| PathBuf::from(format!("/dev/fd/{number}")));
-                Source::open(global.pkcs11_pin_file.as_ref().or(descriptor.as_ref()), "ENVCTL_PKCS11_PIN")?
-            },
+            pin: given(pin, "ENVCTL_PKCS11_PIN")?,
         })
     }
 
     /// Whether a passphrase was given with the call, so that nobody need type it.
     pub(crate) fn is_given(&self) -> bool {
-        let Source { file, variable, .. } = &self.passphrase;
-        file.is_some() || env::var_os(variable).is_some_and(|value| !value.is_empty())
+        match &self.passphrase {
+            Given::Nothing => false,
+            Given::Line(line) => !line.is_empty(),
+            Given::NotText(_) => true,
+        }
     }
 
     /// The passphrase that encrypts: typed twice if it is typed.
@@ -78,7 +89,7 @@ impl Passphrases {
             Some(passphrase) => Ok(passphrase),
             None => match self.passphrase.read()? {
                 Some(passphrase) => Ok(passphrase),
-                None => ask(&format!("Passphrase of the keystore {}", path.display())),
+                None => ask(&format!("Passphrase of the keystore {}", printable::path(path))),
             },
         }
     }
@@ -89,7 +100,7 @@ impl Passphrases {
             Some(passphrase) => Ok(passphrase),
             None => match self.passphrase.read()? {
                 Some(passphrase) => Ok(passphrase),
-                None => ask_twice(&format!("Passphrase for the new keystore {}", path.display())),
+                None => ask_twice(&format!("Passphrase for the new keystore {}", printable::path(path))),
             },
         }
     }
@@ -106,20 +117,64 @@ impl Passphrases {
     }
 }
 
+/// Something open that a line is to be read from.
+struct Source {
+    name: String,
+    file: Arc<File>,
+}
+
 impl Source {
-    fn open(path: Option<&PathBuf>, variable: &'static str) -> Result<Self> {
-        let file = match path {
-            None => None,
-            Some(path) => {
-                let file = File::open(path).map_err(|error| {
-                    CliError::io("read", path, &error).hint(
-                        "a descriptor must be given to envctl, such as `--passphrase-fd 3 3<passphrase.txt`",
-                    )
-                })?;
-                Some((path.display().to_string(), file))
-            }
+    /// A descriptor that is named twice is one source.
+    fn open(
+        file: Option<&PathBuf>,
+        number: Option<RawFd>,
+        named: &mut Vec<(RawFd, Arc<File>)>,
+    ) -> Result<Option<Self>> {
+        let number = number.or_else(|| descriptor::number(file?));
+        let Some(number) = number else {
+            let Some(path) = file else { return Ok(None) };
+            let file = trust::open(path, Purpose::Secret)?;
+            return Ok(Some(Self { name: printable::path(path), file: Arc::new(file) }));
         };
-        Ok(Self { file, variable, line: OnceLock::new() })
+        let name = format!("descriptor {number}");
+        if let Some((_, file)) = named.iter().find(|(known, _)| *known == number) {
+            return Ok(Some(Self { name, file: Arc::clone(file) }));
+        }
+        let opened = descriptor::duplicate_to_read(number).map_err(|error| {
+            CliError::new(ErrorKind::InputOutput, format!("cannot read {name}: {error}"))
+                .hint("a descriptor must be given to envctl, such as `--passphrase-fd 3 3<passphrase.txt`")
+        })?;
+        let file = Arc::new(opened);
+        named.push((number, Arc::clone(&file)));
+        Ok(Some(Self { name, file }))
+    }
+}
+
+/// A secret that was given with the call, or was not.
+enum Given {
+    Nothing,
+    Line(Zeroizing<String>),
+    /// A variable whose value is no text.
+    NotText(&'static str),
+}
+
+impl Given {
+    /// A file or descriptor goes before the environment.
+    fn by(source: Option<Source>, variable: &'static str, secrets: &mut Secrets) -> Result<Self> {
+        if let Some(source) = source {
+            let line = secret::read_line(&mut &*source.file).map_err(|error| {
+                let message = format!("cannot read the secret from {}: {error}", source.name);
+                CliError::new(ErrorKind::InputOutput, message)
+            })?;
+            return Ok(Self::Line(line));
+        }
+        Ok(match secrets.remove(variable.as_ref() as &std::ffi::OsStr) {
+            None => Self::Nothing,
+            Some(value) => match std::str::from_utf8(&value) {
+                Ok(text) => Self::Line(Zeroizing::new(text.to_owned())),
+                Err(_) => Self::NotText(variable),
+            },
+        })
     }
 
     fn read(&self) -> Result<Option<Passphrase>> {
@@ -127,39 +182,16 @@ impl Source {
     }
 
     fn read_line(&self) -> Result<Option<Zeroizing<String>>> {
-        harden::before_secrets()?;
-        if let Some(line) = self.line.get() {
-            return Ok(Some(line.clone()));
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Line(line) => Ok(Some(line.clone())),
+            Self::NotText(variable) => Err(CliError::usage(format!("${variable} is not UTF-8"))),
         }
-        let line = if let Some((name, file)) = &self.file {
-            first_line(file).map_err(|error| {
-                CliError::new(ErrorKind::InputOutput, format!("cannot read the secret from {name}: {error}"))
-            })?
-        } else if let Some(value) = env::var_os(self.variable) {
-            let text = value.into_string();
-            text.map_err(|_| CliError::usage(format!("${} is not UTF-8", self.variable)))?
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(self.line.get_or_init(|| Zeroizing::new(line)).clone()))
     }
 }
 
 fn passphrase(text: String) -> Result<Passphrase> {
     Passphrase::new(text).map_err(|error| CliError::usage(error.to_string()))
-}
-
-/// The first line without its end. A passphrase file is small: more than
-/// 64 KiB is another kind of file.
-fn first_line(file: impl Read) -> io::Result<String> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LINE));
-    file.take(MAX_LINE as u64).read_to_end(&mut bytes)?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.len() == MAX_LINE {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is longer than 64 KiB"));
-    }
-    text_of(line)
 }
 
 fn ask(prompt: &str) -> Result<Passphrase> {
@@ -190,7 +222,6 @@ fn read_from_terminal(prompt: &str) -> Result<String> {
 /// The echo is off from before the first character of the prompt, so that what
 /// is typed early is not shown either.
 fn read_secret(prompt: &str, what: &str, sources: &str) -> Result<String> {
-    harden::before_secrets()?;
     let Ok(mut terminal) = File::options().read(true).write(true).open("/dev/tty") else {
         return Err(CliError::usage(format!("{what} is needed, and there is no terminal to ask for it"))
             .hint(sources));
@@ -201,8 +232,7 @@ fn read_secret(prompt: &str, what: &str, sources: &str) -> Result<String> {
 }
 
 fn prompt_hidden(terminal: &mut File, prompt: &str) -> io::Result<String> {
-    let _guard = hide_typing(terminal)?;
-    write!(terminal, "{prompt}: ")?;
+    let _guard = hide_typing(terminal, &format!("{}: ", printable::text(prompt)))?;
     // A terminal gives one line, of at most 4095 bytes, to one read.
     let mut line = Zeroizing::new([0; 4096]);
     let len = loop {
@@ -222,5 +252,3 @@ fn text_of(line: &[u8]) -> io::Result<String> {
     let text = std::str::from_utf8(line);
     text.map(str::to_owned).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
-
-const MAX_LINE: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 //! second, on a terminal.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -83,7 +83,8 @@ impl Drop for Progress {
 /// Leaves the line of a bar, so that the shell's prompt does not stand in it.
 pub(crate) fn leave_line_if_interrupted() {
     if SHOWN.load(Ordering::SeqCst) {
-        let _ = writeln!(io::stderr());
+        // Not through `Stderr`, whose lock may be held by who is stuck in a write.
+        let _ = rustix::io::write(rustix::stdio::stderr(), b"\n");
     }
 }
 

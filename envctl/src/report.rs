@@ -6,7 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use envelope_sdk::{Header, KeyDescription, WrappedDek};
+use envelope_sdk::{Header, KeyDescription, WrappedDek, printable};
 use serde_json::{Value, json};
 
 use crate::error::{CliError, ErrorKind, Result};
@@ -14,15 +14,51 @@ use crate::error::{CliError, ErrorKind, Result};
 /// Writes a result to standard output: `value` as JSON, or `text`.
 pub(crate) fn print(as_json: bool, value: &Value, text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
-    let written = if as_json { writeln!(stdout, "{value:#}") } else { stdout.write_all(text.as_bytes()) };
+    let written = if as_json {
+        writeln!(stdout, "{}", plain_json(format!("{value:#}")))
+    } else {
+        stdout.write_all(lines(text).as_bytes())
+    };
     ignore_closed_pipe(written)
 }
 
 /// Writes a status line to standard error, for when standard output is taken
-/// or for people only.
+/// or for people only. The work is done by then: standard error that is full or
+/// closed is no reason to stop.
 pub(crate) fn status(as_json: bool, value: &Value, text: &str) -> Result<()> {
     let mut stderr = anstream::stderr().lock();
-    ignore_closed_pipe(if as_json { writeln!(stderr, "{value}") } else { writeln!(stderr, "{text}") })
+    let _ =
+        if as_json { writeln!(stderr, "{}", json_line(value)) } else { writeln!(stderr, "{}", lines(text)) };
+    Ok(())
+}
+
+/// JSON in one line.
+pub(crate) fn json_line(value: &Value) -> String {
+    plain_json(value.to_string())
+}
+
+/// Text of several lines, each of which may hold foreign words.
+pub(crate) fn lines(text: &str) -> String {
+    text.split('\n').map(printable::text).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON lets characters through that drive a terminal: they are written as
+/// `\uXXXX`, which means the same. Those below U+0020 stand outside of its strings only.
+fn plain_json(json: String) -> String {
+    let odd = |character: char| {
+        character >= '\u{7f}' && printable::text(character.encode_utf8(&mut [0; 4])).len() > 4
+    };
+    if !json.contains(odd) {
+        return json;
+    }
+    json.chars().fold(String::with_capacity(json.len()), |mut plain, character| {
+        if odd(character) {
+            let _ = write!(plain, "\\u{:04x}", u32::from(character));
+        } else {
+            plain.push(character);
+        }
+        plain
+    })
 }
 
 /// A header in JSON. Nothing of it is verified unless it was opened.
@@ -73,25 +109,10 @@ pub(crate) fn key_json(key: &KeyDescription) -> Value {
     })
 }
 
-/// Text from a file, which an attacker may have written: escaped, so that it
-/// cannot drive the terminal, and cut at 200 characters.
+/// A word that an attacker may have written: safe to show, and cut at 200
+/// characters.
 pub(crate) fn safe(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((cut, _)) => format!("{}…", escaped(&text[..cut])),
-        None => escaped(text),
-    }
-}
-
-/// Text with control characters and changes of direction escaped.
-pub(crate) fn escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
-        if character.is_control() || BIDI.contains(&character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
+    printable::cut(text, SHOWN)
 }
 
 /// Lower-case hexadecimal.
@@ -121,11 +142,6 @@ fn ignore_closed_pipe(written: io::Result<()>) -> Result<()> {
 
 const END_OF_9999: u64 = 253_402_300_799;
 const SHOWN: usize = 200;
-/// Characters that change the direction of what follows.
-const BIDI: [char; 11] = [
-    '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
-    '\u{2067}', '\u{2068}', '\u{2069}',
-];
 
 #[cfg(test)]
 mod tests {
@@ -142,5 +158,17 @@ mod tests {
     fn text_of_a_file_cannot_drive_the_terminal() {
         assert_eq!(safe("a\x1b[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
         assert_eq!(safe(&"x".repeat(300)).chars().count(), 201);
+        assert_eq!(lines("a\x1b[2J\nb\u{9b}c\n"), "a\\u{1b}[2J\nb\\u{9b}c\n");
+    }
+
+    #[test]
+    fn json_cannot_drive_the_terminal_and_means_the_same() {
+        let value = json!({ "file": "grün \u{9b}31m \u{202e} \x1b[2J \u{7f} \u{1f511}" });
+        for text in [json_line(&value), plain_json(format!("{value:#}"))] {
+            assert!(
+                text.chars().all(|shown| shown == '\n' || printable::text(&shown.to_string()).len() <= 4)
+            );
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
     }
 }

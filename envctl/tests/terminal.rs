@@ -7,7 +7,7 @@ mod common;
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     process::{Child, Command, Stdio},
 };
 
@@ -34,11 +34,13 @@ impl Terminal {
         (Self { master: master.into(), seen: String::new() }, slave)
     }
 
-    /// Starts envctl with this terminal as its controlling one.
+    /// Starts envctl with this terminal as its controlling one, from a shell that waits
+    /// for a line when it is stopped, and then lets it go on.
     fn start(sandbox: &Sandbox, args: &[&str], capture_stdout: bool) -> (Self, Child) {
         let (terminal, slave) = Self::open();
         let mut command = Command::new("setsid");
-        command.args(["-c", "-w", env!("CARGO_BIN_EXE_envctl")]).args(args);
+        let script = "set -m; \"$@\"; code=$?; [ $code = 147 ] && echo stopped && read -r line && fg && code=$?; exit $code";
+        command.args(["-c", "-w", "bash", "-c", script, "bash", env!("CARGO_BIN_EXE_envctl")]).args(args);
         command
             .current_dir(sandbox.file("."))
             .env("HOME", sandbox.file("../home"))
@@ -61,6 +63,11 @@ impl Terminal {
                 _ => panic!("{text:?} was never seen in {:?}", self.seen),
             }
         }
+    }
+
+    fn has_echo(&self) -> bool {
+        let attributes = rustix::termios::tcgetattr(&self.master).unwrap();
+        attributes.local_modes.contains(rustix::termios::LocalModes::ECHO)
     }
 
     fn type_line(&mut self, text: &str) {
@@ -127,20 +134,50 @@ fn binary_output_to_a_terminal_is_refused_unless_asked_for() {
 }
 
 #[test]
-fn an_interrupt_at_the_prompt_gives_the_echo_back() {
+fn a_signal_at_the_prompt_gives_the_echo_back() {
+    for (typed, code) in [(b"\x03", 130), (b"\x1c", 131)] {
+        let sandbox = Sandbox::new();
+        sandbox.write("in", b"x");
+        let (mut terminal, mut child) = Terminal::start(&sandbox, &["encrypt", "in"], false);
+        terminal.wait_for("Passphrase: ");
+        assert!(!terminal.has_echo(), "no echo while a passphrase is typed");
+        terminal.master.write_all(typed).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(terminal.has_echo(), "echo again after the signal");
+        assert_eq!(sandbox.files(), ["in"]);
+    }
+}
+
+#[test]
+fn stopped_at_the_prompt_it_gives_the_echo_back_and_asks_again_when_it_goes_on() {
     let sandbox = Sandbox::new();
     sandbox.write("in", b"x");
     let (mut terminal, mut child) = Terminal::start(&sandbox, &["encrypt", "in"], false);
     terminal.wait_for("Passphrase: ");
-    let echo = |terminal: &Terminal| {
-        let attributes = rustix::termios::tcgetattr(&terminal.master).unwrap();
-        attributes.local_modes.contains(rustix::termios::LocalModes::ECHO)
-    };
-    assert!(!echo(&terminal), "no echo while a passphrase is typed");
+    terminal.master.write_all(b"\x1a").unwrap();
+    terminal.wait_for("stopped");
+    assert!(terminal.has_echo(), "echo while it is stopped");
+    terminal.type_line("go on");
+    terminal.wait_for("Passphrase: ");
+    assert!(!terminal.has_echo(), "no echo again");
+    terminal.type_line("open sesame");
+    terminal.wait_for("Again, to be sure: ");
+    terminal.type_line("open sesame");
+    terminal.wait_for("encrypted for passphrase:");
+    assert!(!terminal.seen.contains("sesame"), "{:?}", terminal.seen);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(terminal.has_echo());
+}
+
+#[test]
+fn a_name_that_drives_a_terminal_is_shown_and_not_obeyed_at_the_prompt() {
+    let sandbox = Sandbox::new();
+    let keystore = "k\x1b[2J\nPassphrase";
+    let (mut terminal, mut child) =
+        Terminal::start(&sandbox, &["keystore", "init", "--keystore", keystore], false);
+    terminal.wait_for("Passphrase for the new keystore k\\u{1b}[2J\\u{a}Passphrase: ");
     terminal.master.write_all(b"\x03").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(echo(&terminal), "echo again after Ctrl-C");
-    assert_eq!(sandbox.files(), ["in"]);
 }
 
 #[test]
@@ -161,7 +198,7 @@ fn long_work_shows_a_bar_and_an_interrupt_leaves_its_line() {
     terminal.wait_for("so far");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
     feeder.join().unwrap();
     terminal.seen.clear();
     terminal.wait_for("\n");

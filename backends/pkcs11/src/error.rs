@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use cryptoki::error::{Error, RvError};
+use envelope_files::trust::TrustError;
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, printable};
 
 use crate::PinError;
@@ -39,17 +40,10 @@ pub enum ModuleError {
         /// Why not.
         source: io::Error,
     },
-    /// Everybody may write the file, and would choose what runs here.
-    #[error(
-        "the PKCS#11 module {} may be written by everybody (mode {mode:04o}): run chmod o-w on it",
-        printable::path(path)
-    )]
-    WritableByOthers {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// Others may write the file or a folder on the way to it, or it belongs to
+    /// somebody else: they would choose what runs here.
+    #[error("the PKCS#11 module {0}")]
+    NotTrusted(TrustError),
     /// The file is no shared library for this machine, or needs one that is
     /// missing.
     #[error("{} cannot be loaded as a shared library: {}", printable::path(path), words_of(error))]
@@ -100,7 +94,7 @@ impl ModuleError {
             Self::NotFound { .. } => ProviderErrorKind::NotFound,
             Self::Threads(_) | Self::Read { .. } => ProviderErrorKind::Other,
             Self::Initialize { .. } | Self::Describe { .. } => ProviderErrorKind::Unavailable,
-            Self::WritableByOthers { .. } => ProviderErrorKind::AccessDenied,
+            Self::NotTrusted(_) => ProviderErrorKind::AccessDenied,
             _ => ProviderErrorKind::Invalid,
         };
         ProviderError::new(kind, NAME, key, self.to_string()).retryable(false).with_source(self)

@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
 };
@@ -12,6 +10,8 @@ use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::{Error, RvError},
 };
+
+use envelope_files::trust::{self, Purpose, TrustError};
 
 use crate::ModuleError;
 
@@ -48,26 +48,18 @@ pub(crate) fn initialize(module: &Pkcs11) -> Result<(), Error> {
     }
 }
 
-/// A link is followed, as distributions install them; what counts is that only
-/// its owner or group can change what will run.
+/// A link is followed, as distributions install them; what counts is that nobody but
+/// the user and root can change what will run.
 fn check(path: &Path) -> Result<(), ModuleError> {
     let path = path.to_path_buf();
     if !path.is_absolute() {
         return Err(ModuleError::Relative { path });
     }
-    let metadata = match fs::metadata(&path) {
-        Ok(metadata) => metadata,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => {
-            return Err(ModuleError::NotFound { path });
-        }
-        Err(source) => return Err(ModuleError::Read { path, source }),
-    };
-    if !metadata.is_file() {
-        return Err(ModuleError::NotAFile { path });
+    match trust::open(&path, Purpose::Code) {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Err(ModuleError::NotFound { path }),
+        Err(TrustError::NotAFile { .. }) => Err(ModuleError::NotAFile { path }),
+        Err(TrustError::Open { source, .. }) => Err(ModuleError::Read { path, source }),
+        Err(error) => Err(ModuleError::NotTrusted(error)),
     }
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o002 != 0 {
-        return Err(ModuleError::WritableByOthers { path, mode });
-    }
-    Ok(())
 }

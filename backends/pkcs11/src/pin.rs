@@ -1,13 +1,15 @@
 //! The user PIN of a token, and where it comes from.
 
 use std::{
-    env, fmt, fs,
+    env, fmt,
     io::{self, Read},
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use cryptoki::types::AuthPin;
+use envelope_files::trust::{self, Purpose, TrustError};
+use envelope_sdk::{printable, secret};
 use zeroize::Zeroizing;
 
 use crate::{TokenSelector, error::Failure};
@@ -60,7 +62,7 @@ pub enum PinError {
     /// It has more than [`Pin::MAX_LEN`] bytes.
     #[error("the PIN is longer than 256 bytes")]
     TooLong,
-    /// The file could not be read.
+    /// The file or descriptor could not be read.
     #[error("the PIN cannot be read from {from}")]
     Read {
         /// The file, or what else it was.
@@ -68,6 +70,9 @@ pub enum PinError {
         /// Why not.
         source: io::Error,
     },
+    /// The file cannot be opened, or others may read or write it.
+    #[error(transparent)]
+    File(#[from] TrustError),
     /// The environment variable is not set, or is not UTF-8.
     #[error("the environment variable {0} holds no PIN")]
     Environment(String),
@@ -144,15 +149,18 @@ impl PinSource {
         Self(Source::Given(pin))
     }
 
-    /// The first line of a file, read at each login. At most 64 KiB are read.
+    /// The first line of a file, at most 64 KiB, read at each login. A named pipe
+    /// will do. It and the folders on the way to it must belong to the user or to root and be
+    /// writable by nobody else, and a file of the user readable by nobody else
+    /// ([`envelope_files::trust`]).
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into()))
     }
 
     /// The first line of something open, such as a file descriptor that the
-    /// process was given. Read at the first login, then kept in memory, since a
-    /// pipe can be read only once.
+    /// process was given. Read at the first login, and not a byte beyond the line; then
+    /// kept in memory, since a pipe can be read only once.
     #[must_use]
     pub fn reader(reader: impl Read + Send + 'static) -> Self {
         Self(Source::Reader { unread: Mutex::new(Some(Box::new(reader))), line: Mutex::default() })
@@ -238,12 +246,7 @@ impl PinSource {
             Source::None | Source::ProtectedPath | Source::ByToken { .. } => {
                 return Err(PinError::NotGiven("no source of a PIN is configured".into()));
             }
-            Source::File(path) => {
-                let from = path.display().to_string();
-                let file =
-                    fs::File::open(path).map_err(|source| PinError::Read { from: from.clone(), source })?;
-                first_line(file, &from)?
-            }
+            Source::File(path) => first_line(trust::open(path, Purpose::Secret)?, &printable::path(path))?,
             Source::Environment(variable) => match env::var(variable) {
                 Ok(text) => Pin::new(text)?,
                 Err(_) => return Err(PinError::Environment(variable.clone())),
@@ -260,7 +263,7 @@ impl fmt::Debug for PinSource {
         match &self.0 {
             Source::None => f.write_str("PinSource(none)"),
             Source::ProtectedPath => f.write_str("PinSource(protected path)"),
-            Source::File(path) => write!(f, "PinSource(file {})", path.display()),
+            Source::File(path) => write!(f, "PinSource(file {})", printable::path(path)),
             Source::Environment(variable) => write!(f, "PinSource(environment {variable})"),
             Source::Reader { .. } => f.write_str("PinSource(reader)"),
             Source::Ask(_) => f.write_str("PinSource(ask)"),
@@ -272,22 +275,19 @@ impl fmt::Debug for PinSource {
     }
 }
 
-fn first_line(file: impl Read, from: &str) -> Result<Pin, PinError> {
-    let failed = |source| PinError::Read { from: from.to_owned(), source };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE));
-    file.take(MAX_FILE as u64).read_to_end(&mut bytes).map_err(failed)?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = std::str::from_utf8(line)
-        .map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
-    Pin::new(text.to_owned())
+fn first_line(mut file: impl Read, from: &str) -> Result<Pin, PinError> {
+    let line =
+        secret::read_line(&mut file).map_err(|source| PinError::Read { from: from.to_owned(), source })?;
+    Pin::new(line.to_string())
 }
-
-const MAX_FILE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::{
+        fs::{self, Permissions},
+        io::Cursor,
+        os::unix::fs::PermissionsExt,
+    };
 
     use super::*;
 
@@ -332,8 +332,12 @@ mod tests {
     fn a_file_is_read_up_to_the_end_of_its_first_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pin");
-        assert!(matches!(PinSource::file(&path).with(PinTries::All, |_| ()), Err(PinError::Read { .. })));
+        let refused = || PinSource::file(&path).with(PinTries::All, |_| ()).unwrap_err();
+        assert!(matches!(refused(), PinError::File(TrustError::Open { .. })));
         fs::write(&path, " 12 34 \nrest").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(refused(), PinError::File(TrustError::Readable { mode: 0o640, .. })));
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         assert!(PinSource::file(&path).with(PinTries::All, |pin| pin.0.as_str() == " 12 34 ").unwrap());
     }
 

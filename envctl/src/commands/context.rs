@@ -20,8 +20,11 @@ pub(crate) fn to_bind(entries: &[String], withhold: &[String]) -> Result<Encrypt
         context = if withheld { context.withhold(name, value) } else { context.with(name, value) };
     }
     match withhold.iter().find(|name| context.get(name).is_none()) {
-        Some(name) => Err(CliError::usage(format!("--withhold {name} names no entry of the context"))
-            .hint(format!("add its value, such as -c {name}=VALUE --withhold {name}"))),
+        Some(name) => {
+            let name = report::safe(name);
+            Err(CliError::usage(format!("--withhold {name} names no entry of the context"))
+                .hint(format!("add its value, such as -c {name}=VALUE --withhold {name}")))
+        }
         None => Ok(context),
     }
 }
@@ -80,5 +83,5 @@ fn split(entry: &str) -> Result<(&str, &str)> {
     entry
         .split_once('=')
         .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| CliError::usage(format!("a context entry is NAME=VALUE, not {entry:?}")))
+        .ok_or_else(|| CliError::usage("a context entry is NAME=VALUE, and one has no `=` or no name"))
 }

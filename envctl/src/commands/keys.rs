@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use envelope_sdk::{KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, is_local_key_name};
+use envelope_sdk::{KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, is_local_key_name, printable};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -147,7 +147,7 @@ fn key_of<'p>(providers: &'p Providers, name: &str) -> Result<(KeyUri, &'p dyn B
 
 fn name_and_value(tag: &str) -> Result<(String, String)> {
     let (name, value) =
-        tag.split_once('=').ok_or_else(|| CliError::usage(format!("{tag:?} is not NAME=VALUE")))?;
+        tag.split_once('=').ok_or_else(|| CliError::usage("a tag is NAME=VALUE, and one has no `=`"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -169,7 +169,7 @@ fn confirm(args: &ChangeKey) -> Result<()> {
 
 fn eprint(text: &str) -> Result<()> {
     let mut stderr = anstream::stderr().lock();
-    write!(stderr, "{text}")
+    write!(stderr, "{}", printable::text(text))
         .and_then(|()| stderr.flush())
         .map_err(|error| CliError::other(format!("cannot ask: {error}")))
 }

@@ -1,6 +1,7 @@
 //! `envctl keystore …`
 
 use envelope_local::Keystore as LocalKeystore;
+use envelope_sdk::printable;
 use serde_json::json;
 
 use crate::{
@@ -18,20 +19,20 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
             if path.symlink_metadata().is_ok() {
                 return Err(CliError::new(
                     ErrorKind::InputOutput,
-                    format!("{} is there already", path.display()),
+                    format!("{} is there already", printable::path(&path)),
                 )
                 .hint("--keystore names another one; a keystore is never overwritten"));
             }
             let keystore = LocalKeystore::create(&path, &providers.passphrases().of_new_keystore(&path)?)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
-            let text = format!("{}: created\nnext: `envctl keys create NAME`\n", path.display());
+            let text = format!("{}: created\nnext: `envctl keys create NAME`\n", printable::path(&path));
             report::print(global.json, &value, &text)
         }
         Keystore::Passwd => {
             let keystore = providers.keystore()?;
             keystore.change_passphrase(&providers.passphrases().replacement()?)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
-            report::print(global.json, &value, &format!("{}: passphrase changed\n", path.display()))
+            report::print(global.json, &value, &format!("{}: passphrase changed\n", printable::path(&path)))
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use envelope_pkcs11::{MechanismDescription, SlotDescription, TokenDescription, describe_slots};
+use envelope_sdk::printable;
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,7 +17,7 @@ pub(crate) fn run(global: &Global, command: &Pkcs11) -> Result<()> {
     let Pkcs11::Slots { mechanisms } = command;
     let module = Config::load(global)?.pkcs11().module()?;
     let slots = describe_slots(&module)?;
-    let mut text = format!("{}\n", module.display());
+    let mut text = format!("{}\n", printable::path(&module));
     for slot in &slots {
         let _ = writeln!(text, "slot {}: {}", slot.slot, safe(&slot.description));
         match &slot.token {

@@ -149,7 +149,7 @@ impl Backends {
             "awskms" => Ok(&self.aws),
             #[cfg(feature = "pkcs11")]
             "pkcs11" => Ok(self.pkcs11.with_key(key)),
-            scheme @ ("awskms" | "gcpkms" | "azurekeyvault" | "pkcs11") => {
+            scheme if ["awskms", "gcpkms", "azurekeyvault", "pkcs11"].contains(&scheme) => {
                 Err(CliError::usage(format!("this envctl has no provider for {scheme}: keys, such as {key}"))
                     .hint(known()))
             }

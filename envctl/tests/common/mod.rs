@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -35,9 +35,11 @@ impl Sandbox {
         self.path("work").join(name)
     }
 
+    /// Writes a file that may hold a secret: nobody else may read it (0600).
     pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.file(name);
         fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path
     }
 

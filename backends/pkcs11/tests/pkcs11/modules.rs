@@ -1,6 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use cryptoki::context::Pkcs11;
+use envelope_files::trust::TrustError;
 use envelope_pkcs11::{ModuleError, describe_slots};
 use envelope_sdk::ProviderErrorKind::{AccessDenied, Invalid};
 
@@ -53,14 +54,27 @@ fn a_shared_library_that_is_no_module_is_refused() {
 }
 
 #[test]
-fn a_module_that_everybody_may_write_is_not_loaded() {
+fn a_module_that_others_may_write_is_not_loaded() {
     let Some(module) = Kind::SoftHsm.module() else { return };
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("softhsm.so");
     fs::copy(module, &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o757)).unwrap();
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o757, 0o775] {
+        set_mode(&copy, mode);
+        let error = refused_module(&copy);
+        assert!(
+            matches!(&error, ModuleError::NotTrusted(TrustError::Writable { mode: told, .. }) if *told == mode),
+            "{error:?}"
+        );
+    }
+    set_mode(&copy, 0o755);
+    set_mode(folder.path(), 0o775);
     let error = refused_module(&copy);
-    assert!(matches!(error, ModuleError::WritableByOthers { mode: 0o757, .. }), "{error:?}");
+    assert!(
+        matches!(&error, ModuleError::NotTrusted(TrustError::Writable { place, .. }) if place == folder.path()),
+        "{error:?}"
+    );
     let key = KeyUri::parse("pkcs11:token=t;object=k").unwrap();
     assert_eq!(error.into_provider_error(&key).kind(), AccessDenied);
 }

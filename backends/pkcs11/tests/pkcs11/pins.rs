@@ -1,6 +1,7 @@
 use std::{
     fs,
     io::Cursor,
+    os::unix::fs::PermissionsExt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -124,6 +125,7 @@ fn a_pin_comes_from_a_file_a_descriptor_or_a_prompt(token: &Token) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pin");
     fs::write(&path, format!("{PIN}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let (prompt, asked) = counted(PIN);
     let sources = [
         PinSource::file(&path),

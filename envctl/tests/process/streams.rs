@@ -1,0 +1,66 @@
+//! Standard streams that are closed or full.
+
+use super::{
+    common::{Sandbox, bytes},
+    run_shell,
+};
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("pw", b"words\n");
+    sandbox.write("new", b"other words\n");
+    sandbox.write("in", &bytes(1000));
+    run_shell(&sandbox, "for n in 1 2 3; do envctl --passphrase-file pw encrypt in -o $n || exit; done", 0);
+    sandbox
+}
+
+#[test]
+fn standard_error_that_is_full_or_closed_does_not_stop_a_batch() {
+    for stream in ["2>/dev/full", "2>&-"] {
+        let sandbox = sandbox();
+        let rewrap = "envctl --passphrase-file pw --new-passphrase-file new rewrap";
+        run_shell(&sandbox, &format!("{rewrap} 1 2 3 {stream}"), 0);
+        for name in ["1", "2", "3"] {
+            let out = format!("{name}.out");
+            run_shell(&sandbox, &format!("envctl --passphrase-file new decrypt {name} -o {out}"), 0);
+            assert_eq!(sandbox.read(&out), sandbox.read("in"), "{stream}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_still_told_by_the_exit_code_where_standard_error_is_full() {
+    let sandbox = sandbox();
+    let rewrap = "envctl --passphrase-file pw --new-passphrase-file new rewrap 1 missing 3 2>/dev/full";
+    run_shell(&sandbox, rewrap, 3);
+    run_shell(&sandbox, "envctl --passphrase-file new decrypt 3 -o out", 0);
+}
+
+#[test]
+fn data_for_a_standard_output_that_is_closed_is_refused() {
+    let sandbox = sandbox();
+    for command in ["encrypt in -o -", "decrypt 1 -o -", "encrypt < in", "encrypt -a in -o -"] {
+        let ran = run_shell(&sandbox, &format!("envctl --passphrase-file pw {command} >&-"), 3);
+        ran.says("cannot write to standard output: it is closed").says("-o /dev/null");
+    }
+    run_shell(&sandbox, "envctl --passphrase-file pw decrypt 1 -o - >/dev/null", 0);
+    run_shell(&sandbox, "envctl --passphrase-file pw decrypt 1 -o /dev/null >&-", 0);
+}
+
+#[test]
+fn with_all_streams_closed_no_file_takes_their_place() {
+    let sandbox = sandbox();
+    run_shell(&sandbox, "envctl --passphrase-file pw encrypt in -o out >&- 2>&- <&-", 0);
+    run_shell(&sandbox, "envctl --passphrase-file pw decrypt out -o back", 0);
+    assert_eq!(sandbox.read("back"), sandbox.read("in"));
+    run_shell(&sandbox, "envctl --passphrase-file pw encrypt missing -o none >&- 2>&- <&-", 3);
+    assert!(!sandbox.file("none").exists());
+}
+
+#[test]
+fn results_for_a_full_disk_are_an_error_of_output() {
+    let sandbox = sandbox();
+    for command in ["inspect 1", "inspect --json 1", "completions bash", "man"] {
+        run_shell(&sandbox, &format!("envctl {command} >/dev/full"), 3).says("No space left");
+    }
+}
