@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use envelope_aws::{AwsKms, RotationKind};
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyState, KeyUri,
-    ProviderError, WrappedDek,
+    ProviderError, WrappedDek, printable,
 };
 use serde_json::{Map, Value, json};
 
@@ -198,7 +198,7 @@ impl ResolvingAliases {
         // This is called where a future is being waited for: another thread can wait for one more.
         let resolved = thread::scope(|scope| scope.spawn(|| block_on(self.kms.resolve(alias))).join());
         if let Ok(Err(error)) = resolved {
-            let line = report::escaped(&format!("warning: {error}; it opens nothing"));
+            let line = printable::text(&format!("warning: {error}; it opens nothing"));
             // Where standard error is closed, nobody reads it.
             let _ = writeln!(anstream::stderr(), "{line}");
         }
