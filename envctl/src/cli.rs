@@ -29,14 +29,15 @@ pub(crate) struct Global {
     /// Write results and errors as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The configuration file [default: $XDG_CONFIG_HOME/envctl/config.toml]
-    #[arg(long, global = true, env = "ENVCTL_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The configuration file [default: $ENVCTL_CONFIG, or $XDG_CONFIG_HOME/envctl/config.toml]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// A profile of the configuration file
-    #[arg(long, global = true, env = "ENVCTL_PROFILE", value_name = "NAME")]
+    /// A profile of the configuration file [default: $ENVCTL_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// The keystore of `local:` keys [default: $XDG_DATA_HOME/envctl/keystore.json]
-    #[arg(long, global = true, env = "ENVCTL_KEYSTORE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The keystore of `local:` keys [default: $ENVCTL_KEYSTORE, the configuration's, or
+    /// $XDG_DATA_HOME/envctl/keystore.json]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) keystore: Option<PathBuf>,
     /// Read the passphrase from the first line of a file [otherwise: $ENVCTL_PASSPHRASE, or asked for]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "passphrase_fd")]
@@ -53,13 +54,15 @@ pub(crate) struct Global {
     /// Open files whose passphrase takes up to N times the work of a new one, for files of a known writer [default: 4]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_passphrase_work: Option<u32>,
-    /// The PKCS#11 module of `pkcs11:` keys, by its absolute path
+    /// The PKCS#11 module of `pkcs11:` keys, by its absolute path [default: $ENVCTL_PKCS11_MODULE, or
+    /// the configuration's]
     #[cfg(feature = "pkcs11")]
-    #[arg(long, global = true, env = "ENVCTL_PKCS11_MODULE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) pkcs11_module: Option<PathBuf>,
-    /// The label of the token whose keys are created and listed [default: the only one]
+    /// The label of the token whose keys are created and listed [default: $ENVCTL_PKCS11_TOKEN, the
+    /// configuration's, or the only one]
     #[cfg(feature = "pkcs11")]
-    #[arg(long, global = true, env = "ENVCTL_PKCS11_TOKEN", value_name = "LABEL")]
+    #[arg(long, global = true, value_name = "LABEL")]
     pub(crate) pkcs11_token: Option<String>,
     /// Read the PIN of the token from the first line of a file [otherwise: $ENVCTL_PKCS11_PIN, or asked for]
     #[cfg(feature = "pkcs11")]

@@ -6,6 +6,7 @@
 //! --passphrase-fd 0 encrypt` encrypts the data.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
     os::fd::RawFd,
@@ -50,10 +51,9 @@ impl Passphrases {
         #[cfg(feature = "pkcs11")]
         let pin = open(global.pkcs11_pin_file.as_ref(), global.pkcs11_pin_fd)?;
         harden::before_secrets()?;
-        let secrets = environment::secrets().map_err(|error| {
+        let mut secrets = environment::secrets().map_err(|error| {
             CliError::other(format!("cannot read the secrets of the environment: {error}"))
         })?;
-        let mut secrets = secrets;
         let mut given = |source, variable| Given::by(source, variable, &mut secrets);
         Ok(Self {
             passphrase: given(passphrase, "ENVCTL_PASSPHRASE")?,
@@ -168,7 +168,7 @@ impl Given {
             })?;
             return Ok(Self::Line(line));
         }
-        Ok(match secrets.remove(variable.as_ref() as &std::ffi::OsStr) {
+        Ok(match secrets.remove(OsStr::new(variable)) {
             None => Self::Nothing,
             Some(value) => match std::str::from_utf8(&value) {
                 Ok(text) => Self::Line(Zeroizing::new(text.to_owned())),

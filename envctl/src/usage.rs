@@ -9,7 +9,7 @@ use clap::{
 };
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, Decrypt, Encrypt, Global, Rewrap},
     error::{CliError, Result},
 };
 
@@ -24,13 +24,7 @@ pub(crate) fn parse() -> Result<Option<Cli>> {
         }
         Err(error) => return Err(without_values(error)),
     };
-    if let Command::Encrypt(crate::cli::Encrypt { keys, .. })
-    | Command::Decrypt(crate::cli::Decrypt { keys, .. })
-    | Command::Rewrap(crate::cli::Rewrap { keys, .. }) = &mut cli.command
-        && keys.is_empty()
-    {
-        *keys = keys_of_environment(env::var_os("ENVCTL_KEYS"))?;
-    }
+    fill_from_environment(&mut cli)?;
     Ok(Some(cli))
 }
 
@@ -40,11 +34,43 @@ pub(crate) fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
     arguments.skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
 }
 
-/// Keys between any number of blanks. An empty variable is as good as none.
-fn keys_of_environment(value: Option<OsString>) -> Result<Vec<String>> {
-    let Some(value) = value else { return Ok(Vec::new()) };
-    let text = value.to_str().ok_or_else(|| CliError::usage("$ENVCTL_KEYS is not UTF-8"))?;
-    Ok(text.split_whitespace().map(ToOwned::to_owned).collect())
+/// What the call does not say, its variable may. (Not through clap, to which a
+/// variable that is empty is a value that is missing.)
+fn fill_from_environment(cli: &mut Cli) -> Result<()> {
+    let Global { config, profile, keystore, .. } = &mut cli.global;
+    fill(config, variable("ENVCTL_CONFIG"));
+    fill(keystore, variable("ENVCTL_KEYSTORE"));
+    fill(profile, text("ENVCTL_PROFILE")?);
+    #[cfg(feature = "pkcs11")]
+    {
+        fill(&mut cli.global.pkcs11_module, variable("ENVCTL_PKCS11_MODULE"));
+        fill(&mut cli.global.pkcs11_token, text("ENVCTL_PKCS11_TOKEN")?);
+    }
+    if let Command::Encrypt(Encrypt { keys, .. })
+    | Command::Decrypt(Decrypt { keys, .. })
+    | Command::Rewrap(Rewrap { keys, .. }) = &mut cli.command
+        && keys.is_empty()
+    {
+        let named = text("ENVCTL_KEYS")?.unwrap_or_default();
+        keys.extend(named.split_whitespace().map(ToOwned::to_owned));
+    }
+    Ok(())
+}
+
+fn fill<T>(option: &mut Option<T>, default: Option<impl Into<T>>) {
+    if option.is_none() {
+        *option = default.map(Into::into);
+    }
+}
+
+/// An empty variable is as good as none.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text(name: &str) -> Result<Option<String>> {
+    let text = variable(name).map(OsString::into_string).transpose();
+    text.map_err(|_| CliError::usage(format!("${name} is not UTF-8")))
 }
 
 fn without_values(mut error: clap::Error) -> CliError {
@@ -84,15 +110,6 @@ fn option_name(argument: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_of_the_environment_stand_between_any_blanks() {
-        let keys = |text: &str| keys_of_environment(Some(text.into())).unwrap();
-        assert_eq!(keys(""), [""; 0]);
-        assert_eq!(keys("  \n"), [""; 0]);
-        assert_eq!(keys(" local:a\tlocal:b  "), ["local:a", "local:b"]);
-        assert_eq!(keys_of_environment(None).unwrap(), [""; 0]);
-    }
 
     #[test]
     fn json_is_asked_for_before_two_dashes_only() {

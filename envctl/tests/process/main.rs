@@ -2,6 +2,7 @@
 //! trusted, signals, children, threads and standard streams.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests too")]
+#![allow(clippy::print_stdout, reason = "what is left out is said")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -59,7 +59,22 @@ fn a_secret_in_the_wrong_place_of_the_call_is_not_repeated() {
 }
 
 #[test]
-fn an_empty_variable_of_keys_is_none_and_blanks_do_not_count() {
+fn an_empty_variable_is_as_good_as_none() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.envctl(&["encrypt", "-o", "out"]);
+    for name in ["CONFIG", "PROFILE", "KEYSTORE", "PKCS11_MODULE", "PKCS11_TOKEN", "KEYS"] {
+        command.env(format!("ENVCTL_{name}"), "");
+    }
+    Ran::of(command.output().unwrap(), 0);
+    for (name, code) in [("CONFIG", 3), ("PROFILE", 2)] {
+        let mut command = sandbox.envctl(&["encrypt", "-f", "-o", "out"]);
+        Ran::of(command.env(format!("ENVCTL_{name}"), "missing").output().unwrap(), code).says("missing");
+    }
+    sandbox.run(&["--config", "", "encrypt", "-o", "out"], 2);
+}
+
+#[test]
+fn keys_of_the_environment_stand_between_any_blanks() {
     let sandbox = Sandbox::new();
     sandbox.keystore(&["main", "other"]);
     sandbox.write("in", b"x");
