@@ -1,8 +1,7 @@
 //! What is around the work of envctl: secrets that are read, files that are
 //! trusted, signals, children, threads and standard streams.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests too")]
-#![allow(clippy::print_stdout, reason = "what is left out is said")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests are tests too")]
 
 #[path = "../common/mod.rs"]
 mod common;
