@@ -166,8 +166,8 @@ impl Envelope {
 
     /// Unwraps the DEK of `header` with a configured key and verifies the
     /// header's MAC. A key that gives a DEK under which the MAC is wrong counts
-    /// as one that does not open: the next configured recipient is tried. What it returns is all that [`stream`](crate::stream)
-    /// needs, without a runtime.
+    /// as one that does not open: the next configured recipient is tried. What
+    /// it returns is all that [`stream`](crate::stream) needs, without a runtime.
     ///
     /// # Errors
     ///

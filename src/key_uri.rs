@@ -130,8 +130,8 @@ impl fmt::Debug for KeyUri {
 
 /// A text that is no key URI, and why.
 ///
-/// It shows how long the text is and the scheme, if it begins with one of the
-/// table above, and nothing else of it: whoever mistypes a key may have typed a
+/// It shows how long the text is and the scheme, if it begins with one that this
+/// crate knows, and nothing else of it: whoever mistypes a key may have typed a
 /// password, a PIN or the passphrase itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUriError {

@@ -257,7 +257,7 @@ impl ConfiguredKey {
     }
 
     fn check_hidden(&self, dek: &Dek, wrapped: &WrappedDek) -> Result<(), ProviderError> {
-        // Both come from the provider: nobody learns a DEK from the time this takes.
+        // Not in constant time: the provider holds the DEK, and nobody else chooses what it is compared with.
         if wrapped.ciphertext().windows(Dek::LEN).any(|part| part == dek.expose()) {
             return Err(
                 self.broken("its wrap holds the DEK in the clear: do not trust what answers for this key")

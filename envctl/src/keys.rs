@@ -19,7 +19,7 @@ pub(crate) struct Providers {
     config: Arc<Config>,
     passphrases: Arc<Passphrases>,
     backends: Backends,
-    /// Opens, with the passphrase that was; encrypting takes another one.
+    /// The one that opens. Those that encrypt are made where they are needed.
     passphrase: Arc<UnlockedOnUse<PassphraseProvider>>,
 }
 

@@ -149,7 +149,7 @@ impl Backends {
             "awskms" => Ok(&self.aws),
             #[cfg(feature = "pkcs11")]
             "pkcs11" => Ok(self.pkcs11.with_key(key)),
-            scheme if ["awskms", "gcpkms", "azurekeyvault", "pkcs11"].contains(&scheme) => {
+            scheme if ELSEWHERE.contains(&scheme) => {
                 Err(CliError::usage(format!("this envctl has no provider for {scheme}: keys, such as {key}"))
                     .hint(known()))
             }
@@ -194,3 +194,6 @@ fn known() -> String {
     let more: String = schemes.into_iter().filter(|(is, _)| *is).map(|(_, scheme)| scheme).collect();
     format!("it knows passphrase:, local:{more}")
 }
+
+/// Schemes of providers that this build may lack.
+const ELSEWHERE: [&str; 4] = ["awskms", "gcpkms", "azurekeyvault", "pkcs11"];
