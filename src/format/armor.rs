@@ -146,6 +146,8 @@ pub struct ArmorReader<R: BufRead> {
     decoded: [u8; LINE_BYTES],
     position: usize,
     filled: usize,
+    /// Bytes that the reader below holds and gives without waiting.
+    held: usize,
     state: State,
 }
 
@@ -163,7 +165,7 @@ enum State {
 impl<R: BufRead> ArmorReader<R> {
     /// Reads from `inner`, to its end.
     pub fn new(inner: R) -> Self {
-        Self { inner, decoded: [0; LINE_BYTES], position: 0, filled: 0, state: State::Begin }
+        Self { inner, decoded: [0; LINE_BYTES], position: 0, filled: 0, held: 0, state: State::Begin }
     }
 
     /// Decodes the next line into `decoded`, or reaches the end.
@@ -172,7 +174,7 @@ impl<R: BufRead> ArmorReader<R> {
         let mut state = mem::replace(&mut self.state, State::Failed);
         let mut buffer = [0; MAX_LINE];
         if state == State::Begin {
-            let line = read_line(&mut self.inner, &mut buffer)?;
+            let line = read_line(&mut self.inner, &mut buffer, &mut self.held)?;
             if line != Some(BEGIN.as_bytes()) {
                 return refuse("does not begin with -----BEGIN ENVELOPE-----");
             }
@@ -181,7 +183,7 @@ impl<R: BufRead> ArmorReader<R> {
         let State::Body { last_was_short } = state else {
             return refuse("was already found damaged");
         };
-        let Some(line) = read_line(&mut self.inner, &mut buffer)? else {
+        let Some(line) = read_line(&mut self.inner, &mut buffer, &mut self.held)? else {
             return refuse("does not end with -----END ENVELOPE-----");
         };
         if line == END.as_bytes() {
@@ -216,13 +218,55 @@ impl<R: BufRead> Read for ArmorReader<R> {
         let taken = available.len().min(out.len());
         out[..taken].copy_from_slice(&available[..taken]);
         self.position += taken;
-        Ok(taken)
+        Ok(taken + self.take_whole_lines(&mut out[taken..]))
+    }
+}
+
+impl<R: BufRead> ArmorReader<R> {
+    /// Decodes into `out` the lines that the reader below holds already, as long
+    /// as they are 64 characters of base64. Everything else is for
+    /// [`advance`](Self::advance), which knows what it means.
+    fn take_whole_lines(&mut self, mut out: &mut [u8]) -> usize {
+        let mut taken = 0;
+        let whole = State::Body { last_was_short: false };
+        if self.position < self.filled || self.state != whole || self.held <= LINE_CHARS {
+            return taken;
+        }
+        self.state = State::Failed;
+        let text = match self.inner.fill_buf() {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::Interrupted {
+                    self.state = whole;
+                }
+                return taken;
+            }
+        };
+        let mut lines = text.chunks_exact(LINE_CHARS + 1);
+        while let (Some((line, rest)), Some(text)) = (out.split_at_mut_checked(LINE_BYTES), lines.next()) {
+            let Some((b'\n', text)) = text.split_last() else { break };
+            if !matches!(Base64::decode(text, line), Ok(decoded) if decoded.len() == LINE_BYTES) {
+                break;
+            }
+            taken += LINE_BYTES;
+            out = rest;
+        }
+        let used = taken / LINE_BYTES * (LINE_CHARS + 1);
+        self.held = text.len() - used;
+        self.inner.consume(used);
+        self.state = whole;
+        taken
     }
 }
 
 /// One line without its end, or `None` at the end of the input. A line longer
-/// than any of armor is refused before it is held.
-fn read_line<'b>(inner: &mut impl BufRead, buffer: &'b mut [u8; MAX_LINE]) -> io::Result<Option<&'b [u8]>> {
+/// than any of armor is refused before it is copied. `held` is how many bytes
+/// `inner` holds behind it.
+fn read_line<'b>(
+    inner: &mut impl BufRead,
+    buffer: &'b mut [u8; MAX_LINE],
+    held: &mut usize,
+) -> io::Result<Option<&'b [u8]>> {
     let mut len = 0;
     loop {
         let available = match inner.fill_buf() {
@@ -239,6 +283,7 @@ fn read_line<'b>(inner: &mut impl BufRead, buffer: &'b mut [u8; MAX_LINE]) -> io
             return refuse("has a line that is not 64 characters long");
         }
         buffer[len..len + taken].copy_from_slice(&available[..taken]);
+        *held = available.len() - taken;
         inner.consume(taken);
         len += taken;
         if newline.is_some() {

@@ -5,13 +5,17 @@
 //! and decrypted where it stands and sealed chunks follow each other without
 //! a gap.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{IoSlice, IoSliceMut, Read};
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{
-    DefaultEngine, TAG_LEN, Unauthentic,
-    cobblestone::{CHUNK_LEN, ChunkError, ChunkSealer, Numbers, Opener, SEALED_CHUNK_LEN},
+use super::StreamError;
+use crate::{
+    crypto::{
+        DefaultEngine, TAG_LEN, Unauthentic,
+        cobblestone::{CHUNK_LEN, ChunkError, ChunkSealer, Numbers, Opener, SEALED_CHUNK_LEN},
+    },
+    whole_io::read_full,
 };
 
 /// A buffer of whole slots. Wiped when dropped: it holds plaintext.
@@ -46,53 +50,48 @@ fn plaintext_in(slot: usize, plaintext_len: usize) -> Option<usize> {
     plaintext_len.checked_sub(slot * CHUNK_LEN).filter(|&rest| rest > 0).map(|rest| rest.min(CHUNK_LEN))
 }
 
-/// Where plaintext stands in a block before it is sealed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plaintext {
-    /// In its slots.
-    InSlots,
-    /// In [`gapless_mut`].
-    Gapless,
-}
-
-/// Room for the plaintext of a whole block without gaps, at the end of it, so
-/// that no chunk is overwritten before it was moved to its slot.
+/// Fills the slots of a block with plaintext, or as many as there is plaintext
+/// for, and returns its length.
 ///
-/// For a [`Read`](std::io::Read): its `read_vectored` may be the one that reads
-/// into the first buffer alone, and a count that passes that buffer would be
-/// believed.
-pub(super) fn gapless_mut(block: &mut [u8]) -> &mut [u8] {
-    let start = gapless_start(block);
-    &mut block[start..]
+/// Slot by slot: `read_vectored` may be the one of the trait, which reads into
+/// the first buffer alone, and a count that passes that buffer would be believed.
+pub(super) fn read_plaintext(reader: &mut impl Read, block: &mut [u8]) -> Result<usize, StreamError> {
+    let mut len = 0;
+    for slot in block.chunks_exact_mut(SEALED_CHUNK_LEN) {
+        let read = read_full(reader, &mut slot[..CHUNK_LEN]).map_err(StreamError::Read)?;
+        len += read;
+        if read < CHUNK_LEN {
+            break;
+        }
+    }
+    Ok(len)
 }
 
-fn gapless_start(block: &[u8]) -> usize {
-    block.len() / SEALED_CHUNK_LEN * TAG_LEN
+/// How many bytes of plaintext a block has room for.
+pub(super) fn room(block: &[u8]) -> usize {
+    block.len() / SEALED_CHUNK_LEN * CHUNK_LEN
 }
 
-/// Encrypts `plaintext_len` bytes of a block as the chunks of the first of
-/// `numbers`. If it `is_last`, a short chunk, possibly empty, ends it. Returns
-/// how many sealed bytes stand at its front.
+/// Encrypts the `plaintext_len` bytes in the slots of a block as the chunks of
+/// the first of `numbers`. If it `is_last`, a short chunk, possibly empty, ends
+/// it. Returns how many sealed bytes stand at its front.
 pub(super) fn seal_block(
     sealer: &ChunkSealer<DefaultEngine>,
     numbers: &mut Numbers,
     block: &mut [u8],
-    plaintext: Plaintext,
     plaintext_len: usize,
     is_last: bool,
 ) -> Result<usize, ChunkError> {
-    let start = gapless_start(block);
-    let chunks = plaintext_len / CHUNK_LEN + usize::from(is_last);
+    let full = plaintext_len / CHUNK_LEN;
     let mut sealed = 0;
-    for chunk in 0..chunks {
-        let read = chunk * CHUNK_LEN;
-        let len = (plaintext_len - read).min(CHUNK_LEN);
-        if plaintext == Plaintext::Gapless {
-            block.copy_within(start + read..start + read + len, sealed);
-        }
-        let end = sealed + len + TAG_LEN;
-        sealer.seal(numbers, &mut block[sealed..end])?;
-        sealed = end;
+    for chunk in block[..full * SEALED_CHUNK_LEN].chunks_exact_mut(SEALED_CHUNK_LEN) {
+        sealer.seal(numbers, chunk)?;
+        sealed += SEALED_CHUNK_LEN;
+    }
+    if is_last {
+        let len = plaintext_len % CHUNK_LEN + TAG_LEN;
+        sealer.seal(numbers, &mut block[sealed..sealed + len])?;
+        sealed += len;
     }
     Ok(sealed)
 }

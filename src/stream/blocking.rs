@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use super::{
     PayloadSealer, StreamError,
     arriving::Arriving,
-    block::{Plaintext, gapless_mut, new_block, open_block, plaintext_slots, seal_block},
+    block::{new_block, open_block, plaintext_slots, read_plaintext, room, seal_block},
     parallel::MAX_BLOCK_CHUNKS,
 };
 use crate::{
@@ -31,11 +31,10 @@ pub fn seal(
     let mut block = new_block(MAX_BLOCK_CHUNKS);
     let mut total = 0;
     loop {
-        let room = gapless_mut(&mut block);
-        let len = read_full(plaintext, room).map_err(StreamError::Read)?;
+        let len = read_plaintext(plaintext, &mut block)?;
         // A full block is never the last: an empty one may follow it.
-        let is_last = len < room.len();
-        let sealed = seal_block(&sealer, &mut numbers, &mut block, Plaintext::Gapless, len, is_last)?;
+        let is_last = len < room(&block);
+        let sealed = seal_block(&sealer, &mut numbers, &mut block, len, is_last)?;
         write_all(payload, &block[..sealed]).map_err(StreamError::Write)?;
         total += len as u64;
         if is_last {

@@ -11,7 +11,7 @@ use super::{
     Parallel, PayloadSealer, ReadAt, StreamError, WriteAt,
     at::{read_full_at, read_full_vectored_at, write_all_at, write_all_vectored_at},
     at_most,
-    block::{Plaintext, new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
+    block::{new_block, open_block, plaintext_slots, plaintext_slots_mut, seal_block},
     layout::{Layout, Payload},
 };
 use crate::{
@@ -64,7 +64,7 @@ impl Parallel<'_> {
                 return Err(StreamError::InputChanged { expected: len, now: "fewer" });
             }
             let is_last = expected < room;
-            let sealed = seal_block(&sealer, &mut numbers, block, Plaintext::InSlots, expected, is_last)?;
+            let sealed = seal_block(&sealer, &mut numbers, block, expected, is_last)?;
             write_all_at(output, &block[..sealed], layout.chunk_at(first)).map_err(StreamError::Write)?;
             self.done(expected);
             Ok(())

@@ -10,7 +10,15 @@
 //!
 //! Decryption writes each chunk after it was authenticated, and reports an error
 //! if the end is missing: a writer that must not show partial plaintext (a
-//! file) has to stay invisible until it returns `Ok`.
+//! file) has to stay invisible until it returns `Ok`. A chunk that is wrong is
+//! reported as soon as it has arrived, although its source be silent after it;
+//! a source that is silent with nothing wrong is waited for, and needs a
+//! time-out of its own.
+//!
+//! What failed once keeps failing. A count of a reader or writer that passes
+//! what was asked for is an error. That an output is the input is seen where
+//! both can be read and written at an offset; between a `Read` and a `Write` it
+//! is the caller who knows.
 
 mod arriving;
 mod at;

@@ -20,7 +20,7 @@ use std::{
 use super::{
     Parallel, PayloadSealer, StreamError,
     arriving::Arriving,
-    block::{Block, Plaintext, gapless_mut, new_block, open_block, plaintext_slots, seal_block},
+    block::{Block, new_block, open_block, plaintext_slots, read_plaintext, room, seal_block},
     blocking,
 };
 use crate::{
@@ -50,17 +50,14 @@ impl Parallel<'_> {
         let (sealer, mut numbers) = sealer.into_parts();
         write_all(payload, sealer.prefix()).map_err(StreamError::Write)?;
         let read = move |mut block: Block| {
-            let room = gapless_mut(&mut block);
-            let len = read_full(&mut plaintext, room).map_err(StreamError::Read)?;
+            let len = read_plaintext(&mut plaintext, &mut block)?;
             // A full block is never the last: an empty one may follow it.
-            let is_last = len < room.len();
+            let is_last = len < room(&block);
             let numbers = numbers.take(block.len() / SEALED_CHUNK_LEN);
             Ok(Work { block, place: numbers, read: len, len, is_last, not_authentic: false })
         };
         let seal = |work: &mut Work<Numbers>| {
-            let (block, read) = (&mut work.block, work.read);
-            let sealed = seal_block(&sealer, &mut work.place, block, Plaintext::Gapless, read, work.is_last);
-            work.len = sealed?;
+            work.len = seal_block(&sealer, &mut work.place, &mut work.block, work.read, work.is_last)?;
             Ok(())
         };
         let mut total = 0;

@@ -24,9 +24,11 @@ use std::{num::NonZeroUsize, sync::LazyLock};
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
     Envelope, OpenedHeader, PayloadKind, Started,
-    stream::{Parallel, read_header},
+    stream::{self, Parallel, StreamError, read_header},
 };
+use pipes::{Sink, Source};
 use proptest::prelude::*;
+use script::{Script, Step};
 
 const CHUNK: usize = 16_384;
 const SEALED: usize = CHUNK + 16;
@@ -65,4 +67,28 @@ fn threads() -> impl Strategy<Value = usize> {
 /// Few bytes, some chunks, and more than a block of many threads.
 fn sizes() -> impl Strategy<Value = usize> {
     prop_oneof![0_usize..100, 0..4 * CHUNK, Just(8 * CHUNK), Just(16 * CHUNK), 15 * CHUNK..40 * CHUNK]
+}
+
+#[test]
+fn a_count_beyond_what_was_asked_for_is_an_error_everywhere() {
+    let lie = || Script::new(vec![Step::Lie(1)]);
+    let plaintext = message(3 * CHUNK);
+    let (opened, payload) = sealed(&plaintext);
+    let said = |error: StreamError| {
+        assert!(matches!(error, StreamError::Read(_) | StreamError::Write(_)), "{error:?}");
+        assert!(error.to_string().contains("bytes were reported as done where"), "{error}");
+    };
+    let sink = || Sink { script: lie(), ..Sink::default() };
+    said(read_header(&mut Source::new(&payload, &lie())).unwrap_err());
+    for threads in [1, 2] {
+        let (parallel, source) = (parallel(threads), |bytes: &[u8]| Source::new(bytes, &lie()));
+        let (whole, none) = (|bytes: &[u8]| Source::new(bytes, &Script::default()), &mut Vec::new());
+        said(parallel.seal_pipe(start().payload, source(&plaintext), none).unwrap_err());
+        said(parallel.seal_pipe(start().payload, whole(&plaintext), &mut sink()).unwrap_err());
+        said(parallel.open_pipe(&opened, source(&payload), none).unwrap_err());
+        said(parallel.open_pipe(&opened, whole(&payload), &mut sink()).unwrap_err());
+    }
+    // One beyond the first chunk, and far within the block.
+    let mut late = Source::new(&plaintext, &Script::new(vec![Step::Whole, Step::Lie(1)]));
+    said(stream::seal(start().payload, &mut late, &mut Vec::new()).unwrap_err());
 }

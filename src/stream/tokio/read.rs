@@ -30,7 +30,7 @@ use crate::{
 /// ```
 /// # use envelope_sdk::{EncryptionContext, Envelope, PayloadKind, stream::{StreamError, tokio::seal_stream}};
 /// # async fn upload(piece: bytes::Bytes) {}
-/// # async fn example(envelope: Envelope, file: tokio::fs::File) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(envelope: Envelope, file: impl tokio::io::AsyncRead + Send) -> Result<(), Box<dyn std::error::Error>> {
 /// use futures_util::TryStreamExt;
 ///
 /// let started = envelope.start(PayloadKind::Attached, &EncryptionContext::new()).await?;
