@@ -242,6 +242,11 @@ fn a_stored_pin_is_not_tried_when_few_tries_are_left() {
             tries += 1;
             assert!(tries < 20, "the token never says that few tries are left");
         }
+        let slots = setup.run(&["pkcs11", "slots", "--json"], 0).json();
+        let labelled = |slot: &&serde_json::Value| slot["token"]["label"] == setup.token.label;
+        let slot = slots["slots"].as_array().unwrap().iter().find(labelled).expect("the token");
+        assert!(slot["token"]["pin_count_low"] == true || slot["token"]["pin_final_try"] == true, "{slot}");
+        assert!(setup.run(&["pkcs11", "slots"], 0).text().contains("no stored one is tried"));
         let right = setup.run(&[&list[..], &["--pkcs11-pin-file", "pin"]].concat(), 5);
         right.says("a stored PIN is not tried: log in once with the right PIN typed by hand");
     });

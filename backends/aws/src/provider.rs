@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     arn::KeyArn,
     error::{failure, refusal},
-    transport,
+    transport::{self, Unlogged},
 };
 
 /// Keys of AWS KMS, as many as are named, in any region and account that the
@@ -78,7 +78,7 @@ impl AwsKms {
         if !arn.is_alias() {
             return Ok(key.clone());
         }
-        let described = self.client(arn.region).describe_key().key_id(arn.text).send().await;
+        let described = self.client(arn.region).describe_key().key_id(arn.text).send().unlogged().await;
         let described = described.map_err(|error| refusal("kms:DescribeKey", key, &error))?;
         let arn = described.key_metadata.and_then(|metadata| metadata.arn);
         self.key_behind(key, arn.as_deref())
@@ -157,6 +157,7 @@ impl AwsKms {
             .ciphertext_blob(Blob::new(wrapped.ciphertext()))
             .set_encryption_context(entries(context))
             .send()
+            .unlogged()
             .await;
         let output = sent.map_err(|error| refusal("kms:Decrypt", key, &error))?;
         // Wrong bytes in the wrap of another writer, not an answer that is broken.
@@ -238,6 +239,7 @@ impl KeyProvider for AwsKms {
             .plaintext(Blob::new(dek.expose()))
             .set_encryption_context(entries(context))
             .send()
+            .unlogged()
             .await;
         let output = sent.map_err(|error| refusal("kms:Encrypt", key, &error))?;
         self.take_wrap("Encrypt", key, output.key_id.as_deref(), output.ciphertext_blob)
@@ -278,6 +280,7 @@ impl KeyProvider for AwsKms {
             .key_spec(DataKeySpec::Aes256)
             .set_encryption_context(entries(context))
             .send()
+            .unlogged()
             .await;
         let output = sent.map_err(|error| refusal("kms:GenerateDataKey", key, &error))?;
         let dek = take_dek(output.plaintext, "GenerateDataKey", key, ProviderErrorKind::Protocol);
@@ -310,6 +313,7 @@ impl KeyProvider for AwsKms {
             .destination_key_id(to.text)
             .set_destination_encryption_context(entries(context))
             .send()
+            .unlogged()
             .await;
         let output = match sent {
             Ok(output) => output,

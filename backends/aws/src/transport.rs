@@ -28,6 +28,10 @@ use envelope_sdk::http::{
     check_endpoint,
 };
 use http_body_util::Limited;
+use tracing::{
+    Dispatch,
+    instrument::{WithDispatch, WithSubscriber},
+};
 
 /// For requests that carry keys: what [`check_endpoint`] permits. `client` does
 /// the work, or one of this crate if there is none.
@@ -52,6 +56,16 @@ pub(crate) fn with_deadlines(config: SdkConfig) -> SdkConfig {
         .operation_timeout(whole.unwrap_or(attempt.saturating_mul(ATTEMPTS_OF_A_CALL)));
     config.into_builder().timeout_config(timeouts.build()).build()
 }
+
+/// A call of which nothing is logged: at level TRACE the SDK writes down answers
+/// as they are, which may repeat a DEK, and headers.
+pub(crate) trait Unlogged: Future + Sized {
+    fn unlogged(self) -> WithDispatch<Self> {
+        self.with_subscriber(Dispatch::none())
+    }
+}
+
+impl<F: Future> Unlogged for F {}
 
 /// A client within limits.
 #[derive(Debug)]

@@ -144,6 +144,9 @@ pub struct TokenDescription {
     pub pin_set: bool,
     /// Whether the user PIN is locked.
     pub pin_locked: bool,
+    /// Whether a wrong user PIN was tried since the last login, so that no stored
+    /// one is tried.
+    pub pin_count_low: bool,
     /// Whether the next wrong user PIN locks it.
     pub pin_final_try: bool,
     /// What this library can wrap with on it, in the order of preference:
@@ -232,6 +235,7 @@ fn describe_token(module: &Pkcs11, slot: Slot) -> Result<TokenDescription, Error
         protected_path: token.protected_authentication_path(),
         pin_set: token.user_pin_initialized(),
         pin_locked: token.user_pin_locked(),
+        pin_count_low: token.user_pin_count_low(),
         pin_final_try: token.user_pin_final_try(),
         wrap_algorithms: can.into_iter().flat_map(Capabilities::algorithms).map(Algorithm::name).collect(),
         mechanisms,

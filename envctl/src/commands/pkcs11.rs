@@ -60,7 +60,9 @@ fn pin_text(token: &TokenDescription) -> &'static str {
     } else if token.pin_locked {
         "the PIN is locked"
     } else if token.pin_final_try {
-        "needs a PIN: the next wrong one locks it"
+        "needs a PIN: the next wrong one locks it, and no stored one is tried"
+    } else if token.pin_count_low {
+        "needs a PIN: few tries are left, and no stored one is tried"
     } else if token.protected_path {
         "asks for the PIN by itself"
     } else {
@@ -95,6 +97,7 @@ fn token_json(token: &TokenDescription) -> Value {
         "protected_path": token.protected_path,
         "pin_set": token.pin_set,
         "pin_locked": token.pin_locked,
+        "pin_count_low": token.pin_count_low,
         "pin_final_try": token.pin_final_try,
         "wrap_algorithms": token.wrap_algorithms,
         "mechanisms": token.mechanisms.iter().map(mechanism).collect::<Vec<_>>(),

@@ -12,6 +12,7 @@ use crate::{
     AwsKms,
     arn::Name,
     error::{failure, refusal},
+    transport::Unlogged,
 };
 
 /// What KMS does beyond [`KeyAdmin`](envelope_sdk::KeyAdmin). Keys are named by
@@ -45,6 +46,7 @@ impl AwsKms {
             .set_tags((!tags.is_empty()).then_some(tags))
             .multi_region(new.multi_region)
             .send()
+            .unlogged()
             .await
             .map_err(|error| refusal("kms:CreateKey", &place, &error))?;
         let key = key_of(created.key_metadata, &place)?;
@@ -69,7 +71,7 @@ impl AwsKms {
     /// What KMS says (kms:DescribeKey).
     pub async fn describe(&self, key: &KeyUri) -> Result<AwsKey, ProviderError> {
         let arn = self.arn(key)?;
-        let described = self.client(arn.region).describe_key().key_id(arn.text).send().await;
+        let described = self.client(arn.region).describe_key().key_id(arn.text).send().unlogged().await;
         let described = described.map_err(|error| refusal("kms:DescribeKey", key, &error))?;
         let described = key_of(described.key_metadata, key)?;
         self.key_behind(key, Some(described.uri.rest().trim_start_matches('/')))?;
@@ -89,7 +91,7 @@ impl AwsKms {
         let place = place(&region)?;
         let mut pages = self.client(&region).list_keys().limit(PAGE).into_paginator().send();
         let (mut keys, mut turned) = (Vec::new(), Pages::default());
-        while let Some(page) = pages.next().await {
+        while let Some(page) = pages.next().unlogged().await {
             let page = page.map_err(|error| refusal("kms:ListKeys", &place, &error))?;
             turned.turn(&place)?;
             let arns = page.keys.unwrap_or_default().into_iter().filter_map(|entry| entry.key_arn);
@@ -123,7 +125,7 @@ impl AwsKms {
     pub async fn enable(&self, key: &KeyUri) -> Result<(), ProviderError> {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).enable_key().key_id(arn.text).send().await;
+        let sent = self.client(arn.region).enable_key().key_id(arn.text).send().unlogged().await;
         sent.map(drop).map_err(|error| refusal("kms:EnableKey", &key, &error))
     }
 
@@ -135,7 +137,7 @@ impl AwsKms {
     pub async fn disable(&self, key: &KeyUri) -> Result<(), ProviderError> {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).disable_key().key_id(arn.text).send().await;
+        let sent = self.client(arn.region).disable_key().key_id(arn.text).send().unlogged().await;
         sent.map(drop).map_err(|error| refusal("kms:DisableKey", &key, &error))
     }
 
@@ -153,7 +155,7 @@ impl AwsKms {
             return Err(failure(ProviderErrorKind::Invalid, &key, "a key is deleted after 7 to 30 days"));
         };
         let call = self.client(arn.region).schedule_key_deletion().key_id(arn.text);
-        let sent = call.pending_window_in_days(days).send().await;
+        let sent = call.pending_window_in_days(days).send().unlogged().await;
         let scheduled = sent.map_err(|error| refusal("kms:ScheduleKeyDeletion", &key, &error))?;
         Ok(scheduled.deletion_date.as_ref().and_then(seconds))
     }
@@ -166,7 +168,7 @@ impl AwsKms {
     pub async fn cancel_deletion(&self, key: &KeyUri) -> Result<(), ProviderError> {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).cancel_key_deletion().key_id(arn.text).send().await;
+        let sent = self.client(arn.region).cancel_key_deletion().key_id(arn.text).send().unlogged().await;
         sent.map(drop).map_err(|error| refusal("kms:CancelKeyDeletion", &key, &error))
     }
 
@@ -185,7 +187,7 @@ impl AwsKms {
         let alias = KeyUri::parse(&alias)
             .map_err(|error| failure(ProviderErrorKind::Invalid, &key, error.to_string()))?;
         let call = self.client(arn.region).create_alias().alias_name(format!("alias/{name}"));
-        let sent = call.target_key_id(arn.id()).send().await;
+        let sent = call.target_key_id(arn.id()).send().unlogged().await;
         sent.map_err(|error| refusal("kms:CreateAlias", &key, &error))?;
         Ok(alias)
     }
@@ -209,7 +211,7 @@ impl AwsKms {
             return Err(failure(ProviderErrorKind::Invalid, alias, message));
         }
         let call = self.client(from.region).update_alias().alias_name(format!("alias/{name}"));
-        let sent = call.target_key_id(to.id()).send().await;
+        let sent = call.target_key_id(to.id()).send().unlogged().await;
         sent.map_err(|error| refusal("kms:UpdateAlias", alias, &error))?;
         self.key_behind(alias, Some(to.text)).map(drop)
     }
@@ -224,7 +226,7 @@ impl AwsKms {
         let arn = self.arn(&key)?;
         let mut pages = self.client(arn.region).list_aliases().key_id(arn.text).into_paginator().send();
         let (mut aliases, mut turned) = (Vec::new(), Pages::default());
-        while let Some(page) = pages.next().await {
+        while let Some(page) = pages.next().unlogged().await {
             let page = page.map_err(|error| refusal("kms:ListAliases", &key, &error))?;
             turned.turn(&key)?;
             let arns = page.aliases.unwrap_or_default().into_iter().filter_map(|entry| entry.alias_arn);
@@ -244,7 +246,8 @@ impl AwsKms {
     }
 
     async fn refuse_taken(&self, region: &str, alias: &str, place: &KeyUri) -> Result<(), ProviderError> {
-        let sent = self.client(region).describe_key().key_id(format!("alias/{alias}")).send().await;
+        let sent =
+            self.client(region).describe_key().key_id(format!("alias/{alias}")).send().unlogged().await;
         match sent.map_err(|error| refusal("kms:DescribeKey", place, &error)) {
             Ok(_) => {
                 let message =

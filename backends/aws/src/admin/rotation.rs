@@ -11,6 +11,7 @@ use super::{
 use crate::{
     AwsKms,
     error::{failure, refusal},
+    transport::Unlogged,
 };
 
 /// Rotation. By hand it is a new key and
@@ -26,7 +27,7 @@ impl AwsKms {
     pub async fn rotate_on_demand(&self, key: &KeyUri) -> Result<(), ProviderError> {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).rotate_key_on_demand().key_id(arn.text).send().await;
+        let sent = self.client(arn.region).rotate_key_on_demand().key_id(arn.text).send().unlogged().await;
         sent.map(drop).map_err(|error| refusal("kms:RotateKeyOnDemand", &key, &error))
     }
 
@@ -44,7 +45,7 @@ impl AwsKms {
         }
         let period = period_days.and_then(|days| i32::try_from(days).ok());
         let call = self.client(arn.region).enable_key_rotation().key_id(arn.text);
-        let sent = call.set_rotation_period_in_days(period).send().await;
+        let sent = call.set_rotation_period_in_days(period).send().unlogged().await;
         sent.map(drop).map_err(|error| refusal("kms:EnableKeyRotation", &key, &error))
     }
 
@@ -56,7 +57,7 @@ impl AwsKms {
     pub async fn disable_rotation(&self, key: &KeyUri) -> Result<(), ProviderError> {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).disable_key_rotation().key_id(arn.text).send().await;
+        let sent = self.client(arn.region).disable_key_rotation().key_id(arn.text).send().unlogged().await;
         sent.map(drop).map_err(|error| refusal("kms:DisableKeyRotation", &key, &error))
     }
 
@@ -68,7 +69,7 @@ impl AwsKms {
     pub async fn rotation_status(&self, key: &KeyUri) -> Result<RotationStatus, ProviderError> {
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).get_key_rotation_status().key_id(arn.text).send().await;
+        let sent = self.client(arn.region).get_key_rotation_status().key_id(arn.text).send().unlogged().await;
         let status = sent.map_err(|error| refusal("kms:GetKeyRotationStatus", &key, &error))?;
         Ok(RotationStatus {
             automatic: status.key_rotation_enabled,
@@ -88,7 +89,7 @@ impl AwsKms {
         let arn = self.arn(&key)?;
         let mut pages = self.client(arn.region).list_key_rotations().key_id(arn.text).into_paginator().send();
         let (mut rotations, mut turned) = (Vec::new(), Pages::default());
-        while let Some(page) = pages.next().await {
+        while let Some(page) = pages.next().unlogged().await {
             let page = page.map_err(|error| refusal("kms:ListKeyRotations", &key, &error))?;
             turned.turn(&key)?;
             rotations.extend(page.rotations.unwrap_or_default().iter().map(|rotation| PastRotation {

@@ -28,6 +28,21 @@ fn this_crate_has_one_rustls_one_aws_lc_and_neither_ring_nor_openssl() {
     }
 }
 
+#[test]
+fn every_call_of_the_sdk_is_unlogged() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let mut calls = 0;
+    for file in ["provider.rs", "admin/keys.rs", "admin/rotation.rs", "admin/trait_impl.rs", "config.rs"] {
+        let source = std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+        let source: String = source.split_whitespace().collect();
+        for begun in [".send().await", "pages.next().await"] {
+            assert!(!source.contains(begun), "{file}: {begun} without `unlogged`");
+        }
+        calls += source.matches(".unlogged().await").count();
+    }
+    assert!(calls >= 20, "{calls}");
+}
+
 /// The crates that a package is built from with its default features, without
 /// those of its tests.
 fn tree(package: &str) -> BTreeSet<(String, String)> {

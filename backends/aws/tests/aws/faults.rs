@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -371,6 +371,89 @@ fn no_error_repeats_a_dek_that_the_server_sends_or_was_sent() {
         let server = Server::answering(Answer::Echo { status: 400, place });
         let echoed = server.exchange(&dek);
         assert!(canary.find(&echoed).is_some(), "{place:?}");
+    }
+}
+
+/// At level TRACE, the SDK writes answers down as they are, but for those that it takes for sensitive.
+#[test]
+fn no_log_repeats_a_dek_that_the_server_sends_or_was_sent() {
+    let dek = Dek::generate::<DefaultEngine>().unwrap();
+    let canary = Canary::new("the DEK", dek.expose());
+    let encoded = Base64::encode_string(dek.expose());
+    for status in [200, 400, 500] {
+        for place in [Echoed::Body, Echoed::Message, Echoed::Type, Echoed::TypeOfAKnownCode, Echoed::Headers]
+        {
+            let server = Server::answering(Answer::Echo { status, place });
+            let kms = server.kms();
+            let heard = Ear::hears(|| {
+                block_on(kms.wrap_dek(&the_key(), &dek, &context())).unwrap_err();
+            });
+            assert_eq!(canary.find(heard.as_bytes()), None, "{status}, {place:?}: {heard}");
+        }
+        let body = format!(r#"{{"__type":"{encoded}","message":"{encoded}","Plaintext":"{encoded}"}}"#);
+        let server = Server::answering(Answer::ByCall(vec![
+            ("Decrypt", (status, body.clone())),
+            ("GenerateDataKey", (status, body.clone())),
+            ("ReEncrypt", (status, body)),
+        ]));
+        let heard = Ear::hears(|| {
+            server.unwrap().unwrap_err();
+            server.generate().unwrap_err();
+            server.rewrap().unwrap_err();
+        });
+        assert_eq!(canary.find(heard.as_bytes()), None, "{status}: {heard}");
+    }
+    // The ear hears what is said beside it.
+    let heard = Ear::hears(|| tracing::trace!(said = %encoded));
+    assert!(canary.find(heard.as_bytes()).is_some());
+}
+
+/// Hears what this thread logs, and with it what the futures do that it waits for.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<String>>);
+
+impl Ear {
+    fn hears(what: impl FnOnce()) -> String {
+        let ear = Self::default();
+        tracing::subscriber::with_default(ear.clone(), what);
+        let heard = ear.0.lock().unwrap();
+        heard.clone()
+    }
+}
+
+impl tracing::Subscriber for Ear {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> tracing::subscriber::Interest {
+        tracing::subscriber::Interest::sometimes()
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        span.record(&mut self.clone());
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl tracing::field::Visit for Ear {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let text = format!("{field}={value:?} ");
+        self.0.lock().unwrap().push_str(&text);
     }
 }
 
