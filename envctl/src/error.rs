@@ -224,7 +224,11 @@ impl From<StreamError> for CliError {
 
 impl From<ProviderError> for CliError {
     fn from(error: ProviderError) -> Self {
-        Self::new(kind_of(error.kind()), with_causes(&error))
+        let kind = match kind_of(error.kind()) {
+            ErrorKind::Other if is_for_want_of_room(&error) => ErrorKind::InputOutput,
+            kind => kind,
+        };
+        Self::new(kind, with_causes(&error))
     }
 }
 
@@ -313,6 +317,20 @@ fn tree(attempts: &[ProviderError]) -> String {
     attempts.iter().fold("no configured key opened this:".into(), |text, attempt| {
         format!("{text}\n  - {}", with_causes(attempt))
     })
+}
+
+/// True when a file could not be written: no room, no quota, a limit, a disk that is
+/// read only.
+fn is_for_want_of_room(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(error.kind(), FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | StorageFull);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn with_causes(error: &dyn Error) -> String {

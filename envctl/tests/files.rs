@@ -379,13 +379,23 @@ fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     sandbox.write("in", &bytes(300_000));
     sandbox.run(&["encrypt", "-k", "local:main", "in", "-o", "/dev/full"], 3).says("No space left");
     // A file size limit fails a write half-way, as a full disk does.
-    let limited = |arguments: &str| {
-        let shell = format!("trap '' XFSZ; ulimit -f 100; exec {} {arguments}", env!("CARGO_BIN_EXE_envctl"));
+    let limited_to = |blocks: u32, arguments: &str| {
+        let shell =
+            format!("trap '' XFSZ; ulimit -f {blocks}; exec {} {arguments}", env!("CARGO_BIN_EXE_envctl"));
         let mut bash = std::process::Command::new("bash");
         bash.args(["-c", &shell]).current_dir(sandbox.file("."));
         bash.env("HOME", sandbox.file("../home")).env("ENVCTL_PASSPHRASE", PASSPHRASE);
+        bash.env("ENVCTL_NEW_PASSPHRASE", "another passphrase");
         bash.output().unwrap()
     };
+    let limited = |arguments: &str| limited_to(100, arguments);
+    // One exit code wherever there is no room.
+    for command in ["keys create more", "keys rotate main", "keystore passwd", "encrypt -k local:main in"] {
+        let mut ran = limited_to(0, command);
+        ran.stdout.clear();
+        Ran::of(ran, 3).says("File too large");
+        assert_eq!(sandbox.files(), ["in"]);
+    }
     Ran::of(limited("encrypt -k local:main in"), 3).says("File too large");
     assert_eq!(sandbox.files(), ["in"]);
     // So long a header that the one of a rewrap for four keys does not fit in place.

@@ -89,6 +89,13 @@ fn a_journal_whose_old_header_was_made_up_is_not_believed() {
     let journal = Journal::new(header(&bent), header(&new)).unwrap();
     assert!(journal.open(&whole, unlock(&keys.opener(1))).is_none());
     assert!(journal.open(&whole, unlock(&keys.opener(2))).is_none());
+    // Nor for a damaged header, to which it was made to fit.
+    let mut damaged = [&bent, &old[HEADER..]].concat();
+    bent[HEADER - 1] |= 2;
+    damaged[HEADER - 1] = 0;
+    let journal = Journal::new(header(&bent), header(&new)).unwrap();
+    assert!(journal.is_torn(&damaged[..HEADER]));
+    assert!(journal.open(&damaged, unlock(&keys.opener(1))).is_none());
 }
 
 #[test]
