@@ -70,7 +70,11 @@ fn pipe(criterion: &mut Criterion) {
         let name = if piece == usize::MAX { "whole" } else { "64k" };
         group.bench_function(format!("seal-{name}-{threads}"), |bench| {
             bench.iter_batched(
-                || block_on(envelope.start(PayloadKind::Detached, &EncryptionContext::new())).unwrap().payload,
+                || {
+                    block_on(envelope.start(PayloadKind::Detached, &EncryptionContext::new()))
+                        .unwrap()
+                        .payload
+                },
                 |sealer| parallel.seal_pipe(sealer, Pieces::new(&plaintext, piece), &mut io::sink()).unwrap(),
                 BatchSize::PerIteration,
             );
