@@ -8,7 +8,7 @@
 //! | Group | What | Aim |
 //! |---|---|---|
 //! | `memory` | a message sealed and opened by one thread and by two | 1.9 × with two cores |
-//! | `pipe` | the same through readers that give 64 KiB, as a pipe does, or all that is asked for, as a file does | 1.7 × with two cores |
+//! | `pipe` | the same through readers that give 64 KiB, as a pipe does, or all that is asked for, as a file does; pieces are opened as they arrive, for which handing over 64 KiB at a time costs more than a second thread gains in memory, and less than a real pipe does | two threads before one, but for `open-64k` |
 //! | `range` | one byte in the middle, with the DEK unwrapped: by a reader that is there already, and with a new one, which opens the last chunk first | 1 ms |
 //!
 //! Whole files and pipes: `scripts/bench-files`.
