@@ -231,6 +231,16 @@ fn a_journal_of_another_user_or_that_others_may_write_is_not_believed() {
     let planted = sandbox.write(JOURNAL, &journal(&before, &after));
     fs::set_permissions(&planted, fs::Permissions::from_mode(0o622)).unwrap();
     decrypt(&sandbox, 4).says("is not believed");
+    // A group that may write it is the group that may write the file.
+    let group_may = |name: &str| {
+        fs::set_permissions(sandbox.file(name), fs::Permissions::from_mode(0o660)).unwrap();
+    };
+    group_may("in.envelope");
+    group_may(JOURNAL);
+    decrypt(&sandbox, 0);
+    if std::os::unix::fs::chown(&planted, None, Some(12_345)).is_ok() {
+        decrypt(&sandbox, 4).says("is not believed");
+    }
     fs::set_permissions(&planted, fs::Permissions::from_mode(0o600)).unwrap();
     if std::os::unix::fs::chown(&planted, Some(12_345), None).is_ok() {
         decrypt(&sandbox, 4).says("is not believed");

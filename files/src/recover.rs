@@ -112,7 +112,8 @@ fn read_believed(file: &File, place: &Place) -> io::Result<Option<Journal>> {
     let journal = place.open_file(OFlags::RDONLY)?;
     let (of_file, found) = (file.metadata()?, journal.metadata()?);
     let is_of_owner = [of_file.uid(), 0, geteuid().as_raw()].contains(&found.uid());
-    let others_may_write = found.mode() & !of_file.mode() & 0o022 != 0;
+    let of_other_group = if found.gid() == of_file.gid() { 0 } else { found.mode() & 0o020 };
+    let others_may_write = found.mode() & !of_file.mode() & 0o022 | of_other_group != 0;
     if !found.is_file() || found.nlink() != 1 || !is_of_owner || others_may_write {
         return Ok(None);
     }
