@@ -73,17 +73,17 @@ pub(crate) fn duplicate_to_read(number: i32) -> io::Result<File> {
     }
 }
 
-/// Whether this process was started with standard output closed.
+/// Whether this process was started with this standard stream closed.
 ///
 /// The runtime opens `/dev/null` for reading and writing in its place before `main`, so
 /// that no file gets its number, and that is what can be seen. A caller that opens it
-/// in the same way cannot be told apart; a shell's `>/dev/null` is for writing only.
-pub(crate) fn stdout_is_closed() -> bool {
-    let stdout = io::stdout();
-    let read_write = fcntl_getfl(&stdout).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
+/// in the same way cannot be told apart; a shell's `</dev/null` and `>/dev/null` are for
+/// one of the two.
+pub(crate) fn was_closed(standard: impl AsFd) -> bool {
+    let read_write = fcntl_getfl(&standard).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
     let same = |a: &rustix::fs::Stat, b: &rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
     let null = rustix::fs::stat("/dev/null");
-    read_write && rustix::fs::fstat(&stdout).is_ok_and(|out| null.is_ok_and(|null| same(&out, &null)))
+    read_write && rustix::fs::fstat(&standard).is_ok_and(|it| null.is_ok_and(|null| same(&it, &null)))
 }
 
 fn open_now() -> io::Result<Vec<i32>> {

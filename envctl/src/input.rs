@@ -25,8 +25,7 @@ use crate::{
 /// An open input.
 pub(crate) struct Input {
     name: InputName,
-    /// `None` for standard input.
-    file: Option<File>,
+    file: File,
     /// Opened by its path, at its front.
     is_at_front: bool,
 }
@@ -45,7 +44,7 @@ impl Input {
         let path = PathBuf::from(name);
         let number = descriptor::number(&path);
         if name == "-" || number == Some(0) {
-            return Ok(Self { name: InputName::Stdin, file: None, is_at_front: false });
+            return Self::standard();
         }
         let cannot = |error: io::Error| CliError::io("read", &path, &error);
         let file = number.map_or_else(|| File::open(&path), descriptor::duplicate).map_err(cannot)?;
@@ -53,13 +52,27 @@ impl Input {
             return Err(cannot(io::ErrorKind::IsADirectory.into())
                 .hint("pack it first, such as `tar -c FOLDER | envctl encrypt -o FOLDER.tar.envelope`"));
         }
-        Ok(Self { name: InputName::File(path), file: Some(file), is_at_front: number.is_none() })
+        Ok(Self { name: InputName::File(path), file, is_at_front: number.is_none() })
+    }
+
+    /// Standard input, and not through the standard library, which takes a descriptor
+    /// that cannot be read for one that is empty.
+    fn standard() -> Result<Self> {
+        let cannot = |error: io::Error| CliError::io("read", Path::new("standard input"), &error);
+        if descriptor::was_closed(io::stdin()) {
+            return Err(
+                cannot(io::Error::other("it is closed")).hint("name a file; /dev/null is an empty one")
+            );
+        }
+        let file = descriptor::duplicate(0).map_err(cannot)?;
+        widen_pipe(&file);
+        Ok(Self { name: InputName::Stdin, file, is_at_front: false })
     }
 
     /// The input for `--rm`: which file it is, before it is read.
     pub(crate) fn to_remove(&self) -> Result<ReadFile> {
-        match (&self.name, &self.file) {
-            (InputName::File(path), Some(file)) if self.is_at_front => Ok(ReadFile::of(file, path)?),
+        match &self.name {
+            InputName::File(path) if self.is_at_front => Ok(ReadFile::of(&self.file, path)?),
             _ => Err(CliError::usage("--rm needs an input file and an output file")),
         }
     }
@@ -77,28 +90,19 @@ impl Input {
     }
 
     pub(crate) fn metadata(&self) -> Option<Metadata> {
-        match &self.file {
-            Some(file) => file.metadata().ok(),
-            None => descriptor::duplicate(0).ok()?.metadata().ok(),
-        }
+        self.file.metadata().ok()
     }
 
     /// The file, if it can be read at any offset and knows its length. Files of
     /// /proc say 0 and are read as a pipe.
     pub(crate) fn seekable(&self) -> Option<&File> {
         let metadata = self.metadata()?;
-        self.file.as_ref().filter(|_| self.is_at_front && metadata.is_file() && metadata.len() > 0)
+        (self.is_at_front && metadata.is_file() && metadata.len() > 0).then_some(&self.file)
     }
 
     /// The bytes as they are.
     pub(crate) fn into_reader(self) -> Box<dyn Read + Send> {
-        match self.file {
-            Some(file) => Box::new(file),
-            None => {
-                widen_pipe(io::stdin());
-                Box::new(io::stdin())
-            }
-        }
+        Box::new(self.file)
     }
 
     /// An envelope: a file that is not armored, or a stream, with its armor
@@ -109,10 +113,8 @@ impl Input {
             let read = file
                 .read_at(&mut start, 0)
                 .map_err(|error| CliError::io("read", self.path().unwrap_or(Path::new("-")), &error))?;
-            if !armor::is_armored(&start[..read])
-                && let Some(file) = self.file
-            {
-                return Ok(EnvelopeSource::File(file));
+            if !armor::is_armored(&start[..read]) {
+                return Ok(EnvelopeSource::File(self.file));
             }
         }
         Ok(EnvelopeSource::Stream(self.into_envelope_reader()?))
@@ -121,10 +123,8 @@ impl Input {
     /// The bytes of an envelope: armor, if it is armored, is taken off.
     /// A payload whose header is elsewhere: all the bytes as they are.
     pub(crate) fn into_payload(self) -> EnvelopeSource {
-        if self.seekable().is_some()
-            && let Some(file) = self.file
-        {
-            return EnvelopeSource::File(file);
+        if self.seekable().is_some() {
+            return EnvelopeSource::File(self.file);
         }
         EnvelopeSource::Stream(EnvelopeReader { reader: self.into_reader(), armored: false })
     }

@@ -78,6 +78,11 @@ impl Target {
             _ => None,
         }
     }
+
+    /// Of the file that has its name now, if there is one.
+    pub(crate) fn metadata(&self) -> Option<Metadata> {
+        self.file().and_then(|path| fs::metadata(path).ok())
+    }
 }
 
 /// An output that is being written. Dropped without [`commit`](Self::commit),
@@ -118,7 +123,7 @@ impl Output {
                         "name a file with -o FILE, use `-o -` to do it anyway, or --armor to encrypt to text",
                     ));
                 }
-                if descriptor::stdout_is_closed() {
+                if descriptor::was_closed(io::stdout()) {
                     let closed = io::Error::other("it is closed");
                     return Err(CliError::io("write to", Path::new("standard output"), &closed)
                         .hint("name a file with -o FILE; -o /dev/null throws the output away"));

@@ -9,17 +9,21 @@ use std::{
 use envelope_sdk::{Header, KeyDescription, WrappedDek, printable};
 use serde_json::{Value, json};
 
-use crate::error::{CliError, ErrorKind, Result};
+use crate::{
+    descriptor,
+    error::{CliError, ErrorKind, Result},
+};
 
 /// Writes a result to standard output: `value` as JSON, or `text`.
 pub(crate) fn print(as_json: bool, value: &Value, text: &str) -> Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    let written = if as_json {
-        writeln!(stdout, "{}", plain_json(format!("{value:#}")))
-    } else {
-        stdout.write_all(lines(text).as_bytes())
-    };
-    ignore_closed_pipe(written)
+    let said = if as_json { format!("{}\n", plain_json(format!("{value:#}"))) } else { lines(text) };
+    print_bytes(said.as_bytes())
+}
+
+/// Writes to standard output, and not through the standard library, which takes a
+/// descriptor that cannot be written for one that takes everything.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<()> {
+    ignore_closed_pipe(descriptor::duplicate(1).and_then(|mut stdout| stdout.write_all(bytes)))
 }
 
 /// Writes a status line to standard error, for when standard output is taken

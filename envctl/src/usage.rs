@@ -1,8 +1,9 @@
 //! From the arguments to a call, or to an error that repeats no value: what was
 //! mistyped may be a passphrase.
 
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, io};
 
+use anstream::{AutoStream, ColorChoice};
 use clap::{
     Parser,
     error::{ContextKind, ContextValue},
@@ -11,6 +12,7 @@ use clap::{
 use crate::{
     cli::{Cli, Command, Decrypt, Encrypt, Global, Rewrap},
     error::{CliError, Result},
+    report::print_bytes,
 };
 
 /// The call. `None` when help or the version was asked for and printed.
@@ -18,8 +20,10 @@ pub(crate) fn parse() -> Result<Option<Cli>> {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
-            // `head` and its friends close the pipe early.
-            let _ = error.print();
+            let text = error.render();
+            let plain = AutoStream::choice(&io::stdout()) == ColorChoice::Never;
+            let text = if plain { text.to_string() } else { text.ansi().to_string() };
+            print_bytes(text.as_bytes())?;
             return Ok(None);
         }
         Err(error) => return Err(without_values(error)),

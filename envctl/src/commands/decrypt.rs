@@ -17,7 +17,7 @@ use crate::{
     in_place,
     input::{EnvelopeSource, Input, InputName},
     keys::Providers,
-    output::{FORCE_OR_ELSEWHERE, Options, Output, Target},
+    output::{FORCE_OR_ELSEWHERE, InputFile, Options, Output, Target},
     progress::Progress,
     report,
     runtime::block_on,
@@ -60,7 +60,7 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
         (header, _, _) => header.and_then(unlock),
     };
     let opened = opened.map_err(|error| explain(error, &source))?;
-    let (source, at) = payload(source, opened.header(), args, path.as_deref())?;
+    let (source, at) = payload(source, opened.header(), args, path.as_deref(), &target)?;
 
     let plaintext_len =
         source.file_len().and_then(|len| len.checked_sub(at)).and_then(cobblestone::opened_len);
@@ -113,6 +113,7 @@ fn payload(
     header: &Header,
     args: &Decrypt,
     path: Option<&Path>,
+    target: &Target,
 ) -> Result<(EnvelopeSource, u64)> {
     if header.kind() != Kind::Detached {
         return Ok((source, header.len() as u64));
@@ -131,6 +132,7 @@ fn payload(
     if *input.name() == InputName::Stdin && path.is_none() {
         return Err(CliError::usage("header and payload cannot both come from standard input"));
     }
+    InputFile::of(&input).refuse(target.metadata().as_ref())?;
     Ok((input.into_payload(), 0))
 }
 

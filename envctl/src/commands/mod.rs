@@ -13,7 +13,6 @@ mod rewrap;
 
 use std::{
     ffi::OsStr,
-    fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -52,7 +51,7 @@ fn check_files(
     output: &cli::Output,
 ) -> Result<(InputFile, Option<ReadFile>)> {
     let file = InputFile::of(input);
-    file.refuse(target.file().and_then(|path| fs::metadata(path).ok()).as_ref())?;
+    file.refuse(target.metadata().as_ref())?;
     if !output.rm {
         return Ok((file, None));
     }

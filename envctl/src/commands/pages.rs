@@ -1,9 +1,6 @@
 //! `envctl completions` and `envctl man`
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -11,13 +8,14 @@ use clap_mangen::Man;
 
 use crate::{
     cli::Cli,
-    error::{CliError, ErrorKind, Result},
+    error::{CliError, Result},
+    report::print_bytes,
 };
 
 pub(crate) fn completions(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "envctl", &mut script);
-    write(&script)
+    print_bytes(&script)
 }
 
 pub(crate) fn man(dir: Option<&Path>) -> Result<()> {
@@ -29,16 +27,7 @@ pub(crate) fn man(dir: Option<&Path>) -> Result<()> {
             Man::new(Cli::command())
                 .render(&mut page)
                 .map_err(|error| CliError::other(format!("cannot make the page: {error}")))?;
-            write(&page)
+            print_bytes(&page)
         }
-    }
-}
-
-fn write(text: &[u8]) -> Result<()> {
-    match io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::new(ErrorKind::InputOutput, format!("cannot write the output: {error}")))
-        }
-        _ => Ok(()),
     }
 }

@@ -33,12 +33,13 @@ pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
     let expected = context::expected(&args.context)?;
     let keyring = Providers::new(global)?.keyring_to_rewrap(&args.keys, &args.from)?;
     let envelope = Envelope::new(keyring);
-    let mut failed = Vec::new();
+    let (mut failed, mut unsaid) = (Vec::new(), Ok(()));
     for path in &args.files {
         match rewrap(global, &envelope, path, args, &expected)
             .map_err(|error| error.about(printable::path(path)))
         {
-            Ok(new) => say(global, args, path, &new)?,
+            // The other files are rewrapped also if nobody is told of it.
+            Ok(new) => unsaid = unsaid.and(say(global, args, path, &new)),
             Err(error) if args.files.len() == 1 => return Err(error),
             Err(error) => {
                 error.report(global.json);
@@ -47,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
         }
     }
     match failed.first() {
-        None => Ok(()),
+        None => unsaid,
         Some(first) => Err(CliError::new(
             *first,
             format!("{} of {} files failed and are as they were", failed.len(), args.files.len()),

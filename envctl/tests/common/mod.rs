@@ -78,7 +78,7 @@ impl Sandbox {
     /// A keystore with these keys where envctl looks for it by default. With the
     /// smallest Argon2id parameters: what it costs is not what is tested.
     pub fn keystore(&self, keys: &[&str]) -> Keystore {
-        let path = self.path("home/.local/share/envctl/keystore.json");
+        let path = self.keystore_path();
         let smallest = Argon2Params { m_cost: 19 * 1024, t_cost: 1, p_cost: 1 };
         let passphrase = Passphrase::new(PASSPHRASE.into()).unwrap();
         let keystore = Keystore::create_with(&path, &passphrase, smallest).unwrap();
@@ -86,6 +86,11 @@ impl Sandbox {
             futures_executor::block_on(keystore.create_key(key, false)).unwrap();
         }
         keystore
+    }
+
+    /// Where the keystore is.
+    pub fn keystore_path(&self) -> PathBuf {
+        self.path("home/.local/share/envctl/keystore.json")
     }
 
     /// Writes a file of the home folder.
