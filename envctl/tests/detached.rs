@@ -113,14 +113,18 @@ fn not_a_byte_may_follow_a_detached_header() {
 #[test]
 fn a_header_that_cannot_be_written_takes_its_payload_back() {
     let (sandbox, _) = sealed();
-    // A folder of this name cannot be replaced by a file, and is only seen when it is written.
-    for (name, made) in [("out", "out"), ("out", "out.sealed")] {
-        fs::create_dir(sandbox.file(made)).unwrap();
-        let encrypt = ["encrypt", "--detached", "-k", "local:main", "in", "-o", name];
-        let code = 3 - i32::from(made != name);
-        sandbox.run(&encrypt, code);
-        fs::remove_dir(sandbox.file(made)).unwrap();
-        assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed"]);
+    for taken in ["out", "out.sealed"] {
+        let mut command = sandbox.envctl(&["encrypt", "--detached", "-k", "local:main", "-o", "out"]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // More than the pipe and the first block hold: when this returns, both names were free.
+        stdin.write_all(&bytes(4 << 20)).unwrap();
+        sandbox.write(taken, b"theirs");
+        drop(stdin);
+        Ran::of(child.wait_with_output().unwrap(), 3).says("is there already");
+        assert_eq!(sandbox.read(taken), b"theirs");
+        assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed", taken]);
+        fs::remove_file(sandbox.file(taken)).unwrap();
     }
 }
 

@@ -124,16 +124,16 @@ impl LockedFile {
         let Some(journal) = Journal::new(old.clone(), new.clone()).filter(|_| self.is_writable) else {
             return Ok(HowWritten::NotInPlace);
         };
-        match self.journal() {
-            None => {}
-            Some(JournalBeside { journal: Some(_), .. }) => self.remove_journal()?,
-            Some(JournalBeside { journal: None, .. }) => return Ok(HowWritten::NotInPlace),
-        }
         let mut there = vec![0; old.len()];
         let path = self.place.path();
         self.file.read_exact_at(&mut there, 0).map_err(|error| FileError::io("read", path, error))?;
         if there != old.to_bytes() {
             return Err(FileError::Changed { path: path.to_owned() });
+        }
+        match self.journal() {
+            None => {}
+            Some(JournalBeside { journal: Some(_), .. }) => self.remove_journal()?,
+            Some(JournalBeside { journal: None, .. }) => return Ok(HowWritten::NotInPlace),
         }
         match self.write_journal(&journal) {
             Ok(()) => {}

@@ -7,7 +7,9 @@ use std::{
 };
 
 use envelope_files::{Access, open_header};
-use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable};
+use envelope_sdk::{
+    EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable, stream,
+};
 use serde_json::json;
 
 use super::{SUFFIX, check_files, context, existing, payload_path, remove_input};
@@ -44,7 +46,14 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
         in_place::explain(error, source.file(), path.as_deref()).about(&name)
     };
     let header = match header {
-        Err(error) if !may_be_cut_off => return Err(explain(error, &source)),
+        // A rewrap that was under way a moment ago is done: then the header is whole now.
+        Err(error) if !may_be_cut_off => match source.file() {
+            Some(file) => match stream::read_header_at(file) {
+                Ok(header) if check_kind(&header, args).is_ok() => Ok(header),
+                _ => return Err(explain(error, &source)),
+            },
+            None => return Err(explain(error, &source)),
+        },
         header => header,
     };
     let options = Options {
