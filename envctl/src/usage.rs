@@ -6,7 +6,7 @@ use std::{env, ffi::OsString, io};
 use anstream::{AutoStream, ColorChoice};
 use clap::{
     Parser,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use crate::{
@@ -84,8 +84,11 @@ fn without_values(mut error: clap::Error) -> CliError {
             error.insert(kind, hidden());
         }
     }
-    // The name of an option is told; its value and a word that is none are not.
-    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) {
+    // The name of an option is told; its value and a word that is none are not. (Other kinds of
+    // errors name the options of the program itself.)
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+    {
         let name = option_name(argument).map_or_else(hidden, ContextValue::String);
         error.insert(ContextKind::InvalidArg, name);
     }
@@ -100,11 +103,8 @@ fn without_values(mut error: clap::Error) -> CliError {
     if rest.is_empty() { error } else { error.hint(rest.trim_start()) }
 }
 
-/// `--name`, or `-n`, without what may follow it. Also as clap shows its own, `--name <VALUE>`.
+/// `--name`, or `-n`, without what may follow it.
 fn option_name(argument: &str) -> Option<String> {
-    if argument.starts_with('<') || argument.starts_with('[') {
-        return Some(argument.to_owned());
-    }
     if argument.starts_with("--") {
         return argument.split('=').next().map(ToOwned::to_owned);
     }
@@ -128,6 +128,8 @@ mod tests {
         const SECRET: &str = "hunter2";
         for line in [
             "encrypt in hunter2",
+            "encrypt in <hunter2>",
+            "encrypt in [hunter2]",
             "encrypt --nonsense=hunter2",
             "encrypt -xhunter2",
             "encrypt in -phunter2",
