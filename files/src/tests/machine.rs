@@ -274,7 +274,7 @@ impl World {
     fn rewrap(&mut self, name: usize, from: &[usize], to: usize, cut: Option<Cut>) {
         let path = self.path(name);
         let Ok(before) = fs::read(&path) else { return };
-        let names = fs::metadata(&path).unwrap().nlink();
+        let (names, inode) = fs::metadata(&path).map(|file| (file.nlink(), file.ino())).unwrap();
         let expected: Vec<usize> =
             from.iter().copied().filter(|key| self.opens(name) == Some(*key)).collect();
         let mut rewrapped = None;
@@ -290,6 +290,7 @@ impl World {
             Some(Ok(())) => {
                 assert!(!expected.is_empty(), "only a key that opens rewraps");
                 assert_eq!(self.opens(name), Some(to));
+                assert!(names == 1 || fs::metadata(&path).unwrap().ino() == inode, "an old header stays");
                 let (_, new) = self.rewraps.last().unwrap();
                 assert!(now[..HEADER] == *new);
                 if !self.precious.contains_key(&name) {
