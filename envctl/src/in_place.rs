@@ -21,7 +21,7 @@ pub(crate) fn explain(error: CliError, file: Option<&File>, path: Option<&Path>)
     match journal_beside(file, path) {
         Some(JournalBeside { path, journal: Some(journal) }) if journal.is_torn_in(file) => {
             error.hint_instead(format!(
-                "a rewrap was interrupted and left {}: `envctl rewrap` finishes it, with a key that it was for",
+                "a rewrap was interrupted and left {}: `envctl rewrap` finishes it, with a key from before or one that it was for",
                 printable::path(&path)
             ))
         }

@@ -102,7 +102,9 @@ fn a_header_written_half_is_opened_from_the_journal_and_a_reader_writes_nothing(
         decrypt(&sandbox, 0);
         assert_eq!(sandbox.read("out"), plaintext, "cut at {cut}");
         if torn != before && torn != after {
-            sandbox.run(&["decrypt", "-k", "local:old", "in.envelope", "-fo", "out"], 4).says(JOURNAL);
+            // The old key may be all that there is; one that is neither of the two opens nothing.
+            sandbox.run(&["decrypt", "-k", "local:old", "in.envelope", "-fo", "out"], 0);
+            sandbox.run(&["decrypt", "-k", "local:more", "in.envelope", "-fo", "out"], 4).says(JOURNAL);
         }
         sandbox.run(&["inspect", "in.envelope"], 0);
         assert!(sandbox.read("in.envelope") == torn, "cut at {cut}");

@@ -105,21 +105,26 @@ impl Journal {
         read_exact_at(file, &mut front).is_some() && self.is_torn(&front)
     }
 
-    /// Opens the envelope in `file` by the header that was being written, if the one
-    /// that is there was cut off. `unlock` opens a header with the keys of the caller.
+    /// Opens the envelope in `file` by the header that was being written, or else by
+    /// the one before it, if the header that is there was cut off. `unlock` opens a header with the
+    /// keys of the caller. (The old one counts as well: the rewrap was never reported as done,
+    /// so that the old key may be all that there is.)
     ///
-    /// `None` unless the new header opens, the old one is authentic under its DEK,
+    /// `None` unless one of the two opens, the other is authentic under its DEK,
     /// the one in `file` is not, and the payload in `file` commits to that DEK.
     pub fn open<E>(
         &self,
         file: &(impl ReadAt + ?Sized),
-        unlock: impl FnOnce(Header) -> Result<OpenedHeader, E>,
+        unlock: impl Fn(Header) -> Result<OpenedHeader, E>,
     ) -> Option<OpenedHeader> {
         if !self.is_torn_in(file) {
             return None;
         }
-        let opened = unlock(self.new.clone()).ok()?;
-        if !opened.authenticates(&self.old) {
+        let both = [(&self.new, &self.old), (&self.old, &self.new)];
+        let (opened, other) = both
+            .into_iter()
+            .find_map(|(header, other)| unlock(header.clone()).ok().map(|opened| (opened, other)))?;
+        if !opened.authenticates(other) {
             return None;
         }
         if stream::read_header_at(file).is_ok_and(|there| opened.authenticates(&there)) {
