@@ -202,7 +202,7 @@ impl ResolvingAliases {
             answer.map_or(Ok(()), |answer| answer.map(drop).map_err(|error| error.to_string()))
         });
         if let Err(error) = resolved {
-            let line = printable::text(&format!("warning: {error}; {alias} opens nothing"));
+            let line = printable::text(&format!("warning: {error}; it opens nothing"));
             // Where standard error is closed, nobody reads it.
             let _ = writeln!(anstream::stderr(), "{line}");
         }
