@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, Seek, SeekFrom},
     os::fd::AsFd,
-    path::Path,
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -19,11 +19,13 @@ use rustix::{
     process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
 };
 
-/// Remembers which descriptors this process was given, and keeps them and all that it
-/// opens from its children, but for the standard ones: no child inherits a secret, nor a
-/// file. Called at the start, before anything is opened.
-pub(crate) fn keep_from_children() {
-    let _ = GIVEN.set(open_now().unwrap_or_default());
+/// Remembers which descriptors this process was given, but for `own`, and keeps them and
+/// all that it opens from its children, but for the standard ones: no child inherits a secret,
+/// nor a file. Called at the start, before anything is opened.
+pub(crate) fn keep_from_children(own: Option<i32>) {
+    let mut given = open_now().unwrap_or_default();
+    given.retain(|number| Some(*number) != own);
+    let _ = GIVEN.set(given);
     close_fds::set_fds_cloexec(3, &[]);
 }
 
@@ -87,8 +89,11 @@ pub(crate) fn was_closed(standard: impl AsFd) -> bool {
 }
 
 fn open_now() -> io::Result<Vec<i32>> {
-    let entries = fs::read_dir("/proc/self/fd")?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    let folder = PathBuf::from(format!("/proc/{}/fd", std::process::id()));
+    let entries = fs::read_dir(&folder)?.filter_map(Result::ok);
+    // The folder itself is open while it is read.
+    let entries = entries.filter(|entry| fs::read_link(entry.path()).is_ok_and(|path| path != folder));
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 fn reopen(number: i32) -> io::Result<File> {

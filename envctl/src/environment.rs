@@ -10,12 +10,12 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
     os::{
         fd::AsRawFd,
         unix::{
             ffi::{OsStrExt, OsStringExt},
-            fs::MetadataExt,
+            fs::FileTypeExt,
             process::CommandExt,
         },
     },
@@ -23,7 +23,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::{
+    io::{FdFlags, fcntl_setfd, ioctl_fionbio},
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -35,13 +38,13 @@ use crate::{
 pub(crate) type Secrets = HashMap<OsString, Zeroizing<Vec<u8>>>;
 
 /// Starts envctl anew if the environment holds secrets; otherwise receives what such a
-/// start handed over. Called first, while there is one thread and nothing is open.
-pub(crate) fn take_secrets_out() -> Result<()> {
+/// start handed over, and tells by which descriptor. Called first, while there is one thread and
+/// nothing is open.
+pub(crate) fn take_secrets_out() -> Result<Option<i32>> {
     let secrets: Vec<_> =
         env::vars_os().filter(|(name, _)| VARIABLES.iter().any(|secret| name == secret)).collect();
     if secrets.is_empty() {
-        receive();
-        return Ok(());
+        return Ok(receive());
     }
     let error = start_anew(&secrets).err().unwrap_or_else(|| io::ErrorKind::Other.into());
     Err(CliError::other(format!("cannot take the secrets out of the environment: {error}"))
@@ -50,14 +53,12 @@ pub(crate) fn take_secrets_out() -> Result<()> {
 
 /// What was handed over, once.
 pub(crate) fn secrets() -> io::Result<Secrets> {
-    let Some(mut memory) = HANDED_OVER.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+    let Some(mut pipe) = HANDED_OVER.lock().unwrap_or_else(PoisonError::into_inner).take() else {
         return Ok(Secrets::new());
     };
-    let len = usize::try_from(memory.metadata()?.len()).unwrap_or(usize::MAX);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(len.saturating_add(1)));
-    memory.rewind()?;
-    memory.read_to_end(&mut bytes)?;
-    memory.set_len(0)?;
+    // Never grown: a buffer that moves leaves a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN));
+    pipe.read_to_end(&mut bytes)?;
     let mut words = bytes.split(|byte| *byte == 0);
     let mut secrets = Secrets::new();
     while let (Some(name), Some(value)) = (words.next(), words.next()) {
@@ -68,14 +69,23 @@ pub(crate) fn secrets() -> io::Result<Secrets> {
 
 /// Returns only if it failed.
 fn start_anew(secrets: &[(OsString, OsString)]) -> io::Result<()> {
-    // Inherited, as the next program is meant to have it.
-    let mut memory = File::from(memfd_create("envctl", MemfdFlags::empty())?);
+    // A pipe: no limit of file sizes is on it, and what was read is gone.
+    let (for_next, into) = pipe_with(PipeFlags::CLOEXEC)?;
+    let _ = fcntl_setpipe_size(&into, MAX_LEN);
+    ioctl_fionbio(&into, true)?;
+    let mut into = File::from(into);
     for (name, value) in secrets {
         for word in [name, value] {
-            memory.write_all(word.as_bytes())?;
-            memory.write_all(&[0])?;
+            into.write_all(word.as_bytes()).and_then(|()| into.write_all(&[0])).map_err(
+                |error| match error.kind() {
+                    io::ErrorKind::WouldBlock => io::Error::other("they are too long"),
+                    _ => error,
+                },
+            )?;
         }
     }
+    // Inherited, as the next program is meant to have it.
+    fcntl_setfd(&for_next, FdFlags::empty())?;
     let mut arguments = env::args_os();
     // The very program that runs, whatever has its name by now.
     let mut command = Command::new("/proc/self/exe");
@@ -83,25 +93,24 @@ fn start_anew(secrets: &[(OsString, OsString)]) -> io::Result<()> {
     for (name, _) in secrets {
         command.env_remove(name);
     }
-    command.env(HANDED_OVER_IN, format!("{}:{}", process::id(), memory.as_raw_fd()));
+    command.env(HANDED_OVER_IN, format!("{}:{}", process::id(), for_next.as_raw_fd()));
     Err(command.exec())
 }
 
-fn receive() {
-    let Some(memory) = env::var_os(HANDED_OVER_IN).and_then(|place| memory_at(&place)) else { return };
-    *HANDED_OVER.lock().unwrap_or_else(PoisonError::into_inner) = Some(memory);
+fn receive() -> Option<i32> {
+    let (number, pipe) = env::var_os(HANDED_OVER_IN).and_then(|place| pipe_at(&place))?;
+    *HANDED_OVER.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipe);
     // Named after the link that it was started by, no list of processes would show it.
     let _ = rustix::thread::set_name(c"envctl");
+    Some(number)
 }
 
 /// `None` if it was not meant for this process but for one that started it.
-fn memory_at(place: &OsStr) -> Option<File> {
+fn pipe_at(place: &OsStr) -> Option<(i32, File)> {
     let (process, number) = place.to_str()?.split_once(':')?;
     let number = number.parse().ok().filter(|_| process.parse() == Ok(process::id()))?;
-    // Memory has no name in any folder.
-    descriptor::duplicate_to_read(number)
-        .ok()
-        .filter(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
+    let pipe = descriptor::duplicate_to_read(number).ok()?;
+    pipe.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()).then_some((number, pipe))
 }
 
 static HANDED_OVER: Mutex<Option<File>> = Mutex::new(None);
@@ -109,6 +118,9 @@ static HANDED_OVER: Mutex<Option<File>> = Mutex::new(None);
 /// Every variable that may hold a secret of envctl.
 const VARIABLES: [&str; 4] =
     ["ENVCTL_PASSPHRASE", "ENVCTL_KEYSTORE_PASSPHRASE", "ENVCTL_NEW_PASSPHRASE", "ENVCTL_PKCS11_PIN"];
+
+/// Most bytes of names and values: as much as a pipe of any user may hold (pipe(7)).
+const MAX_LEN: usize = 1 << 20;
 
 /// Process and descriptor.
 const HANDED_OVER_IN: &str = "ENVCTL_HANDED_OVER";

@@ -41,9 +41,9 @@ fn main() -> ExitCode {
 
 fn run() -> error::Result<()> {
     harden::disable_core_dumps()?;
-    environment::take_secrets_out()?;
+    let handed_over = environment::take_secrets_out()?;
     let Some(cli) = usage::parse()? else { return Ok(()) };
-    descriptor::keep_from_children();
+    descriptor::keep_from_children(handed_over);
     interrupt::clean_up_when_told_to_end()?;
     #[cfg(feature = "tokio")]
     if cli.command.uses_keys() {

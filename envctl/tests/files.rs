@@ -14,6 +14,8 @@ use std::{
     process::Stdio,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use common::{PASSPHRASE, Ran, Sandbox, bytes, mode};
 
 #[test]
@@ -210,6 +212,35 @@ fn an_input_that_is_a_descriptor_is_read_from_where_it_stands() {
     }
 }
 
+/// Stops a process as soon as it has `work/in` open. False when it ended before.
+fn stopped_with_open_input(id: u32) -> bool {
+    let is_open = || {
+        let fds = fs::read_dir(format!("/proc/{id}/fd"));
+        fds.is_ok_and(|fds| {
+            fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path.ends_with("work/in")))
+        })
+    };
+    let state = || {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.chars().next())
+    };
+    while !is_open() {
+        if matches!(state(), None | Some('Z')) {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    let process = Pid::from_raw(id.cast_signed()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    while !matches!(state(), None | Some('Z' | 'T')) {
+        std::thread::yield_now();
+    }
+    is_open() || {
+        let _ = kill_process(process, Signal::CONT);
+        false
+    }
+}
+
 #[test]
 fn only_the_file_that_was_read_is_removed() {
     if !rustix::process::geteuid().is_root() {
@@ -219,21 +250,18 @@ fn only_the_file_that_was_read_is_removed() {
     let sandbox = Sandbox::new();
     sandbox.keystore(&["main"]);
     sandbox.write("in", b"x");
-    // It reads a pipe for its passphrase after it has opened its input.
-    let mut command = sandbox.envctl(&["encrypt", "--rm", "in", "--passphrase-fd", "0"]);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let opened = || {
-        let fds = fs::read_dir(format!("/proc/{}/fd", child.id()));
-        fds.is_ok_and(|fds| {
-            fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path.ends_with("work/in")))
-        })
+    // Stopped while its input is open. It comes and goes: until it was caught at that.
+    let child = loop {
+        let child = sandbox.envctl(&["encrypt", "-f", "--rm", "in"]).stderr(Stdio::piped()).spawn().unwrap();
+        if stopped_with_open_input(child.id()) {
+            break child;
+        }
+        Ran::of(child.wait_with_output().unwrap(), 0);
+        sandbox.write("in", b"x");
     };
-    while !opened() {
-        std::thread::yield_now();
-    }
     fs::rename(sandbox.file("in"), sandbox.file("moved")).unwrap();
     sandbox.write("in", b"another");
-    child.stdin.take().unwrap().write_all(b"pass\n").unwrap();
+    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
     Ran::of(child.wait_with_output().unwrap(), 3).says("is not the file any more that was read");
     assert_eq!(sandbox.read("in"), b"another");
     assert_eq!(sandbox.files(), ["in", "in.envelope", "moved"]);
@@ -425,7 +453,6 @@ fn no_permission_is_an_error_and_leaves_nothing_behind() {
 
 #[test]
 fn an_interrupt_or_a_kill_leaves_nothing_behind() {
-    use rustix::process::{Pid, Signal, kill_process};
     let sandbox = Sandbox::new();
     sandbox.keystore(&["main"]);
     sandbox.write("old", b"old");
