@@ -62,18 +62,29 @@ where
         SdkError::TimeoutError(_) => failure(Unavailable, key, "AWS KMS did not answer in time"),
         SdkError::DispatchFailure(dispatch) => {
             let Some(connector) = dispatch.as_connector_error() else {
-                return failure(Other, key, "the request to AWS KMS could not be sent");
+                return failure(Other, key, NOT_SENT);
             };
             let words = words_of(connector);
             // So begins what the SDK says of endpoints that cannot be, such as one of one's own with FIPS.
             if let Some((_, what)) = words.split_once("Invalid Configuration: ") {
                 return failure(Invalid, key, format!("the settings name no endpoint of AWS KMS: {what}"));
             }
-            let kind = if connector.is_user() { Invalid } else { Unavailable };
-            failure(kind, key, format!("AWS KMS cannot be reached: {words}"))
+            if connector.is_io() || connector.is_timeout() {
+                return failure(Unavailable, key, format!("AWS KMS cannot be reached: {words}"));
+            }
+            // No word of the others is shown: while a request is made ready, the SDK shows the whole of it
+            // in the error, and so a DEK.
+            if connector.is_user() || words.contains("failed to apply endpoint") {
+                return failure(Invalid, key, NOT_SENT);
+            }
+            failure(
+                Unavailable,
+                key,
+                "AWS KMS cannot be reached: the connection broke, or what came is no HTTP",
+            )
         }
         SdkError::ConstructionFailure(_) => {
-            // A missing region, an endpoint that is no URL: settings, no secrets.
+            // A missing region: settings, no secrets.
             let message = format!("the request to AWS KMS cannot be made: {}", words_of(error));
             failure(Invalid, key, message)
         }
@@ -189,7 +200,8 @@ fn in_causes<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option
 }
 
 /// The messages of an error of the connection or the settings, and of its
-/// causes: they hold no request and no answer.
+/// causes: they hold no request and no answer. Not for what went wrong while a request was
+/// made ready, since the SDK shows it then.
 fn words_of(error: &dyn Error) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -205,6 +217,9 @@ fn words_of(error: &dyn Error) -> String {
 
 /// Characters that are shown of one message.
 const SHOWN: usize = 300;
+
+const NOT_SENT: &str = "the request to AWS KMS could not be sent: see that its endpoint, if one is set, is a URL of the \
+                        form https://HOST:PORT, and the proxy too";
 
 /// LocalStack and its like answer so for what they do not emulate.
 const NOT_IMPLEMENTED: u16 = 501;

@@ -17,6 +17,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
     result::ConnectorError,
 };
+use base64ct::{Base64, Encoding};
 use envelope_aws::SdkConfig;
 use envelope_sdk::{
     KeyProvider, ProviderError,
@@ -42,6 +43,30 @@ fn plain_http_leaves_this_machine_in_no_setting() {
     // The same client is asked where it may be: it is the check that held it back.
     assert_eq!(wrap(&elsewhere("http://127.0.0.1:9", Some(&client))).unwrap_err().kind(), Unavailable);
     assert_eq!(sent.load(Ordering::SeqCst), 1);
+}
+
+/// The SDK shows the whole request when it cannot address it.
+#[test]
+fn an_endpoint_that_is_no_url_shows_no_dek() {
+    for url in
+        ["localhost:4566", "127.0.0.1:4566", "kms.example", "//kms.example", "http:kms", "https://", "x y"]
+    {
+        for kms in
+            [block_on(at(url).build()), elsewhere(url, None), elsewhere(url, Some(&Counting::client().0))]
+        {
+            let dek = Dek::generate::<DefaultEngine>().unwrap();
+            let wrapped =
+                block_on(kms.wrap_dek(&key("1234abcd-12ab-34cd-56ef-1234567890ab"), &dek, &context()));
+            let error = wrapped.unwrap_err();
+            assert_eq!((error.kind(), error.is_retryable()), (Invalid, false), "{url}: {error}");
+            assert!(error.message().contains("https://HOST:PORT"), "{url}: {error}");
+            let all =
+                format!("{error} {error:?} {:?}", std::error::Error::source(&error).map(ToString::to_string));
+            for shown in ["Plaintext", "SdkBody", &Base64::encode_string(dek.expose())] {
+                assert!(!all.contains(shown), "{url}: {all}");
+            }
+        }
+    }
 }
 
 #[test]
