@@ -71,6 +71,19 @@ pub(crate) struct Pkcs11Settings {
     pub(crate) sessions: Option<usize>,
     pub(crate) tokens: BTreeMap<String, TokenSettings>,
     pub(crate) accept: Vec<AcceptedWeaknesses>,
+    /// What the file says, whatever the call does: its `pin-file` is of that token.
+    #[serde(skip)]
+    of_file: OfFile,
+}
+
+/// What the file says of the token whose PIN it gives.
+#[derive(Clone, Default)]
+#[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "of no use without PKCS#11"))]
+struct OfFile {
+    token: Option<String>,
+    serial: Option<String>,
+    /// The keys that encrypt and decrypt by default.
+    keys: Vec<KeyUri>,
 }
 
 /// What is said of one token, by its label.
@@ -149,14 +162,17 @@ impl Config {
             })?,
             None => Profile::default(),
         };
-        Ok(Self {
+        let mut config = Self {
             keys: profile.keys.unwrap_or(file.keys),
             decrypt_keys: profile.decrypt_keys.unwrap_or(file.decrypt_keys),
             aliases: file.aliases,
             keystore: global.keystore.clone().or(profile.keystore).or(file.keystore),
             aws: file.aws,
             pkcs11: file.pkcs11.under(global),
-        })
+        };
+        let keys = config.keys.iter().chain(&config.decrypt_keys).filter_map(|key| config.key(key).ok());
+        config.pkcs11.of_file.keys = keys.collect();
+        Ok(config)
     }
 
     /// The keys to encrypt for: those of the call, or the configuration's.
@@ -233,9 +249,11 @@ impl Pkcs11Settings {
     /// What the call says goes first.
     #[cfg(feature = "pkcs11")]
     fn under(self, global: &Global) -> Self {
+        let of_file = OfFile { token: self.token.clone(), serial: self.serial.clone(), keys: Vec::new() };
         let serial = self.serial.filter(|_| global.pkcs11_token.is_none());
         let module = global.pkcs11_module.clone().or(self.module);
-        Self { module, serial, token: global.pkcs11_token.clone().or(self.token), ..self }
+        let token = global.pkcs11_token.clone().or(self.token);
+        Self { module, serial, token, of_file, ..self }
     }
 
     #[cfg(not(feature = "pkcs11"))]
@@ -255,13 +273,30 @@ impl Pkcs11Settings {
     /// The token whose keys are created and listed.
     #[cfg(feature = "pkcs11")]
     pub(crate) fn token(&self) -> Result<TokenSelector> {
-        match (&self.token, &self.serial) {
-            (Some(_), Some(_)) => Err(CliError::usage("[pkcs11] names the token by `token` and by `serial`")
-                .hint("one of them is enough")),
-            (Some(label), None) => Ok(TokenSelector::label(label)),
-            (None, Some(serial)) => Ok(TokenSelector::serial(serial)),
-            (None, None) => Ok(TokenSelector::only()),
-        }
+        selector(self.token.as_ref(), self.serial.as_ref())
+    }
+
+    /// The token that the file names, whatever the call does.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn token_of_file(&self) -> Result<TokenSelector> {
+        selector(self.of_file.token.as_ref(), self.of_file.serial.as_ref())
+    }
+
+    /// The tokens of the keys that the file names.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn tokens_of_keys(&self) -> impl Iterator<Item = TokenSelector> {
+        self.of_file.keys.iter().filter_map(TokenSelector::of)
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+fn selector(token: Option<&String>, serial: Option<&String>) -> Result<TokenSelector> {
+    match (token, serial) {
+        (Some(_), Some(_)) => Err(CliError::usage("[pkcs11] names the token by `token` and by `serial`")
+            .hint("one of them is enough")),
+        (Some(label), None) => Ok(TokenSelector::label(label)),
+        (None, Some(serial)) => Ok(TokenSelector::serial(serial)),
+        (None, None) => Ok(TokenSelector::only()),
     }
 }
 

@@ -231,6 +231,32 @@ fn a_pin_is_for_the_one_token_of_the_keys_that_are_named() {
     assert_eq!(two.setup.sandbox.read("out"), b"secret");
 }
 
+/// `pin-file` of the configuration is of the token that the configuration means, whatever the call names.
+#[test]
+fn a_pin_of_the_configuration_is_shown_to_its_token_alone() {
+    let Some(two) = TwoTokens::new() else { return };
+    // Another PIN than the other token's, which would count it as a wrong one.
+    two.setup.sandbox.write("wrong", b"wrong-pin-0815\n");
+    let pin = two.setup.sandbox.file("wrong");
+    let list = ["keys", "list", "--provider", "pkcs11", "--pkcs11-token", &two.other.label];
+    let (label, serial) = (&two.setup.token.label, two.setup.token.serial());
+    for token in [format!("token = {label:?}\n"), format!("serial = {serial:?}\n")] {
+        two.configure(&format!("{token}pin-file = {pin:?}\n"));
+        two.run(&list, 5).says("no PIN to log in with");
+        two.run_with(&list[..4], &[("ENVCTL_PKCS11_TOKEN", &two.other.label)], 5)
+            .says("no PIN to log in with");
+        two.run(&["encrypt", "-k", &two.other_key, "in"], 5).says("no PIN to log in with");
+        two.other_was_left_alone();
+    }
+    let module = two.setup.token.module();
+    two.setup
+        .sandbox
+        .configure(&format!("keys = [{:?}]\n[pkcs11]\nmodule = {module:?}\npin-file = {pin:?}\n", two.key));
+    two.run(&list, 2).says("it may be for several tokens");
+    two.run(&["encrypt", "-k", &two.other_key, "in"], 2).says("it may be for several tokens");
+    two.other_was_left_alone();
+}
+
 #[test]
 fn a_stored_pin_is_not_tried_when_few_tries_are_left() {
     on_each_token(|setup| {

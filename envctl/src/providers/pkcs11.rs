@@ -181,9 +181,7 @@ impl Tokens {
     /// words of the call and of the configuration.
     fn pin(&self, token: &TokenSelector) -> Result<PinSource> {
         let mut pins = Vec::new();
-        if let Some(pin) = self.given_pin()? {
-            pins.push((self.token_of_given_pin()?, pin));
-        }
+        pins.extend(self.given_pin()?);
         for (label, settings) in &self.settings.tokens {
             if let Some(file) = &settings.pin_file {
                 harden::before_secrets()?;
@@ -199,27 +197,48 @@ impl Tokens {
         Ok(PinSource::by_token(pins, ask))
     }
 
-    /// The PIN of the call, or the file of the configuration.
-    fn given_pin(&self) -> Result<Option<PinSource>> {
+    /// The PIN of the call, or the file of the configuration, and the token that it is for.
+    fn given_pin(&self) -> Result<Option<(TokenSelector, PinSource)>> {
         if let Some(pin) = self.passphrases.pin()? {
             let pin =
                 Pin::new(pin.as_str().to_owned()).map_err(|error| CliError::usage(error.to_string()))?;
-            return Ok(Some(PinSource::pin(pin)));
+            return Ok(Some((
+                self.token_of_given_pin(self.settings.token()?, Vec::new())?,
+                PinSource::pin(pin),
+            )));
         }
         let Some(file) = &self.settings.pin_file else { return Ok(None) };
         harden::before_secrets()?;
-        Ok(Some(PinSource::file(file)))
+        let token = match self.settings.token_of_file()? {
+            // Nothing but the call's words then, if the file's keys do not contradict them.
+            token if token == TokenSelector::only() => {
+                self.token_of_given_pin(self.settings.token()?, self.settings.tokens_of_keys().collect())?
+            }
+            // A call that names another token does not get this one's PIN for it.
+            token => token,
+        };
+        Ok(Some((token, PinSource::file(file))))
     }
 
     /// The one token that such a PIN is for: the one that is named as such, or
     /// that of all keys that are named, or the only one of the module.
-    fn token_of_given_pin(&self) -> Result<TokenSelector> {
-        let configured = self.settings.token()?;
-        if configured != TokenSelector::only() {
-            return Ok(configured);
+    fn token_of_given_pin(
+        &self,
+        configured: TokenSelector,
+        mut tokens: Vec<TokenSelector>,
+    ) -> Result<TokenSelector> {
+        if configured == TokenSelector::only() {
+            tokens.extend(self.named.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        } else {
+            tokens.push(configured.clone());
         }
-        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        match named.as_slice() {
+        let mut distinct = Vec::new();
+        for token in tokens {
+            if !distinct.contains(&token) {
+                distinct.push(token);
+            }
+        }
+        match distinct.as_slice() {
             [] => Ok(configured),
             [token] => Ok(token.clone()),
             tokens => {
