@@ -32,6 +32,7 @@ use zeroize::Zeroizing;
 use crate::{
     descriptor,
     error::{CliError, Result},
+    harden,
 };
 
 /// The secrets that were in the environment, by the names of their variables.
@@ -41,10 +42,13 @@ pub(crate) type Secrets = HashMap<OsString, Zeroizing<Vec<u8>>>;
 /// start handed over, and tells by which descriptor. Called first, while there is one thread and
 /// nothing is open.
 pub(crate) fn take_secrets_out() -> Result<Option<i32>> {
-    let secrets: Vec<_> =
-        env::vars_os().filter(|(name, _)| VARIABLES.iter().any(|secret| name == secret)).collect();
+    // An empty one is as good as none.
+    let is_secret = |(name, value): &(OsString, OsString)| {
+        !value.is_empty() && VARIABLES.iter().any(|secret| name == secret)
+    };
+    let secrets: Vec<_> = env::vars_os().filter(is_secret).collect();
     if secrets.is_empty() {
-        return Ok(receive());
+        return receive();
     }
     let error = start_anew(&secrets).err().unwrap_or_else(|| io::ErrorKind::Other.into());
     Err(CliError::other(format!("cannot take the secrets out of the environment: {error}"))
@@ -97,12 +101,16 @@ fn start_anew(secrets: &[(OsString, OsString)]) -> io::Result<()> {
     Err(command.exec())
 }
 
-fn receive() -> Option<i32> {
-    let (number, pipe) = env::var_os(HANDED_OVER_IN).and_then(|place| pipe_at(&place))?;
+fn receive() -> Result<Option<i32>> {
+    let Some((number, pipe)) = env::var_os(HANDED_OVER_IN).and_then(|place| pipe_at(&place)) else {
+        return Ok(None);
+    };
+    // Whether or not they are ever asked for: through /proc others could read the pipe.
+    harden::before_secrets()?;
     *HANDED_OVER.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipe);
     // Named after the link that it was started by, no list of processes would show it.
     let _ = rustix::thread::set_name(c"envctl");
-    Some(number)
+    Ok(Some(number))
 }
 
 /// `None` if it was not meant for this process but for one that started it.

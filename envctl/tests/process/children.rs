@@ -40,15 +40,23 @@ fn a_run_that_may_hold_a_secret_is_not_dumpable() {
     if !is_root("a_run_that_may_hold_a_secret_is_not_dumpable") {
         return;
     }
-    // None of these reads a passphrase before it waits for its input.
-    for arguments in [&["decrypt", "-", "-o", "out"][..], &["encrypt", "-o", "out"]] {
+    // None of these reads a passphrase before it waits for its input, and the last never does: it has
+    // one all the same, out of the environment.
+    for arguments in [&["decrypt", "-", "-o", "out"][..], &["encrypt", "-o", "out"], &["inspect"]] {
         let sandbox = Sandbox::new();
         give_away(&sandbox);
         let mut command = sandbox.envctl(arguments);
         let mut child = command.uid(STRANGER).gid(STRANGER).stdin(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.as_mut().unwrap();
-        // More than a pipe holds: it reads by now.
-        let _ = stdin.write_all(&bytes(1 << 20));
+        if arguments == ["inspect"] {
+            // Less than a header, so that it waits for more.
+            stdin.write_all(b"E").unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            assert!(child.try_wait().unwrap().is_none());
+        } else {
+            // More than a pipe holds: it reads by now.
+            let _ = stdin.write_all(&bytes(1 << 20));
+        }
         if child.try_wait().unwrap().is_none() {
             let owner = fs::metadata(format!("/proc/{}/environ", child.id())).unwrap().uid();
             assert_eq!(owner, 0, "{arguments:?}: the kernel gives what is not dumpable to root");
