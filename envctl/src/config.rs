@@ -311,11 +311,25 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<ConfigFile> {
 /// The error without the line that it is about and without the values that it
 /// quotes: somebody may have put a passphrase there.
 fn without_values(text: &str, error: &toml::de::Error) -> String {
-    let message: Vec<_> = error.message().split('"').step_by(2).collect();
+    let message = message_without_values(error.message());
     let line =
         error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
-    format!("{}{line}", message.join("\"…\""))
+    format!("{message}{line}")
+}
+
+/// What is not as it was expected is quoted in more than one way, and may hold quotes itself:
+/// of that, the kind is told alone.
+fn message_without_values(message: &str) -> String {
+    let wrong = ["invalid type: ", "invalid value: "].into_iter().find(|start| message.starts_with(start));
+    let Some((wrong, (found, expected))) =
+        wrong.and_then(|start| Some((start, message[start.len()..].rsplit_once(", expected ")?)))
+    else {
+        return message.split('"').step_by(2).collect::<Vec<_>>().join("\"…\"");
+    };
+    let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+    let value = if kind.len() < found.len() { " …" } else { "" };
+    format!("{wrong}{kind}{value}, expected {expected}")
 }
 
 /// A folder of the XDG base directory specification; relative ones are ignored,
@@ -327,3 +341,38 @@ fn user_folder(variable: &str, default: &str) -> Option<PathBuf> {
 
 /// Most bytes of a configuration: 1 MiB.
 const MAX_FILE: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_of_the_configuration_repeats_a_value() {
+        for text in [
+            "[pkcs11]\npin-file = 47114711",
+            "[pkcs11]\npin-file = 4711.4711",
+            "[pkcs11]\nsessions = 'a\"4711'",
+            "[pkcs11]\nsessions = 'a\"b\"4711, expected c'",
+            "[pkcs11]\nsessions = '4711`4711'",
+            "keys = [47114711]",
+            "keys = 'a\"b\"4711'",
+            "keystore = a4711",
+            "[aws]\nfips = '4711'",
+            "[pkcs11.tokens]\nx = 4711",
+        ] {
+            let error = parse(Path::new("config.toml"), text.into()).err().expect(text).text();
+            assert!(error.starts_with("configuration config.toml: "), "{error}");
+            assert!(!error.contains("4711"), "{error}");
+        }
+        let said = |text: &str| parse(Path::new("c"), text.into()).err().unwrap().text();
+        assert_eq!(
+            said("\n[pkcs11]\npin-file = 47114711"),
+            "configuration c: invalid type: integer …, expected path string, line 3"
+        );
+        assert_eq!(
+            said("keys = true"),
+            "configuration c: invalid type: boolean …, expected a sequence, line 1"
+        );
+        assert!(said("kees = []").contains("unknown field `kees`, expected one of `keys`"));
+    }
+}
