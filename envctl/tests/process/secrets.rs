@@ -90,3 +90,15 @@ fn a_descriptor_that_is_not_open_is_told_by_its_number() {
     let ran = run_shell(&sandbox, "envctl --passphrase-fd 3 encrypt -o sealed 3</dev/zero", 3);
     ran.says("the line is longer than 64 KiB");
 }
+
+#[test]
+fn an_empty_variable_is_no_secret() {
+    let sandbox = Sandbox::new();
+    data(&sandbox);
+    // There is no terminal, so that it says what it would ask for.
+    let script = "export ENVCTL_PASSPHRASE=; setsid --wait \"$ENVCTL\" encrypt in -o sealed";
+    run_shell(&sandbox, script, 2).says("a passphrase is needed, and there is no terminal to ask for it");
+    let script = "export ENVCTL_PASSPHRASE=pw ENVCTL_KEYSTORE_PASSPHRASE=; envctl keystore init";
+    run_shell(&sandbox, script, 0);
+    run_shell(&sandbox, "export ENVCTL_KEYSTORE_PASSPHRASE=pw; envctl keys create main", 0);
+}
