@@ -3,6 +3,7 @@
 #[cfg(feature = "tokio")]
 mod with_tokio {
     use std::{
+        fs::File,
         io,
         sync::{Mutex, OnceLock, PoisonError},
         thread,
@@ -13,14 +14,19 @@ mod with_tokio {
     use crate::error::{CliError, Result};
 
     /// Starts the runtime, which the SDKs of clouds need. Where there are too few
-    /// threads to be had, that is an error here: later, tokio would panic.
+    /// threads or descriptors to be had, that is an error here: later, tokio would panic.
     pub(crate) fn start() -> Result<()> {
         // Connections live as long as the process. One thread drives them.
-        let runtime = check_threads()
+        check_threads().map_err(|error| {
+            CliError::other(format!("cannot start a thread: {error}"))
+                .hint("see how many processes and threads you may have with `ulimit -u`")
+        })?;
+        let runtime = check_descriptors()
             .and_then(|()| Builder::new_multi_thread().worker_threads(1).enable_all().build())
             .map_err(|error| {
-                CliError::other(format!("cannot start a thread: {error}"))
-                    .hint("see how many processes and threads you may have with `ulimit -u`")
+                CliError::other(format!("cannot open what envctl works with: {error}")).hint(
+                    "see how many descriptors and threads you may have with `ulimit -n` and `ulimit -u`",
+                )
             })?;
         let _ = RUNTIME.set(runtime);
         Ok(())
@@ -45,11 +51,20 @@ mod with_tokio {
         })
     }
 
+    /// Opens as many descriptors as the runtime will, and closes them again.
+    fn check_descriptors() -> io::Result<()> {
+        (0..DESCRIPTORS).map(|_| File::open("/")).collect::<io::Result<Vec<_>>>().map(drop)
+    }
+
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
     /// The runtime's, one that looks names of hosts up, one for an alias of a key, and
     /// one to spare.
     const THREADS: usize = 4;
+
+    /// What waits for the network, what wakes it, a pair for signals and a copy of each, and
+    /// one to spare.
+    const DESCRIPTORS: usize = 8;
 }
 
 #[cfg(not(feature = "tokio"))]

@@ -49,3 +49,18 @@ fn with_few_threads_to_be_had_nothing_panics_and_nothing_is_left_half_done() {
     assert!(worked.iter().all(|worked| *worked > 0), "a few threads are enough: {worked:?}");
     assert!(worked.iter().all(|worked| *worked < 8), "the limit counted: {worked:?}");
 }
+
+#[test]
+fn too_few_descriptors_are_an_error() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    sandbox.write("pw", b"words\n");
+    // With fewer than these, the shell and the loader have too few themselves.
+    for most in 6..40 {
+        let limited = format!("ulimit -n {most}; exec \"$ENVCTL\" --passphrase-file pw encrypt in -f -o out");
+        let output = super::shell(&sandbox, &limited).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{most}: {:?} {said}", output.status);
+        assert!(output.status.success() || said.contains("Too many open files"), "{most}: {said}");
+    }
+}
