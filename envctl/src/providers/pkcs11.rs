@@ -118,8 +118,11 @@ impl Backend for Pkcs11 {
 
 fn check_words(new: &NewKey) -> Result<()> {
     if !is_local_key_name(&new.name) {
-        return Err(CliError::usage(format!("{:?} cannot be the name of a key", new.name))
-            .hint("1 to 64 characters of A-Z a-z 0-9 - _ . that begin with a letter or digit"));
+        return Err(CliError::usage(format!(
+            "a name of {} bytes cannot be the name of a key",
+            new.name.len()
+        ))
+        .hint("1 to 64 characters of A-Z a-z 0-9 - _ . that begin with a letter or digit"));
     }
     if new.description.is_some() || !new.tags.is_empty() {
         return Err(CliError::usage("keys of a token have no description and no tags"));
