@@ -5,6 +5,8 @@ use std::io::{self, Read};
 
 use zeroize::Zeroizing;
 
+use crate::whole_io::read_some;
+
 /// Most bytes of such a line, without its end: 64 KiB. What is longer is another
 /// kind of file.
 pub const MAX_LINE_LEN: usize = 64 * 1024;
@@ -30,14 +32,12 @@ pub fn read_line(input: &mut impl Read) -> io::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE_LEN + 1));
     let mut byte = Zeroizing::new([0]);
     loop {
-        match input.read(byte.as_mut_slice()) {
-            Ok(0) => break,
-            Ok(_) if byte[0] == b'\n' => break,
+        match read_some(input, byte.as_mut_slice())? {
+            0 => break,
+            _ if byte[0] == b'\n' => break,
             // Room for the `\r` of an end of two bytes.
-            Ok(_) if line.len() > MAX_LINE_LEN => return Err(invalid("the line is longer than 64 KiB")),
-            Ok(_) => line.push(byte[0]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            _ if line.len() > MAX_LINE_LEN => return Err(invalid("the line is longer than 64 KiB")),
+            _ => line.push(byte[0]),
         }
     }
     let text = line.strip_suffix(b"\r").unwrap_or(&line);
@@ -75,6 +75,19 @@ mod tests {
             let error = read_line(&mut longer.as_bytes()).unwrap_err();
             assert_eq!(error.to_string(), "the line is longer than 64 KiB");
         }
+    }
+
+    #[test]
+    fn a_reader_that_says_it_gave_more_than_was_asked_for_gives_no_secret() {
+        struct Lies;
+        impl Read for Lies {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                out.fill(b'x');
+                Ok(out.len() + 7)
+            }
+        }
+        let error = read_line(&mut Lies).unwrap_err();
+        assert_eq!(error.to_string(), "8 bytes were reported as done where 1 were asked for");
     }
 
     #[test]
