@@ -32,7 +32,11 @@ pub(crate) fn run(name: &str) {
     let lines = Lines::default();
     // Grown now: a growing vector would shift what was freed around it.
     lines.lock().unwrap().reserve(20_000);
-    let operations = OPERATIONS.iter().find(|(known, _)| *known == name).unwrap().1;
+    #[cfg(not(feature = "tokio"))]
+    let asynchronous: [(&str, Operations); 0] = [];
+    #[cfg(feature = "tokio")]
+    let asynchronous = asynchronous::OPERATIONS;
+    let operations = OPERATIONS.iter().chain(&asynchronous).find(|(known, _)| *known == name).unwrap().1;
     for work in [leave, operations] {
         let told = Arc::clone(&lines);
         let (done, finished) = mpsc::channel();
@@ -52,6 +56,87 @@ pub(crate) fn run(name: &str) {
     println!("\n{LINE} end");
     // The searching process ends this one, or this input.
     let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+/// The adapters of tokio, which hold plaintext that nobody took from them yet.
+#[cfg(feature = "tokio")]
+mod asynchronous {
+    use std::io::{Cursor, ErrorKind, SeekFrom};
+
+    use envelope_sdk::{
+        OpenedHeader,
+        stream::tokio::{AsyncRangedReader, Blocking, OpenWriter, open_reader},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, duplex},
+        runtime::Builder,
+    };
+
+    use super::{
+        Header, LAST_LEN, Made, Operations, PLAINTEXT_LEN, Zeroizing, block_on, context, dropped_half_way,
+        each_round,
+    };
+
+    pub(super) const OPERATIONS: [(&str, Operations); 4] = [
+        ("asynchronous writer, failing", |lines| each_round(lines, failing_writer)),
+        ("asynchronous writer, dropped", |lines| each_round(lines, dropped_writer)),
+        ("asynchronous reader", |lines| each_round(lines, reader)),
+        ("asynchronous reader of ranges", |lines| each_round(lines, reader_of_ranges)),
+    ];
+
+    /// An opened header and its payload.
+    fn opened(made: &Made) -> (OpenedHeader, Vec<u8>) {
+        let mut sealed = made.sealed();
+        let (header, len) = Header::parse(&sealed).unwrap();
+        sealed.drain(..len);
+        (block_on(made.envelope.unlock(header, &context())).unwrap(), sealed)
+    }
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    fn failing_writer(made: &Made) {
+        let (opened, payload) = opened(made);
+        wait(async {
+            let (nobody, output) = duplex(8);
+            drop(nobody);
+            let mut writer = OpenWriter::new(opened, output);
+            writer.write_all(&payload).await.unwrap();
+            assert_eq!(writer.shutdown().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        });
+    }
+
+    fn dropped_writer(made: &Made) {
+        let (opened, payload) = opened(made);
+        wait(async {
+            let (_nobody_reads, output) = duplex(8);
+            let mut writer = OpenWriter::new(opened, output);
+            writer.write_all(&payload).await.unwrap();
+            dropped_half_way(writer.shutdown());
+        });
+    }
+
+    fn reader(made: &Made) {
+        let (opened, payload) = opened(made);
+        let mut read = Zeroizing::new(vec![0; PLAINTEXT_LEN - LAST_LEN + 1]);
+        wait(async {
+            open_reader(opened, Cursor::new(payload)).read_exact(&mut read).await.unwrap();
+        });
+        assert!(read.as_slice() == &made.plaintext[..read.len()]);
+    }
+
+    fn reader_of_ranges(made: &Made) {
+        let (opened, payload) = opened(made);
+        let mut read = Zeroizing::new([0; 8]);
+        wait(async {
+            let mut reader = AsyncRangedReader::new(&opened, Blocking::new(payload), 0).await.unwrap();
+            reader.seek(SeekFrom::End(-100)).await.unwrap();
+            reader.read_exact(read.as_mut_slice()).await.unwrap();
+        });
+        let at = PLAINTEXT_LEN - 100;
+        assert!(read.as_slice() == &made.plaintext[at..at + 8]);
+    }
 }
 
 /// Before every line for the searching process.

@@ -53,6 +53,14 @@ nothing_stays_after! {
     nothing_stays_after_a_wrong_passphrase: "passphrase, wrong",
 }
 
+#[cfg(feature = "tokio")]
+nothing_stays_after! {
+    nothing_stays_after_an_asynchronous_writer_that_fails: "asynchronous writer, failing",
+    nothing_stays_after_an_asynchronous_writer_that_is_dropped: "asynchronous writer, dropped",
+    nothing_stays_after_an_asynchronous_reader: "asynchronous reader",
+    nothing_stays_after_an_asynchronous_reader_of_ranges: "asynchronous reader of ranges",
+}
+
 /// Not a test of its own: what the searched processes run.
 #[test]
 fn searched() {

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io::{self, SeekFrom},
+    mem,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -105,7 +106,7 @@ pub struct AsyncRangedReader<S> {
     fetching: Option<Fetching>,
 }
 
-type Fetching = Pin<Box<dyn Future<Output = Result<(u64, Vec<u8>), StreamError>> + Send>>;
+type Fetching = Pin<Box<dyn Future<Output = Result<(u64, Zeroizing<Vec<u8>>), StreamError>> + Send>>;
 
 struct Shared<S> {
     payload: Payload,
@@ -154,7 +155,8 @@ impl<S: AsyncReadAt> AsyncRangedReader<S> {
     /// otherwise as [`new`](Self::new). No plaintext leaves unless all of it is
     /// authentic.
     pub async fn decrypt_range(&self, range: Range<u64>) -> Result<Vec<u8>, StreamError> {
-        decrypt(Arc::clone(&self.shared), range).await
+        let mut plaintext = decrypt(Arc::clone(&self.shared), range).await?;
+        Ok(mem::take(&mut *plaintext))
     }
 
     /// Fetches the plaintext around the position.
@@ -171,12 +173,15 @@ async fn fetch(source: &impl AsyncReadAt, at: u64, len: usize) -> Result<Bytes, 
     if bytes.len() == len { Ok(bytes) } else { Err(StreamError::Read(io::ErrorKind::UnexpectedEof.into())) }
 }
 
-async fn decrypt<S: AsyncReadAt>(shared: Arc<Shared<S>>, range: Range<u64>) -> Result<Vec<u8>, StreamError> {
+async fn decrypt<S: AsyncReadAt>(
+    shared: Arc<Shared<S>>,
+    range: Range<u64>,
+) -> Result<Zeroizing<Vec<u8>>, StreamError> {
     let runtime = runtime()?;
     let layout = &shared.payload.layout;
     let len = check_range(&range, layout.plaintext_len)?;
     if len == 0 {
-        return Ok(Vec::new());
+        return Ok(Vec::new().into());
     }
     let ((first, skip), (last, _)) = (chunk_of(range.start), chunk_of(range.end - 1));
     let full_end = (last + 1).min(layout.full_chunks());
@@ -205,7 +210,7 @@ async fn decrypt<S: AsyncReadAt>(shared: Arc<Shared<S>>, range: Range<u64>) -> R
         if last == shared.payload.layout.full_chunks() {
             out.extend_from_slice(&shared.payload.last_chunk);
         }
-        Ok(out[skip..skip + len].to_vec())
+        Ok(out[skip..skip + len].to_vec().into())
     };
     if len > LARGE {
         runtime.spawn_blocking(open).await.map_err(|error| StreamError::Thread(io::Error::other(error)))?
@@ -242,8 +247,7 @@ impl<S: AsyncReadAt> AsyncRead for AsyncRangedReader<S> {
                     return Poll::Pending;
                 }
                 Poll::Ready(fetched) => {
-                    let (from, bytes) = fetched?;
-                    this.window = (from, bytes.into());
+                    this.window = fetched?;
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::{
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt, stream};
 use zeroize::Zeroizing;
 
 use super::{
@@ -45,7 +45,7 @@ pub fn seal_stream(
     sealer: PayloadSealer,
     plaintext: impl AsyncRead + Send,
 ) -> impl Stream<Item = Result<Bytes, StreamError>> + Send {
-    pieces(Seal::new(sealer), plaintext)
+    handed_out(pieces(Seal::new(sealer), plaintext))
 }
 
 /// Decrypts the payload of `opened` that `payload` stands at. Every piece is
@@ -55,7 +55,14 @@ pub fn open_stream(
     opened: impl Into<Arc<OpenedHeader>>,
     payload: impl AsyncRead + Send,
 ) -> impl Stream<Item = Result<Bytes, StreamError>> + Send {
-    pieces(Open::Begin(opened.into()), payload)
+    handed_out(pieces(Open::Begin(opened.into()), payload))
+}
+
+/// Pieces that are the caller's from now on.
+fn handed_out(
+    pieces: impl Stream<Item = Piece> + Send,
+) -> impl Stream<Item = Result<Bytes, StreamError>> + Send {
+    pieces.map_ok(|mut piece| Bytes::from(mem::take(&mut *piece)))
 }
 
 /// As [`seal_stream`], to be read. An error that is not of the input has the kind
@@ -75,13 +82,18 @@ pub fn open_reader(
     opened: impl Into<Arc<OpenedHeader>>,
     payload: impl AsyncRead + Send + 'static,
 ) -> impl AsyncRead + Send + Unpin {
-    PiecesReader::new(open_stream(opened, payload))
+    PiecesReader::new(pieces(Open::Begin(opened.into()), payload))
 }
 
+/// Wiped where it is dropped: it may be plaintext.
+type Piece = Result<Zeroizing<Vec<u8>>, StreamError>;
+
 /// Reads the pieces of a stream, and tells its end from what failed.
-struct PiecesReader<S> {
+struct PiecesReader<S, P> {
     pieces: Pin<Box<S>>,
-    piece: Bytes,
+    piece: P,
+    /// Bytes of the piece that were read.
+    taken: usize,
     state: Pieces,
 }
 
@@ -91,20 +103,24 @@ enum Pieces {
     Failed,
 }
 
-impl<S: Stream<Item = Result<Bytes, StreamError>>> PiecesReader<S> {
+impl<S: Stream<Item = Result<P, StreamError>>, P: Default> PiecesReader<S, P> {
     fn new(pieces: S) -> Self {
-        Self { pieces: Box::pin(pieces), piece: Bytes::new(), state: Pieces::Come }
+        Self { pieces: Box::pin(pieces), piece: P::default(), taken: 0, state: Pieces::Come }
     }
 }
 
-impl<S: Stream<Item = Result<Bytes, StreamError>>> AsyncRead for PiecesReader<S> {
+impl<S, P> AsyncRead for PiecesReader<S, P>
+where
+    S: Stream<Item = Result<P, StreamError>>,
+    P: AsRef<[u8]> + Unpin,
+{
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        while this.piece.is_empty() && out.remaining() > 0 {
+        while this.taken == this.piece.as_ref().len() && out.remaining() > 0 {
             // Failed until the stream says otherwise: it may panic.
             match mem::replace(&mut this.state, Pieces::Failed) {
                 Pieces::Come => {}
@@ -119,13 +135,17 @@ impl<S: Stream<Item = Result<Bytes, StreamError>>> AsyncRead for PiecesReader<S>
                     this.state = Pieces::Come;
                     return Poll::Pending;
                 }
-                Poll::Ready(Some(Ok(piece))) => (this.piece, this.state) = (piece, Pieces::Come),
+                Poll::Ready(Some(Ok(piece))) => {
+                    (this.piece, this.taken, this.state) = (piece, 0, Pieces::Come);
+                }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
                 Poll::Ready(None) => this.state = Pieces::Ended,
             }
         }
-        let now = this.piece.split_to(this.piece.len().min(out.remaining()));
-        out.put_slice(&now);
+        let rest = &this.piece.as_ref()[this.taken..];
+        let now = &rest[..rest.len().min(out.remaining())];
+        out.put_slice(now);
+        this.taken += now.len();
         Poll::Ready(Ok(()))
     }
 }
@@ -168,10 +188,7 @@ impl<W: Work, R: AsyncRead + Send> State<W, R> {
     }
 }
 
-fn pieces<W: Work, R: AsyncRead + Send>(
-    work: W,
-    reader: R,
-) -> impl Stream<Item = Result<Bytes, StreamError>> + Send {
+fn pieces<W: Work, R: AsyncRead + Send>(work: W, reader: R) -> impl Stream<Item = Piece> + Send {
     let reader = Box::pin(reader);
     let state = State { work, reader, block: Vec::new().into(), filled: 0, failed: None, ended: false };
     stream::try_unfold(state, |mut state| async {
@@ -198,7 +215,7 @@ fn pieces<W: Work, R: AsyncRead + Send>(
                 ended: done.is_last,
             };
             if !done.out.is_empty() {
-                return Ok(Some((Bytes::from(done.out), state)));
+                return Ok(Some((done.out, state)));
             }
         }
     })

@@ -123,7 +123,8 @@ pub(super) struct Done<W> {
     pub(super) block: Zeroizing<Vec<u8>>,
     /// How many of its bytes were worked on.
     pub(super) len: usize,
-    pub(super) out: Vec<u8>,
+    /// Plaintext, when decrypting: wiped unless it is handed to the caller.
+    pub(super) out: Zeroizing<Vec<u8>>,
     pub(super) is_last: bool,
     /// What comes after `out`, if anything.
     pub(super) result: Result<(), StreamError>,
@@ -139,7 +140,7 @@ pub(super) async fn run<W: Work>(
     let runtime = runtime()?;
     let is_large = len > LARGE;
     let run = move || {
-        let mut out = Vec::new();
+        let mut out = Zeroizing::new(Vec::new());
         let result = work.process(&block[..len], is_last, &mut out);
         Done { work, block, len, out, is_last, result }
     };

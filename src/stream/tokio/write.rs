@@ -9,7 +9,7 @@ use std::{
 };
 
 use ::tokio::io::AsyncWrite;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     super::{PayloadSealer, StreamError},
@@ -213,8 +213,6 @@ impl<T: Work, W: AsyncWrite + Unpin> BlockWriter<T, W> {
                     }
                 }
                 State::Writing(mut done, _) => {
-                    // Plaintext, when decrypting.
-                    done.out.zeroize();
                     done.result?;
                     self.state = if done.is_last {
                         State::Finished
