@@ -243,14 +243,42 @@ impl Envelope {
     /// # Errors
     ///
     /// [`RewrapError`]; the old header still holds then.
+    /// [`ContextNotVerified`](RewrapError::ContextNotVerified) where values are withheld and the
+    /// payload must show that they are right:
+    /// [`rewrap_header_of`](Self::rewrap_header_of).
     pub async fn rewrap_header(
         &self,
         header: Header,
         context: &EncryptionContext,
     ) -> Result<Header, RewrapError> {
+        self.rewrap_before(header, None, context).await
+    }
+
+    /// As [`rewrap_header`](Self::rewrap_header), with the first bytes of the payload at hand,
+    /// attached or not: salt and commitment. They show that withheld values are right also where
+    /// the key that opens binds no context.
+    ///
+    /// # Errors
+    ///
+    /// [`RewrapError`]; the old header still holds then.
+    pub async fn rewrap_header_of(
+        &self,
+        payload: &[u8; PREFIX_LEN],
+        header: Header,
+        context: &EncryptionContext,
+    ) -> Result<Header, RewrapError> {
+        self.rewrap_before(header, Some(payload), context).await
+    }
+
+    async fn rewrap_before(
+        &self,
+        header: Header,
+        payload: Option<&[u8; PREFIX_LEN]>,
+        context: &EncryptionContext,
+    ) -> Result<Header, RewrapError> {
         let context = full_context(&header, context)?;
         let Rewrapped { opened, recipients, generation } =
-            rewrap::rewrap(&self.keyring, header, context).await?;
+            rewrap::rewrap(&self.keyring, header, context, payload).await?;
         let old = opened.header().draft();
         let mut draft = HeaderDraft { generation, recipients, padding: 0, ..old.clone() };
         self.pad(&mut draft, opened.header().len())?;
@@ -271,7 +299,7 @@ impl Envelope {
         if header.kind() != Kind::Attached && !payload.is_empty() {
             return Err(DecryptError::from(FormatError::TrailingData { what: "the header" }).into());
         }
-        let mut rewrapped = self.rewrap_header(header, context).await?.to_bytes();
+        let mut rewrapped = self.rewrap_before(header, payload.first_chunk(), context).await?.to_bytes();
         rewrapped.extend_from_slice(payload);
         Ok(rewrapped)
     }

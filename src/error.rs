@@ -108,6 +108,14 @@ pub enum RewrapError {
     /// The generation reached 2³² − 1: reencrypt instead.
     #[error("rewrapped 4294967295 times: reencrypt this envelope")]
     GenerationsExhausted,
+    /// A value is withheld, and nothing says that the caller gave the right one: the key that
+    /// opened binds no context, and the payload was not at hand. A new wrap, by a key that binds
+    /// it, would open under that value alone.
+    #[error(
+        "the key that opens binds no context, so nothing shows that the withheld values are right: rewrap \
+         with the payload at hand, or to keys that bind no context either"
+    )]
+    ContextNotVerified,
 }
 
 struct List<'a, T>(&'a [T]);

@@ -6,8 +6,8 @@ use futures_util::future::try_join_all;
 use subtle::ConstantTimeEq;
 
 use crate::{
-    DecryptError, Dek, EncryptError, FullContext, Header, KeyProvider, KeyUri, OpenedHeader, ProviderError,
-    ProviderErrorKind, WrappedDek, format::MAX_RECIPIENTS, schedule,
+    ContextBinding, DecryptError, Dek, EncryptError, FullContext, Header, KeyProvider, KeyUri, OpenedHeader,
+    ProviderError, ProviderErrorKind, WrappedDek, format::MAX_RECIPIENTS, schedule,
 };
 
 /// The keys that an [`Envelope`](crate::Envelope) may use: those that
@@ -138,7 +138,7 @@ impl Keyring {
         &self,
         header: &Header,
         context: &FullContext,
-    ) -> Option<(Vec<WrappedDek>, Vec<Dek>)> {
+    ) -> Option<RewrappedInside> {
         self.check_count().ok()?;
         let (opening, recipient) = header.recipients().iter().find_map(|recipient| {
             Some((self.decrypting.iter().find(|key| key.is(recipient.key_uri()))?, recipient))
@@ -155,7 +155,16 @@ impl Keyring {
         let hidden = |((key, dek), wrapped): ((&ConfiguredKey, &Dek), &WrappedDek)| {
             key.check_hidden(dek, wrapped).is_ok()
         };
-        self.encrypting.iter().zip(&deks).zip(&wrapped).all(hidden).then_some((wrapped, deks))
+        self.encrypting.iter().zip(&deks).zip(&wrapped).all(hidden).then(|| RewrappedInside {
+            recipients: wrapped,
+            deks,
+            context_is_bound: opening.binds_context(recipient.key_uri()),
+        })
+    }
+
+    /// Whether one of `wrapped`, which came from [`wrap`](Self::wrap), opens under its context alone.
+    pub(crate) fn bind_context(&self, wrapped: &[WrappedDek]) -> bool {
+        self.encrypting.iter().zip(wrapped).any(|(key, wrapped)| key.binds_context(wrapped.key_uri()))
     }
 
     /// Opens `header` with the first recipient, in its order, that is configured
@@ -185,7 +194,10 @@ impl Keyring {
                     }
                 };
                 match schedule::verify(header, dek, context) {
-                    Ok(opened) => return Ok(opened),
+                    Ok(opened) => {
+                        let bound = key.binds_context(opened.header().recipients()[at].key_uri());
+                        return Ok(opened.with_context_bound(bound));
+                    }
                     Err(unverified) => {
                         (header, context) = (unverified.header, unverified.context);
                         attempts.push(key.does_not_fit(header.recipients()[at].key_uri()));
@@ -211,6 +223,14 @@ impl Keyring {
     }
 }
 
+/// New wraps that a key store made by itself, and what came out of them.
+pub(crate) struct RewrappedInside {
+    pub(crate) recipients: Vec<WrappedDek>,
+    pub(crate) deks: Vec<Dek>,
+    /// The old wrap would not have opened under another context.
+    pub(crate) context_is_bound: bool,
+}
+
 /// What a provider answers is believed no further than these checks: a broken
 /// or foreign key store must not choose who can open an envelope.
 impl ConfiguredKey {
@@ -218,6 +238,10 @@ impl ConfiguredKey {
     /// for its own.
     fn is(&self, named: &KeyUri) -> bool {
         self.uri.scheme() == named.scheme() && self.provider.is_same_key(&self.uri, named)
+    }
+
+    fn binds_context(&self, named: &KeyUri) -> bool {
+        self.provider.context_binding(named) == ContextBinding::Provider
     }
 
     async fn wrap(&self, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {

@@ -8,7 +8,10 @@
 
 use subtle::ConstantTimeEq;
 
-use crate::{EncryptError, FullContext, Header, Keyring, OpenedHeader, RewrapError, WrappedDek, schedule};
+use crate::{
+    DecryptError, EncryptError, FullContext, Header, Keyring, OpenedHeader, RewrapError, WrappedDek,
+    crypto::cobblestone::PREFIX_LEN, keyring::RewrappedInside, schedule,
+};
 
 /// A verified header and the wraps that shall replace its own, each of which
 /// gave back the DEK.
@@ -18,22 +21,43 @@ pub(crate) struct Rewrapped {
     pub(crate) generation: u32,
 }
 
+/// `payload` is what the payload begins with, where there is one.
 pub(crate) async fn rewrap(
     keyring: &Keyring,
     header: Header,
     context: FullContext,
+    payload: Option<&[u8; PREFIX_LEN]>,
 ) -> Result<Rewrapped, RewrapError> {
-    match inside(keyring, &header, &context).await {
-        Some(rewrapped) => Ok(rewrapped),
-        None => through(keyring, header, context).await,
+    let rewrapped = match inside(keyring, &header, &context).await {
+        Some(rewrapped) => rewrapped,
+        None => through(keyring, header, context).await?,
+    };
+    check_context(keyring, &rewrapped, payload)?;
+    Ok(rewrapped)
+}
+
+/// Refuses to bind a withheld value that nothing has verified: a key store that binds no context
+/// gives the DEK under any, and a wrap that is bound to a wrong value opens nothing again.
+fn check_context(
+    keyring: &Keyring,
+    Rewrapped { opened, recipients, .. }: &Rewrapped,
+    payload: Option<&[u8; PREFIX_LEN]>,
+) -> Result<(), RewrapError> {
+    if opened.context_is_verified() || !keyring.bind_context(recipients) {
+        return Ok(());
     }
+    let payload = payload.ok_or(RewrapError::ContextNotVerified)?;
+    opened.payload(payload).map_err(DecryptError::from)?;
+    Ok(())
 }
 
 async fn inside(keyring: &Keyring, header: &Header, context: &FullContext) -> Option<Rewrapped> {
     let generation = header.generation().checked_add(1)?;
-    let (recipients, mut deks) = keyring.rewrap_inside(header, context).await?;
+    let RewrappedInside { recipients, mut deks, context_is_bound } =
+        keyring.rewrap_inside(header, context).await?;
     // The MAC is right under the DEK of this header and under no other.
     let opened = schedule::verify(header.clone(), deks.pop()?, context.clone()).ok()?;
+    let opened = opened.with_context_bound(context_is_bound);
     deks.iter().all(|dek| dek.ct_eq(opened.dek()).into()).then_some(Rewrapped {
         opened,
         recipients,

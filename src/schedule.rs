@@ -25,6 +25,8 @@ pub struct OpenedHeader {
     dek: Dek,
     context: FullContext,
     content_key: Key256,
+    /// The wrap that gave the DEK would not have opened under another context.
+    context_is_bound: bool,
 }
 
 impl OpenedHeader {
@@ -55,6 +57,17 @@ impl OpenedHeader {
     #[must_use]
     pub fn authenticates(&self, other: &Header) -> bool {
         mac_is_right(&Keys::derive(&self.dek, other.kind(), other.envelope_id()), other)
+    }
+
+    /// With what the key that opened says of the context.
+    pub(crate) fn with_context_bound(self, context_is_bound: bool) -> Self {
+        Self { context_is_bound, ..self }
+    }
+
+    /// Whether each value of the context is known to be right: the MAC covers what is stored, and
+    /// the wrap, where its key store binds a context, what is withheld.
+    pub(crate) fn context_is_verified(&self) -> bool {
+        self.context_is_bound || self.header.withheld().is_empty()
     }
 
     pub(crate) fn into_header(self) -> Header {
@@ -93,7 +106,7 @@ pub(crate) fn verify(
 ) -> Result<OpenedHeader, Box<Unverified>> {
     let keys = Keys::derive(&dek, header.kind(), header.envelope_id());
     if mac_is_right(&keys, &header) {
-        Ok(OpenedHeader { header, dek, context, content_key: keys.content })
+        Ok(OpenedHeader { header, dek, context, content_key: keys.content, context_is_bound: false })
     } else {
         Err(Box::new(Unverified { header, context }))
     }
@@ -109,7 +122,7 @@ pub(crate) fn seal_header(
     let keys = Keys::derive(&dek, draft.kind, &draft.envelope_id);
     let mac = header_mac(&keys.header, &authenticated);
     let header = Header::new(draft, authenticated, mac);
-    Ok(OpenedHeader { header, dek, context, content_key: keys.content })
+    Ok(OpenedHeader { header, dek, context, content_key: keys.content, context_is_bound: true })
 }
 
 /// What a payload or record is bound to: suite, kind, envelope id, context.

@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex};
 
 use common::{Spy, block_on, context, envelope, memory, message};
 use envelope_sdk::{
-    DecryptError, EncryptError, EncryptionContext, Envelope, FormatError, Keyring, Kind, ProviderErrorKind,
-    RewrapError,
+    ContextBinding, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FormatError, FullContext,
+    KeyProvider, KeyUri, Keyring, Kind, ProviderError, ProviderErrorKind, RewrapError, WrappedDek,
     crypto::{DefaultEngine, Engine},
 };
-use envelope_testkit::{Fault, FaultProvider};
+use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
 
 #[test]
 fn a_rewrap_moves_the_envelope_to_another_key_and_leaves_the_payload() {
@@ -144,6 +144,110 @@ fn a_damaged_header_or_wrong_context_is_not_rewrapped() {
         assert!(matches!(error, RewrapError::Decrypt(DecryptError::NotAuthentic)), "{error:?}");
     }
     assert_eq!(provider.wraps(), wraps, "nothing was wrapped");
+}
+
+/// An envelope whose one key binds no context, moved to a key that does, by somebody who gives a
+/// wrong withheld value: the old wrap opens, and the new one would open under that value alone,
+/// under which the payload opens for nobody.
+#[test]
+fn no_new_wrap_binds_a_withheld_value_that_nothing_verified() {
+    let (from, to) = (MemoryProvider::key("from"), MemoryProvider::key("to"));
+    let unbound = Arc::new(MemoryProvider::new().with_key(&from).without_context_binding());
+    let bound = Arc::new(MemoryProvider::new().with_key(&to));
+    let old = Envelope::new(Keyring::new().both(unbound.clone(), from.clone()));
+    let new = Envelope::new(Keyring::new().both(bound.clone(), to.clone()));
+    let mover = Envelope::new(Keyring::new().decrypt(unbound, from).encrypt(bound, to));
+    let right = EncryptionContext::new().with("tenant", "42").withhold("patient", "7");
+    let wrong = EncryptionContext::new().withhold("patient", "8");
+
+    let sealed = block_on(old.encrypt(&message(100), &right)).unwrap();
+    let error = block_on(mover.rewrap(&sealed, &wrong)).unwrap_err();
+    assert!(matches!(error, RewrapError::Decrypt(DecryptError::NotAuthentic)), "{error:?}");
+    let moved = block_on(mover.rewrap(&sealed, &right)).unwrap();
+    assert_eq!(block_on(new.decrypt(&moved, &right)).unwrap(), message(100));
+
+    let (header, payload) = block_on(old.encrypt_detached(&message(100), &right)).unwrap();
+    let prefix = payload.first_chunk().unwrap();
+    let header = Envelope::inspect(&header).unwrap();
+    let error = block_on(mover.rewrap_header_of(prefix, header.clone(), &wrong)).unwrap_err();
+    assert!(matches!(error, RewrapError::Decrypt(DecryptError::NotAuthentic)), "{error:?}");
+    let moved = block_on(mover.rewrap_header_of(prefix, header.clone(), &right)).unwrap();
+    assert_eq!(block_on(new.decrypt_detached(&moved.to_bytes(), &payload, &right)).unwrap(), message(100));
+
+    // Without a payload nothing shows which value is right, and nothing is bound.
+    let data_key = block_on(old.create_data_key(&right)).unwrap();
+    for (header, context) in [(header, &right), (data_key.header().clone(), &wrong)] {
+        let error = block_on(mover.rewrap_header(header, context)).unwrap_err();
+        assert!(matches!(error, RewrapError::ContextNotVerified), "{error:?}");
+    }
+    // Where the new key binds nothing either, or nothing is withheld, there is nothing to lose.
+    block_on(old.rewrap_header(data_key.header().clone(), &wrong)).unwrap();
+    let stored = EncryptionContext::new().with("tenant", "42");
+    let data_key = block_on(old.create_data_key(&stored)).unwrap();
+    block_on(mover.rewrap_header(data_key.header().clone(), &stored)).unwrap();
+}
+
+/// As above, in a key store that rewraps by itself and has keys of both sorts.
+#[test]
+fn no_rewrap_inside_binds_a_withheld_value_that_nothing_verified() {
+    let (from, to) = (MemoryProvider::key("from"), MemoryProvider::key("to"));
+    let inside = Arc::new(BindsForOneKey {
+        unbound: MemoryProvider::new().with_key(&from).without_context_binding(),
+        bound: MemoryProvider::new().with_key(&to),
+    });
+    let old = Envelope::new(Keyring::new().both(inside.clone(), from.clone()));
+    let mover = Envelope::new(Keyring::new().decrypt(inside.clone(), from).encrypt(inside, to));
+    let right = EncryptionContext::new().withhold("patient", "7");
+    let wrong = EncryptionContext::new().withhold("patient", "8");
+    let sealed = block_on(old.encrypt(&message(100), &right)).unwrap();
+    let error = block_on(mover.rewrap(&sealed, &wrong)).unwrap_err();
+    assert!(matches!(error, RewrapError::Decrypt(DecryptError::NotAuthentic)), "{error:?}");
+    block_on(mover.rewrap(&sealed, &right)).unwrap();
+}
+
+struct BindsForOneKey {
+    unbound: MemoryProvider,
+    bound: MemoryProvider,
+}
+
+impl BindsForOneKey {
+    fn of(&self, key: &KeyUri) -> &MemoryProvider {
+        if *key == MemoryProvider::key("to") { &self.bound } else { &self.unbound }
+    }
+}
+
+#[async_trait::async_trait]
+impl KeyProvider for BindsForOneKey {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
+        self.of(key).context_binding(key)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.of(key).wrap_dek(key, dek, context).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.of(wrapped.key_uri()).unwrap_dek(wrapped, context).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        let dek = self.unwrap_dek(wrapped, context).await?;
+        self.wrap_dek(key, &dek, context).await.map(Some)
+    }
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    os::unix::fs::FileExt,
     path::Path,
 };
 
 use envelope_files::{HowWritten, LockedFile, open_header};
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader,
+    crypto::cobblestone::PREFIX_LEN,
     format::armor::ArmorWriter,
     printable,
     stream::{self, StreamError},
@@ -71,13 +73,14 @@ fn rewrap(
     let locked = LockedFile::open(path)?;
     let file = locked.file();
     let open = |unlock: Unlock<'_>| locked.open_header(unlock);
-    let Rewrapped { mut reader, old, new } = new_header(envelope, file, path, args, expected, open)?;
-    if !reader.is_armored() && locked.write_header(&old, &new)? == HowWritten::InPlace {
+    let Rewrapped { mut payload, old, new } = new_header(envelope, file, path, args, expected, open)?;
+    let is_armored = payload.get_ref().1.is_armored();
+    if !is_armored && locked.write_header(&old, &new)? == HowWritten::InPlace {
         return Ok(new);
     }
     let output = locked.replacement()?;
-    if reader.is_armored() {
-        write_armored(&mut reader, &new, output.file())?;
+    if is_armored {
+        write_armored(&mut payload, &new, output.file())?;
     } else {
         let len = file.metadata().map_err(|error| CliError::io("read", path, &error))?.len();
         let payload = len.saturating_sub(old.len() as u64);
@@ -92,7 +95,8 @@ fn rewrap(
 
 /// A header, the one that shall take its place, and what follows it.
 struct Rewrapped {
-    reader: EnvelopeReader,
+    /// Read on from here where it is armored.
+    payload: io::Chain<io::Cursor<Vec<u8>>, EnvelopeReader>,
     old: Header,
     new: Header,
 }
@@ -125,9 +129,28 @@ fn new_header(
     context::check_expected(&args.context, &old)?;
     let padded = old.kind() == Kind::Attached && !reader.is_armored();
     let envelope = envelope.clone().pad_headers_to(if padded { HEADER_PADDING } else { 0 });
-    let new = block_on(envelope.rewrap_header(old.clone(), expected))
-        .map_err(|error| explain(context::explain(error.into(), &old, expected)))?;
-    Ok(Rewrapped { reader, old, new })
+    // What the payload begins with shows that withheld values are right.
+    let mut payload = Vec::with_capacity(PREFIX_LEN);
+    if old.kind() == Kind::Attached {
+        if reader.is_armored() {
+            (&mut reader).take(PREFIX_LEN as u64).read_to_end(&mut payload).map_err(read)?;
+        } else {
+            payload.resize(PREFIX_LEN, 0);
+            file.read_exact_at(&mut payload, old.len() as u64).or_else(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    payload.clear();
+                    Ok(())
+                }
+                _ => Err(read(error)),
+            })?;
+        }
+    }
+    let rewrapped = match payload.first_chunk() {
+        Some(payload) => block_on(envelope.rewrap_header_of(payload, old.clone(), expected)),
+        None => block_on(envelope.rewrap_header(old.clone(), expected)),
+    };
+    let new = rewrapped.map_err(|error| explain(context::explain(error.into(), &old, expected)))?;
+    Ok(Rewrapped { payload: io::Cursor::new(payload).chain(reader), old, new })
 }
 
 /// Everything behind the header, byte for byte. `io::copy` between files lets
