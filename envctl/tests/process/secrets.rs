@@ -86,7 +86,8 @@ fn named_pipes_and_process_substitutions_give_a_secret() {
 fn a_descriptor_that_is_not_open_is_told_by_its_number() {
     let sandbox = Sandbox::new();
     let ran = run_shell(&sandbox, "envctl --passphrase-fd 77 encrypt -o sealed", 3);
-    ran.says("cannot read descriptor 77: no descriptor of this number was given").says("--passphrase-fd 3 3<");
+    ran.says("cannot read descriptor 77: no descriptor of this number was given")
+        .says("--passphrase-fd 3 3<");
     let ran = run_shell(&sandbox, "envctl --passphrase-fd 3 encrypt -o sealed 3</dev/zero", 3);
     ran.says("the line is longer than 64 KiB");
 }

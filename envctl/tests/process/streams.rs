@@ -64,3 +64,26 @@ fn results_for_a_full_disk_are_an_error_of_output() {
         run_shell(&sandbox, &format!("envctl {command} >/dev/full"), 3).says("No space left");
     }
 }
+
+/// What envctl opens itself has numbers too, and takes bytes that nobody ever sees.
+#[test]
+fn a_descriptor_that_was_not_given_is_refused_whatever_has_its_number_inside() {
+    let sandbox = sandbox();
+    let secrets = ["--passphrase-file pw", "", "--passphrase-fd 9 9<pw"];
+    for (number, secret) in (3..9).flat_map(|number| secrets.map(|secret| (number, secret))) {
+        // By the environment the secret is handed over in a descriptor of envctl's own.
+        let envctl = if secret.is_empty() { "export ENVCTL_PASSPHRASE=words; envctl" } else { "envctl" };
+        let nothing = "3>&- 4>&- 5>&- 6>&- 7>&- 8>&-";
+        for (words, doing) in [
+            (format!("encrypt in -o /dev/fd/{number}"), "write to"),
+            (format!("encrypt /dev/fd/{number} -o out"), "read"),
+        ] {
+            run_shell(&sandbox, &format!("{envctl} {words} {secret} {nothing}"), 3)
+                .says(&format!("cannot {doing} /dev/fd/{number}: no descriptor of this number was given"));
+        }
+    }
+    assert!(!sandbox.file("out").exists());
+    run_shell(&sandbox, "export ENVCTL_PASSPHRASE=words; envctl encrypt in -o /dev/fd/3 3>out", 0);
+    run_shell(&sandbox, "envctl --passphrase-file pw decrypt out -o in.again", 0);
+    assert_eq!(sandbox.read("in.again"), sandbox.read("in"));
+}
