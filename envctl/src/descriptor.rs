@@ -9,8 +9,8 @@ use std::{
     fs::{self, File},
     io::{self, Seek, SeekFrom},
     os::fd::AsFd,
-    path::{Path, PathBuf},
-    sync::OnceLock,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
@@ -19,13 +19,23 @@ use rustix::{
     process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
 };
 
-/// Remembers which descriptors this process was given, but for `own`, and keeps them and
-/// all that it opens from its children, but for the standard ones: no child inherits a secret,
-/// nor a file. Called at the start, before anything is opened.
-pub(crate) fn keep_from_children(own: Option<i32>) {
-    let mut given = open_now().unwrap_or_default();
-    given.retain(|number| Some(*number) != own);
-    let _ = GIVEN.set(given);
+/// Remembers which descriptors this process was given. Called first, before anything is
+/// opened: a descriptor of its own is nobody's input or output.
+pub(crate) fn remember_given() {
+    *given() = Some(open_now().unwrap_or_default());
+}
+
+/// Takes `number` from those that were given: it holds what this process handed over to
+/// itself.
+pub(crate) fn is_own(number: i32) {
+    if let Some(given) = given().as_mut() {
+        given.retain(|other| *other != number);
+    }
+}
+
+/// Keeps the descriptors that were given, and all that is opened, from the children of this
+/// process, but for the standard ones: no child inherits a secret, nor a file.
+pub(crate) fn keep_from_children() {
     close_fds::set_fds_cloexec(3, &[]);
 }
 
@@ -53,7 +63,7 @@ pub(crate) fn duplicate(number: i32) -> io::Result<File> {
         0 => io::stdin().as_fd().try_clone_to_owned()?,
         1 => io::stdout().as_fd().try_clone_to_owned()?,
         2 => io::stderr().as_fd().try_clone_to_owned()?,
-        _ if GIVEN.get().is_some_and(|given| !given.contains(&number)) => {
+        _ if given().as_ref().is_some_and(|given| !given.contains(&number)) => {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "no descriptor of this number was given to envctl",
@@ -89,11 +99,12 @@ pub(crate) fn was_closed(standard: impl AsFd) -> bool {
 }
 
 fn open_now() -> io::Result<Vec<i32>> {
-    let folder = PathBuf::from(format!("/proc/{}/fd", std::process::id()));
-    let entries = fs::read_dir(&folder)?.filter_map(Result::ok);
-    // The folder itself is open while it is read.
-    let entries = entries.filter(|entry| fs::read_link(entry.path()).is_ok_and(|path| path != folder));
-    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    let entries = fs::read_dir("/proc/self/fd")?;
+    let mut open: Vec<i32> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // The folder that was read was open too, and is closed now.
+    open.retain(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok());
+    Ok(open)
 }
 
 fn reopen(number: i32) -> io::Result<File> {
@@ -108,7 +119,11 @@ fn reopen(number: i32) -> io::Result<File> {
 }
 
 /// Not set where nobody asked, as in unit tests: then no number is refused.
-static GIVEN: OnceLock<Vec<i32>> = OnceLock::new();
+static GIVEN: Mutex<Option<Vec<i32>>> = Mutex::new(None);
+
+fn given() -> MutexGuard<'static, Option<Vec<i32>>> {
+    GIVEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[cfg(test)]
 mod tests {

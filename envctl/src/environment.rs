@@ -39,9 +39,8 @@ use crate::{
 pub(crate) type Secrets = HashMap<OsString, Zeroizing<Vec<u8>>>;
 
 /// Starts envctl anew if the environment holds secrets; otherwise receives what such a
-/// start handed over, and tells by which descriptor. Called first, while there is one thread and
-/// nothing is open.
-pub(crate) fn take_secrets_out() -> Result<Option<i32>> {
+/// start handed over. Called first, while there is one thread and nothing is open.
+pub(crate) fn take_secrets_out() -> Result<()> {
     // An empty one is as good as none.
     let is_secret = |(name, value): &(OsString, OsString)| {
         !value.is_empty() && VARIABLES.iter().any(|secret| name == secret)
@@ -101,24 +100,28 @@ fn start_anew(secrets: &[(OsString, OsString)]) -> io::Result<()> {
     Err(command.exec())
 }
 
-fn receive() -> Result<Option<i32>> {
-    let Some((number, pipe)) = env::var_os(HANDED_OVER_IN).and_then(|place| pipe_at(&place)) else {
-        return Ok(None);
+fn receive() -> Result<()> {
+    let Some(pipe) = env::var_os(HANDED_OVER_IN).and_then(|place| pipe_at(&place)) else {
+        return Ok(());
     };
     // Whether or not they are ever asked for: through /proc others could read the pipe.
     harden::before_secrets()?;
     *HANDED_OVER.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipe);
     // Named after the link that it was started by, no list of processes would show it.
     let _ = rustix::thread::set_name(c"envctl");
-    Ok(Some(number))
+    Ok(())
 }
 
 /// `None` if it was not meant for this process but for one that started it.
-fn pipe_at(place: &OsStr) -> Option<(i32, File)> {
+fn pipe_at(place: &OsStr) -> Option<File> {
     let (process, number) = place.to_str()?.split_once(':')?;
     let number = number.parse().ok().filter(|_| process.parse() == Ok(process::id()))?;
     let pipe = descriptor::duplicate_to_read(number).ok()?;
-    pipe.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()).then_some((number, pipe))
+    let is_pipe = pipe.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+    if is_pipe {
+        descriptor::is_own(number);
+    }
+    is_pipe.then_some(pipe)
 }
 
 static HANDED_OVER: Mutex<Option<File>> = Mutex::new(None);

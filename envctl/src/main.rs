@@ -40,10 +40,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> error::Result<()> {
+    descriptor::remember_given();
     harden::disable_core_dumps()?;
-    let handed_over = environment::take_secrets_out()?;
+    environment::take_secrets_out()?;
     let Some(cli) = usage::parse()? else { return Ok(()) };
-    descriptor::keep_from_children(handed_over);
+    descriptor::keep_from_children();
     interrupt::clean_up_when_told_to_end()?;
     #[cfg(feature = "tokio")]
     if cli.command.uses_keys() {
