@@ -31,7 +31,9 @@ impl Place {
     pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
         let invalid = || FileError::io("write", path, io::ErrorKind::IsADirectory);
         let name = path.file_name().ok_or_else(invalid)?;
-        if path.as_os_str().as_bytes().ends_with(b"/") {
+        // `file_name` leaves `/` and `/.` out, which ask for a folder.
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.ends_with(b"/") || bytes.ends_with(b"/.") {
             return Err(invalid());
         }
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
