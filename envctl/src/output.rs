@@ -5,11 +5,13 @@ use std::{
     ffi::OsString,
     fs::{self, File, Metadata},
     io::{self, BufWriter, IsTerminal, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use envelope_files::{Access, Existing, FileError, NewFile, Written};
+use envelope_sdk::printable;
+use rustix::process::geteuid;
 
 use crate::{
     descriptor,
@@ -206,11 +208,27 @@ impl InputFile {
 /// meanwhile is not written.
 fn open_special(path: &Path) -> Result<File> {
     let cannot = |error: io::Error| CliError::io("write", path, &error);
+    // Before it is opened, which waits for a reader, and after, since the name may mean another one then.
+    refuse_foreign_pipe(path, &fs::metadata(path).map_err(cannot)?)?;
     let file = File::options().write(true).open(path).map_err(cannot)?;
-    if file.metadata().map_err(cannot)?.is_file() {
+    let metadata = file.metadata().map_err(cannot)?;
+    if metadata.is_file() {
         return Err(FileError::Changed { path: path.to_owned() }.into());
     }
+    refuse_foreign_pipe(path, &metadata)?;
     Ok(file)
+}
+
+/// Refuses a named pipe that another user made: where a file was meant, as in `/tmp`, that user
+/// would read what is for the owner alone.
+fn refuse_foreign_pipe(path: &Path, metadata: &Metadata) -> Result<()> {
+    let owner = metadata.uid();
+    if !metadata.file_type().is_fifo() || owner == 0 || owner == geteuid().as_raw() {
+        return Ok(());
+    }
+    let text = format!("{} is a pipe of user {owner}, who would read the output", printable::path(path));
+    Err(CliError::new(ErrorKind::InputOutput, text)
+        .hint("write to another file, or to standard output, `-o - >PIPE`, if that user is to have it"))
 }
 
 /// What to do about an output that is there already.
