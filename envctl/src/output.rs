@@ -144,6 +144,14 @@ impl Output {
         Ok(Self::Stream(BufWriter::with_capacity(BUFFER, stream)))
     }
 
+    /// Of what is written where it is: a pipe, a device, or a file behind a descriptor.
+    pub(crate) fn stream_metadata(&self) -> Option<Metadata> {
+        match self {
+            Self::Stream(writer) => writer.get_ref().metadata().ok(),
+            Self::File(_) => None,
+        }
+    }
+
     /// The file, if it is a new one.
     pub(crate) fn file(&self) -> Option<&File> {
         match self {
@@ -190,18 +198,22 @@ impl InputFile {
         Self { name: input.name().to_string(), metadata: input.metadata() }
     }
 
-    /// Refuses an output that is the input.
+    /// Refuses an output that is the input: the same file, or the same disk.
     pub(crate) fn refuse(&self, output: Option<&Metadata>) -> Result<()> {
         match (&self.metadata, output) {
-            (Some(input), Some(output))
-                if output.is_file() && (input.dev(), input.ino()) == (output.dev(), output.ino()) =>
-            {
+            (Some(input), Some(output)) if is_same_storage(input, output) => {
                 Err(CliError::usage(format!("{} is input and output at once", self.name))
                     .hint("write to another file with -o FILE"))
             }
             _ => Ok(()),
         }
     }
+}
+
+/// A disk may have several names, each a file of its own.
+fn is_same_storage(a: &Metadata, b: &Metadata) -> bool {
+    let are_disks = a.file_type().is_block_device() && b.file_type().is_block_device();
+    b.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()) || are_disks && a.rdev() == b.rdev()
 }
 
 /// Opens a pipe or device. Nothing is created, and a file that took the name

@@ -69,7 +69,7 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
         (header, _, _) => header.and_then(unlock),
     };
     let opened = opened.map_err(|error| explain(error, &source))?;
-    let (source, at) = payload(source, opened.header(), args, path.as_deref(), &target)?;
+    let (source, at) = payload(source, opened.header(), args, path.as_deref(), (&target, &output))?;
 
     let plaintext_len =
         source.file_len().and_then(|len| len.checked_sub(at)).and_then(cobblestone::opened_len);
@@ -122,7 +122,7 @@ fn payload(
     header: &Header,
     args: &Decrypt,
     path: Option<&Path>,
-    target: &Target,
+    (target, output): (&Target, &Output),
 ) -> Result<(EnvelopeSource, u64)> {
     if header.kind() != Kind::Detached {
         return Ok((source, header.len() as u64));
@@ -141,7 +141,9 @@ fn payload(
     if *input.name() == InputName::Stdin && path.is_none() {
         return Err(CliError::usage("header and payload cannot both come from standard input"));
     }
-    InputFile::of(&input).refuse(target.metadata().as_ref())?;
+    let input_file = InputFile::of(&input);
+    input_file.refuse(target.metadata().as_ref())?;
+    input_file.refuse(output.stream_metadata().as_ref())?;
     Ok((input.into_payload(), 0))
 }
 
