@@ -56,15 +56,17 @@ impl ReadFile {
         self.check(&self.place)?;
         let private = self.place.sibling(temporary_name().map_err(cannot)?);
         self.place.rename_to_free(&private).map_err(cannot)?;
-        if let Err(error) = self.check(&private) {
-            return match private.rename_to_free(&self.place) {
-                Ok(()) => Err(error),
-                Err(source) => {
-                    Err(FileError::Renamed { path: path.to_owned(), now: private.path().to_owned(), source })
-                }
-            };
+        let put_back = |error| match private.rename_to_free(&self.place) {
+            Ok(()) => error,
+            Err(source) => {
+                FileError::Renamed { path: path.to_owned(), now: private.path().to_owned(), source }
+            }
+        };
+        self.check(&private).map_err(put_back)?;
+        match private.unlink() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(put_back(cannot(error))),
+            removed => removed.map_err(cannot),
         }
-        private.unlink().map_err(cannot)
     }
 
     fn check(&self, place: &Place) -> Result<(), FileError> {

@@ -199,3 +199,18 @@ fn only_the_file_that_was_read_is_removed_and_others_keep_their_name() {
     assert!(matches!(ReadFile::of(&file, &folder.path().join("link")), Err(FileError::Link { .. })));
     assert_eq!(names(folder.path()), ["f", "link", "moved"]);
 }
+
+#[test]
+fn a_file_that_cannot_be_removed_gets_its_name_back_or_the_error_says_what_it_is_called() {
+    let folder = folder();
+    let path = folder.path().join("f");
+    fs::write(&path, b"read").unwrap();
+    let read = ReadFile::of(&fs::File::open(&path).unwrap(), &path).unwrap();
+    // It has its private name, and nothing more can be done.
+    kill::after(1, 0);
+    let error = read.remove().unwrap_err();
+    kill::never();
+    let FileError::Renamed { path: was, now, .. } = error else { panic!("{error:?}") };
+    assert_eq!(was, path);
+    assert_eq!(fs::read(now).unwrap(), b"read");
+}
