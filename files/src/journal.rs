@@ -83,6 +83,13 @@ impl Journal {
         &self.new
     }
 
+    /// True when it is of the envelope of `header`. The journal of another one may be all that
+    /// is left of the header there, and is kept for that.
+    #[must_use]
+    pub fn is_of(&self, header: &Header) -> bool {
+        self.new.envelope_id() == header.envelope_id()
+    }
+
     /// True when `front` is the old header half written over by the new one, and
     /// neither of them.
     #[must_use]

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use crate::{
-    Access, Existing, FileError, Journal, NewFile, attributes,
+    Access, Existing, FileError, Journal, NewFile, Written, attributes,
     folder::Place,
     kill,
     recover::{self, JournalBeside, Origin},
@@ -130,10 +130,11 @@ impl LockedFile {
         if there != old.to_bytes() {
             return Err(FileError::Changed { path: path.to_owned() });
         }
-        match self.journal() {
+        self.check()?;
+        match self.journal().map(|beside| beside.journal) {
             None => {}
-            Some(JournalBeside { journal: Some(_), .. }) => self.remove_journal()?,
-            Some(JournalBeside { journal: None, .. }) => return Ok(HowWritten::NotInPlace),
+            Some(Some(journal)) if journal.is_of(new) => self.remove_journal()?,
+            Some(_) => return Ok(HowWritten::NotInPlace),
         }
         match self.write_journal(&journal) {
             Ok(()) => {}
@@ -170,20 +171,27 @@ impl LockedFile {
             return Err(FileError::HardLinks { path: path.to_owned(), names });
         }
         self.check()?;
-        NewFile::create_at(self.place.clone(), Existing::Replace, Access::Like(&self.file))
+        let new = NewFile::create_at(self.place.clone(), Existing::Replace, Access::Like(&self.file))?;
+        flock(new.file(), FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| FileError::io("lock", path, error))?;
+        Ok(new)
     }
 
-    /// Removes a journal that belonged to the file before it was replaced. What is no
-    /// journal, or of another user, stays.
+    /// Removes a journal that belonged to the file before it was replaced by `written`, whose
+    /// header is `new`. What is no journal, of another user or of another envelope, stays.
+    ///
+    /// The new file is locked until then, so that no journal of a next rewrap is there yet.
     ///
     /// # Errors
     ///
     /// [`FileError`] when it cannot be removed. It is dead beside the new file.
-    pub fn replaced(self) -> Result<(), FileError> {
-        match self.journal() {
-            Some(JournalBeside { journal: Some(_), .. }) => self.remove_journal(),
+    pub fn replaced(self, written: Written, new: &Header) -> Result<(), FileError> {
+        let removed = match self.journal().and_then(|beside| beside.journal) {
+            Some(journal) if journal.is_of(new) => self.remove_journal(),
             _ => Ok(()),
-        }
+        };
+        drop(written);
+        removed
     }
 
     /// The name must mean this file still, or the journal would be another one's.

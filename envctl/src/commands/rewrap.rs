@@ -88,8 +88,7 @@ fn rewrap(
         copy_with_header(file, &old, &new, output.file(), &progress)
             .map_err(|error| CliError::io("rewrite", path, &error))?;
     }
-    drop(output.commit()?);
-    locked.replaced()?;
+    locked.replaced(output.commit()?, &new)?;
     Ok(new)
 }
 

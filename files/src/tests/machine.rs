@@ -277,6 +277,7 @@ impl World {
         let (names, inode) = fs::metadata(&path).map(|file| (file.nlink(), file.ino())).unwrap();
         let opened = self.opens(name);
         let expected: Vec<usize> = from.iter().copied().filter(|key| opened.contains(key)).collect();
+        let kept = self.keeps_journal(name).then(|| fs::read(self.journal(name)).ok());
         let mut rewrapped = None;
         let done = until(cut, || rewrap(&self.keys, &path, from, to, &mut rewrapped));
         if let Some((old, new)) = rewrapped {
@@ -286,6 +287,9 @@ impl World {
         let now = fs::read(&path).unwrap();
         assert_eq!(now.len(), before.len());
         assert!(now[HEADER..] == before[HEADER..], "the payload stays");
+        if let Some(journal) = &kept {
+            assert!(*journal == fs::read(self.journal(name)).ok(), "what is another's stays");
+        }
         match done {
             Some(Ok(())) => {
                 assert!(!expected.is_empty(), "only a key that opens rewraps");
@@ -293,12 +297,12 @@ impl World {
                 assert!(names == 1 || fs::metadata(&path).unwrap().ino() == inode, "an old header stays");
                 let (_, new) = self.rewraps.last().unwrap();
                 assert!(now[..HEADER] == *new);
-                if !self.precious.contains_key(&name) {
+                if kept.is_none() {
                     assert!(!self.journal(name).exists(), "a journal that is done with goes");
                 }
             }
             Some(Err(Failure::File(FileError::HardLinks { .. }))) => {
-                assert!(names > 1 && self.precious.contains_key(&name));
+                assert!(names > 1 && kept.is_some());
             }
             Some(Err(error)) => {
                 assert!(expected.is_empty(), "{error:?}");
@@ -314,6 +318,16 @@ impl World {
                 );
             }
         }
+    }
+
+    /// True when what has the name of the journal is none, or that of another envelope, for
+    /// which it may be all that is left of a header.
+    fn keeps_journal(&self, name: usize) -> bool {
+        let id = |bytes: Vec<u8>, at: usize| bytes.get(at + 16..at + 32).map(<[u8]>::to_vec);
+        let (file, journal) = (fs::read(self.path(name)), fs::read(self.journal(name)));
+        let of_another =
+            file.ok().zip(journal.ok()).is_some_and(|(file, journal)| id(file, 0) != id(journal, JOURNAL_AT));
+        self.precious.contains_key(&name) || of_another
     }
 
     /// The model: the keys that must open the file of this name, and no others: one, or
@@ -401,8 +415,7 @@ fn rewrap(
     let mut payload = fs::read(path).unwrap();
     payload.splice(..HEADER, new.to_bytes());
     output.write_all(&payload).map_err(|error| FileError::io("write", path, error))?;
-    drop(output.commit()?);
-    Ok(locked.replaced()?)
+    Ok(locked.replaced(output.commit()?, &new)?)
 }
 
 /// What `envctl decrypt` does.

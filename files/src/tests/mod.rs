@@ -6,6 +6,7 @@
 )]
 
 mod journal;
+mod locked;
 mod machine;
 mod written;
 
