@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
+    fs::{File, Metadata},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -155,6 +155,15 @@ pub(crate) fn is_link(stat: &Stat) -> bool {
 
 pub(crate) fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// True when it is the file that `was` tells of, and has the length and time of then.
+pub(crate) fn is_unchanged(stat: &Stat, was: &Metadata) -> bool {
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between systems")]
+    let same = is_same(stat, was.dev(), was.ino())
+        && stat.st_size as i128 == i128::from(was.size())
+        && (stat.st_mtime as i64, stat.st_mtime_nsec as i64) == (was.mtime(), was.mtime_nsec());
+    same
 }
 
 pub(crate) fn is_same(stat: &Stat, dev: u64, ino: u64) -> bool {

@@ -1,7 +1,7 @@
 //! An output that appears whole under its name, or never was.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Write},
     os::unix::fs::MetadataExt,
     path::Path,
@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::{
     FileError, attributes,
-    folder::{Place, is_link, is_regular, is_same},
+    folder::{Place, is_link, is_regular, is_same, is_unchanged},
     kill,
     unfinished::{self, Unfinished},
 };
@@ -46,6 +46,8 @@ pub struct NewFile {
     place: Place,
     existing: Existing,
     temporary: Option<Unfinished>,
+    /// The file that it is to be like, as it was: no other is replaced.
+    like: Option<Metadata>,
 }
 
 impl NewFile {
@@ -83,10 +85,14 @@ impl NewFile {
                 (file, Some(temporary))
             }
         };
-        if let Access::Like(old) = access {
-            attributes::copy(old, &file, place.path())?;
-        }
-        Ok(Self { file, place, existing, temporary })
+        let like = match access {
+            Access::Like(old) => {
+                attributes::copy(old, &file, place.path())?;
+                Some(old.metadata().map_err(|error| FileError::io("read", place.path(), error))?)
+            }
+            Access::Private | Access::Public => None,
+        };
+        Ok(Self { file, place, existing, temporary, like })
     }
 
     /// The file, to be written and read.
@@ -95,7 +101,9 @@ impl NewFile {
         &self.file
     }
 
-    /// Flushes the file to disk, gives it its name, and flushes the folder.
+    /// Flushes the file to disk, gives it its name, and flushes the folder. A symbolic link
+    /// that has the name by now is not replaced, and a file that is to be
+    /// [like another](Access::Like) replaces that one only, as it was.
     ///
     /// # Errors
     ///
@@ -103,10 +111,17 @@ impl NewFile {
     /// folder failed and another file was replaced, that one is gone, and the new one
     /// stands there, perhaps not on disk yet.
     pub fn commit(self) -> Result<Written, FileError> {
-        let Self { file, place, existing, temporary } = self;
-        let cannot = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => FileError::Exists { path: place.path().to_owned() },
-            _ => FileError::io("write", place.path(), error),
+        let Self { file, place, existing, temporary, like } = self;
+        let cannot = |error: io::Error| match error.downcast::<FileError>() {
+            Ok(error) => error,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                FileError::Exists { path: place.path().to_owned() }
+            }
+            Err(error) => FileError::io("write", place.path(), error),
+        };
+        let replace = |from: &Place| {
+            check_replaced(&place, like.as_ref())?;
+            from.rename_over(&place)
         };
         kill::point().and_then(|()| file.sync_all()).map_err(cannot)?;
         let named = match (temporary, existing) {
@@ -115,8 +130,8 @@ impl NewFile {
             // A link never replaces: under a temporary name it comes into the folder,
             // which takes the place of the other at once.
             (None, Existing::Replace) => unfinished::make(&place, |temporary| link(&file, temporary))
-                .and_then(|((), temporary)| temporary.finish(|from| from.rename_over(&place))),
-            (Some(temporary), Existing::Replace) => temporary.finish(|from| from.rename_over(&place)),
+                .and_then(|((), temporary)| temporary.finish(replace)),
+            (Some(temporary), Existing::Replace) => temporary.finish(replace),
         };
         named.map_err(cannot)?;
         let written = Written { place, file };
@@ -162,6 +177,21 @@ impl Written {
             self.place.unlink().map_err(cannot)?;
         }
         Ok(())
+    }
+}
+
+/// What has the name was looked at long ago, before the work was done.
+fn check_replaced(place: &Place, like: Option<&Metadata>) -> io::Result<()> {
+    let path = || place.path().to_owned();
+    let there = place.stat()?;
+    if there.as_ref().is_some_and(is_link) {
+        return Err(io::Error::other(FileError::Link { path: path() }));
+    }
+    match like {
+        Some(like) if !there.is_some_and(|there| is_unchanged(&there, like)) => {
+            Err(io::Error::other(FileError::Changed { path: path() }))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     FileError,
-    folder::{Place, is_link, is_regular, is_same, temporary_name},
+    folder::{Place, is_link, is_regular, is_same, is_unchanged, temporary_name},
 };
 
 /// A regular file as it was before it was read: which one, how long, how old.
@@ -73,11 +73,6 @@ impl ReadFile {
         let changed = || FileError::Changed { path: self.place.path().to_owned() };
         let stat = place.stat().map_err(|error| FileError::io("remove", self.place.path(), error))?;
         let stat = stat.ok_or_else(changed)?;
-        let was = &self.was;
-        #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between systems")]
-        let same = is_same(&stat, was.dev(), was.ino())
-            && stat.st_size as i128 == i128::from(was.size())
-            && (stat.st_mtime as i64, stat.st_mtime_nsec as i64) == (was.mtime(), was.mtime_nsec());
-        if same { Ok(()) } else { Err(changed()) }
+        if is_unchanged(&stat, &self.was) { Ok(()) } else { Err(changed()) }
     }
 }

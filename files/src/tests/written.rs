@@ -214,3 +214,41 @@ fn a_file_that_cannot_be_removed_gets_its_name_back_or_the_error_says_what_it_is
     assert_eq!(was, path);
     assert_eq!(fs::read(now).unwrap(), b"read");
 }
+
+#[test]
+fn a_file_like_another_replaces_that_one_as_it_was_and_nothing_replaces_a_link() {
+    both_ways(|| {
+        let folder = folder();
+        let path = folder.path().join("f");
+        let late = |access: &dyn Fn(&fs::File) -> NewFile, change: &dyn Fn()| {
+            fs::write(&path, b"old").unwrap();
+            let mut new = access(&fs::File::open(&path).unwrap());
+            new.write_all(b"new").unwrap();
+            change();
+            let error = new.commit().map(drop).unwrap_err();
+            let left = (fs::read(&path).unwrap(), names(folder.path()));
+            fs::remove_file(&path).unwrap();
+            (error, left.0, left.1)
+        };
+        let like = |old: &fs::File| NewFile::create(&path, Existing::Replace, Access::Like(old)).unwrap();
+        let (error, there, left) = late(&like, &|| {
+            fs::write(folder.path().join("g"), b"theirs").unwrap();
+            fs::rename(folder.path().join("g"), &path).unwrap();
+        });
+        assert!(matches!(error, FileError::Changed { .. }), "{error:?}");
+        assert_eq!((there, left), (b"theirs".to_vec(), vec!["f".to_owned()]));
+        let (error, there, left) = late(&like, &|| {
+            fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b" more").unwrap();
+        });
+        assert!(matches!(error, FileError::Changed { .. }), "{error:?}");
+        assert_eq!((there, left), (b"old more".to_vec(), vec!["f".to_owned()]));
+        let any = |_: &fs::File| NewFile::create(&path, Existing::Replace, Access::Private).unwrap();
+        fs::write(folder.path().join("target"), b"target").unwrap();
+        let (error, there, left) = late(&any, &|| {
+            fs::remove_file(&path).unwrap();
+            symlink("target", &path).unwrap();
+        });
+        assert!(matches!(error, FileError::Link { .. }), "{error:?}");
+        assert_eq!((there, left), (b"target".to_vec(), vec!["f".to_owned(), "target".to_owned()]));
+    });
+}
