@@ -25,12 +25,14 @@ pub(crate) fn copy(old: &File, new: &File, path: &Path) -> Result<(), FileError>
     new.set_permissions(Permissions::from_mode(from.mode() & 0o777)).map_err(cannot("mode"))
 }
 
-/// Gives the journal `new` owner, group and mode of its file where that is
-/// permitted; elsewhere it stays with who made it.
+/// Gives the journal `new` owner, group, access list and mode of its file where that is
+/// permitted; elsewhere it stays with who made it. Without the list the mode would mean
+/// another thing: the group would have the rights of all who are named in it.
 pub(crate) fn lend(old: &File, new: &File) -> io::Result<()> {
     let (from, to) = (old.metadata()?, new.metadata()?);
     let same = (from.uid(), from.gid()) == (to.uid(), to.gid());
-    if same || fchown(new, Some(Uid::from_raw(from.uid())), Some(Gid::from_raw(from.gid()))).is_ok() {
+    let lent = same || fchown(new, Some(Uid::from_raw(from.uid())), Some(Gid::from_raw(from.gid()))).is_ok();
+    if lent && copy_extended(old, new).is_ok() {
         new.set_permissions(Permissions::from_mode(from.mode() & 0o777))?;
     }
     Ok(())

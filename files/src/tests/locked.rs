@@ -1,11 +1,16 @@
 //! A file that is rewrapped while others work beside it.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
 
 use envelope_sdk::Header;
 
 use super::{Keys, folder, names, unlock};
-use crate::{FileError, HowWritten, Journal, LockedFile, Written};
+use crate::{FileError, HowWritten, Journal, LockedFile, Written, attributes};
 
 const HEADER: usize = 512;
 
@@ -60,4 +65,32 @@ fn a_file_that_replaced_another_is_locked_until_the_journal_is_gone() {
     locked.replaced(written, &new).unwrap();
     LockedFile::open(&path).unwrap();
     assert_eq!(names(folder.path()), ["f"]);
+}
+
+#[test]
+fn who_is_not_in_the_access_list_of_a_file_has_no_right_to_its_journal() {
+    let folder = folder();
+    let (path, beside) = (folder.path().join("f"), folder.path().join("f.rewrap-journal"));
+    fs::write(&path, b"").unwrap();
+    fs::write(&beside, b"").unwrap();
+    let (file, journal) = (fs::File::open(&path).unwrap(), fs::File::open(&beside).unwrap());
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).unwrap();
+    // user::rw-, user:12345:rw-, group::---, mask::rw-, other::---
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in
+        [(1_u16, 6_u16, !0_u32), (2, 6, 12_345), (4, 0, !0), (0x10, 6, !0), (0x20, 0, !0)]
+    {
+        list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    const NAME: &str = "system.posix_acl_access";
+    if rustix::fs::fsetxattr(&file, NAME, &list, rustix::fs::XattrFlags::empty()).is_err() {
+        println!("skipped: this file system has no access lists");
+        return;
+    }
+    attributes::lend(&file, &journal).unwrap();
+    let mut found = vec![0; 100];
+    let len = rustix::fs::fgetxattr(&journal, NAME, found.as_mut_slice()).unwrap();
+    assert_eq!(found[..len], list);
+    assert_eq!(journal.metadata().unwrap().mode(), file.metadata().unwrap().mode());
 }
