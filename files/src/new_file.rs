@@ -47,7 +47,7 @@ pub struct NewFile {
     existing: Existing,
     temporary: Option<Unfinished>,
     /// The file that it is to be like, as it was: no other is replaced.
-    like: Option<Metadata>,
+    like: Option<Box<Metadata>>,
 }
 
 impl NewFile {
@@ -88,7 +88,7 @@ impl NewFile {
         let like = match access {
             Access::Like(old) => {
                 attributes::copy(old, &file, place.path())?;
-                Some(old.metadata().map_err(|error| FileError::io("read", place.path(), error))?)
+                Some(Box::new(old.metadata().map_err(|error| FileError::io("read", place.path(), error))?))
             }
             Access::Private | Access::Public => None,
         };
@@ -120,7 +120,7 @@ impl NewFile {
             Err(error) => FileError::io("write", place.path(), error),
         };
         let replace = |from: &Place| {
-            check_replaced(&place, like.as_ref())?;
+            check_replaced(&place, like.as_deref())?;
             from.rename_over(&place)
         };
         kill::point().and_then(|()| file.sync_all()).map_err(cannot)?;
