@@ -56,7 +56,7 @@ pub(crate) struct Config {
     keystore: Option<PathBuf>,
     #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "read, and of no use without AWS"))]
     aws: AwsSettings,
-    #[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "read, and of no use without PKCS#11"))]
+    #[cfg_attr(not(feature = "pkcs11"), allow(dead_code, reason = "read, and of no use without PKCS#11"))]
     pkcs11: Pkcs11Settings,
 }
 

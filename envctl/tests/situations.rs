@@ -25,7 +25,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 #![allow(clippy::print_stdout, reason = "what is left out is said")]
 
-#[allow(dead_code, reason = "shared with other tests")]
 mod common;
 
 use std::{
