@@ -171,6 +171,14 @@ impl Output {
     }
 }
 
+/// Makes two outputs final, both or neither: files that nobody can see until then.
+pub(crate) fn commit_both(first: Output, second: Output) -> Result<()> {
+    match (first, second) {
+        (Output::File(first), Output::File(second)) => Ok(envelope_files::commit_both(first, second)?),
+        (first, second) => first.commit().and_then(|_| second.commit()).map(drop),
+    }
+}
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {

@@ -27,7 +27,7 @@ pub mod unfinished;
 pub use error::FileError;
 pub use journal::Journal;
 pub use locked::{HowWritten, LockedFile};
-pub use new_file::{Access, Existing, NewFile, Written};
+pub use new_file::{Access, Existing, NewFile, Written, commit_both};
 pub use read_file::ReadFile;
 pub use recover::{JournalBeside, journal_beside, open_header};
 

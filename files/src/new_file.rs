@@ -13,7 +13,7 @@ use crate::{
     FileError, attributes,
     folder::{Place, is_link, is_regular, is_same, is_unchanged},
     kill,
-    unfinished::{self, Unfinished},
+    unfinished::{self, Names, Unfinished},
 };
 
 /// What becomes of a file that has the name already.
@@ -112,13 +112,7 @@ impl NewFile {
     /// stands there, perhaps not on disk yet.
     pub fn commit(self) -> Result<Written, FileError> {
         let Self { file, place, existing, temporary, like } = self;
-        let cannot = |error: io::Error| match error.downcast::<FileError>() {
-            Ok(error) => error,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                FileError::Exists { path: place.path().to_owned() }
-            }
-            Err(error) => FileError::io("write", place.path(), error),
-        };
+        let cannot = |error| cannot(&place, error);
         let replace = |from: &Place| {
             check_replaced(&place, like.as_deref())?;
             from.rename_over(&place)
@@ -146,6 +140,48 @@ impl NewFile {
             }
         }
     }
+}
+
+impl NewFile {
+    fn cannot(&self, error: io::Error) -> FileError {
+        cannot(&self.place, error)
+    }
+
+    fn take_free_name(&mut self, names: &mut Names) -> io::Result<()> {
+        match &mut self.temporary {
+            None => link(&self.file, &self.place),
+            Some(temporary) => names.finish(temporary, |from| from.rename_to_free(&self.place)),
+        }
+    }
+}
+
+/// Gives two new files their names, both or neither, as [`NewFile::commit`] does for one.
+/// Neither replaces what has its name by now, whatever it was made for. Only what cannot be
+/// caught (SIGKILL, loss of power) comes between the two names, and leaves `first` alone then.
+///
+/// # Errors
+///
+/// [`FileError`]; neither has its name then.
+pub fn commit_both(mut first: NewFile, mut second: NewFile) -> Result<(), FileError> {
+    for new in [&first, &second] {
+        kill::point().and_then(|()| new.file.sync_all()).map_err(|error| new.cannot(error))?;
+    }
+    unfinished::together(|names| {
+        first.take_free_name(names).map_err(|error| first.cannot(error))?;
+        second.take_free_name(names).map_err(|error| {
+            let _ = first.place.unlink();
+            second.cannot(error)
+        })
+    })?;
+    let flush = |new: &NewFile| {
+        let flushed = new.place.flush(&new.file);
+        flushed.map_err(|error| FileError::io("flush the folder of", new.place.path(), error))
+    };
+    flush(&first).and_then(|()| flush(&second)).inspect_err(|_| {
+        for NewFile { file, place, .. } in [first, second] {
+            let _ = Written { place, file }.take_back();
+        }
+    })
 }
 
 impl Write for NewFile {
@@ -177,6 +213,16 @@ impl Written {
             self.place.unlink().map_err(cannot)?;
         }
         Ok(())
+    }
+}
+
+fn cannot(place: &Place, error: io::Error) -> FileError {
+    match error.downcast::<FileError>() {
+        Ok(error) => error,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            FileError::Exists { path: place.path().to_owned() }
+        }
+        Err(error) => FileError::io("write", place.path(), error),
     }
 }
 

@@ -52,6 +52,29 @@ pub(crate) fn name<T>(name: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     name()
 }
 
+/// Gives several files their names by `work`, with nothing between that ends the process
+/// and cleans up.
+pub(crate) fn together<T>(work: impl FnOnce(&mut Names) -> T) -> T {
+    work(&mut Names(lock()))
+}
+
+/// The right to give names, which [`remove_all`] waits for.
+pub(crate) struct Names(MutexGuard<'static, Vec<Place>>);
+
+impl Names {
+    /// As [`Unfinished::finish`].
+    pub(crate) fn finish(
+        &mut self,
+        unfinished: &mut Unfinished,
+        finish: impl FnOnce(&Place) -> io::Result<()>,
+    ) -> io::Result<()> {
+        finish(&unfinished.place)?;
+        unfinished.finished = true;
+        forget(&mut self.0, &unfinished.place);
+        Ok(())
+    }
+}
+
 /// A file that [`remove_all`] removes, and that goes when this is dropped.
 pub(crate) struct Unfinished {
     place: Place,
@@ -61,12 +84,7 @@ pub(crate) struct Unfinished {
 impl Unfinished {
     /// Ends the watch: `finish` gives the file its own name.
     pub(crate) fn finish(mut self, finish: impl FnOnce(&Place) -> io::Result<()>) -> io::Result<()> {
-        let mut unfinished = lock();
-        finish(&self.place)?;
-        self.finished = true;
-        forget(&mut unfinished, &self.place);
-        drop(unfinished);
-        Ok(())
+        together(|names| names.finish(&mut self, finish))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     error::{CliError, Result},
     input::Input,
     keys::Providers,
-    output::{ELSEWHERE, FORCE_OR_ELSEWHERE, Options, Output, Target},
+    output::{ELSEWHERE, FORCE_OR_ELSEWHERE, Options, Output, Target, commit_both},
     progress::Progress,
     report,
     runtime::block_on,
@@ -58,7 +58,11 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     };
     drop(progress);
     let total = sealed.map_err(|error| CliError::from(error).about(&name))?;
-    commit(output, payload)?;
+    // The payload first: without its header it is nothing.
+    match payload {
+        Some(payload) => commit_both(payload, output)?,
+        None => drop(output.commit()?),
+    }
     remove_input(remove)?;
 
     let Some(path) = target.path() else { return Ok(()) };
@@ -72,19 +76,6 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
         "envelope": report::header_json(&header, true),
     });
     if global.json { report::print(true, &value, "") } else { report::status(false, &value, &text) }
-}
-
-/// The payload first: without its header it is nothing, and is taken back.
-fn commit(output: Output, payload: Option<Output>) -> Result<()> {
-    let payload = match payload {
-        Some(payload) => payload.commit()?,
-        None => None,
-    };
-    output.commit().map(drop).inspect_err(|_| {
-        if let Some(payload) = payload {
-            let _ = payload.take_back();
-        }
-    })
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.

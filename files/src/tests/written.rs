@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{ALWAYS_NAMED, folder, names};
-use crate::{Access, Existing, FileError, NewFile, ReadFile, kill, unfinished};
+use crate::{Access, Existing, FileError, NewFile, ReadFile, commit_both, kill, unfinished};
 
 fn write(path: &Path, existing: Existing, access: Access<'_>, bytes: &[u8]) -> Result<(), FileError> {
     let mut new = NewFile::create(path, existing, access)?;
@@ -48,6 +48,34 @@ fn a_new_file_appears_whole_and_an_existing_one_is_kept_or_replaced() {
         assert!(matches!(lost, FileError::Exists { .. }), "{lost:?}");
         assert_eq!(fs::read(&late).unwrap(), b"theirs");
         assert_eq!(names(folder.path()), ["f", "late"]);
+    });
+}
+
+#[test]
+fn of_two_files_both_get_their_names_or_neither() {
+    both_ways(|| {
+        let folder = folder();
+        let paths = ["payload", "header"].map(|name| folder.path().join(name));
+        let new = || {
+            paths.each_ref().map(|path| {
+                let mut new = NewFile::create(path, Existing::Keep, Access::Public).unwrap();
+                new.write_all(b"new").unwrap();
+                new
+            })
+        };
+        for taken in &paths {
+            let [first, second] = new();
+            fs::write(taken, b"theirs").unwrap();
+            let error = commit_both(first, second).unwrap_err();
+            assert!(matches!(&error, FileError::Exists { path } if path == taken), "{error:?}");
+            assert_eq!(fs::read(taken).unwrap(), b"theirs");
+            assert_eq!(names(folder.path()), [taken.file_name().unwrap().to_str().unwrap()]);
+            fs::remove_file(taken).unwrap();
+        }
+        let [first, second] = new();
+        commit_both(first, second).unwrap();
+        assert_eq!(names(folder.path()), ["header", "payload"]);
+        paths.iter().for_each(|path| assert_eq!(fs::read(path).unwrap(), b"new"));
     });
 }
 
