@@ -17,7 +17,8 @@ pub const RECORD_OVERHEAD: usize = crate::crypto::xaes::OVERHEAD;
 /// One call to the KMS serves all records; each costs 40 bytes. Store
 /// [`header`](Self::header) beside them: whoever has it and a key opens them,
 /// and [`Envelope::rewrap`](crate::Envelope::rewrap) of it moves all of them to
-/// another KEK. Random 24-byte nonces allow 2⁸⁰ records.
+/// another KEK. Values are withheld from it only where its keys bind the context.
+/// Random 24-byte nonces allow 2⁸⁰ records.
 ///
 /// ```
 /// # use envelope_sdk::{Envelope, EncryptionContext};

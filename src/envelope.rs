@@ -205,11 +205,19 @@ impl Envelope {
 
     /// Makes a data key: one DEK for many small records.
     ///
+    /// Values can be withheld only where every key that encrypts
+    /// [binds the context](crate::ContextBinding::Provider). An envelope has a commitment that
+    /// tells a wrong value; of a data key, only the wrap can.
+    ///
     /// # Errors
     ///
-    /// [`EncryptError`].
+    /// [`EncryptError`]; [`ContextNotBound`](EncryptError::ContextNotBound) when a value is withheld
+    /// and a key binds no context.
     pub async fn create_data_key(&self, context: &EncryptionContext) -> Result<DataKey, EncryptError> {
         let (opened, _) = self.new_header(Kind::DataKey, context).await?;
+        if !opened.header().withheld().is_empty() {
+            self.keyring.check_context_is_bound(opened.header().recipients())?;
+        }
         Ok(DataKey::new(&opened))
     }
 
@@ -217,15 +225,49 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// [`DecryptError`].
+    /// [`DecryptError`]; [`ContextNotVerified`](DecryptError::ContextNotVerified) when values are
+    /// withheld and the key that opened binds no context. Its records show whether they are right:
+    /// [`open_data_key_of`](Self::open_data_key_of).
     pub async fn open_data_key(
         &self,
         header: &[u8],
         context: &EncryptionContext,
     ) -> Result<DataKey, DecryptError> {
+        let opened = self.unlock_data_key(header, context).await?;
+        if !opened.context_is_verified() {
+            return Err(DecryptError::ContextNotVerified);
+        }
+        Ok(DataKey::new(&opened))
+    }
+
+    /// As [`open_data_key`](Self::open_data_key), with one of its records and that record's own
+    /// context at hand. They show that withheld values are right also where the key that opens
+    /// binds no context.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`]; [`NotAuthentic`](DecryptError::NotAuthentic) also when the record does not
+    /// open.
+    pub async fn open_data_key_of(
+        &self,
+        record: &[u8],
+        record_context: &EncryptionContext,
+        header: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<DataKey, DecryptError> {
+        let data_key = DataKey::new(&self.unlock_data_key(header, context).await?);
+        data_key.open(record, record_context)?.zeroize();
+        Ok(data_key)
+    }
+
+    async fn unlock_data_key(
+        &self,
+        header: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<OpenedHeader, DecryptError> {
         let header = Header::parse_exact(header)?;
         expect_kind(&header, Kind::DataKey)?;
-        Ok(DataKey::new(&self.unlock(header, context).await?))
+        self.unlock(header, context).await
     }
 
     /// Wraps the DEK of `header` anew, with the keys that encrypt now, and
@@ -246,6 +288,8 @@ impl Envelope {
     /// [`ContextNotVerified`](RewrapError::ContextNotVerified) where values are withheld and the
     /// payload must show that they are right:
     /// [`rewrap_header_of`](Self::rewrap_header_of).
+    /// [`ContextNotBound`](EncryptError::ContextNotBound) for a data key with withheld values that
+    /// would go from a key that binds the context to one that does not.
     pub async fn rewrap_header(
         &self,
         header: Header,

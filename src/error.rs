@@ -29,6 +29,16 @@ pub enum EncryptError {
     /// The operating system gave no randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// A value is withheld from a data key, and this key binds no context: it gives the data key
+    /// under any value, and nothing else in it tells a wrong one.
+    #[error(
+        "key {key} binds no context, and a data key with withheld values needs keys that do: store the \
+         values, bind them to the records, or use other keys"
+    )]
+    ContextNotBound {
+        /// The key.
+        key: KeyUri,
+    },
     /// The fields do not fit into a header, such as two recipients that turn
     /// out to be one key.
     #[error("the header cannot be written: {0}")]
@@ -75,6 +85,13 @@ pub enum DecryptError {
         /// What each key said, in the order they were tried.
         attempts: Vec<ProviderError>,
     },
+    /// A value is withheld from a data key, and nothing says that the caller gave the right one: the
+    /// key that opened binds no context. Records sealed under a wrong value open under it alone.
+    #[error(
+        "the key that opens binds no context, so nothing shows that the withheld values are right: open \
+         the data key with one of its records at hand, or with a key that binds the context"
+    )]
+    ContextNotVerified,
 }
 
 impl DecryptError {

@@ -167,6 +167,16 @@ impl Keyring {
         self.encrypting.iter().zip(wrapped).any(|(key, wrapped)| key.binds_context(wrapped.key_uri()))
     }
 
+    /// Refuses `wrapped`, which came from [`wrap`](Self::wrap), unless all of them open under their
+    /// context alone.
+    pub(crate) fn check_context_is_bound(&self, wrapped: &[WrappedDek]) -> Result<(), EncryptError> {
+        let mut keys = self.encrypting.iter().zip(wrapped);
+        match keys.find(|(key, wrapped)| !key.binds_context(wrapped.key_uri())) {
+            Some((key, _)) => Err(EncryptError::ContextNotBound { key: key.uri.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Opens `header` with the first recipient, in its order, that is configured
     /// here and gives a DEK under which the MAC is right (with the first of its
     /// keys that does). No provider is called for any other.

@@ -8,8 +8,9 @@
 
 use std::{fmt::Write, path::Path};
 
-/// `text` with control characters, line and paragraph separators and changes of
-/// direction written as `\u{…}`. Everything else stays as it is.
+/// `text` with control characters, line and paragraph separators, changes of
+/// direction and characters that show nothing written as `\u{…}`. Everything
+/// else stays as it is.
 ///
 /// ```
 /// use envelope_sdk::printable;
@@ -48,7 +49,7 @@ pub fn path(path: &Path) -> String {
 
 fn push(shown: &mut String, text: &str) {
     for character in text.chars() {
-        if character.is_control() || ODD.contains(&character) {
+        if character.is_control() || is_odd(character) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);
@@ -56,12 +57,23 @@ fn push(shown: &mut String, text: &str) {
     }
 }
 
-/// Line and paragraph separator, and what changes the direction of what follows
-/// (Unicode UAX #9, explicit directional formatting).
-const ODD: [char; 14] = [
-    '\u{061c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}', '\u{202b}', '\u{202c}',
-    '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
-];
+/// Line and paragraph separator, what changes the direction of what follows (Unicode UAX #9), and
+/// what shows nothing: two names that differ in it look the same, and tags (U+E0000 to U+E007F) hide
+/// a whole text.
+fn is_odd(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
 
 #[cfg(test)]
 mod tests {
@@ -72,6 +84,26 @@ mod tests {
         assert_eq!(text("a\x1b[2Jb\u{202e}c\r\n"), "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{a}");
         assert_eq!(text("\u{9b}31m"), "\\u{9b}31m");
         assert_eq!(text("two\u{2028}lines"), "two\\u{2028}lines");
+    }
+
+    #[test]
+    fn foreign_words_hide_nothing() {
+        for hidden in [
+            '\u{ad}',
+            '\u{200b}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{2060}',
+            '\u{2064}',
+            '\u{feff}',
+            '\u{e0000}',
+            '\u{e0041}',
+            '\u{e007f}',
+        ] {
+            let shown = format!("pay{}roll", hidden.escape_unicode());
+            assert_eq!(text(&format!("pay{hidden}roll")), shown);
+            assert_eq!(path(Path::new(&format!("pay{hidden}roll"))), shown);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use subtle::ConstantTimeEq;
 
 use crate::{
-    DecryptError, EncryptError, FullContext, Header, Keyring, OpenedHeader, RewrapError, WrappedDek,
+    DecryptError, EncryptError, FullContext, Header, Keyring, Kind, OpenedHeader, RewrapError, WrappedDek,
     crypto::cobblestone::PREFIX_LEN, keyring::RewrappedInside, schedule,
 };
 
@@ -37,13 +37,21 @@ pub(crate) async fn rewrap(
 }
 
 /// Refuses to bind a withheld value that nothing has verified: a key store that binds no context
-/// gives the DEK under any, and a wrap that is bound to a wrong value opens nothing again.
+/// gives the DEK under any, and a wrap that is bound to a wrong value opens nothing again. Refuses
+/// too to take from a data key what verifies its withheld values: it has no commitment for that.
 fn check_context(
     keyring: &Keyring,
     Rewrapped { opened, recipients, .. }: &Rewrapped,
     payload: Option<&[u8; PREFIX_LEN]>,
 ) -> Result<(), RewrapError> {
-    if opened.context_is_verified() || !keyring.bind_context(recipients) {
+    if opened.context_is_verified() {
+        let header = opened.header();
+        if header.kind() == Kind::DataKey && !header.withheld().is_empty() {
+            keyring.check_context_is_bound(recipients)?;
+        }
+        return Ok(());
+    }
+    if !keyring.bind_context(recipients) {
         return Ok(());
     }
     let payload = payload.ok_or(RewrapError::ContextNotVerified)?;

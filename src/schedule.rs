@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
-    Dek, FullContext, KeyUri,
+    Dek, FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
     crypto::{
         DefaultEngine, Engine, Key256, Unauthentic,
         cobblestone::{Opener, PREFIX_LEN},
@@ -141,8 +141,20 @@ pub(crate) fn binding(kind: Kind, envelope_id: &[u8; 16], context: &FullContext)
 ///
 /// For backends that wrap with [`xaes`](crate::crypto::xaes) or
 /// [`cobblestone`](crate::crypto::cobblestone).
-#[must_use]
-pub fn wrap_binding(key_uri: &KeyUri, key_version: &str, context: &FullContext) -> Vec<u8> {
+///
+/// # Errors
+///
+/// [`ProviderError`] of kind [`ProviderErrorKind::Protocol`] when the key version is longer than
+/// [`WrappedDek::MAX_VERSION_LEN`]: no header could hold it.
+pub fn wrap_binding(
+    key_uri: &KeyUri,
+    key_version: &str,
+    context: &FullContext,
+) -> Result<Vec<u8>, ProviderError> {
+    if key_version.len() > WrappedDek::MAX_VERSION_LEN {
+        let message = "the key version is longer than 512 bytes";
+        return Err(ProviderError::new(ProviderErrorKind::Protocol, "core", key_uri, message));
+    }
     let names = key_uri.as_str().len() + key_version.len();
     let mut binding = Vec::with_capacity(LABEL.len() + 7 + names + context.as_bytes().len());
     binding.extend_from_slice(LABEL);
@@ -151,7 +163,7 @@ pub fn wrap_binding(key_uri: &KeyUri, key_version: &str, context: &FullContext) 
     put_str16(&mut binding, key_uri.as_str());
     put_str16(&mut binding, key_version);
     binding.extend_from_slice(context.as_bytes());
-    binding
+    Ok(binding)
 }
 
 /// The two keys of an envelope.

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 #![allow(clippy::duplicate_mod, reason = "each file says what it needs, as if it stood alone")]
 
+#[path = "data_key.rs"]
+mod data_key;
 #[path = "differential.rs"]
 mod differential;
 #[path = "disk.rs"]

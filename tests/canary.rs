@@ -207,7 +207,7 @@ fn constructions(outputs: &mut Outputs) {
     outputs.error("a wrapped DEK that is too long", &too_long);
     assert!(
         Canary::new("withheld value", WITHHELD.as_bytes())
-            .find(&wrap_binding(&uri("example:kek"), "", &full))
+            .find(&wrap_binding(&uri("example:kek"), "", &full).unwrap())
             .is_some(),
         "a binding is not for printing"
     );

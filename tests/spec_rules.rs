@@ -16,7 +16,7 @@ use std::{
 use envelope_local::{Argon2Params, Passphrase, PassphraseProvider};
 use envelope_sdk::{
     ContextError, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FormatError, KeyProvider,
-    KeyUri, Keyring, Kind, RECORD_MAX_LEN, RECORD_OVERHEAD, RewrapError,
+    KeyUri, Keyring, Kind, ProviderErrorKind, RECORD_MAX_LEN, RECORD_OVERHEAD, RewrapError, WrappedDek,
     crypto::{
         DefaultEngine, Engine, Key256, TAG_LEN,
         cobblestone::{self, CHUNK_LEN, MAX_CHUNKS, SEALED_CHUNK_LEN, Sealer},
@@ -24,6 +24,7 @@ use envelope_sdk::{
     },
     format::{Preamble, armor::ArmorWriter},
     stream::{self, StreamError},
+    wrap_binding,
 };
 use futures_executor::block_on;
 use vector_support::{Vector, VectorKeys};
@@ -78,6 +79,20 @@ fn a_writer_refuses_a_context_over_the_limits() {
     assert_eq!(*keys.calls.lock().unwrap(), Vec::<String>::new());
     let fits = EncryptionContext::new().with("k", "v".repeat(4000)).withhold("w", "v".repeat(4180));
     assert!(block_on(envelope.encrypt(b"", &fits)).is_ok(), "8192 bytes");
+}
+
+#[test]
+fn a_wrap_is_bound_to_the_whole_version_of_its_key() {
+    let (key, full) = (KeyUri::parse(URIS[0]).unwrap(), EncryptionContext::new().full().unwrap());
+    let longest = "v".repeat(WrappedDek::MAX_VERSION_LEN);
+    let binding = wrap_binding(&key, &longest, &full).unwrap();
+    assert!(binding.windows(longest.len()).any(|part| part == longest.as_bytes()));
+    // A length of two bytes would be that of the empty version.
+    for len in [longest.len() + 1, 1 << 16] {
+        let error = wrap_binding(&key, &"v".repeat(len), &full).unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::Protocol);
+        assert!(error.to_string().contains("longer than 512 bytes"), "{error}");
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn the_worked_example_of_the_page_is_what_the_code_computes() {
     let full = vector.context().full().unwrap();
     assert_eq!(value("full_context"), full.as_bytes());
     let recipient = &header.recipients()[0];
-    let wrap = wrap_binding(recipient.key_uri(), recipient.key_version(), &full);
+    let wrap = wrap_binding(recipient.key_uri(), recipient.key_version(), &full).unwrap();
     assert_eq!(value("wrap_binding"), wrap);
     assert_eq!(value("wrapped_dek"), recipient.ciphertext());
     let kek = XaesKey::<DefaultEngine>::new(&key(&value("KEK")));

@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use envelope_local::{Argon2Params, Passphrase, PassphraseProvider};
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring, ProviderError,
+    ContextBinding, Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring, ProviderError,
     ProviderErrorKind, WrappedDek,
     crypto::{DefaultEngine, Key256, xaes::XaesKey},
     wrap_binding,
@@ -129,18 +129,22 @@ impl KeyProvider for Kek {
         "fuzz"
     }
 
+    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+        ContextBinding::Provider
+    }
+
     async fn wrap_dek(
         &self,
         key: &KeyUri,
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        let sealed = self.0.seal(dek.expose(), &wrap_binding(key, "1", context)).expect("randomness");
+        let sealed = self.0.seal(dek.expose(), &wrap_binding(key, "1", context)?).expect("randomness");
         WrappedDek::new(key.clone(), "1", "XAES-256-GCM", sealed)
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        let binding = wrap_binding(wrapped.key_uri(), wrapped.key_version(), context);
+        let binding = wrap_binding(wrapped.key_uri(), wrapped.key_version(), context)?;
         Dek::fill_with(|dek| self.0.open_to(wrapped.ciphertext(), &binding, dek)).map_err(|_| {
             ProviderError::new(
                 ProviderErrorKind::Unauthentic,

@@ -296,10 +296,11 @@ pub(crate) fn open_chunks<E: Engine>(opener: &Opener<E>, sealed: &[u8]) -> Resul
     Ok(mem::take(&mut *plaintext))
 }
 
-/// Bytes of the ciphertext of `plaintext_len` bytes.
+/// Bytes of the ciphertext of `plaintext_len` bytes: `usize::MAX`, as which no
+/// buffer is long, where that passes it.
 #[must_use]
 pub const fn sealed_len(plaintext_len: usize) -> usize {
-    PREFIX_LEN + plaintext_len + (plaintext_len / CHUNK_LEN + 1) * TAG_LEN
+    plaintext_len.saturating_add(PREFIX_LEN + (plaintext_len / CHUNK_LEN + 1) * TAG_LEN)
 }
 
 /// Bytes of plaintext in a ciphertext of `sealed_len` bytes, or `None` when no

@@ -19,10 +19,18 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// HKDF-Expand with SHA-256 (RFC 5869, section 2.3). `info` is the
     /// concatenation of its parts; `okm` may hold up to 255 × 32 bytes.
+    ///
+    /// # Panics
+    ///
+    /// When `okm` is longer.
     fn hkdf_expand_sha256(prk: &[u8; 32], info: &[&[u8]], okm: &mut [u8]);
 
     /// HKDF-Expand with SHA-512 (RFC 5869, section 2.3). `info` is the
     /// concatenation of its parts; `okm` may hold up to 255 × 64 bytes.
+    ///
+    /// # Panics
+    ///
+    /// When `okm` is longer.
     fn hkdf_expand_sha512(prk: &[u8; 32], info: &[&[u8]], okm: &mut [u8]);
 
     /// HMAC-SHA-256 (FIPS 198-1) of the concatenation of `parts`: 32 bytes.
@@ -50,6 +58,10 @@ pub trait Aes256Gcm: Send + Sync {
 
     /// Encrypts `plaintext` into `out`, which is [`TAG_LEN`] bytes longer:
     /// ciphertext, then tag.
+    ///
+    /// # Panics
+    ///
+    /// When `out` has another length.
     fn seal_to(&self, nonce: &[u8; 12], aad: &[u8], plaintext: &[u8], out: &mut [u8]);
 
     /// Decrypts `in_out` (ciphertext, then tag) in place: its first

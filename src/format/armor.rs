@@ -9,6 +9,7 @@
 //! constant memory; [`encode`] and [`decode`] on bytes in memory.
 
 use std::{
+    error::Error,
     io::{self, BufRead, Read, Write},
     mem,
 };
@@ -139,8 +140,11 @@ fn write_line<W: Write>(inner: &mut W, bytes: &[u8]) -> io::Result<()> {
     write_all(inner, &line[..=len])
 }
 
-/// Reads the bytes of a text form, strictly. Errors are of kind
-/// [`InvalidData`](io::ErrorKind::InvalidData) and hold a [`FormatError`].
+/// Reads the bytes of a text form, strictly. What is wrong with the text is an
+/// error of kind [`InvalidData`](io::ErrorKind::InvalidData) that holds a
+/// [`FormatError`]; errors of the reader below are passed on.
+///
+/// What failed once keeps failing, so that no line is ever skipped.
 pub struct ArmorReader<R: BufRead> {
     inner: R,
     decoded: [u8; LINE_BYTES],
@@ -149,6 +153,8 @@ pub struct ArmorReader<R: BufRead> {
     /// Bytes that the reader below holds and gives without waiting.
     held: usize,
     state: State,
+    /// Of the reader below, where bytes had to be given first.
+    error: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,40 +164,64 @@ enum State {
         last_was_short: bool,
     },
     End,
-    /// What failed once keeps failing, so that no line is ever skipped.
+    /// The text is not what it must be.
+    Damaged,
+    /// The reader below failed.
     Failed,
 }
 
 impl<R: BufRead> ArmorReader<R> {
     /// Reads from `inner`, to its end.
     pub fn new(inner: R) -> Self {
-        Self { inner, decoded: [0; LINE_BYTES], position: 0, filled: 0, held: 0, state: State::Begin }
+        Self {
+            inner,
+            decoded: [0; LINE_BYTES],
+            position: 0,
+            filled: 0,
+            held: 0,
+            state: State::Begin,
+            error: None,
+        }
     }
 
     /// Decodes the next line into `decoded`, or reaches the end.
     fn advance(&mut self) -> io::Result<()> {
-        // Until the line is read: the reader below may fail or panic in the middle of it.
-        let mut state = mem::replace(&mut self.state, State::Failed);
+        match self.state {
+            State::Failed => return Err(self.error.take().unwrap_or_else(failed_before)),
+            State::Damaged => return refuse("was already found damaged"),
+            State::Begin | State::Body { .. } | State::End => {}
+        }
+        // Until the line is read: the reader below may panic in the middle of it.
+        let state = mem::replace(&mut self.state, State::Failed);
+        let next = self.line_after(state);
+        self.state = match &next {
+            Ok(state) => *state,
+            Err(error) if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<FormatError>) => {
+                State::Damaged
+            }
+            Err(_) => State::Failed,
+        };
+        next.map(drop)
+    }
+
+    fn line_after(&mut self, state: State) -> io::Result<State> {
         let mut buffer = [0; MAX_LINE];
         if state == State::Begin {
             let line = read_line(&mut self.inner, &mut buffer, &mut self.held)?;
             if line != Some(BEGIN.as_bytes()) {
                 return refuse("does not begin with -----BEGIN ENVELOPE-----");
             }
-            state = State::Body { last_was_short: false };
         }
-        let State::Body { last_was_short } = state else {
-            return refuse("was already found damaged");
-        };
+        let last_was_short = state == State::Body { last_was_short: true };
         let Some(line) = read_line(&mut self.inner, &mut buffer, &mut self.held)? else {
             return refuse("does not end with -----END ENVELOPE-----");
         };
         if line == END.as_bytes() {
-            if !is_at_end(&mut self.inner)? {
-                return refuse("is followed by more text");
-            }
-            self.state = State::End;
-            return Ok(());
+            return if is_at_end(&mut self.inner)? {
+                Ok(State::End)
+            } else {
+                refuse("is followed by more text")
+            };
         }
         if last_was_short || line.is_empty() || line.len() > LINE_CHARS {
             return refuse("has a line that is not 64 characters long");
@@ -201,8 +231,7 @@ impl<R: BufRead> ArmorReader<R> {
         };
         self.filled = decoded.len();
         self.position = 0;
-        self.state = State::Body { last_was_short: self.filled < LINE_BYTES };
-        Ok(())
+        Ok(State::Body { last_was_short: self.filled < LINE_BYTES })
     }
 }
 
@@ -238,6 +267,8 @@ impl<R: BufRead> ArmorReader<R> {
             Err(error) => {
                 if error.kind() == io::ErrorKind::Interrupted {
                     self.state = whole;
+                } else {
+                    self.error = Some(error);
                 }
                 return taken;
             }

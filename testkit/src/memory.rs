@@ -131,7 +131,7 @@ impl MemoryProvider {
     fn wrap(&self, key: &KeyUri, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {
         let sealed = self
             .find(key)?
-            .seal(dek.expose(), &self.aad(key, context))
+            .seal(dek.expose(), &self.aad(key, context)?)
             .map_err(|error| self.error(ProviderErrorKind::Other, key, "no randomness").with_source(error))?;
         WrappedDek::new(key.clone(), Self::VERSION, Self::ALGORITHM, sealed)
     }
@@ -145,7 +145,8 @@ impl MemoryProvider {
         if wrapped.key_version() != Self::VERSION {
             return Err(self.error(ProviderErrorKind::NotFound, key, "no such version of this key"));
         }
-        Dek::fill_with(|dek| kek.open_to(wrapped.ciphertext(), &self.aad(key, context), dek))
+        let aad = self.aad(key, context)?;
+        Dek::fill_with(|dek| kek.open_to(wrapped.ciphertext(), &aad, dek))
             .map_err(|_| self.error(ProviderErrorKind::Unauthentic, key, "the wrapped DEK does not open"))
     }
 
@@ -155,7 +156,7 @@ impl MemoryProvider {
             .ok_or_else(|| self.error(ProviderErrorKind::NotFound, key, "no such key in memory"))
     }
 
-    fn aad(&self, key: &KeyUri, context: &FullContext) -> Vec<u8> {
+    fn aad(&self, key: &KeyUri, context: &FullContext) -> Result<Vec<u8>, ProviderError> {
         if self.envelope_only {
             wrap_binding(key, Self::VERSION, &FullContext::empty())
         } else {

@@ -17,7 +17,8 @@ use async_trait::async_trait;
 use envelope_local::{Argon2Params, Keystore, Passphrase};
 use envelope_sdk::{
     ContextBinding, Dek, EncryptionContext, FullContext, KeyAdmin, KeyProvider, KeyUri, ProviderError,
-    ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
+    ProviderErrorKind, WrappedDek,
+    crypto::{Aes256Gcm, DefaultEngine, Engine},
 };
 use envelope_testkit::conformance::{self, Applied, Backend, Change, Subject, apply_with_admin};
 use futures_executor::block_on;
@@ -33,6 +34,7 @@ enum Flaw {
     ForgetsTheBordersOfAContext,
     UnwrapsToAnotherDek,
     WrapsInTheClear,
+    ReusesANonce,
     NamesAnotherKey,
     GeneratesUnderAnotherKey,
     RewrapsUnderAnotherKey,
@@ -78,6 +80,7 @@ fn each_flaw_is_found_by_its_check() {
         (Flaw::ForgetsTheBordersOfAContext, "contexts_that_read_alike_without_borders_are_told_apart"),
         (Flaw::UnwrapsToAnotherDek, "a_wrapped_dek_comes_back"),
         (Flaw::WrapsInTheClear, "a_wrapped_dek_comes_back"),
+        (Flaw::ReusesANonce, "no_two_wraps_share_a_keystream"),
         (Flaw::NamesAnotherKey, "a_wrap_names_the_key_it_was_asked_for"),
         (Flaw::TakesEveryKeyForItsOwn, "a_wrap_names_the_key_it_was_asked_for"),
         (Flaw::TakesEveryKeyForItsOwn, "keys_of_other_schemes_are_refused"),
@@ -304,6 +307,14 @@ impl KeyProvider for Flawed {
                 self.wraps.lock().unwrap().push((shown.clone(), *dek.expose()));
                 return WrappedDek::new(key.clone(), "1", "XAES-256-GCM", shown);
             }
+            Flaw::ReusesANonce => {
+                let mut sealed = [0; 48];
+                let gcm = <DefaultEngine as Engine>::Gcm::new(&[7; 32]);
+                gcm.seal_to(&[7; 12], context.as_bytes(), dek.expose(), &mut sealed);
+                let wrapped = [[7; 12].as_slice(), &sealed, &[7; 12]].concat();
+                self.wraps.lock().unwrap().push((wrapped.clone(), *dek.expose()));
+                return WrappedDek::new(key.clone(), "1", "XAES-256-GCM", wrapped);
+            }
             _ => {}
         }
         let wrapped =
@@ -322,6 +333,7 @@ impl KeyProvider for Flawed {
         match self.flaw {
             Flaw::UnwrapsToAnotherDek => Ok(Dek::generate::<DefaultEngine>().unwrap()),
             Flaw::WrapsInTheClear
+            | Flaw::ReusesANonce
             | Flaw::UnwrapsForEveryKey
             | Flaw::IgnoresTheLastByte
             | Flaw::IgnoresWhatIsAppended => unwrapped.or_else(|error| known().ok_or(error)),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring, ProviderError, WrappedDek,
+    ContextBinding, Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring,
+    ProviderError, WrappedDek,
 };
 use envelope_testkit::MemoryProvider;
 
@@ -46,6 +47,10 @@ pub(crate) struct Spy {
 impl KeyProvider for Spy {
     fn name(&self) -> &'static str {
         "spy"
+    }
+
+    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
+        self.inner.context_binding(key)
     }
 
     async fn wrap_dek(

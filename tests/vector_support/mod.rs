@@ -216,13 +216,13 @@ impl KeyProvider for VectorKeys {
         let ((_, version), kek) = self.keks.iter().rfind(|((uri, _), _)| uri == key.as_str()).unwrap();
         let other = [7; 32];
         let dek = if self.wraps_another { &other } else { dek.expose() };
-        let sealed = kek.seal(dek, &wrap_binding(key, version, context)).unwrap();
+        let sealed = kek.seal(dek, &wrap_binding(key, version, context)?).unwrap();
         WrappedDek::new(key.clone(), version, "XAES-256-GCM", sealed)
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         self.calls.lock().unwrap().push(format!("unwrap {}", wrapped.key_uri()));
-        let binding = wrap_binding(wrapped.key_uri(), wrapped.key_version(), context);
+        let binding = wrap_binding(wrapped.key_uri(), wrapped.key_version(), context)?;
         match &self.passphrase {
             Some(passphrase) if wrapped.key_uri() == &KeyUri::passphrase() => {
                 self.unwrap_passphrase(passphrase, wrapped, &binding)

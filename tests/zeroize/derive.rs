@@ -74,7 +74,7 @@ impl Known {
             header.recipients().iter().filter(|recipient| recipient.key_uri().scheme() == "passphrase");
         for recipient in passphrases {
             let (salt, sealed) = recipient.ciphertext()[9..].split_at(16);
-            let binding = wrap_binding(&KeyUri::passphrase(), "", &full);
+            let binding = wrap_binding(&KeyUri::passphrase(), "", &full).unwrap();
             for passphrase in self.passphrases.clone() {
                 let root = self.argon2id(&passphrase, salt);
                 needles.add("Argon2id key", &root);

@@ -122,7 +122,7 @@ impl PassphraseProvider {
         let salt = *self.wrapping_salt.get_or_init(|| fresh);
         let derived = self.derive(key, self.params, salt).await?;
         let sealed =
-            cobblestone::seal::<DefaultEngine>(&derived, &wrap_binding(key, "", context), dek.expose())
+            cobblestone::seal::<DefaultEngine>(&derived, &wrap_binding(key, "", context)?, dek.expose())
                 .map_err(no_randomness)?;
         WrappedDek::new(
             key.clone(),
@@ -153,7 +153,7 @@ impl PassphraseProvider {
             error_of(ProviderErrorKind::Unauthentic, key, message)
         };
         let opened =
-            cobblestone::open::<DefaultEngine>(&derived, &wrap_binding(key, "", context), blob.sealed)
+            cobblestone::open::<DefaultEngine>(&derived, &wrap_binding(key, "", context)?, blob.sealed)
                 .map(Zeroizing::new)
                 .map_err(|_| wrong())?;
         Dek::from_slice(&opened).map_err(|_| wrong())

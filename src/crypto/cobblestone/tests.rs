@@ -300,6 +300,14 @@ fn the_length_of_a_ciphertext_tells_that_of_its_plaintext_or_that_it_was_cut() {
     assert_eq!(opened_len(u64::MAX), None);
 }
 
+#[test]
+fn no_length_of_a_plaintext_gives_a_length_that_is_too_short_for_it() {
+    for size in [0, 1, CHUNK_LEN, usize::MAX / 2, usize::MAX - PREFIX_LEN, usize::MAX - 1, usize::MAX] {
+        let expected = size as u128 + 56 + (size as u128 / 16_384 + 1) * 16;
+        assert_eq!(sealed_len(size) as u128, expected.min(usize::MAX as u128), "{size} bytes");
+    }
+}
+
 fn a_salt_is_never_the_same<E: Engine>() {
     let (one, two) = (seal::<E>(&key(1), b"", b"same").unwrap(), seal::<E>(&key(1), b"", b"same").unwrap());
     assert_ne!(one[..SALT_LEN], two[..SALT_LEN]);

@@ -59,10 +59,11 @@ impl Store {
         let number = version.version.to_string();
         permit(key, name, Some(&number), version.state, KeyUse::Wrap)?;
         let kek = kek.as_ref().ok_or_else(|| no_version(key, name))?;
-        let sealed = kek.seal(dek.expose(), &wrap_binding(&keks.uri, &number, context)).map_err(|error| {
-            ProviderError::new(ProviderErrorKind::Other, NAME, key, "no randomness for a nonce")
-                .with_source(error)
-        })?;
+        let sealed =
+            kek.seal(dek.expose(), &wrap_binding(&keks.uri, &number, context)?).map_err(|error| {
+                ProviderError::new(ProviderErrorKind::Other, NAME, key, "no randomness for a nonce")
+                    .with_source(error)
+            })?;
         WrappedDek::new(keks.uri.clone(), number, ALGORITHM, sealed)
     }
 
@@ -86,7 +87,7 @@ impl Store {
         permit(key, name, None, record.state, KeyUse::Unwrap)?;
         permit(key, name, Some(number), version.state, KeyUse::Unwrap)?;
         let kek = kek.as_ref().ok_or_else(|| no_version(key, name))?;
-        let binding = wrap_binding(key, number, context);
+        let binding = wrap_binding(key, number, context)?;
         Dek::fill_with(|dek| kek.open_to(wrapped.ciphertext(), &binding, dek)).map_err(|_| {
             let message = "the context is another one, or the wrapped DEK was changed";
             ProviderError::new(ProviderErrorKind::Unauthentic, NAME, key, message)

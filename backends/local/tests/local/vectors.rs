@@ -161,7 +161,7 @@ fn wrapped_by(kek: &str, uri: &KeyUri, version: &str) -> Option<WrappedDek> {
         digits => (0..64).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect(),
     };
     let kek = XaesKey::<DefaultEngine>::new(&Key256::copy_from(bytes.as_slice().try_into().unwrap()));
-    let sealed = kek.seal(&DEK, &wrap_binding(uri, version, &context("42"))).unwrap();
+    let sealed = kek.seal(&DEK, &wrap_binding(uri, version, &context("42")).unwrap()).unwrap();
     Some(WrappedDek::new(uri.clone(), version, "XAES-256-GCM", sealed).unwrap())
 }
 

@@ -31,7 +31,8 @@ pub use secrecy::no_dek_is_in_errors_or_logs;
 pub use wrapping::{
     a_wrap_names_the_key_it_was_asked_for, a_wrapped_dek_comes_back,
     an_envelope_opens_under_its_own_context_alone, contexts_of_every_shape_wrap_or_are_refused_as_invalid,
-    contexts_that_read_alike_without_borders_are_told_apart, the_context_is_bound_as_declared,
+    contexts_that_read_alike_without_borders_are_told_apart, no_two_wraps_share_a_keystream,
+    the_context_is_bound_as_declared,
 };
 
 use super::report::Check;
@@ -39,6 +40,7 @@ use super::report::Check;
 /// Every check with its name.
 pub const ALL: &[Check] = &[
     ("a_wrapped_dek_comes_back", a_wrapped_dek_comes_back),
+    ("no_two_wraps_share_a_keystream", no_two_wraps_share_a_keystream),
     ("a_generated_dek_is_fresh_and_comes_back", a_generated_dek_is_fresh_and_comes_back),
     ("a_wrap_names_the_key_it_was_asked_for", a_wrap_names_the_key_it_was_asked_for),
     ("the_context_is_bound_as_declared", the_context_is_bound_as_declared),

@@ -10,8 +10,8 @@ use envelope_sdk::{
 use super::super::{
     Backend, Outcome, Subject,
     ask::{
-        Step, context, decide, fails, fresh_dek, full, must_give_back, must_refuse, must_wrap, told, unwrap,
-        wait, wrap,
+        Step, context, decide, fails, fresh_dek, full, must_generate, must_give_back, must_refuse, must_wrap,
+        told, unwrap, wait, wrap,
     },
 };
 
@@ -36,6 +36,45 @@ pub fn a_wrapped_dek_comes_back(backend: &dyn Backend) -> Outcome {
         }
         Ok(())
     })
+}
+
+/// Wraps three DEKs, one of them under another context, and has two more made where the provider
+/// makes them. No two of the wraps are encrypted with one keystream, which a nonce used twice gives:
+/// their XOR would be that of the DEKs, so that one known DEK tells all the others.
+#[must_use]
+pub fn no_two_wraps_share_a_keystream(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let subject = backend.subject();
+        let mut wraps: Vec<(Dek, WrappedDek)> = Vec::new();
+        for context in [context(), context(), FullContext::empty()] {
+            let dek = fresh_dek();
+            let wrapped = must_wrap(backend, &subject, &dek, &context)?;
+            wraps.push((dek, wrapped));
+        }
+        if subject.provider.generates_deks(&subject.key) {
+            for _ in 0..2 {
+                wraps.push(must_generate(backend, &subject, &context())?);
+            }
+        }
+        for (at, (dek, wrapped)) in wraps.iter().enumerate() {
+            for (other, other_wrapped) in &wraps[..at] {
+                if have_one_keystream((dek, wrapped), (other, other_wrapped)) {
+                    return fails("two wraps differ as their DEKs do: one nonce was used for both");
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Looked for at every place of one and every place of the other, which may have another length.
+fn have_one_keystream(one: (&Dek, &WrappedDek), other: (&Dek, &WrappedDek)) -> bool {
+    let xor = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
+    let difference = xor(one.0.expose(), other.0.expose());
+    let places =
+        |wrapped: &WrappedDek| wrapped.ciphertext().windows(Dek::LEN).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let others = places(other.1);
+    places(one.1).iter().any(|place| others.iter().any(|other| xor(place, other) == difference))
 }
 
 /// The wrap names a resolved key URI, which the provider takes for the
