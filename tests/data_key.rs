@@ -118,7 +118,7 @@ impl KeyProvider for SaysItBinds {
         "memory"
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 
