@@ -158,20 +158,20 @@ impl Keyring {
         self.encrypting.iter().zip(&deks).zip(&wrapped).all(hidden).then(|| RewrappedInside {
             recipients: wrapped,
             deks,
-            context_is_bound: opening.binds_context(recipient.key_uri()),
+            context_is_bound: opening.binds_context(recipient),
         })
     }
 
     /// Whether one of `wrapped`, which came from [`wrap`](Self::wrap), opens under its context alone.
     pub(crate) fn bind_context(&self, wrapped: &[WrappedDek]) -> bool {
-        self.encrypting.iter().zip(wrapped).any(|(key, wrapped)| key.binds_context(wrapped.key_uri()))
+        self.encrypting.iter().zip(wrapped).any(|(key, wrapped)| key.binds_context(wrapped))
     }
 
     /// Refuses `wrapped`, which came from [`wrap`](Self::wrap), unless all of them open under their
     /// context alone.
     pub(crate) fn check_context_is_bound(&self, wrapped: &[WrappedDek]) -> Result<(), EncryptError> {
         let mut keys = self.encrypting.iter().zip(wrapped);
-        match keys.find(|(key, wrapped)| !key.binds_context(wrapped.key_uri())) {
+        match keys.find(|(key, wrapped)| !key.binds_context(wrapped)) {
             Some((key, _)) => Err(EncryptError::ContextNotBound { key: key.uri.clone() }),
             None => Ok(()),
         }
@@ -205,7 +205,7 @@ impl Keyring {
                 };
                 match schedule::verify(header, dek, context) {
                     Ok(opened) => {
-                        let bound = key.binds_context(opened.header().recipients()[at].key_uri());
+                        let bound = key.binds_context(&opened.header().recipients()[at]);
                         return Ok(opened.with_context_bound(bound));
                     }
                     Err(unverified) => {
@@ -250,8 +250,8 @@ impl ConfiguredKey {
         self.uri.scheme() == named.scheme() && self.provider.is_same_key(&self.uri, named)
     }
 
-    fn binds_context(&self, named: &KeyUri) -> bool {
-        self.provider.context_binding(named) == ContextBinding::Provider
+    fn binds_context(&self, wrapped: &WrappedDek) -> bool {
+        self.provider.context_binding(wrapped) == ContextBinding::Provider
     }
 
     async fn wrap(&self, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {

@@ -54,7 +54,7 @@ use crate::{
 ///         "in-memory"
 ///     }
 ///
-///     fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+///     fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
 ///         ContextBinding::Provider
 ///     }
 ///
@@ -78,11 +78,12 @@ pub trait KeyProvider: Send + Sync {
     /// A short name for messages: `local`, `aws`, `pkcs11`, …
     fn name(&self) -> &'static str;
 
-    /// Whether unwrapping under `key` fails when the context is another one.
-    /// The pessimistic answer is the default; the envelope binds the context in
-    /// any case.
-    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
-        let _ = key;
+    /// Whether unwrapping `wrapped`, a wrap of this provider, fails when the
+    /// context is another one: one key may have wrapped in several ways. The
+    /// pessimistic answer is the default; the envelope binds the context in any
+    /// case, but for the withheld values of a data key.
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        let _ = wrapped;
         ContextBinding::EnvelopeOnly
     }
 

@@ -1,7 +1,12 @@
 //! Withheld values of a data key: it has no commitment, so that a wrong one is told by a wrap that
 //! binds the context, by a record, or not at all.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that goes wrong shall stop")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop"
+)]
 
 mod common;
 
@@ -113,7 +118,7 @@ impl KeyProvider for SaysItBinds {
         "memory"
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 

@@ -221,8 +221,8 @@ impl KeyProvider for BindsForOneKey {
         "memory"
     }
 
-    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
-        self.of(key).context_binding(key)
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.of(wrapped.key_uri()).context_binding(wrapped)
     }
 
     async fn wrap_dek(

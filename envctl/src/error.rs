@@ -179,9 +179,10 @@ impl From<EncryptError> for CliError {
     fn from(error: EncryptError) -> Self {
         match error {
             EncryptError::Provider(error) => error.into(),
-            EncryptError::NoKey | EncryptError::TooManyKeys(_) | EncryptError::Context(_) => {
-                Self::usage(error.to_string())
-            }
+            EncryptError::NoKey
+            | EncryptError::TooManyKeys(_)
+            | EncryptError::Context(_)
+            | EncryptError::ContextNotBound { .. } => Self::usage(error.to_string()),
             EncryptError::Format(FormatError::RepeatedRecipient) => {
                 Self::usage("two of the keys are the same key, or two are passphrases")
             }
@@ -196,6 +197,10 @@ impl From<RewrapError> for CliError {
         match error {
             RewrapError::Decrypt(error) => error.into(),
             RewrapError::Encrypt(error) => error.into(),
+            error @ RewrapError::ContextNotVerified => Self::usage(error.to_string()).hint(
+                "open it with --from a key that binds the context (passphrase, keystore, AWS KMS, AES-GCM of a token), \
+                 or decrypt and encrypt it anew",
+            ),
             error => Self::other(error.to_string()),
         }
     }
@@ -344,4 +349,20 @@ fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewrap_of_withheld_values_that_nothing_verified_is_refused_as_the_calls_and_says_what_to_do() {
+        let error = CliError::from(RewrapError::ContextNotVerified);
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Usage, 2));
+        let text = error.text();
+        assert!(
+            text.contains("withheld") && text.contains("--from") && text.contains("decrypt and encrypt"),
+            "{text}"
+        );
+    }
 }

@@ -75,12 +75,12 @@ impl Passphrases {
 
     /// The passphrase that encrypts: typed twice if it is typed.
     pub(crate) fn for_encryption(&self) -> Result<Passphrase> {
-        self.passphrase.read()?.map_or_else(|| ask_twice("Passphrase"), Ok)
+        self.passphrase.read()?.map_or_else(|| ask_twice("Passphrase", OF_PASSPHRASE), Ok)
     }
 
     /// The passphrase that decrypts.
     pub(crate) fn for_decryption(&self) -> Result<Passphrase> {
-        self.passphrase.read()?.map_or_else(|| ask("Passphrase"), Ok)
+        self.passphrase.read()?.map_or_else(|| ask("Passphrase", OF_PASSPHRASE), Ok)
     }
 
     /// The passphrase of an existing keystore: its own, or the only one given.
@@ -89,7 +89,7 @@ impl Passphrases {
             Some(passphrase) => Ok(passphrase),
             None => match self.passphrase.read()? {
                 Some(passphrase) => Ok(passphrase),
-                None => ask(&format!("Passphrase of the keystore {}", printable::path(path))),
+                None => ask(&format!("Passphrase of the keystore {}", printable::path(path)), OF_KEYSTORE),
             },
         }
     }
@@ -100,7 +100,10 @@ impl Passphrases {
             Some(passphrase) => Ok(passphrase),
             None => match self.passphrase.read()? {
                 Some(passphrase) => Ok(passphrase),
-                None => ask_twice(&format!("Passphrase for the new keystore {}", printable::path(path))),
+                None => ask_twice(
+                    &format!("Passphrase for the new keystore {}", printable::path(path)),
+                    OF_KEYSTORE,
+                ),
             },
         }
     }
@@ -113,7 +116,7 @@ impl Passphrases {
 
     /// The passphrase that replaces another.
     pub(crate) fn replacement(&self) -> Result<Passphrase> {
-        self.new.read()?.map_or_else(|| ask_twice("New passphrase"), Ok)
+        self.new.read()?.map_or_else(|| ask_twice("New passphrase", OF_NEW), Ok)
     }
 }
 
@@ -194,8 +197,9 @@ fn passphrase(text: String) -> Result<Passphrase> {
     Passphrase::new(text).map_err(|error| CliError::usage(error.to_string()))
 }
 
-fn ask(prompt: &str) -> Result<Passphrase> {
-    passphrase(read_from_terminal(prompt)?)
+/// `sources` says how else it can be given.
+fn ask(prompt: &str, sources: &str) -> Result<Passphrase> {
+    passphrase(read_secret(prompt, "a passphrase", sources)?)
 }
 
 /// Asks at the terminal for the PIN of a token.
@@ -205,17 +209,13 @@ pub(crate) fn ask_pin(prompt: &str) -> Result<String> {
     read_secret(prompt, "a PIN", SOURCES)
 }
 
-fn ask_twice(prompt: &str) -> Result<Passphrase> {
-    let text = read_from_terminal(prompt)?;
-    let mut again = read_from_terminal("Again, to be sure")?;
+fn ask_twice(prompt: &str, sources: &str) -> Result<Passphrase> {
+    let text = read_secret(prompt, "a passphrase", sources)?;
+    let mut again = read_secret("Again, to be sure", "a passphrase", sources)?;
     let same = text == again;
     again.zeroize();
     let passphrase = passphrase(text)?;
     if same { Ok(passphrase) } else { Err(CliError::usage("the two passphrases differ: nothing was done")) }
-}
-
-fn read_from_terminal(prompt: &str) -> Result<String> {
-    read_secret(prompt, "a passphrase", "use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE")
 }
 
 /// Asks at the controlling terminal, whatever standard input and output are.
@@ -252,3 +252,8 @@ fn text_of(line: &[u8]) -> io::Result<String> {
     let text = std::str::from_utf8(line);
     text.map(str::to_owned).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
+
+const OF_PASSPHRASE: &str = "use --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE";
+const OF_KEYSTORE: &str = "use --keystore-passphrase-file or $ENVCTL_KEYSTORE_PASSPHRASE, or the passphrase of the call: \
+                           --passphrase-file, --passphrase-fd or $ENVCTL_PASSPHRASE";
+const OF_NEW: &str = "use --new-passphrase-file or $ENVCTL_NEW_PASSPHRASE";

@@ -87,6 +87,14 @@ fn a_passphrase_that_is_named_or_given_opens_beside_keys() {
 }
 
 #[test]
+fn who_must_give_a_new_passphrase_is_told_how_that_one_is_given() {
+    let sandbox = with_passphrase_file();
+    sandbox.write("phrase", format!("{PASSPHRASE}\n").as_bytes());
+    let args = ["--passphrase-file", "phrase", "rewrap", "-k", "passphrase:", "sealed"];
+    run(without_passphrase(&sandbox, &args), 2).says("use --new-passphrase-file or $ENVCTL_NEW_PASSPHRASE");
+}
+
+#[test]
 fn without_any_key_a_passphrase_opens() {
     let sandbox = with_passphrase_file();
     run(without_passphrase(&sandbox, &["decrypt", "sealed", "-o", "out"]), 2).says("a passphrase is needed");

@@ -129,7 +129,7 @@ impl KeyProvider for Kek {
         "fuzz"
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 

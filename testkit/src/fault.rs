@@ -94,8 +94,8 @@ impl KeyProvider for FaultProvider {
         self.inner.name()
     }
 
-    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
-        self.inner.context_binding(key)
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.inner.context_binding(wrapped)
     }
 
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {

@@ -175,7 +175,7 @@ impl KeyProvider for MemoryProvider {
         "memory"
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         if self.envelope_only { ContextBinding::EnvelopeOnly } else { ContextBinding::Provider }
     }
 

@@ -263,7 +263,7 @@ impl KeyProvider for Flawed {
         "local"
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         if self.is(Flaw::BindsContextAndDeclaresNotTo) {
             ContextBinding::EnvelopeOnly
         } else {

@@ -49,8 +49,8 @@ impl KeyProvider for Spy {
         "spy"
     }
 
-    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
-        self.inner.context_binding(key)
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.inner.context_binding(wrapped)
     }
 
     async fn wrap_dek(

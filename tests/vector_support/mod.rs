@@ -200,7 +200,7 @@ impl KeyProvider for VectorKeys {
         "vector"
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 

@@ -203,7 +203,7 @@ impl KeyProvider for AwsKms {
         NAME
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 

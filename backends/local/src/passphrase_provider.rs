@@ -216,7 +216,7 @@ impl KeyProvider for PassphraseProvider {
         NAME
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 

@@ -1,10 +1,6 @@
 //! Wrapping and unwrapping DEKs on a token.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use envelope_sdk::{
@@ -39,8 +35,6 @@ pub struct Pkcs11Provider {
     pub(crate) shared: Arc<Shared>,
     pub(crate) own_uri: KeyUri,
     pool: Pool,
-    /// How keys were wrapped or unwrapped so far.
-    bindings: RwLock<HashMap<KeyUri, ContextBinding>>,
 }
 
 impl Pkcs11Provider {
@@ -56,7 +50,7 @@ impl Pkcs11Provider {
         let own_uri = own_uri(&config)?;
         let shared = Arc::new(Shared::new(module, config.token, config.pin, config.accepted));
         let pool = Pool::start(&shared, config.sessions)?;
-        Ok(Self { shared, own_uri, pool, bindings: RwLock::default() })
+        Ok(Self { shared, own_uri, pool })
     }
 
     /// The URI `pkcs11:token=…;object=NAME` of a key of this token, whether it
@@ -68,6 +62,14 @@ impl Pkcs11Provider {
     /// nor by serial number, or the name is empty or too long.
     pub fn key_uri(&self, name: &str) -> Result<KeyUri, KeyUriError> {
         names::uri_of(&self.shared.token, Some(name.as_bytes()), None)
+    }
+
+    /// [`ContextBinding::Provider`] for a wrap with AES-GCM; AES key wrap and RSA-OAEP take no context.
+    /// Asks no token.
+    #[must_use]
+    pub fn binding_of(wrapped: &WrappedDek) -> ContextBinding {
+        Algorithm::from_name(wrapped.wrap_algorithm())
+            .map_or(ContextBinding::EnvelopeOnly, Algorithm::binding)
     }
 
     /// The weaknesses that the configuration accepts for this key.
@@ -95,13 +97,6 @@ impl Pkcs11Provider {
         let outcome = self.pool.run(move |worker| worker.change(job)).await;
         outcome.map_err(|failure| failure.into_provider_error(key))
     }
-
-    fn remember(&self, key: &KeyUri, binding: ContextBinding) {
-        let known = self.bindings.read().unwrap_or_else(PoisonError::into_inner).get(key) == Some(&binding);
-        if !known {
-            self.bindings.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), binding);
-        }
-    }
 }
 
 /// A provider has nothing to show that is of use in a log.
@@ -122,11 +117,8 @@ impl KeyProvider for Pkcs11Provider {
         NAME
     }
 
-    /// [`ContextBinding::Provider`] for AES-GCM. Which algorithm a key has, only
-    /// its token knows: until the key was used once, this tells the worse.
-    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
-        let bindings = self.bindings.read().unwrap_or_else(PoisonError::into_inner);
-        bindings.get(key).copied().unwrap_or(ContextBinding::EnvelopeOnly)
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        Self::binding_of(wrapped)
     }
 
     async fn wrap_dek(
@@ -151,7 +143,6 @@ impl KeyProvider for Pkcs11Provider {
             Ok((kek.attributes.version, algorithm, wrapped))
         };
         let (version, algorithm, wrapped) = self.with_session(key, wrap).await?;
-        self.remember(key, algorithm.binding());
         WrappedDek::new(key.clone(), version, algorithm.name(), wrapped)
     }
 
@@ -172,9 +163,7 @@ impl KeyProvider for Pkcs11Provider {
             kek.permit(KeyUse::Unwrap, named.accepted).map_err(Failure::or_look_again)?;
             open.unwrap(&kek, algorithm, &ciphertext, context.as_bytes())
         };
-        let dek = self.with_session(key, unwrap).await?;
-        self.remember(key, algorithm.binding());
-        Ok(dek)
+        self.with_session(key, unwrap).await
     }
 }
 
@@ -227,4 +216,24 @@ fn own_uri(config: &Pkcs11Config) -> Result<KeyUri, ModuleError> {
         // A label of more than 2000 bytes; tokens have at most 32.
         ModuleError::Threads(std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_wrap_binds_is_said_of_each_wrap_and_not_of_its_key() {
+        let key = KeyUri::parse("pkcs11:token=t;object=db").unwrap();
+        for (algorithm, binding) in [
+            ("PKCS11-AES-256-GCM", ContextBinding::Provider),
+            ("PKCS11-AES-KWP", ContextBinding::EnvelopeOnly),
+            ("PKCS11-RSA-OAEP-256", ContextBinding::EnvelopeOnly),
+            ("ANOTHER", ContextBinding::EnvelopeOnly),
+        ] {
+            let wrapped = WrappedDek::new(key.clone(), "1", algorithm, vec![7; 60]).unwrap();
+            assert_eq!(Pkcs11Provider::binding_of(&wrapped), binding, "{algorithm}");
+        }
+    }
 }

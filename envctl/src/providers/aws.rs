@@ -215,8 +215,8 @@ impl KeyProvider for ResolvingAliases {
         self.kms.name()
     }
 
-    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
-        self.kms.context_binding(key)
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.kms.context_binding(wrapped)
     }
 
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {

@@ -152,7 +152,7 @@ impl<P: KeyProvider> KeyProvider for UnlockedOnUse<P> {
         self.name
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 

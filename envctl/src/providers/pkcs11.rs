@@ -294,11 +294,8 @@ impl KeyProvider for Tokens {
         NAME
     }
 
-    fn context_binding(&self, key: &KeyUri) -> ContextBinding {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = TokenSelector::of(key)
-            .and_then(|selector| open.iter().find(|(of, _)| *of == selector).map(|(_, token)| token));
-        token.map_or(ContextBinding::EnvelopeOnly, |token| token.context_binding(key))
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        Pkcs11Provider::binding_of(wrapped)
     }
 
     async fn wrap_dek(

@@ -18,7 +18,7 @@ impl KeyProvider for Keystore {
         NAME
     }
 
-    fn context_binding(&self, _key: &KeyUri) -> ContextBinding {
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 

@@ -111,7 +111,7 @@ fn a_wrapped_dek_opens_under_its_own_context_key_and_version_alone() {
     create(&store.keystore, "b");
     let wrapped = wrap(&store.keystore, "local:a", &dek()).unwrap();
     rotate(&store.keystore, "a").unwrap();
-    assert_eq!(store.keystore.context_binding(wrapped.key_uri()), ContextBinding::Provider);
+    assert_eq!(store.keystore.context_binding(&wrapped), ContextBinding::Provider);
     for wrong in [context("43"), FullContext::empty()] {
         assert_eq!(kind(block_on(store.keystore.unwrap_dek(&wrapped, &wrong))), Unauthentic);
     }

@@ -29,10 +29,15 @@ fn a_key_wraps_and_another_provider_of_the_token_unwraps(token: &Token) {
     let (provider, key) = with_key(token);
     let text = format!("pkcs11:token={};object=db", token.label.replace(' ', "%20"));
     assert_eq!(key.as_str(), text);
-    assert_eq!(provider.context_binding(&key), ContextBinding::EnvelopeOnly, "nothing is known yet");
     let dek = dek();
     let wrapped = wrap(&provider, &key, &dek).unwrap();
-    assert_eq!(provider.context_binding(&key), ContextBinding::Provider);
+    assert_eq!(provider.context_binding(&wrapped), ContextBinding::Provider);
+    // Another provider need not have used the key, and one key may have wrapped in several ways.
+    assert_eq!(open(token).context_binding(&wrapped), ContextBinding::Provider);
+    for unbound in ["PKCS11-AES-KWP", "PKCS11-RSA-OAEP-256", "ANOTHER"] {
+        let other = WrappedDek::new(key.clone(), "1", unbound, wrapped.ciphertext().to_vec()).unwrap();
+        assert_eq!(provider.context_binding(&other), ContextBinding::EnvelopeOnly, "{unbound}");
+    }
     assert_eq!((wrapped.key_uri(), wrapped.key_version()), (&key, "1"));
     assert_eq!(wrapped.wrap_algorithm(), "PKCS11-AES-256-GCM");
     assert_eq!(wrapped.ciphertext().len(), 60);
@@ -138,7 +143,7 @@ fn key_wrap_with_padding_is_used_where_a_key_only_wraps(token: &Token) {
     let wrapped = wrap(&provider, &key, &dek).unwrap();
     assert_eq!(wrapped.wrap_algorithm(), "PKCS11-AES-KWP");
     assert_eq!(wrapped.ciphertext().len(), 40);
-    assert_eq!(provider.context_binding(&key), ContextBinding::EnvelopeOnly);
+    assert_eq!(provider.context_binding(&wrapped), ContextBinding::EnvelopeOnly);
     for _ in 0..3 {
         assert_eq!(unwrap(&provider, &wrapped).unwrap().expose(), dek.expose());
     }

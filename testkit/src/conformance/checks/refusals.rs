@@ -164,7 +164,7 @@ pub(super) fn refusals(
     let mut note = |what, key: &KeyUri, error: Option<ProviderError>| {
         refusals.extend(error.map(|error| (what, key.clone(), error)));
     };
-    if subject.provider.context_binding(&own) == ContextBinding::Provider {
+    if subject.provider.context_binding(&wrapped) == ContextBinding::Provider {
         let refusal = unwrap(backend, subject, &wrapped, &FullContext::empty())?;
         note("another context", &own, refusal.err());
     }
