@@ -251,9 +251,16 @@ impl Pkcs11Settings {
     fn under(self, global: &Global) -> Self {
         let of_file = OfFile { token: self.token.clone(), serial: self.serial.clone(), keys: Vec::new() };
         let serial = self.serial.filter(|_| global.pkcs11_token.is_none());
-        let module = global.pkcs11_module.clone().or(self.module);
         let token = global.pkcs11_token.clone().or(self.token);
-        Self { module, serial, token, of_file, ..self }
+        let mut settings = Self { serial, token, of_file, ..self };
+        if let Some(named) = &global.pkcs11_module {
+            // A token of another module does not get a PIN of the file, whatever it calls itself.
+            if settings.module.as_ref().is_some_and(|own| own != named) {
+                (settings.pin_file, settings.tokens) = Default::default();
+            }
+            settings.module = Some(named.clone());
+        }
+        settings
     }
 
     #[cfg(not(feature = "pkcs11"))]

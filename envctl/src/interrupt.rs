@@ -11,7 +11,7 @@ use std::{
 
 use rustix::{
     process::{Pid, Signal, getpgid, getpgrp, getppid, getsid},
-    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 use signal_hook::{
     consts::{
@@ -25,6 +25,7 @@ use signal_hook::{
 use crate::{
     error::{CliError, Result},
     progress::leave_line_if_interrupted,
+    turn::{Turn, is_in_foreground},
 };
 
 /// From now on a signal that ends the process cleans up first.
@@ -60,29 +61,69 @@ fn cannot(error: &io::Error) -> CliError {
 }
 
 /// Turns the echo of `terminal` off, until the guard is dropped, and then writes the prompt.
-/// Meanwhile a signal that ends or stops the process turns it on again.
+/// Meanwhile a signal that ends or stops the process turns it on again. Another process
+/// that asks at this terminal is waited for first.
 pub(crate) fn hide_typing(terminal: &File, prompt: &str) -> io::Result<EchoGuard> {
-    let shown = tcgetattr(terminal)?;
-    let own = terminal.try_clone()?;
-    // Under the lock, so that a signal comes before or after, never between.
-    let mut state = state();
-    let prompting = state.prompting.insert(Prompting { terminal: own, shown, prompt: prompt.to_owned() });
-    match prompting.hide() {
-        Ok(()) => Ok(EchoGuard),
-        Err(error) => {
-            state.prompting = None;
-            Err(error)
-        }
-    }
+    let prompting = Prompting {
+        terminal: terminal.try_clone()?,
+        turn: Arc::new(Turn::at(terminal)?),
+        shown: None,
+        prompt: prompt.to_owned(),
+    };
+    let turn = Arc::clone(&prompting.turn);
+    state().prompting = Some(prompting);
+    let guard = EchoGuard;
+    hide_in_turn(&turn)?;
+    Ok(guard)
 }
 
 /// Turns the echo on again when dropped.
 pub(crate) struct EchoGuard;
 
+impl EchoGuard {
+    /// Asks something else, and nobody comes in between.
+    pub(crate) fn ask_also(&self, prompt: &str) -> io::Result<()> {
+        match &mut state().prompting {
+            Some(prompting) => {
+                prompt.clone_into(&mut prompting.prompt);
+                // Otherwise it is written as soon as it is this process's turn again.
+                if prompting.shown.is_some() { prompting.write_prompt() } else { Ok(()) }
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what is typed now is for this process. After a stop, another may be asking.
+    pub(crate) fn has_turn(&self) -> bool {
+        state().prompting.as_ref().is_some_and(|prompting| prompting.shown.is_some())
+    }
+}
+
 impl Drop for EchoGuard {
     fn drop(&mut self) {
-        if let Some(prompting) = state().prompting.take() {
+        if let Some(mut prompting) = state().prompting.take() {
             prompting.show();
+        }
+    }
+}
+
+/// Waits for the turn of this process, and then turns the echo off and prompts.
+fn hide_in_turn(turn: &Arc<Turn>) -> io::Result<()> {
+    loop {
+        // Not under the lock of the state: a signal must find it free.
+        turn.wait()?;
+        // Under it, so that a signal comes before or after, never between.
+        let mut state = state();
+        let Some(prompting) = state.prompting.as_mut().filter(|of| Arc::ptr_eq(&of.turn, turn)) else {
+            turn.give_up();
+            return Ok(());
+        };
+        if prompting.shown.is_some() {
+            return Ok(());
+        }
+        // A stop in the meantime gave it up.
+        if turn.take_if_free()? {
+            return prompting.hide();
         }
     }
 }
@@ -90,33 +131,43 @@ impl Drop for EchoGuard {
 /// A terminal where somebody is asked for a secret.
 struct Prompting {
     terminal: File,
-    shown: Termios,
+    turn: Arc<Turn>,
+    /// The terminal as it was, while the echo is off and it is this process's turn.
+    shown: Option<Termios>,
     prompt: String,
 }
 
 impl Prompting {
-    fn hide(&self) -> io::Result<()> {
-        let mut hidden = self.shown.clone();
+    fn hide(&mut self) -> io::Result<()> {
+        let shown = match self.shown.take() {
+            Some(shown) => shown,
+            None => tcgetattr(&self.terminal)?,
+        };
+        let mut hidden = shown.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
+        self.shown = Some(shown);
         tcsetattr(&self.terminal, OptionalActions::Now, &hidden)?;
+        self.write_prompt()
+    }
+
+    fn write_prompt(&self) -> io::Result<()> {
         (&self.terminal).write_all(self.prompt.as_bytes())
     }
 
-    fn show(&self) {
-        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.shown);
-    }
-
-    /// A process in the background that touches the terminal is stopped.
-    fn is_in_foreground(&self) -> bool {
-        tcgetpgrp(&self.terminal).is_ok_and(|group| group == getpgrp())
+    /// Gives the echo back, and the turn to whoever waits for it.
+    fn show(&mut self) {
+        if let Some(shown) = self.shown.take() {
+            let _ = tcsetattr(&self.terminal, OptionalActions::Now, &shown);
+        }
+        self.turn.give_up();
     }
 }
 
 fn end(signal: i32) {
     // Both held until the end: nothing is made, registered or named any more.
     let _stopped = envelope_files::unfinished::remove_all();
-    let state = state();
-    if let Some(prompting) = state.prompting.as_ref().filter(|prompting| prompting.is_in_foreground()) {
+    let mut state = state();
+    if let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) {
         prompting.show();
     }
     leave_line_if_interrupted();
@@ -129,7 +180,7 @@ fn stop() {
     if is_orphaned() {
         return;
     }
-    if let Some(prompting) = &state().prompting {
+    if let Some(prompting) = &mut state().prompting {
         prompting.show();
     }
     let _ = emulate_default_handler(SIGTSTP);
@@ -156,7 +207,18 @@ fn parent_of(process: Pid) -> Option<Pid> {
 
 /// Back in the foreground, maybe with the terminal as the shell left it.
 fn go_on() {
-    if let Some(prompting) = state().prompting.as_ref().filter(|prompting| prompting.is_in_foreground()) {
+    let mut state = state();
+    let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) else {
+        return;
+    };
+    if prompting.shown.is_some() || prompting.turn.take_if_free().unwrap_or(true) {
+        let _ = prompting.hide();
+        return;
+    }
+    // Not here, where the next signal is waited for.
+    let turn = Arc::clone(&prompting.turn);
+    let wait = move || drop(hide_in_turn(&turn));
+    if thread::Builder::new().name("terminal".into()).spawn(wait).is_err() {
         let _ = prompting.hide();
     }
 }

@@ -25,6 +25,7 @@ mod providers;
 mod report;
 mod runtime;
 mod transfer;
+mod turn;
 mod usage;
 
 use std::process::ExitCode;

@@ -25,7 +25,7 @@ use crate::{
     environment::{self, Secrets},
     error::{CliError, ErrorKind, Result},
     harden,
-    interrupt::hide_typing,
+    interrupt::{EchoGuard, hide_typing},
 };
 
 /// The passphrases of one run, as far as they were given.
@@ -199,52 +199,79 @@ fn passphrase(text: String) -> Result<Passphrase> {
 
 /// `sources` says how else it can be given.
 fn ask(prompt: &str, sources: &str) -> Result<Passphrase> {
-    passphrase(read_secret(prompt, "a passphrase", sources)?)
+    passphrase(Terminal::open("a passphrase", sources)?.ask(prompt)?)
 }
 
 /// Asks at the terminal for the PIN of a token.
 #[cfg(feature = "pkcs11")]
 pub(crate) fn ask_pin(prompt: &str) -> Result<String> {
     const SOURCES: &str = "use --pkcs11-pin-file, --pkcs11-pin-fd or $ENVCTL_PKCS11_PIN";
-    read_secret(prompt, "a PIN", SOURCES)
+    Terminal::open("a PIN", SOURCES)?.ask(prompt)
 }
 
 fn ask_twice(prompt: &str, sources: &str) -> Result<Passphrase> {
-    let text = read_secret(prompt, "a passphrase", sources)?;
-    let mut again = read_secret("Again, to be sure", "a passphrase", sources)?;
+    let mut terminal = Terminal::open("a passphrase", sources)?;
+    let text = terminal.ask(prompt)?;
+    let mut again = terminal.ask("Again, to be sure")?;
+    drop(terminal);
     let same = text == again;
     again.zeroize();
     let passphrase = passphrase(text)?;
     if same { Ok(passphrase) } else { Err(CliError::usage("the two passphrases differ: nothing was done")) }
 }
 
-/// Asks at the controlling terminal, whatever standard input and output are.
-/// The echo is off from before the first character of the prompt, so that what
-/// is typed early is not shown either.
-fn read_secret(prompt: &str, what: &str, sources: &str) -> Result<String> {
-    let Ok(mut terminal) = File::options().read(true).write(true).open("/dev/tty") else {
-        return Err(CliError::usage(format!("{what} is needed, and there is no terminal to ask for it"))
-            .hint(sources));
-    };
-    prompt_hidden(&mut terminal, prompt).map_err(|error| {
-        CliError::new(ErrorKind::InputOutput, format!("cannot read {what} from the terminal: {error}"))
-    })
+/// The controlling terminal, whatever standard input and output are, and what it is asked for.
+struct Terminal {
+    file: File,
+    what: &'static str,
+    /// From the first prompt on.
+    guard: Option<EchoGuard>,
 }
 
-fn prompt_hidden(terminal: &mut File, prompt: &str) -> io::Result<String> {
-    let _guard = hide_typing(terminal, &format!("{}: ", printable::text(prompt)))?;
-    // A terminal gives one line, of at most 4095 bytes, to one read.
-    let mut line = Zeroizing::new([0; 4096]);
-    let len = loop {
-        match terminal.read(line.as_mut_slice()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => break read?,
+impl Terminal {
+    fn open(what: &'static str, sources: &str) -> Result<Self> {
+        match File::options().read(true).write(true).open("/dev/tty") {
+            Ok(file) => Ok(Self { file, what, guard: None }),
+            Err(_) => {
+                Err(CliError::usage(format!("{what} is needed, and there is no terminal to ask for it"))
+                    .hint(sources))
+            }
         }
-    };
-    writeln!(terminal)?;
-    match line[..len].strip_suffix(b"\n") {
-        Some(line) => text_of(line),
-        None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the line has no end")),
+    }
+
+    /// The echo is off from before the first character of the first prompt, so that what
+    /// is typed early is not shown either.
+    fn ask(&mut self, prompt: &str) -> Result<String> {
+        self.read_hidden(prompt).map_err(|error| {
+            let message = format!("cannot read {} from the terminal: {error}", self.what);
+            CliError::new(ErrorKind::InputOutput, message)
+        })
+    }
+
+    fn read_hidden(&mut self, prompt: &str) -> io::Result<String> {
+        let prompt = format!("{}: ", printable::text(prompt));
+        match &self.guard {
+            Some(guard) => guard.ask_also(&prompt)?,
+            None => self.guard = Some(hide_typing(&self.file, &prompt)?),
+        }
+        // A terminal gives one line, of at most 4095 bytes, to one read.
+        let mut line = Zeroizing::new([0; 4096]);
+        let len = loop {
+            match self.file.read(line.as_mut_slice()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        if !self.guard.as_ref().is_some_and(EchoGuard::has_turn) {
+            return Err(io::Error::other(
+                "another program asked there meanwhile, and the line may be for it",
+            ));
+        }
+        writeln!(self.file)?;
+        match line[..len].strip_suffix(b"\n") {
+            Some(line) => text_of(line),
+            None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the line has no end")),
+        }
     }
 }
 

@@ -257,6 +257,45 @@ fn a_pin_of_the_configuration_is_shown_to_its_token_alone() {
     two.other_was_left_alone();
 }
 
+/// A token of another module may bear any label.
+#[test]
+fn a_pin_of_the_configuration_is_not_shown_to_a_token_of_another_module() {
+    let Some(two) = TwoTokens::new() else { return };
+    two.setup.sandbox.write("wrong", b"wrong-pin-0815\n");
+    let (pin, module) = (two.setup.sandbox.file("wrong"), two.setup.token.module());
+    let label = &two.other.label;
+    let list = ["keys", "list", "--provider", "pkcs11"];
+    for settings in [
+        format!("token = {label:?}\npin-file = {pin:?}\n"),
+        format!("token = {label:?}\n[pkcs11.tokens.{label:?}]\npin-file = {pin:?}\n"),
+    ] {
+        let own = "[pkcs11]\nmodule = \"/nowhere/module.so\"\n";
+        two.setup.sandbox.configure(&format!("{own}{settings}"));
+        let module = module.to_str().unwrap();
+        two.run(&[&["--pkcs11-module", module][..], &list].concat(), 5).says("no PIN to log in with");
+        two.run_with(&list, &[("ENVCTL_PKCS11_MODULE", module)], 5).says("no PIN to log in with");
+        two.other_was_left_alone();
+        // The file's own module, though the call names it too.
+        two.configure(&settings.replace("wrong", "pin"));
+        two.run(&[&["--pkcs11-module", module][..], &list].concat(), 0);
+    }
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_on_a_token_that_is_named_in_two_ways() {
+    let Some(setup) = Setup::of(Kind::SoftHsm) else { return };
+    setup.sandbox.write("wrong", b"wrong-pin-0815\n");
+    setup.sandbox.write("in", b"secret");
+    setup.with_pin(&["keys", "create", "db", "--provider", "pkcs11"], 0);
+    let by_label = setup.key("object=db");
+    let by_serial = format!("pkcs11:serial={};object=db", setup.token.serial());
+    let keys = ["-k", &by_label, "-k", &by_serial];
+    setup.with_pin(&[&["encrypt"][..], &keys, &["in"]].concat(), 0);
+    let wrong = ["--pkcs11-pin-file", "wrong", "--pkcs11-token", &setup.token.label, "decrypt"];
+    let ran = setup.run(&[&wrong[..], &keys, &["in.envelope", "-o", "out"]].concat(), 5);
+    ran.says("the PIN is wrong").says("It was tried once and is not tried again");
+}
+
 #[test]
 fn a_stored_pin_is_not_tried_when_few_tries_are_left() {
     on_each_token(|setup| {

@@ -7,13 +7,19 @@ mod common;
 use std::{
     fs::File,
     io::{Read, Write},
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt, process::ExitStatusExt},
+    },
     process::{Child, Command, Stdio},
+    time::Instant,
 };
 
 use common::Sandbox;
 use rustix::{
-    fs::{Mode, OFlags},
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FlockOperation, Mode, OFlags, flock},
+    io::Errno,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 
@@ -28,18 +34,38 @@ impl Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let slave =
-            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        (Self { master: master.into(), seen: String::new() }, slave)
+        let terminal = Self { master: master.into(), seen: String::new() };
+        let slave = terminal.device().into();
+        (terminal, slave)
     }
 
     /// Starts envctl with this terminal as its controlling one, from a shell that waits
     /// for a line when it is stopped, and then lets it go on.
     fn start(sandbox: &Sandbox, args: &[&str], capture_stdout: bool) -> (Self, Child) {
-        let (terminal, slave) = Self::open();
-        let mut command = Command::new("setsid");
         let script = "set -m; \"$@\"; code=$?; [ $code = 147 ] && echo stopped && read -r line && fg && code=$?; exit $code";
+        Self::start_script(sandbox, script, args, capture_stdout)
+    }
+
+    /// `$1` of the script is envctl.
+    fn start_script(sandbox: &Sandbox, script: &str, args: &[&str], capture_stdout: bool) -> (Self, Child) {
+        let (terminal, slave) = Self::open();
+        (terminal, Self::start_script_at(sandbox, slave, script, args, capture_stdout))
+    }
+
+    /// Encrypts the file `in` at the other end of a terminal.
+    fn start_at(sandbox: &Sandbox, slave: &OwnedFd) -> Child {
+        let script = "set -m; \"$@\"; exit $?";
+        Self::start_script_at(sandbox, slave.try_clone().unwrap(), script, &["encrypt", "in"], false)
+    }
+
+    fn start_script_at(
+        sandbox: &Sandbox,
+        slave: OwnedFd,
+        script: &str,
+        args: &[&str],
+        capture_stdout: bool,
+    ) -> Child {
+        let mut command = Command::new("setsid");
         command.args(["-c", "-w", "bash", "-c", script, "bash", env!("CARGO_BIN_EXE_envctl")]).args(args);
         command
             .current_dir(sandbox.file("."))
@@ -51,18 +77,44 @@ impl Terminal {
         } else {
             command.stdout(slave)
         };
-        (terminal, command.spawn().unwrap())
+        command.spawn().unwrap()
     }
 
     /// Reads until `text` was seen; the end of the terminal is a failure.
     fn wait_for(&mut self, text: &str) {
-        let mut block = [0; 1024];
         while !self.seen.contains(text) {
-            match self.master.read(&mut block) {
-                Ok(read) if read > 0 => self.seen.push_str(&String::from_utf8_lossy(&block[..read])),
-                _ => panic!("{text:?} was never seen in {:?}", self.seen),
-            }
+            assert!(self.read(), "{text:?} was never seen in {:?}", self.seen);
         }
+    }
+
+    /// The other end, opened anew: with a lock of its own.
+    fn device(&self) -> File {
+        let name = ptsname(&self.master, Vec::new()).unwrap();
+        rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap().into()
+    }
+
+    /// Reads until a process waits for the lock of the terminal, and fails if
+    /// `forbidden` is seen before.
+    fn wait_until_waited_for(&mut self, forbidden: &str) {
+        let inode = self.device().metadata().unwrap().ino();
+        let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&format!(":{inode} "));
+        let begun = Instant::now();
+        while !std::fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            assert!(begun.elapsed().as_secs() < 60, "nobody waits for the terminal");
+            let mut readable = [PollFd::new(&self.master, PollFlags::IN)];
+            let a_moment = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+            if poll(&mut readable, Some(&a_moment)).unwrap() > 0 {
+                self.read();
+            }
+            assert!(!self.seen.contains(forbidden), "{:?}", self.seen);
+        }
+    }
+
+    fn read(&mut self) -> bool {
+        let mut block = [0; 1024];
+        let read = self.master.read(&mut block).unwrap_or(0);
+        self.seen.push_str(&String::from_utf8_lossy(&block[..read]));
+        read > 0
     }
 
     fn has_echo(&self) -> bool {
@@ -170,6 +222,82 @@ fn stopped_at_the_prompt_it_gives_the_echo_back_and_asks_again_when_it_goes_on()
 }
 
 #[test]
+fn of_two_that_ask_at_one_terminal_one_waits_and_no_passphrase_is_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    sandbox.write("passphrase", b"open sesame");
+    sandbox.run(&["encrypt", "--passphrase-file", "passphrase", "in", "-o", "old"], 0);
+    // The second starts when the first has asked.
+    let script =
+        "mkfifo go; \"$1\" decrypt old -o - | { read -r line <go; \"$1\" encrypt -o new; }; echo the end";
+    let (mut terminal, mut child) = Terminal::start_script(&sandbox, script, &[], false);
+    terminal.wait_for("Passphrase: ");
+    sandbox.write("go", b"on\n");
+    terminal.wait_until_waited_for("Passphrase: Passphrase: ");
+    assert!(!terminal.has_echo());
+    let mut shown = String::new();
+    for (typed, then) in
+        [("open sesame", "Passphrase: "), ("two sesames", "Again, to be sure: "), ("two sesames", "the end")]
+    {
+        terminal.type_line(typed);
+        terminal.wait_for(then);
+        shown.push_str(&terminal.seen);
+        assert_eq!(terminal.has_echo(), then == "the end", "{shown:?}");
+    }
+    assert!(shown.contains("encrypted for passphrase:") && !shown.contains("sesame"), "{shown:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    sandbox.write("passphrase", b"two sesames");
+    sandbox.run(&["decrypt", "--passphrase-file", "passphrase", "new", "-o", "out"], 0);
+    assert_eq!(sandbox.read("out"), b"x");
+}
+
+#[test]
+fn stopped_at_the_prompt_it_lets_others_ask_and_takes_its_turn_again() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &["encrypt", "in"], false);
+    terminal.wait_for("Passphrase: ");
+    let device = terminal.device();
+    assert_eq!(flock(&device, FlockOperation::NonBlockingLockExclusive), Err(Errno::WOULDBLOCK));
+    terminal.master.write_all(b"\x1a").unwrap();
+    terminal.wait_for("stopped");
+    flock(&device, FlockOperation::NonBlockingLockExclusive).unwrap();
+    terminal.type_line("go on");
+    terminal.wait_until_waited_for("Passphrase: ");
+    flock(&device, FlockOperation::Unlock).unwrap();
+    terminal.wait_for("Passphrase: ");
+    assert!(!terminal.has_echo(), "no echo again");
+    terminal.master.write_all(b"\x03").unwrap();
+    child.wait().unwrap();
+    assert!(terminal.has_echo());
+}
+
+/// Ctrl-C ends the wait for another program; and one that other users could start is not waited for.
+#[test]
+fn nobody_can_hold_the_terminal_for_ever() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"x");
+    let (mut terminal, slave) = Terminal::open();
+    let device = terminal.device();
+    flock(&device, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let mut child = Terminal::start_at(&sandbox, &slave);
+    terminal.wait_until_waited_for("Passphrase: ");
+    terminal.master.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(terminal.has_echo());
+
+    rustix::fs::fchmod(&slave, Mode::from_raw_mode(0o622)).unwrap();
+    let mut child = Terminal::start_at(&sandbox, &slave);
+    terminal.wait_for("another program holds the lock of the terminal, which other users may open");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    flock(&device, FlockOperation::Unlock).unwrap();
+    let mut child = Terminal::start_at(&sandbox, &slave);
+    terminal.wait_for("Passphrase: ");
+    terminal.master.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn a_name_that_drives_a_terminal_is_shown_and_not_obeyed_at_the_prompt() {
     let sandbox = Sandbox::new();
     let keystore = "k\x1b[2J\nPassphrase";
@@ -192,7 +320,7 @@ fn long_work_shows_a_bar_and_an_interrupt_leaves_its_line() {
     let mut stdin = child.stdin.take().unwrap();
     // As long as it takes until something is shown, but not for ever.
     let feeder = std::thread::spawn(move || {
-        let (block, begun) = (vec![7; 1 << 16], std::time::Instant::now());
+        let (block, begun) = (vec![7; 1 << 16], Instant::now());
         while begun.elapsed().as_secs() < 60 && stdin.write_all(&block).is_ok() {}
     });
     terminal.wait_for("so far");
@@ -219,7 +347,7 @@ fn without_a_terminal_or_with_json_there_is_no_bar() {
     drop(command);
     let mut stdin = child.stdin.take().unwrap();
     let block = vec![7; 1 << 20];
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     // Longer than a bar would wait for.
     while begun.elapsed() < std::time::Duration::from_millis(1500) {
         stdin.write_all(&block).unwrap();

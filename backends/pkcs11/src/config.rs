@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use envelope_sdk::KeyUri;
 
-use crate::{PinSource, Weakness, names, weakness::AllAccepted};
+use crate::{PinSource, RefusedPins, Weakness, names, weakness::AllAccepted};
 
 /// How to reach one token.
 ///
@@ -23,6 +23,7 @@ pub struct Pkcs11Config {
     pub(crate) pin: PinSource,
     pub(crate) sessions: usize,
     pub(crate) accepted: AllAccepted,
+    pub(crate) refused: RefusedPins,
 }
 
 impl Pkcs11Config {
@@ -37,8 +38,9 @@ impl Pkcs11Config {
     /// program, never from a key URI.
     #[must_use]
     pub fn new(module: impl Into<PathBuf>, token: TokenSelector) -> Self {
-        let (sessions, accepted) = (Self::DEFAULT_SESSIONS, AllAccepted::default());
-        Self { module: module.into(), token, pin: PinSource::none(), sessions, accepted }
+        let (accepted, refused) = Default::default();
+        let sessions = Self::DEFAULT_SESSIONS;
+        Self { module: module.into(), token, pin: PinSource::none(), sessions, accepted, refused }
     }
 
     /// Where the user PIN comes from. Without this, only tokens that need no
@@ -46,6 +48,14 @@ impl Pkcs11Config {
     #[must_use]
     pub fn pin(mut self, pin: PinSource) -> Self {
         self.pin = pin;
+        self
+    }
+
+    /// What other providers with the same PIN know of tokens that refused it: for a
+    /// program that may name one token in two ways, each for a provider of its own.
+    #[must_use]
+    pub fn refused_pins(mut self, refused: &RefusedPins) -> Self {
+        self.refused = refused.clone();
         self
     }
 

@@ -47,9 +47,9 @@ impl Pkcs11Provider {
     /// is not a module, or it does not start.
     pub fn open(config: Pkcs11Config) -> Result<Self, ModuleError> {
         let module = module::load(&config.module)?;
-        let own_uri = own_uri(&config)?;
-        let shared = Arc::new(Shared::new(module, config.token, config.pin, config.accepted));
-        let pool = Pool::start(&shared, config.sessions)?;
+        let (own_uri, sessions) = (own_uri(&config)?, config.sessions);
+        let shared = Arc::new(Shared::new(module, config));
+        let pool = Pool::start(&shared, sessions)?;
         Ok(Self { shared, own_uri, pool })
     }
 

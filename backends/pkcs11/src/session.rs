@@ -3,8 +3,9 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -18,7 +19,7 @@ use cryptoki::{
 use envelope_sdk::ProviderErrorKind;
 
 use crate::{
-    PinSource, PinTries, TokenSelector,
+    PinSource, PinTries, Pkcs11Config, RefusedPins, TokenSelector,
     error::{Failure, Remedy},
     keys::KeyCache,
     mechanism::Capabilities,
@@ -31,9 +32,9 @@ pub(crate) struct Shared {
     pub(crate) module: Pkcs11,
     pub(crate) token: TokenSelector,
     pin: PinSource,
-    /// Held while somebody logs in. What the token said to the first PIN that it
-    /// refused: that PIN is not tried again, since each try may be the last.
-    refused: Mutex<Option<String>>,
+    /// A PIN that the token refused is not tried again, since each try may be the last.
+    refused: RefusedPins,
+    path: PathBuf,
     /// Whether the token was ever there: then it is gone now, not misspelt.
     seen: AtomicBool,
     /// Raised with each change of a key, so that no session goes on with what it
@@ -43,9 +44,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(module: Pkcs11, token: TokenSelector, pin: PinSource, accepted: AllAccepted) -> Self {
-        let (refused, seen, epoch) = Default::default();
-        Self { module, token, pin, refused, seen, epoch, accepted }
+    pub(crate) fn new(module: Pkcs11, config: Pkcs11Config) -> Self {
+        let Pkcs11Config { module: path, token, pin, accepted, refused, .. } = config;
+        let (seen, epoch) = Default::default();
+        Self { module, token, pin, refused, path, seen, epoch, accepted }
     }
 
     pub(crate) fn keys_changed(&self) {
@@ -177,11 +179,12 @@ fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> 
     if !token.login_required() {
         return Ok(());
     }
-    let mut refused = shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut refused = shared.refused.lock();
+    let here = (shared.path.clone(), slot);
     if is_user(session.get_session_info()?.session_state()) {
         return Ok(());
     }
-    if let Some(before) = &*refused {
+    if let Some(before) = refused.get(&here) {
         let message = format!("{before}. It was tried once and is not tried again, so that it is not locked");
         return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
     }
@@ -216,7 +219,7 @@ fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> 
     };
     let failure = Failure::new(ProviderErrorKind::AccessDenied, said.clone()).with_source(error);
     if is_of_pin(code) {
-        *refused = Some(said);
+        refused.insert(here, said);
     }
     Err(failure)
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use envelope_pkcs11::{
-    Pin, PinError, PinSource, PinTries, Pkcs11Config, Pkcs11Provider, TokenSelector, Weakness,
+    Pin, PinError, PinSource, PinTries, Pkcs11Config, Pkcs11Provider, RefusedPins, TokenSelector, Weakness,
 };
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyUri,
@@ -33,6 +33,7 @@ impl Pkcs11 {
             passphrases: Arc::clone(passphrases),
             named: Mutex::default(),
             open: Mutex::default(),
+            refused: RefusedPins::default(),
         };
         Self { tokens: Arc::new(tokens) }
     }
@@ -143,6 +144,8 @@ struct Tokens {
     /// The tokens of the keys that the call and the configuration name.
     named: Mutex<Vec<TokenSelector>>,
     open: Mutex<Vec<(TokenSelector, Arc<Pkcs11Provider>)>>,
+    /// Of all of them: keys may name one token in two ways.
+    refused: RefusedPins,
 }
 
 impl Tokens {
@@ -165,6 +168,7 @@ impl Tokens {
         }
         let pin = self.pin(&selector)?;
         let mut config = Pkcs11Config::new(self.settings.module()?, selector.clone()).pin(pin);
+        config = config.refused_pins(&self.refused);
         if let Some(sessions) = self.settings.sessions {
             config = config.sessions(sessions);
         }

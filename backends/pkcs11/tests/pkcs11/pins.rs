@@ -9,13 +9,14 @@ use std::{
 };
 
 use cryptoki::{session::UserType, types::AuthPin};
-use envelope_pkcs11::{Pin, PinError, PinTries};
+use envelope_pkcs11::{Pin, PinError, PinTries, RefusedPins};
 use envelope_sdk::ProviderErrorKind::AccessDenied;
 
 use super::*;
 
 on_each_token!(
     a_wrong_pin_is_tried_once_by_all_sessions_together,
+    a_wrong_pin_is_tried_once_on_a_token_that_is_named_in_two_ways,
     a_stored_pin_is_not_tried_when_few_tries_are_left,
     a_pin_is_shown_to_the_token_that_it_is_for_and_to_no_other,
     a_missing_pin_says_where_one_may_come_from,
@@ -56,6 +57,25 @@ fn a_wrong_pin_is_tried_once_by_all_sessions_together(token: &Token) {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     let (right, _) = counted(PIN);
     log_in(&with_pin(token, right)).unwrap();
+}
+
+fn a_wrong_pin_is_tried_once_on_a_token_that_is_named_in_two_ways(token: &Token) {
+    let refused_pins = RefusedPins::default();
+    let (by_label, asked_by_label) = counted("wrong-pin-0815");
+    let (by_serial, asked_by_serial) = counted("wrong-pin-0815");
+    let open = |selector, pin| {
+        let config = Pkcs11Config::new(token.module(), selector).pin(pin);
+        Pkcs11Provider::open(config.refused_pins(&refused_pins)).unwrap()
+    };
+    let by_label = open(TokenSelector::label(&token.label), by_label);
+    let by_serial = open(TokenSelector::serial(token.serial()), by_serial);
+    refused(log_in(&by_label), AccessDenied, "the PIN is wrong");
+    refused(log_in(&by_serial), AccessDenied, "is not tried again");
+    assert_eq!((asked_by_label.load(Ordering::SeqCst), asked_by_serial.load(Ordering::SeqCst)), (1, 0));
+    // Of another token it says nothing.
+    let other = token.kind.labelled(&tokens::fresh_label());
+    let other = config(&other).refused_pins(&refused_pins);
+    log_in(&Pkcs11Provider::open(other).unwrap()).unwrap();
 }
 
 /// Each stored PIN may be the wrong one that used up the other tries.

@@ -70,14 +70,15 @@ impl Kind {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let context = started(&module);
-        let free = |slot: &Slot| !context.get_token_info(*slot).unwrap().token_initialized();
+        // SoftHSM tells nothing of a token that another process is writing, which is none of ours.
+        let info = |slot: &Slot| context.get_token_info(*slot).ok();
+        let free = |slot: &Slot| info(slot).is_some_and(|token| !token.token_initialized());
         let slot = context.get_slots_with_token().unwrap().into_iter().find(free).expect("a free slot");
         context.init_token(slot, &AuthPin::from(SO_PIN.to_owned()), label).unwrap();
         let slots = context.get_slots_with_token().unwrap();
         // SoftHSM gives the token another slot; two tokens may have one label.
         let new = |slot: &Slot| {
-            let token = context.get_token_info(*slot).unwrap();
-            token.label() == label && !token.user_pin_initialized()
+            info(slot).is_some_and(|token| token.label() == label && !token.user_pin_initialized())
         };
         let slot = slots.into_iter().find(new).expect("the new token");
         let session = context.open_rw_session(slot).unwrap();
@@ -108,7 +109,8 @@ impl Token {
 
     pub(crate) fn slot(&self) -> Slot {
         let slots = self.context.get_slots_with_token().unwrap();
-        let labelled = |slot: &Slot| self.context.get_token_info(*slot).unwrap().label() == self.label;
+        let info = |slot: &Slot| self.context.get_token_info(*slot).ok();
+        let labelled = |slot: &Slot| info(slot).is_some_and(|token| token.label() == self.label);
         slots.into_iter().find(labelled).expect("the token")
     }
 
