@@ -6,8 +6,10 @@
 mod common;
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
+    os::unix::fs::{PermissionsExt, chown},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -275,6 +277,76 @@ fn plain_http_is_refused_wherever_the_endpoint_was_set() {
 }
 
 #[test]
+fn an_empty_endpoint_is_a_wrong_setting_and_no_panic() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"secret");
+    let profile =
+        sandbox.write("aws.config", b"[default]\nservices = s\n[services s]\nkms =\n  endpoint_url =\n");
+    let profile = profile.to_str().unwrap();
+    for (configuration, variable, value) in [
+        ("", "AWS_ENDPOINT_URL_KMS", ""),
+        ("", "AWS_ENDPOINT_URL", ""),
+        ("[aws]\nendpoint-url = \"\"\n", "AWS_PAGER", ""),
+        ("", "AWS_CONFIG_FILE", profile),
+    ] {
+        sandbox.configure(configuration);
+        let mut command = sandbox.envctl(&["encrypt", "-k", KEY, "in"]);
+        command.env(variable, value).env("AWS_MAX_ATTEMPTS", "1").env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        let ran = Ran::of(command.output().unwrap(), 2);
+        ran.says("AWS KMS is not asked: the endpoint is no URL of the form https://HOST:PORT");
+    }
+    assert_eq!(sandbox.files(), ["aws.config", "in"]);
+}
+
+/// Whoever writes them chooses a program that runs as the user.
+#[test]
+fn no_program_of_an_aws_file_that_others_may_write_or_that_holds_a_secret_they_may_read_runs() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in", b"secret");
+    let run = |variables: &[(&str, &str)], code: i32| {
+        let mut command = sandbox.envctl(&["encrypt", "-k", KEY, "in"]);
+        command.envs(variables.iter().copied()).env("AWS_MAX_ATTEMPTS", "1");
+        command.env("AWS_EC2_METADATA_DISABLED", "true").env("HTTPS_PROXY", format!("http://{}", closed()));
+        Ran::of(command.output().unwrap(), code)
+    };
+    let text = format!("[default]\ncredential_process = /usr/bin/touch {}\n", sandbox.file("ran").display());
+    for (variable, name, mode, says) in [
+        ("AWS_CONFIG_FILE", "config", 0o666, "group or others may write"),
+        ("AWS_CONFIG_FILE", "config", 0o620, "group or others may write"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", 0o622, "group or others may write"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", 0o644, "group or others may read"),
+    ] {
+        let path = sandbox.write(name, text.as_bytes());
+        let at_home = format!(".aws/{name}");
+        sandbox.write_at_home(&at_home, &text);
+        let home = sandbox.file("../home").join(&at_home);
+        for path in [&path, &home] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let named = (variable, path.to_str().unwrap());
+        for variables in [&[named][..], &[(variable, &format!("~/{at_home}"))], &[]] {
+            run(variables, 3).says(says).says(&format!("{variable}=/dev/null leaves it out"));
+        }
+        run(&[(variable, "/dev/null")], 5).says("no AWS credentials");
+        fs::remove_file(home).unwrap();
+        fs::remove_file(path).unwrap();
+    }
+    sandbox.write_at_home(".aws/config", &text);
+    let home = sandbox.file("../home/.aws/config");
+    // Only root can give a file away.
+    if rustix::process::geteuid().is_root() {
+        chown(&home, Some(54_321), None).unwrap();
+        run(&[], 3).says("belongs to user 54321").says("AWS_CONFIG_FILE=/dev/null leaves it out");
+        chown(&home, Some(0), None).unwrap();
+    }
+    assert_eq!(sandbox.files(), ["in"]);
+    // With the modes that AWS's own tools give them the program runs: it was the check that held it back.
+    run(&[], 5).says("no AWS credentials");
+    assert_eq!(sandbox.files(), ["in", "ran"]);
+}
+
+#[test]
 fn plain_http_to_this_machine_goes_by_no_proxy() {
     let Some(aws) = Aws::new() else { return };
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -287,6 +359,8 @@ fn plain_http_to_this_machine_goes_by_no_proxy() {
     proxy.set_nonblocking(true).unwrap();
     assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
+
+const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 /// An address where nobody listens.
 fn closed() -> SocketAddr {

@@ -59,7 +59,8 @@ where
         return failure(Protocol, key, message);
     }
     match error {
-        SdkError::TimeoutError(_) => failure(Unavailable, key, "AWS KMS did not answer in time"),
+        // The SDK's limit covers the credentials too and does not tell what it waited for.
+        SdkError::TimeoutError(_) => failure(Unavailable, key, NOT_IN_TIME),
         SdkError::DispatchFailure(dispatch) => {
             let Some(connector) = dispatch.as_connector_error() else {
                 return failure(Other, key, NOT_SENT);
@@ -217,6 +218,9 @@ fn words_of(error: &dyn Error) -> String {
 
 /// Characters that are shown of one message.
 const SHOWN: usize = 300;
+
+const NOT_IN_TIME: &str = "AWS KMS, or the source of the credentials for it (such as a credential_process), did not \
+                           answer in time";
 
 const NOT_SENT: &str = "the request to AWS KMS could not be sent: see that its endpoint, if one is set, is a URL of the \
                         form https://HOST:PORT, and the proxy too";

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     arn::KeyArn,
     error::{failure, refusal},
-    transport::{self, Unlogged},
+    transport::{self, CheckedEndpoints, Unlogged},
 };
 
 /// Keys of AWS KMS, as many as are named, in any region and account that the
@@ -92,6 +92,7 @@ impl AwsKms {
         }
         let mut config = aws_sdk_kms::config::Builder::from(&self.config)
             .region(Region::new(region.to_owned()))
+            .endpoint_resolver(CheckedEndpoints::default())
             .http_client(self.http.clone());
         if let Some(url) = &self.endpoint_url {
             // As it is: the SDK refuses an endpoint of one's own beside FIPS endpoints, which STS may still use.

@@ -7,6 +7,7 @@
 use aws_config::SdkConfig;
 use aws_sdk_kms::config::{
     ConfigBag, HttpClient, RuntimeComponents, RuntimeComponentsBuilder, SharedHttpClient,
+    endpoint::{DefaultResolver, EndpointFuture, Params, ResolveEndpoint},
     http::{HttpRequest, HttpResponse},
 };
 use aws_smithy_http_client::{
@@ -42,6 +43,20 @@ pub(crate) fn for_keys(client: Option<SharedHttpClient>) -> SharedHttpClient {
 /// For the sources of credentials: what [`check_credential_endpoint`] permits.
 pub(crate) fn for_credentials() -> SharedHttpClient {
     SharedHttpClient::new(Guarded { client: own_client(), check: check_credential_endpoint })
+}
+
+/// Where KMS is, as the SDK resolves it, unless somebody set an endpoint that
+/// [`check_endpoint`] refuses: the SDK panics at an empty one.
+#[derive(Debug, Default)]
+pub(crate) struct CheckedEndpoints(DefaultResolver);
+
+impl ResolveEndpoint for CheckedEndpoints {
+    fn resolve_endpoint<'a>(&'a self, params: &'a Params) -> EndpointFuture<'a> {
+        match params.endpoint().map_or(Ok(()), check_endpoint) {
+            Ok(()) => ResolveEndpoint::resolve_endpoint(&self.0, params),
+            Err(error) => EndpointFuture::ready(Err(error.into())),
+        }
+    }
 }
 
 /// The same settings, with the deadlines of this crate where they have none: an

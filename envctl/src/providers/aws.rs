@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeSet,
+    env,
     io::Write as _,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
 };
 
 use async_trait::async_trait;
 use envelope_aws::{AwsKms, RotationKind};
+use envelope_files::trust::{self, Purpose};
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyState, KeyUri,
     ProviderError, WrappedDek, printable,
@@ -38,8 +41,11 @@ impl Aws {
 
     /// Reads the environment and AWS's own configuration files; nothing is asked
     /// over the network.
-    fn kms(&self) -> &Arc<AwsKms> {
-        self.kms.get_or_init(|| {
+    fn kms(&self) -> Result<&Arc<AwsKms>> {
+        if self.kms.get().is_none() {
+            check_shared_files()?;
+        }
+        Ok(self.kms.get_or_init(|| {
             let settings = self.settings.clone();
             let mut builder = AwsKms::builder().replica_regions(settings.replica_regions);
             if let Some(profile) = settings.profile {
@@ -58,20 +64,21 @@ impl Aws {
                 builder = builder.assume_role(role, settings.external_id);
             }
             Arc::new(block_on(builder.build()))
-        })
+        }))
     }
 }
 
 impl Backend for Aws {
     fn provider(&self) -> Result<Arc<dyn KeyProvider>> {
-        let provider = self.provider.get_or_init(|| {
-            Arc::new(ResolvingAliases { kms: Arc::clone(self.kms()), asked: Mutex::default() })
-        });
+        let kms = self.kms()?;
+        let provider = self
+            .provider
+            .get_or_init(|| Arc::new(ResolvingAliases { kms: Arc::clone(kms), asked: Mutex::default() }));
         Ok(Arc::clone(provider) as _)
     }
 
     fn admin(&self) -> Result<Arc<dyn KeyAdmin>> {
-        Ok(Arc::clone(self.kms()) as _)
+        Ok(Arc::clone(self.kms()?) as _)
     }
 
     fn check_new(&self, new: &NewKey) -> Result<()> {
@@ -86,7 +93,7 @@ impl Backend for Aws {
             tags: new.tags.iter().cloned().collect(),
             multi_region: false,
         };
-        Ok(block_on(self.kms().create(&key))?.describe())
+        Ok(block_on(self.kms()?.create(&key))?.describe())
     }
 
     fn check_change(&self, key: &KeyDescription, version: Option<&str>, change: KeyChange) -> Result<()> {
@@ -106,7 +113,7 @@ impl Backend for Aws {
     }
 
     fn details(&self, key: &KeyUri) -> Result<Map<String, Value>> {
-        let kms = self.kms();
+        let kms = self.kms()?;
         let described = block_on(kms.describe(key))?;
         let aliases = block_on(kms.aliases(&described.uri))?;
         let mut details = Map::new();
@@ -124,7 +131,7 @@ impl Backend for Aws {
     }
 
     fn rotate_every(&self, key: &KeyUri, period: Option<Period>) -> Result<()> {
-        let kms = self.kms();
+        let kms = self.kms()?;
         Ok(match period {
             None => block_on(kms.disable_rotation(key)),
             Some(Period::Default) => block_on(kms.enable_rotation(key, None)),
@@ -133,7 +140,7 @@ impl Backend for Aws {
     }
 
     fn rotations(&self, key: &KeyUri) -> Result<Map<String, Value>> {
-        let kms = self.kms();
+        let kms = self.kms()?;
         let status = block_on(kms.rotation_status(key))?;
         let rotations = block_on(kms.rotations(key))?;
         let past = rotations.iter().map(|rotation| {
@@ -154,7 +161,7 @@ impl Backend for Aws {
     }
 
     fn set_alias(&self, alias: &str, key: &KeyUri) -> Result<KeyUri> {
-        let kms = self.kms();
+        let kms = self.kms()?;
         // An alias lies beside its key.
         let beside = key.as_str().rsplit_once(':').map_or("", |(place, _)| place);
         let uri = KeyUri::parse(&format!("{beside}:alias/{alias}"))?;
@@ -169,7 +176,7 @@ impl Backend for Aws {
     }
 
     fn restore(&self, key: &KeyUri) -> Result<KeyDescription> {
-        let kms = self.kms();
+        let kms = self.kms()?;
         block_on(kms.cancel_deletion(key))?;
         Ok(block_on(kms.describe_key(key))?)
     }
@@ -180,6 +187,40 @@ fn check_words(new: &NewKey) -> Result<()> {
         return Err(CliError::usage("AWS KMS makes active keys alone").hint("create it, then suspend it"));
     }
     Ok(())
+}
+
+/// AWS's shared files choose endpoints, roles and programs to run
+/// (`credential_process`), and hold secrets. The SDK opens them by name afterwards:
+/// by then nobody else can exchange them, since no folder on the way is theirs.
+fn check_shared_files() -> Result<()> {
+    for (variable, name, purpose) in [
+        ("AWS_CONFIG_FILE", "config", Purpose::Settings),
+        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", Purpose::Secret),
+    ] {
+        let path = shared_file(env::var(variable).ok(), env::var("HOME").ok(), name);
+        // Both mean that there is none.
+        if path.as_os_str().is_empty() || path == Path::new("/dev/null") {
+            continue;
+        }
+        match trust::open(&path, purpose) {
+            Err(error) if !error.is_not_found() => {
+                let hint = format!("where it is not needed, {variable}=/dev/null leaves it out");
+                return Err(CliError::from(error).hint(hint));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where the SDK reads it: to it a variable that is not UTF-8 is none, and `~`
+/// is a folder of this name where there is no home.
+fn shared_file(named: Option<String>, home: Option<String>, name: &str) -> PathBuf {
+    let path = named.map_or_else(|| Path::new("~/.aws").join(name), PathBuf::from);
+    match (path.strip_prefix("~"), home) {
+        (Ok(beyond), Some(home)) => Path::new(&home).join(beyond),
+        _ => path,
+    }
 }
 
 /// Asks KMS what an alias means when an envelope has a recipient of KMS, and
