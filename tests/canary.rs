@@ -19,9 +19,9 @@ use envelope_local::{
     Argon2Params, Keystore, KeystoreError, Passphrase, PassphraseError, PassphraseProvider,
 };
 use envelope_sdk::{
-    DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, KeyChange,
-    KeyProvider, KeyState, KeyUri, Keyring, PayloadKind, ProviderError, ProviderErrorKind, RECORD_MAX_LEN,
-    RewrapError, WrappedDek,
+    ContextBinding, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header,
+    KeyAdmin, KeyChange, KeyProvider, KeyState, KeyUri, Keyring, PayloadKind, ProviderError,
+    ProviderErrorKind, RECORD_MAX_LEN, RewrapError, WrappedDek,
     context::MAX_ENCODED_LEN,
     crypto::{
         Aes256Gcm, DefaultEngine, Engine, Key256,
@@ -411,6 +411,10 @@ impl InMemory {
 impl KeyProvider for InMemory {
     fn name(&self) -> &'static str {
         "example"
+    }
+
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
+        ContextBinding::Provider
     }
 
     async fn wrap_dek(
