@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_kms::config::{HttpClient, RuntimeComponents, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
@@ -48,9 +49,16 @@ fn plain_http_leaves_this_machine_in_no_setting() {
 /// The SDK shows the whole request when it cannot address it.
 #[test]
 fn an_endpoint_that_is_no_url_shows_no_dek() {
-    for url in
-        ["localhost:4566", "127.0.0.1:4566", "kms.example", "//kms.example", "http:kms", "https://", "x y"]
-    {
+    for url in [
+        "",
+        "localhost:4566",
+        "127.0.0.1:4566",
+        "kms.example",
+        "//kms.example",
+        "http:kms",
+        "https://",
+        "x y",
+    ] {
         for kms in
             [block_on(at(url).build()), elsewhere(url, None), elsewhere(url, Some(&Counting::client().0))]
         {
@@ -107,6 +115,28 @@ fn an_answer_that_drips_ends_with_the_attempt() {
     assert!(error.message().contains("did not answer in time"), "{error}");
     // Less than a tenth of what the whole answer would take.
     assert!(begun.elapsed() < Duration::from_secs(100), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn credentials_that_do_not_come_in_time_are_not_blamed_on_kms_alone() {
+    let (address, _) = server(|_, _| Ok(()));
+    let kms = at(&address).credentials(Never).attempts(1).attempt_timeout(Duration::from_millis(100));
+    let error = wrap(&block_on(kms.build())).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
+    assert!(error.message().contains("or the source of the credentials for it"), "{error}");
+}
+
+/// Credentials that never come.
+#[derive(Debug)]
+struct Never;
+
+impl ProvideCredentials for Never {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(std::future::pending())
+    }
 }
 
 /// With settings of the SDK that somebody else made.
