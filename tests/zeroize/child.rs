@@ -14,8 +14,9 @@ use std::{
 use async_trait::async_trait;
 use envelope_local::{Argon2Params, Keystore, Passphrase, PassphraseProvider};
 use envelope_sdk::{
-    DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, KeyProvider,
-    KeyUri, Keyring, PayloadKind, ProviderError, ProviderErrorKind, RewrapError, WrappedDek,
+    ContextBinding, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header,
+    KeyAdmin, KeyProvider, KeyUri, Keyring, PayloadKind, ProviderError, ProviderErrorKind, RewrapError,
+    WrappedDek,
     crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
     stream,
 };
@@ -503,6 +504,10 @@ impl KeyProvider for Recording {
         "example"
     }
 
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
+        ContextBinding::Provider
+    }
+
     async fn wrap_dek(
         &self,
         key: &KeyUri,
@@ -535,6 +540,10 @@ enum Mode {
 impl KeyProvider for Second {
     fn name(&self) -> &'static str {
         "second"
+    }
+
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
+        ContextBinding::Provider
     }
 
     async fn wrap_dek(
@@ -583,6 +592,10 @@ struct Beside {
 impl KeyProvider for Beside {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.inner.context_binding(wrapped)
     }
 
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
