@@ -6,9 +6,7 @@ pub mod fixtures;
 pub mod memory;
 pub mod mutate;
 
-use futures_util::FutureExt;
-
-/// The outcome of a future that never waits: no provider here does.
+/// Waits for a future. A provider may do its work on a thread of its own.
 pub fn now<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("no provider of the targets ever waits")
+    futures_executor::block_on(future)
 }
