@@ -1,4 +1,4 @@
-//! Every vector of `testkit/vectors` comes to its class, in memory and as a
+//! Every vector of `vectors` comes to its class, in memory and as a
 //! stream; the worked example of the specification is one of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

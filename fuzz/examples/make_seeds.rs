@@ -3,7 +3,7 @@
 //! ```text
 //! cargo +nightly run --example make_seeds                  # seeds/ from the fixtures
 //! cargo +nightly run --example make_seeds -- --fixtures    # fixtures/; then run it again for seeds/
-//! cargo +nightly run --example make_seeds -- --vectors     # corpus/ from ../testkit/vectors
+//! cargo +nightly run --example make_seeds -- --vectors     # corpus/ from ../vectors
 //! cargo +nightly run --example make_seeds -- --large DIR   # DIR/header and DIR/armor, up to 512 KiB
 //! ```
 //!
@@ -43,7 +43,7 @@ fn main() -> Outcome {
             fixture_seeds()
         }
         Some("--fixtures") => fixtures(),
-        Some("--vectors") => vectors(Path::new("../testkit/vectors")),
+        Some("--vectors") => vectors(Path::new("../vectors")),
         Some("--large") => large(Path::new(&std::env::args().nth(2).ok_or("--large needs a folder")?)),
         Some(other) => Err(format!("unknown argument {other}").into()),
     }

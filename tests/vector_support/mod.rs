@@ -1,5 +1,5 @@
 //! Vector files, and a provider made from their keys. The form of the files is
-//! in `testkit/vectors/README.md`.
+//! in `vectors/README.md`.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -248,7 +248,7 @@ pub(crate) fn class(error: &DecryptError) -> &'static str {
 }
 
 pub(crate) fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testkit/vectors")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
 }
 
 pub(crate) fn unhex(text: &str) -> Vec<u8> {

@@ -1,5 +1,5 @@
 //! Every vector of the class `keystore` comes to its class. The form of the
-//! files is in `testkit/vectors/README.md`, the format in
+//! files is in `vectors/README.md`, the format in
 //! `docs/spec/keystore-v1.md`.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
@@ -22,7 +22,7 @@ struct Vector {
 
 impl Vector {
     fn all() -> Vec<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testkit/vectors/keystore");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/keystore");
         let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         paths.iter().map(|path| Self::read(path)).collect()

@@ -7,7 +7,7 @@ from pathlib import Path
 from .base import VECTORS, wrap_binding
 from .success import worked_example
 
-SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec"
+SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
 ENVELOPE, KEYSTORE = SPEC / "envelope-v1.md", SPEC / "keystore-v1.md"
 
 
