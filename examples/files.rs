@@ -10,7 +10,7 @@ use std::{
 };
 
 use envelope_local::{Keystore, Passphrase};
-use envelope_sdk::{EncryptionContext, Envelope, KeyAdmin, Keyring, PayloadKind, stream};
+use envelope_sdk::{EncryptionContext, Envelope, KeyAdmin, Keyring, NewKey, PayloadKind, stream};
 use futures_executor::block_on;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Once: a keystore with a key. `envctl keystore init` and `envctl keys create` do the same.
     let passphrase = Passphrase::new("correct horse battery staple".into())?;
     let keystore = Arc::new(Keystore::create(folder.join("keystore.json"), &passphrase)?);
-    let main = block_on(keystore.create_key("main", false))?.uri;
+    let main = block_on(keystore.create_key(&NewKey::named("main")))?.uri;
 
     // The keys come first. This is the only part that may wait for a KMS.
     let envelope = Envelope::new(Keyring::new().both(keystore, main));

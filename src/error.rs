@@ -72,8 +72,8 @@ pub enum DecryptError {
         "authentication failed: the key or passphrase is wrong, a context entry is wrong or missing, or the data was changed"
     )]
     NotAuthentic,
-    /// None of the recipients is a key that the keyring may decrypt with. No
-    /// provider was called.
+    /// None of the recipients is a key that the keyring may decrypt with. No key
+    /// store was asked to unwrap.
     #[error("no configured key opens this; it was encrypted for {}", List(recipients))]
     NoConfiguredKey {
         /// The keys that would open it, as the header names them (unverified).

@@ -1,17 +1,21 @@
 //! What every key store behind HTTP demands of the way to it: no plain text off
 //! this machine, and no answer without an end in size or time.
 //!
-//! Rules and numbers only: this crate speaks no HTTP. A backend applies them
+//! And what their errors have in common: what a status means, and what may be
+//! shown of the causes of an error.
+//!
+//! Rules, numbers and words only: this crate speaks no HTTP. A backend applies them
 //! where its requests leave and its answers come in, so that no setting of the
 //! environment, of a profile or of a client that was made elsewhere goes past
 //! them.
 
 use std::{
+    error::Error,
     net::{Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
-use crate::printable;
+use crate::{ProviderErrorKind, printable};
 
 /// Refuses an endpoint to which a DEK must not be sent: one that is neither
 /// `https` nor, for tests and proxies on this machine, plain `http` to
@@ -66,6 +70,65 @@ pub enum EndpointError {
         /// The host, safe to show.
         host: String,
     },
+}
+
+/// What a status means where a key store says no more, or nothing that is known.
+///
+/// | Status | Kind |
+/// |---|---|
+/// | 200–299 | `Protocol`: what came is no answer |
+/// | 400 | `Invalid` |
+/// | 401, 403 | `AccessDenied` |
+/// | 404, 410 | `NotFound` |
+/// | 408, 500–599 but 501 | `Unavailable` |
+/// | 409, 412 | `State` |
+/// | 429 | `Throttled` |
+/// | 501 | `Unsupported` |
+/// | others | `Other` |
+#[must_use]
+pub const fn kind_of_status(status: u16) -> ProviderErrorKind {
+    match status {
+        200..=299 => ProviderErrorKind::Protocol,
+        400 => ProviderErrorKind::Invalid,
+        401 | 403 => ProviderErrorKind::AccessDenied,
+        404 | 410 => ProviderErrorKind::NotFound,
+        409 | 412 => ProviderErrorKind::State,
+        429 => ProviderErrorKind::Throttled,
+        NOT_IMPLEMENTED => ProviderErrorKind::Unsupported,
+        408 | 500..=599 => ProviderErrorKind::Unavailable,
+        _ => ProviderErrorKind::Other,
+    }
+}
+
+/// The first error of this type among an error and its causes.
+#[must_use]
+pub fn find_cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// What an error and its causes say, on one line, cut to a readable length and
+/// safe to show. For errors of connections, settings and files. Never for one
+/// that may hold a request or an answer: a server, or who stands before one, may
+/// repeat the DEK that it was sent, and SDKs show requests.
+#[must_use]
+pub fn causes(error: &dyn Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let said = printable::cut(error.to_string().trim_end_matches('.'), SHOWN_OF_A_CAUSE);
+        if words.last() != Some(&said) {
+            words.push(said);
+        }
+        next = error.source();
+    }
+    words.join(": ")
 }
 
 fn check(url: &str, may_be_plain: impl Fn(&str) -> bool) -> Result<(), EndpointError> {
@@ -137,6 +200,12 @@ pub const ATTEMPTS_OF_A_CALL: u32 = 4;
 /// permits of anything here; a list without an end would fill the memory.
 pub const MAX_PAGES: usize = 2_000;
 
+/// What emulators answer for what they do not emulate.
+pub const NOT_IMPLEMENTED: u16 = 501;
+
+/// Characters of one cause that are shown.
+const SHOWN_OF_A_CAUSE: usize = 300;
+
 /// Characters of a host that are shown.
 const SHOWN: usize = 255;
 
@@ -194,6 +263,37 @@ mod tests {
         for url in ["http://sts.example", "http://169.255.0.1", "http://[fd01::1]"] {
             assert!(matches!(check_credential_endpoint(url), Err(EndpointError::PlainHttp { .. })), "{url}");
         }
+    }
+
+    #[test]
+    fn a_status_has_its_kind() {
+        use ProviderErrorKind::{
+            AccessDenied, Invalid, NotFound, Other, Protocol, State, Throttled, Unavailable, Unsupported,
+        };
+        for (status, kind) in [
+            (200, Protocol),
+            (302, Other),
+            (400, Invalid),
+            (401, AccessDenied),
+            (403, AccessDenied),
+            (404, NotFound),
+            (408, Unavailable),
+            (409, State),
+            (412, State),
+            (418, Other),
+            (429, Throttled),
+            (500, Unavailable),
+            (501, Unsupported),
+            (503, Unavailable),
+        ] {
+            assert_eq!(kind_of_status(status), kind, "{status}");
+        }
+    }
+
+    #[test]
+    fn words_from_outside_are_on_one_line_and_not_long() {
+        let shown = causes(&std::io::Error::other(format!("a\r\nb\u{1b}[2J{}", "x".repeat(600))));
+        assert!(shown.starts_with("a\\u{d}\\u{a}b\\u{1b}[2Jx") && shown.chars().count() < 330, "{shown}");
     }
 
     #[test]

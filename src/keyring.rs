@@ -1,8 +1,8 @@
 //! Which keys encrypt and which may decrypt.
 
-use std::{ptr, sync::Arc};
+use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::{future::try_join_all, lock::Mutex};
 use subtle::ConstantTimeEq;
 
 use crate::{
@@ -44,6 +44,9 @@ pub struct Keyring {
 struct ConfiguredKey {
     provider: Arc<dyn KeyProvider>,
     uri: KeyUri,
+    /// What its provider said that it means. Held while that is asked, so that a
+    /// crowd of calls asks once.
+    resolved: Arc<Mutex<Option<KeyUri>>>,
 }
 
 impl Keyring {
@@ -56,7 +59,7 @@ impl Keyring {
     /// Adds a key that wraps every DEK.
     #[must_use]
     pub fn encrypt(mut self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
-        self.encrypting.push(ConfiguredKey { provider, uri });
+        self.encrypting.push(ConfiguredKey::new(provider, uri));
         self
     }
 
@@ -64,14 +67,34 @@ impl Keyring {
     /// header's recipients.
     #[must_use]
     pub fn decrypt(mut self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
-        self.decrypting.push(ConfiguredKey { provider, uri });
+        self.decrypting.push(ConfiguredKey::new(provider, uri));
         self
     }
 
     /// Adds a key for both.
     #[must_use]
-    pub fn both(self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
-        self.encrypt(Arc::clone(&provider), uri.clone()).decrypt(provider, uri)
+    pub fn both(mut self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
+        let key = ConfiguredKey::new(provider, uri);
+        self.encrypting.push(key.clone());
+        self.decrypting.push(key);
+        self
+    }
+
+    /// Asks what each configured key means now, where its provider knows aliases
+    /// ([`KeyProvider::resolve`]), in place of what was answered before.
+    ///
+    /// There is no need to: a keyring asks by itself when it first meets a key
+    /// that an alias may mean, and keeps the answer. A service that runs for long
+    /// calls this at its start, to learn early of a key that is not there, and
+    /// then again after an alias was turned to another key.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] of the first key that cannot be resolved; what was
+    /// answered before stays in use for it.
+    pub async fn resolve(&self) -> Result<(), ProviderError> {
+        let keys = self.encrypting.iter().chain(&self.decrypting);
+        try_join_all(keys.map(ConfiguredKey::resolve_anew)).await.map(drop)
     }
 
     /// The URIs of the keys that encrypt, as configured.
@@ -140,13 +163,10 @@ impl Keyring {
         context: &FullContext,
     ) -> Option<RewrappedInside> {
         self.check_count().ok()?;
-        let (opening, recipient) = header.recipients().iter().find_map(|recipient| {
-            Some((self.decrypting.iter().find(|key| key.is(recipient.key_uri()))?, recipient))
-        })?;
+        let (opening, recipient) = self.first_to_open(header).await?;
         // What may open and what may encrypt is one thing only for one provider.
-        let of_it =
-            |key: &ConfiguredKey| ptr::addr_eq(Arc::as_ptr(&key.provider), Arc::as_ptr(&opening.provider));
-        if !self.encrypting.iter().all(of_it) {
+        let identity = opening.provider.identity()?;
+        if !self.encrypting.iter().all(|key| key.provider.identity() == Some(identity)) {
             return None;
         }
         let rewraps = self.encrypting.iter().map(|key| key.rewrap(recipient, context));
@@ -160,6 +180,21 @@ impl Keyring {
             deks,
             context_is_bound: opening.binds_context(recipient),
         })
+    }
+
+    /// The first recipient of a header that a configured key is.
+    async fn first_to_open<'k, 'h>(
+        &'k self,
+        header: &'h Header,
+    ) -> Option<(&'k ConfiguredKey, &'h WrappedDek)> {
+        for recipient in header.recipients() {
+            for key in &self.decrypting {
+                if key.is(recipient.key_uri()).await.ok()? {
+                    return Some((key, recipient));
+                }
+            }
+        }
+        None
     }
 
     /// Whether one of `wrapped`, which came from [`wrap`](Self::wrap), opens under its context alone.
@@ -186,11 +221,22 @@ impl Keyring {
         mut context: FullContext,
     ) -> Result<OpenedHeader, DecryptError> {
         let mut attempts = Vec::new();
+        let mut unresolved = Vec::new();
         for at in 0..header.recipients().len() {
-            for key in &self.decrypting {
+            for (number, key) in self.decrypting.iter().enumerate() {
                 let recipient = &header.recipients()[at];
-                if !key.is(recipient.key_uri()) {
+                // Asked already for an earlier recipient.
+                if unresolved.contains(&number) {
                     continue;
+                }
+                match key.is(recipient.key_uri()).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) => {
+                        unresolved.push(number);
+                        attempts.push(error);
+                        continue;
+                    }
                 }
                 let dek = match key.provider.unwrap_dek(recipient, &context).await {
                     Ok(dek) => dek,
@@ -244,10 +290,42 @@ pub(crate) struct RewrappedInside {
 /// What a provider answers is believed no further than these checks: a broken
 /// or foreign key store must not choose who can open an envelope.
 impl ConfiguredKey {
+    fn new(provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
+        Self { provider, uri, resolved: Arc::default() }
+    }
+
     /// Whether `named` is this key. No provider can take keys of another scheme
     /// for its own.
-    fn is(&self, named: &KeyUri) -> bool {
-        self.uri.scheme() == named.scheme() && self.provider.is_same_key(&self.uri, named)
+    async fn is(&self, named: &KeyUri) -> Result<bool, ProviderError> {
+        if self.uri.scheme() != named.scheme() {
+            return Ok(false);
+        }
+        Ok(self.provider.is_same_key(&self.uri, named)
+            || self.provider.is_same_key(&self.resolve().await?, named))
+    }
+
+    /// What the key means, as its provider said when it was first asked.
+    async fn resolve(&self) -> Result<KeyUri, ProviderError> {
+        let mut resolved = self.resolved.lock().await;
+        if let Some(key) = &*resolved {
+            return Ok(key.clone());
+        }
+        Ok(resolved.insert(self.ask_meaning().await?).clone())
+    }
+
+    /// What the key means now.
+    async fn resolve_anew(&self) -> Result<KeyUri, ProviderError> {
+        let mut resolved = self.resolved.lock().await;
+        Ok(resolved.insert(self.ask_meaning().await?).clone())
+    }
+
+    async fn ask_meaning(&self) -> Result<KeyUri, ProviderError> {
+        let key = self.provider.resolve(&self.uri).await?;
+        if key.scheme() == self.uri.scheme() {
+            return Ok(key);
+        }
+        Err(self
+            .broken(&format!("it means a key of another scheme, {key}: do not trust what answers for it")))
     }
 
     fn binds_context(&self, wrapped: &WrappedDek) -> bool {
@@ -256,14 +334,14 @@ impl ConfiguredKey {
 
     async fn wrap(&self, dek: &Dek, context: &FullContext) -> Result<WrappedDek, ProviderError> {
         let wrapped = self.provider.wrap_dek(&self.uri, dek, context).await?;
-        self.check_name(&wrapped)?;
+        self.check_name(&wrapped).await?;
         self.check_hidden(dek, &wrapped)?;
         Ok(wrapped)
     }
 
     async fn generate(&self, context: &FullContext) -> Result<(Dek, WrappedDek), ProviderError> {
         let (dek, wrapped) = self.provider.generate_dek(&self.uri, context).await?;
-        self.check_name(&wrapped)?;
+        self.check_name(&wrapped).await?;
         self.check_hidden(&dek, &wrapped)?;
         if bool::from(dek.expose().ct_eq(&[0; Dek::LEN])) {
             return Err(self.broken("it generated a DEK of zeros: do not trust what answers for this key"));
@@ -277,14 +355,25 @@ impl ConfiguredKey {
         context: &FullContext,
     ) -> Result<Option<WrappedDek>, ProviderError> {
         let new = self.provider.rewrap_dek(wrapped, &self.uri, context).await?;
-        new.map(|new| self.check_name(&new).map(|()| new)).transpose()
+        if let Some(new) = &new {
+            self.check_name(new).await?;
+        }
+        Ok(new)
     }
 
-    fn check_name(&self, wrapped: &WrappedDek) -> Result<(), ProviderError> {
-        if self.is(wrapped.key_uri()) {
+    async fn check_name(&self, wrapped: &WrappedDek) -> Result<(), ProviderError> {
+        let named = wrapped.key_uri();
+        if self.is(named).await? {
             return Ok(());
         }
-        let named = wrapped.key_uri();
+        // An alias may have been turned to another key since it was asked.
+        let is_alias = *self.resolved.lock().await != Some(self.uri.clone());
+        if is_alias && named.scheme() == self.uri.scheme() {
+            let now = self.resolve_anew().await?;
+            if self.provider.is_same_key(&now, named) {
+                return Ok(());
+            }
+        }
         Err(self.broken(&format!(
             "it wrapped under another key, {named}: do not trust what answers for this one"
         )))

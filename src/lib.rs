@@ -3,6 +3,7 @@
 #[cfg(not(any(feature = "aws-lc", feature = "rustcrypto")))]
 compile_error!("enable one of the features `aws-lc` (default) and `rustcrypto`");
 
+pub mod admin;
 pub mod context;
 pub mod crypto;
 mod data_key;
@@ -10,11 +11,12 @@ mod envelope;
 mod error;
 pub mod format;
 pub mod http;
-mod key_uri;
+pub mod key_uri;
 mod keyring;
 pub mod lifecycle;
 pub mod printable;
 pub mod provider;
+pub mod registry;
 mod rewrap;
 mod schedule;
 pub mod secret;
@@ -24,13 +26,17 @@ pub mod stream;
 mod whole_io;
 mod wire;
 
+pub use admin::{KeyAdmin, KeyDescription, KeyVersionDescription, NewKey};
 pub use context::{ContextError, EncryptionContext, FullContext};
 pub use data_key::{DataKey, RECORD_MAX_LEN, RECORD_OVERHEAD};
 pub use envelope::{Envelope, PayloadKind, Started};
 pub use error::{DecryptError, EncryptError, RewrapError};
 pub use format::{FormatError, Header, Kind};
-pub use key_uri::{KeyUri, KeyUriError, is_local_key_name};
+pub use key_uri::{KeyUri, KeyUriError};
 pub use keyring::Keyring;
-pub use lifecycle::{KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUse, KeyVersionDescription};
-pub use provider::{ContextBinding, Dek, KeyProvider, ProviderError, ProviderErrorKind, WrappedDek};
+pub use lifecycle::{KeyChange, KeyState, KeyUse};
+pub use provider::{
+    ContextBinding, Dek, KeyProvider, ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
+};
+pub use registry::Registry;
 pub use schedule::{OpenedHeader, wrap_binding};

@@ -1,13 +1,9 @@
-//! Key states and what each permits, and the trait of backends that manage keys.
+//! Key states, what each permits, and the words of a refusal.
 //!
 //! The states are those of NIST SP 800-57 part 1 revision 5, section 7. Every
 //! provider enforces the same table, [`KeyState::permits`].
 
 use std::fmt;
-
-use async_trait::async_trait;
-
-use crate::{KeyProvider, KeyUri, ProviderError};
 
 /// The state of a KEK or of one version of it.
 ///
@@ -112,50 +108,7 @@ impl fmt::Display for KeyState {
     }
 }
 
-/// What a backend tells of a key. No key material.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeyDescription {
-    /// The key's URI.
-    pub uri: KeyUri,
-    /// The state of the key as a whole.
-    pub state: KeyState,
-    /// A deactivated (or compromised) key that is kept only for old data.
-    pub archived: bool,
-    /// Every version, oldest first. The last one wraps while the key is active.
-    pub versions: Vec<KeyVersionDescription>,
-}
-
-impl KeyDescription {
-    /// A description, for backends.
-    #[must_use]
-    pub fn new(uri: KeyUri, state: KeyState, archived: bool, versions: Vec<KeyVersionDescription>) -> Self {
-        Self { uri, state, archived, versions }
-    }
-}
-
-/// What a backend tells of one version of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeyVersionDescription {
-    /// The version as it stands in headers.
-    pub version: String,
-    /// The state of this version. A version is usable as far as both its own
-    /// state and the key's permit.
-    pub state: KeyState,
-    /// When it was made, in seconds since 1970-01-01T00:00:00Z, if known.
-    pub created: Option<u64>,
-}
-
-impl KeyVersionDescription {
-    /// A description, for backends.
-    #[must_use]
-    pub fn new(version: String, state: KeyState, created: Option<u64>) -> Self {
-        Self { version, state, created }
-    }
-}
-
-/// What `KeyAdmin::set_state` changes.
+/// What [`KeyAdmin::change_key`](crate::KeyAdmin::change_key) changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyChange {
@@ -166,53 +119,58 @@ pub enum KeyChange {
     Archive,
 }
 
-/// A key provider that also creates keys and moves them through their life.
-#[async_trait]
-pub trait KeyAdmin: KeyProvider {
-    /// Creates a key named `name` with one version, active, or pre-active if
-    /// `pre_active`.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError`] when the name is taken or not allowed, or the backend
-    /// refuses.
-    async fn create_key(&self, name: &str, pre_active: bool) -> Result<KeyDescription, ProviderError>;
+/// Refuses a use that the state of a key does not permit, in words that say what
+/// to do. `what` is the key or the version: `the key`, "version 3".
+///
+/// # Errors
+///
+/// Those words.
+pub fn check_use(what: &str, state: KeyState, usage: KeyUse) -> Result<(), String> {
+    if state.permits(usage) {
+        return Ok(());
+    }
+    let verb = match usage {
+        KeyUse::Wrap => "wrap",
+        KeyUse::Unwrap => "unwrap",
+    };
+    let remedy = match (state, usage) {
+        (KeyState::PreActive, _) => "activate it first",
+        (KeyState::Suspended, _) => "it opens again when it is made active, or deactivated",
+        (KeyState::Deactivated | KeyState::Compromised, KeyUse::Wrap) => "encrypt with another key",
+        _ => "its key material is gone",
+    };
+    Err(format!("{what} is {state} and cannot {verb}: {remedy}"))
+}
 
-    /// Describes one key.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError`] when there is no such key or the backend refuses.
-    async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError>;
+/// Refuses a transition that is not in the table of [`KeyState`], and says which
+/// are.
+///
+/// # Errors
+///
+/// Those words.
+pub fn check_transition(what: &str, from: KeyState, to: KeyState) -> Result<(), String> {
+    if from.may_become(to) {
+        return Ok(());
+    }
+    let next: Vec<_> =
+        KeyState::ALL.into_iter().filter(|next| from.may_become(*next)).map(KeyState::name).collect();
+    let next = match next.as_slice() {
+        [] => "it stays so".into(),
+        next => format!("it may become {}", next.join(", ")),
+    };
+    Err(format!("{what} is {from} and cannot become {to}: {next}"))
+}
 
-    /// Describes every key, by name.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError`] when the backend refuses.
-    async fn list_keys(&self) -> Result<Vec<KeyDescription>, ProviderError>;
-
-    /// Adds a version, which wraps from now on. The old ones are deactivated:
-    /// they still unwrap.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError`] when there is no such key, it is not active, or the
-    /// backend refuses.
-    async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError>;
-
-    /// Changes the state of a key, or of one `version` of it.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError`] when there is no such key or version, the change is
-    /// not allowed from its state, or the backend refuses.
-    async fn change_key(
-        &self,
-        key: &KeyUri,
-        version: Option<&str>,
-        change: KeyChange,
-    ) -> Result<KeyDescription, ProviderError>;
+/// Refuses to rotate a key that is not active.
+///
+/// # Errors
+///
+/// Those words.
+pub fn check_rotation(what: &str, state: KeyState) -> Result<(), String> {
+    match state {
+        KeyState::Active => Ok(()),
+        state => Err(format!("{what} is {state}: only an active key is rotated")),
+    }
 }
 
 #[cfg(test)]

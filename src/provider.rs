@@ -21,15 +21,21 @@
 //! - It answers or fails in bounded time, without blocking the thread that polls
 //!   it: the caller waits for each call, and sets no deadline of its own.
 
-use std::{error::Error, fmt};
+mod dek;
+mod delegate;
+mod error;
+mod identity;
+mod wrapped;
 
 use async_trait::async_trait;
-use subtle::ConstantTimeEq;
 
-use crate::{
-    FullContext, KeyUri,
-    crypto::{DefaultEngine, Engine, Key256, RandomError},
-};
+use crate::{FullContext, KeyUri, crypto::DefaultEngine};
+
+pub use dek::{Dek, DekLengthError};
+pub use error::{ProviderError, ProviderErrorKind};
+pub use identity::ProviderIdentity;
+pub use wrapped::WrappedDek;
+pub(crate) use wrapped::is_algorithm_name;
 
 /// Wraps and unwraps DEKs under key-encryption keys (KEKs).
 ///
@@ -78,6 +84,28 @@ pub trait KeyProvider: Send + Sync {
     /// A short name for messages: `local`, `aws`, `pkcs11`, …
     fn name(&self) -> &'static str;
 
+    /// Tells this provider from others, also behind a decorator, which hands on
+    /// the identity of the provider below. `None`, the default, is the same as no
+    /// other: then nothing is [rewrapped](Self::rewrap_dek) inside the key store,
+    /// since what may open and what may encrypt would not be known to be one.
+    fn identity(&self) -> Option<ProviderIdentity> {
+        None
+    }
+
+    /// The key that `key`, as it is configured, means now: what an alias stands
+    /// for, the full form of a short one. The key itself by default. A
+    /// [`Keyring`](crate::Keyring) asks once for each configured key, and only
+    /// when something that may be that key is to be opened; it asks again when
+    /// a wrap names another key than the answer of before.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when there is no such key, or the key store does not
+    /// tell. Then the configured key opens nothing this time.
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        Ok(key.clone())
+    }
+
     /// Whether unwrapping `wrapped`, a wrap of this provider, fails when the
     /// context is another one: one key may have wrapped in several ways. The
     /// pessimistic answer is the default; the envelope binds the context in any
@@ -89,8 +117,10 @@ pub trait KeyProvider: Send + Sync {
 
     /// Whether `configured`, a key URI that the caller trusts, means the key
     /// that a header, or a new wrap, names as `recipient`. Equality by default; a
-    /// provider with aliases says more. It must not widen what the caller
-    /// configured. Keys of two schemes are never the same: it is not asked then.
+    /// provider whose keys have more than one name says more. `configured` is the
+    /// key as the caller wrote it, or as [`resolve`](Self::resolve) returned it.
+    /// It must not widen what the caller configured. Keys of two schemes are never
+    /// the same: it is not asked then.
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
         configured == recipient
     }
@@ -177,256 +207,4 @@ pub enum ContextBinding {
     /// The provider takes no context (RSA-OAEP, AES key wrap): the envelope's
     /// own derivation alone binds it.
     EnvelopeOnly,
-}
-
-/// A data-encryption key: 32 random bytes, one per envelope or data key.
-///
-/// Zeroized on drop, compared in constant time, neither `Clone` nor printable.
-pub struct Dek(Key256);
-
-impl Dek {
-    /// Bytes of a DEK.
-    pub const LEN: usize = 32;
-
-    /// A fresh DEK from the operating system's generator.
-    ///
-    /// # Errors
-    ///
-    /// [`RandomError`] when the system has no randomness to give.
-    pub fn generate<E: Engine>() -> Result<Self, RandomError> {
-        Key256::generate::<E>().map(Self)
-    }
-
-    /// A DEK that `fill` writes in place, so that no copy is left elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// Whatever `fill` returns.
-    pub fn fill_with<R>(fill: impl FnOnce(&mut [u8; 32]) -> Result<(), R>) -> Result<Self, R> {
-        Key256::fill_with(fill).map(Self)
-    }
-
-    /// Copies a DEK that a KMS returned. Wiping `bytes` stays with the caller.
-    ///
-    /// # Errors
-    ///
-    /// [`DekLengthError`] when there are not exactly 32 bytes.
-    pub fn from_slice(bytes: &[u8]) -> Result<Self, DekLengthError> {
-        let bytes: &[u8; 32] = bytes.try_into().map_err(|_| DekLengthError { actual: bytes.len() })?;
-        Ok(Self(Key256::copy_from(bytes)))
-    }
-
-    /// The DEK itself: for wrapping only.
-    #[must_use]
-    pub fn expose(&self) -> &[u8; 32] {
-        self.0.expose()
-    }
-}
-
-impl ConstantTimeEq for Dek {
-    fn ct_eq(&self, other: &Self) -> subtle::Choice {
-        self.0.ct_eq(&other.0)
-    }
-}
-
-impl fmt::Debug for Dek {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Dek(..)")
-    }
-}
-
-/// What came back as a DEK has not 32 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a DEK has 32 bytes, not {actual}")]
-pub struct DekLengthError {
-    /// How many there were.
-    pub actual: usize,
-}
-
-/// A wrapped DEK with the names needed to unwrap it: one recipient of a header.
-/// Nothing in it is secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrappedDek {
-    key_uri: KeyUri,
-    key_version: String,
-    wrap_algorithm: String,
-    ciphertext: Vec<u8>,
-}
-
-impl WrappedDek {
-    /// Most bytes of a wrapped DEK.
-    pub const MAX_CIPHERTEXT_LEN: usize = 4096;
-    /// Most bytes of a key version.
-    pub const MAX_VERSION_LEN: usize = 512;
-
-    /// A wrapped DEK, for providers.
-    ///
-    /// `key_version` is the version as the KMS names it, or empty;
-    /// `wrap_algorithm` is a name from the format's registry, 1 to 255
-    /// characters of `A–Z a–z 0–9 - _ . +`.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError`] of kind [`ProviderErrorKind::Protocol`] when the key
-    /// URI is not resolved, the ciphertext is empty or longer than 4096 bytes,
-    /// or a name does not fit: a header could not hold it.
-    pub fn new(
-        key_uri: KeyUri,
-        key_version: impl Into<String>,
-        wrap_algorithm: impl Into<String>,
-        ciphertext: Vec<u8>,
-    ) -> Result<Self, ProviderError> {
-        let (key_version, wrap_algorithm) = (key_version.into(), wrap_algorithm.into());
-        let problem = if !key_uri.is_resolved() {
-            "the key URI is an alias or short form"
-        } else if ciphertext.is_empty() || ciphertext.len() > Self::MAX_CIPHERTEXT_LEN {
-            "the wrapped DEK must have 1 to 4096 bytes"
-        } else if key_version.len() > Self::MAX_VERSION_LEN {
-            "the key version is longer than 512 bytes"
-        } else if !is_algorithm_name(&wrap_algorithm) {
-            "the wrap algorithm is not a name of the registry's form"
-        } else {
-            return Ok(Self { key_uri, key_version, wrap_algorithm, ciphertext });
-        };
-        Err(ProviderError::new(ProviderErrorKind::Protocol, "core", &key_uri, problem))
-    }
-
-    /// The key that wrapped it.
-    #[must_use]
-    pub fn key_uri(&self) -> &KeyUri {
-        &self.key_uri
-    }
-
-    /// The version of that key, as its KMS names it; may be empty.
-    #[must_use]
-    pub fn key_version(&self) -> &str {
-        &self.key_version
-    }
-
-    /// How it was wrapped, a name of the format's registry.
-    #[must_use]
-    pub fn wrap_algorithm(&self) -> &str {
-        &self.wrap_algorithm
-    }
-
-    /// The wrapped DEK.
-    #[must_use]
-    pub fn ciphertext(&self) -> &[u8] {
-        &self.ciphertext
-    }
-}
-
-pub(crate) fn is_algorithm_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    (1..=255).contains(&name.len()) && name.bytes().all(allowed)
-}
-
-/// Why a provider did not wrap or unwrap.
-#[derive(Debug)]
-pub struct ProviderError {
-    kind: ProviderErrorKind,
-    provider: &'static str,
-    key: KeyUri,
-    message: String,
-    retryable: bool,
-    source: Option<Box<dyn Error + Send + Sync>>,
-}
-
-/// What a [`ProviderError`] means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProviderErrorKind {
-    /// Key, context and wrapped DEK do not fit together: wrong passphrase,
-    /// wrong key, wrong context, or the wrapped DEK was changed.
-    Unauthentic,
-    /// There is no such key or version.
-    NotFound,
-    /// The caller may not use the key (permission, policy, credentials).
-    AccessDenied,
-    /// The key's state does not permit the use.
-    State,
-    /// The provider cannot be reached or did not answer in time.
-    Unavailable,
-    /// The provider wants fewer requests.
-    Throttled,
-    /// The provider does not know the algorithm, the scheme or the parameters.
-    Unsupported,
-    /// The provider's answer breaks its own protocol.
-    Protocol,
-    /// The request cannot be right: a name taken, a transition not allowed.
-    Invalid,
-    /// Anything else.
-    Other,
-}
-
-impl ProviderError {
-    /// An error. It is retryable if its kind is `Unavailable` or `Throttled`;
-    /// see [`retryable`](Self::retryable) for the exceptions. `message` says
-    /// what failed and what to do, without secret bytes.
-    #[must_use]
-    pub fn new(
-        kind: ProviderErrorKind,
-        provider: &'static str,
-        key: &KeyUri,
-        message: impl Into<String>,
-    ) -> Self {
-        let retryable = matches!(kind, ProviderErrorKind::Unavailable | ProviderErrorKind::Throttled);
-        Self { kind, provider, key: key.clone(), message: message.into(), retryable, source: None }
-    }
-
-    /// Adds the error below. It must not print secret bytes.
-    #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// Says whether the same call may succeed later without anybody acting.
-    #[must_use]
-    pub fn retryable(mut self, retryable: bool) -> Self {
-        self.retryable = retryable;
-        self
-    }
-
-    /// What it means.
-    #[must_use]
-    pub fn kind(&self) -> ProviderErrorKind {
-        self.kind
-    }
-
-    /// Whether the same call may succeed later without anybody acting.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        self.retryable
-    }
-
-    /// The provider's [`name`](KeyProvider::name).
-    #[must_use]
-    pub fn provider(&self) -> &'static str {
-        self.provider
-    }
-
-    /// The key it was about.
-    #[must_use]
-    pub fn key(&self) -> &KeyUri {
-        &self.key
-    }
-
-    /// What failed, without provider and key.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-}
-
-impl fmt::Display for ProviderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} key {}: {}", self.provider, self.key, self.message)
-    }
-}
-
-impl Error for ProviderError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
 }

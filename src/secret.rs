@@ -1,11 +1,96 @@
-//! Secrets of one line: passphrases and PINs out of a file, a descriptor or a
-//! pipe.
+//! Secrets of one line, passphrases and PINs: how one is read, and who is asked
+//! for one ([`Secrets`]).
 
 use std::io::{self, Read};
 
 use zeroize::Zeroizing;
 
-use crate::whole_io::read_some;
+use crate::{ProviderErrorKind, whole_io::read_some};
+
+/// Where key stores get the secrets that open them: a program implements it once
+/// for all of them. Secrets go by names, such as `passphrase`,
+/// `keystore-passphrase` or `pkcs11-pin`; each key store documents its own.
+///
+/// Either method may block: key stores call them where that is right.
+pub trait Secrets: Send + Sync {
+    /// The secret of this name that was given beforehand: with the call, in the
+    /// environment, by a file. `None` if it was not.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`] when it was given and cannot be read.
+    fn given(&self, name: &str) -> Result<Option<Zeroizing<String>>, SecretError>;
+
+    /// Asks a person for the secret of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`] when there is nobody to ask, or no answer.
+    fn ask(&self, name: &str, prompt: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError>;
+}
+
+/// How a person is asked for a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prompt<'p> {
+    /// What is asked for, such as `Passphrase of the keystore /srv/keys.json`,
+    /// without a colon. Names in it may be others' words: escape them.
+    pub text: &'p str,
+    /// Ask twice and compare: a typing error would be found too late.
+    pub twice: bool,
+}
+
+impl<'p> Prompt<'p> {
+    /// Asks once.
+    #[must_use]
+    pub fn once(text: &'p str) -> Self {
+        Self { text, twice: false }
+    }
+
+    /// Asks twice and compares.
+    #[must_use]
+    pub fn twice(text: &'p str) -> Self {
+        Self { text, twice: true }
+    }
+}
+
+/// Why there is no secret. Nothing of a secret is in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SecretError {
+    kind: ProviderErrorKind,
+    message: String,
+}
+
+impl SecretError {
+    /// An error: what is wrong and what to do. [`ProviderErrorKind::Invalid`]
+    /// where the call's words are wrong or nobody gave the secret.
+    #[must_use]
+    pub fn new(kind: ProviderErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// What it means for who needed the secret.
+    #[must_use]
+    pub fn kind(&self) -> ProviderErrorKind {
+        self.kind
+    }
+}
+
+/// Gives no secret: for programs whose key stores need none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn given(&self, _name: &str) -> Result<Option<Zeroizing<String>>, SecretError> {
+        Ok(None)
+    }
+
+    fn ask(&self, name: &str, _prompt: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError> {
+        let message = format!("the secret {name} is needed, and this program gives none");
+        Err(SecretError::new(ProviderErrorKind::Invalid, message))
+    }
+}
 
 /// Most bytes of such a line, without its end: 64 KiB. What is longer is another
 /// kind of file.

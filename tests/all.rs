@@ -6,6 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 #![allow(clippy::duplicate_mod, reason = "each file says what it needs, as if it stood alone")]
 
+#[path = "admin.rs"]
+mod admin;
+#[path = "aliases.rs"]
+mod aliases;
 #[path = "data_key.rs"]
 mod data_key;
 #[path = "differential.rs"]
@@ -24,6 +28,8 @@ mod parallel;
 mod properties;
 #[path = "ranged.rs"]
 mod ranged;
+#[path = "registry.rs"]
+mod registry;
 #[path = "rewrap.rs"]
 mod rewrap;
 #[path = "serde.rs"]

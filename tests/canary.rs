@@ -20,7 +20,7 @@ use envelope_local::{
 };
 use envelope_sdk::{
     ContextBinding, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header,
-    KeyAdmin, KeyChange, KeyProvider, KeyState, KeyUri, Keyring, PayloadKind, ProviderError,
+    KeyAdmin, KeyChange, KeyProvider, KeyState, KeyUri, Keyring, NewKey, PayloadKind, ProviderError,
     ProviderErrorKind, RECORD_MAX_LEN, RewrapError, WrappedDek,
     context::MAX_ENCODED_LEN,
     crypto::{
@@ -31,7 +31,10 @@ use envelope_sdk::{
     format::{Preamble, armor},
     stream, wrap_binding,
 };
-use envelope_testkit::secrets::{self, Canary};
+use envelope_testkit::{
+    AlteredProvider,
+    secrets::{self, Canary},
+};
 use futures_executor::block_on;
 
 #[test]
@@ -135,8 +138,7 @@ fn envelopes(outputs: &mut Outputs, provider: &Arc<InMemory>) {
     let refused = context.clone().withhold("", WITHHELD).full().unwrap_err();
     outputs.error("a context without name", &refused);
 
-    let failing =
-        Keyring::new().encrypt(Arc::new(Failing), key.clone()).decrypt(Arc::new(Failing), key.clone());
+    let failing = Keyring::new().both(failing(provider), key.clone());
     let failing = Envelope::new(failing);
     let refused = block_on(failing.encrypt(PLAINTEXT, &context)).unwrap_err();
     assert!(matches!(refused, EncryptError::Provider(_)));
@@ -148,11 +150,11 @@ fn envelopes(outputs: &mut Outputs, provider: &Arc<InMemory>) {
     outputs.error("no key", &block_on(nobody.encrypt(PLAINTEXT, &context)).unwrap_err());
     outputs.error("no configured key", &block_on(nobody.decrypt(&sealed, &context)).unwrap_err());
     let other =
-        Keyring::new().encrypt(Arc::new(Forgetful), key.clone()).decrypt(Arc::clone(provider) as _, key);
+        Keyring::new().encrypt(forgetful(provider), key.clone()).decrypt(Arc::clone(provider) as _, key);
     let refused = block_on(Envelope::new(other).rewrap(&sealed, &context)).unwrap_err();
     assert!(matches!(refused, RewrapError::Encrypt(EncryptError::WrapNotVerified { .. })));
     outputs.error("a wrap that gives another DEK", &refused);
-    let panicking = Envelope::new(Keyring::new().both(Arc::new(Panicking), uri("example:kek")));
+    let panicking = Envelope::new(Keyring::new().both(panicking(provider), uri("example:kek")));
     let panicked = catch_unwind(AssertUnwindSafe(|| block_on(panicking.encrypt(PLAINTEXT, &context))));
     outputs.panic("a provider that panics", &*panicked.unwrap_err());
 }
@@ -219,15 +221,18 @@ fn keystores(outputs: &mut Outputs) {
     let (right, wrong) = (passphrase(PASSPHRASE), passphrase(OTHER_PASSPHRASE));
     let keystore = Keystore::create_with(&path, &right, Argon2Params::MINIMUM).unwrap();
     let key = keystore.key_uri("main").unwrap();
-    outputs.debug("a new key", block_on(keystore.create_key("main", false)).unwrap());
-    outputs.error("a key twice", &block_on(keystore.create_key("main", false)).unwrap_err());
-    outputs.error("a key without name", &block_on(keystore.create_key("", true)).unwrap_err());
+    outputs.debug("a new key", block_on(keystore.create_key(&NewKey::named("main"))).unwrap());
+    outputs.error("a key twice", &block_on(keystore.create_key(&NewKey::named("main"))).unwrap_err());
+    outputs.error(
+        "a key without name",
+        &block_on(keystore.create_key(&NewKey::named("").pre_active())).unwrap_err(),
+    );
     outputs.debug("a rotated key", block_on(keystore.rotate_key(&key)).unwrap());
     let refused =
         block_on(keystore.change_key(&key, None, KeyChange::State(KeyState::Destroyed))).unwrap_err();
     outputs.error("a change not allowed", &refused);
     outputs.debug("a described key", block_on(keystore.describe_key(&key)).unwrap());
-    outputs.debug("the keys", block_on(keystore.list_keys()).unwrap());
+    outputs.debug("the keys", block_on(keystore.list_keys(None)).unwrap());
     let dek = Dek::from_slice(&KEK).unwrap();
     let full = context().full().unwrap();
     let wrapped = block_on(keystore.wrap_dek(&key, &dek, &full)).unwrap();
@@ -240,7 +245,7 @@ fn keystores(outputs: &mut Outputs) {
     let refused = Keystore::open(&path, &wrong).err().unwrap();
     assert!(matches!(refused, KeystoreError::WrongPassphrase { .. }));
     outputs.error("a wrong passphrase", &refused);
-    outputs.error("as a provider's error", &refused.into_provider_error(&key));
+    outputs.error("as a provider's error", &ProviderError::from(refused).about(&key));
     outputs.error("a keystore twice", &Keystore::create(&path, &wrong).err().unwrap());
     outputs.error("no keystore", &Keystore::open(folder.path().join("none"), &right).err().unwrap());
     keystore.change_passphrase(&wrong).unwrap();
@@ -435,63 +440,30 @@ impl KeyProvider for InMemory {
 }
 
 /// Neither wraps nor unwraps.
-struct Failing;
-
-#[async_trait]
-impl KeyProvider for Failing {
-    fn name(&self) -> &'static str {
-        "failing"
-    }
-
-    async fn wrap_dek(&self, key: &KeyUri, _: &Dek, _: &FullContext) -> Result<WrappedDek, ProviderError> {
-        Err(refusal(ProviderErrorKind::Unavailable, key).with_source(std::io::Error::other("is away")))
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, _: &FullContext) -> Result<Dek, ProviderError> {
-        Err(refusal(ProviderErrorKind::Unavailable, wrapped.key_uri())
-            .with_source(std::io::Error::other("is away")))
-    }
+fn failing(below: &Arc<InMemory>) -> Arc<AlteredProvider> {
+    let away = |key: &KeyUri| {
+        refusal(ProviderErrorKind::Unavailable, key).with_source(std::io::Error::other("is away"))
+    };
+    let failing = AlteredProvider::new(below.clone())
+        .on_wrap(move |_, key, _, _| Box::pin(async move { Err(away(key)) }))
+        .on_unwrap(move |_, wrapped, _| Box::pin(async move { Err(away(wrapped.key_uri())) }));
+    Arc::new(failing)
 }
 
 /// Gives back another DEK than it took.
-struct Forgetful;
-
-#[async_trait]
-impl KeyProvider for Forgetful {
-    fn name(&self) -> &'static str {
-        "forgetful"
-    }
-
-    async fn wrap_dek(&self, key: &KeyUri, _: &Dek, _: &FullContext) -> Result<WrappedDek, ProviderError> {
-        WrappedDek::new(key.clone(), "", "NONE", vec![0; 32])
-    }
-
-    async fn unwrap_dek(&self, _: &WrappedDek, _: &FullContext) -> Result<Dek, ProviderError> {
-        Ok(Dek::generate::<DefaultEngine>().unwrap())
-    }
+fn forgetful(below: &Arc<InMemory>) -> Arc<AlteredProvider> {
+    let forgetful = AlteredProvider::new(below.clone())
+        .on_wrap(|_, key, _, _| Box::pin(async { WrappedDek::new(key.clone(), "", "NONE", vec![0; 32]) }))
+        .on_unwrap(|_, _, _| Box::pin(async { Ok(Dek::generate::<DefaultEngine>().unwrap()) }));
+    Arc::new(forgetful)
 }
 
 /// Panics while it holds the DEK.
-struct Panicking;
-
-#[async_trait]
-impl KeyProvider for Panicking {
-    fn name(&self) -> &'static str {
-        "panicking"
-    }
-
-    async fn wrap_dek(
-        &self,
-        _: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        panic!("with {dek:?} and {context:?}")
-    }
-
-    async fn unwrap_dek(&self, _: &WrappedDek, _: &FullContext) -> Result<Dek, ProviderError> {
-        panic!("unwrapping")
-    }
+fn panicking(below: &Arc<InMemory>) -> Arc<AlteredProvider> {
+    let panicking = AlteredProvider::new(below.clone())
+        .on_wrap(|_, _, dek, context| panic!("with {dek:?} and {context:?}"))
+        .on_unwrap(|_, _, _| panic!("unwrapping"));
+    Arc::new(panicking)
 }
 
 fn refusal(kind: ProviderErrorKind, key: &KeyUri) -> ProviderError {

@@ -13,13 +13,12 @@ mod common;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
-    DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring,
-    ProviderError, ProviderErrorKind, RewrapError, WrappedDek,
+    DecryptError, Dek, EncryptError, EncryptionContext, Envelope, KeyProvider, KeyUri, Keyring,
+    ProviderErrorKind, ProviderIdentity, RewrapError, WrappedDek,
 };
-use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 
 /// As [`memory`], of a provider that generates DEKs and rewraps.
 fn clever(count: usize) -> (Arc<MemoryProvider>, Vec<KeyUri>) {
@@ -29,79 +28,31 @@ fn clever(count: usize) -> (Arc<MemoryProvider>, Vec<KeyUri>) {
 }
 
 /// Generates one and the same DEK.
-struct Constant(Arc<MemoryProvider>);
-
-#[async_trait]
-impl KeyProvider for Constant {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        self.0.wrap_dek(key, dek, context).await
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        self.0.unwrap_dek(wrapped, context).await
-    }
-
-    fn generates_deks(&self, _key: &KeyUri) -> bool {
-        true
-    }
-
-    async fn generate_dek(
-        &self,
-        key: &KeyUri,
-        context: &FullContext,
-    ) -> Result<(Dek, WrappedDek), ProviderError> {
-        let dek = Dek::from_slice(&[7; 32]).unwrap();
-        let wrapped = self.wrap_dek(key, &dek, context).await?;
-        Ok((dek, wrapped))
-    }
+fn constant(provider: Arc<MemoryProvider>) -> Arc<AlteredProvider> {
+    let constant = AlteredProvider::new(provider).generating(true).on_generate(|below, key, context| {
+        Box::pin(async move {
+            let dek = Dek::from_slice(&[7; 32]).unwrap();
+            let wrapped = below.wrap_dek(key, &dek, context).await?;
+            Ok((dek, wrapped))
+        })
+    });
+    Arc::new(constant)
 }
 
 /// Rewraps another DEK under one of its keys.
-struct OneRewrapHoldsAnother {
-    inner: Arc<MemoryProvider>,
-    key: KeyUri,
-}
-
-#[async_trait]
-impl KeyProvider for OneRewrapHoldsAnother {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        self.inner.wrap_dek(key, dek, context).await
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        self.inner.unwrap_dek(wrapped, context).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        key: &KeyUri,
-        context: &FullContext,
-    ) -> Result<Option<WrappedDek>, ProviderError> {
-        if *key == self.key {
-            let other = Dek::from_slice(&[7; 32]).unwrap();
-            return self.inner.wrap_dek(key, &other, context).await.map(Some);
-        }
-        self.inner.rewrap_dek(wrapped, key, context).await
-    }
+fn one_rewrap_holds_another(provider: Arc<MemoryProvider>, key: &KeyUri) -> Arc<AlteredProvider> {
+    let of_another = key.clone();
+    let altered = AlteredProvider::new(provider).on_rewrap(move |below, wrapped, key, context| {
+        let is_of_another = *key == of_another;
+        Box::pin(async move {
+            if is_of_another {
+                let other = Dek::from_slice(&[7; 32]).unwrap();
+                return below.wrap_dek(key, &other, context).await.map(Some);
+            }
+            below.rewrap_dek(wrapped, key, context).await
+        })
+    });
+    Arc::new(altered)
 }
 
 fn recipients(envelope: &[u8]) -> Vec<KeyUri> {
@@ -154,7 +105,7 @@ fn nothing_is_encrypted_and_nobody_else_asked_when_no_dek_is_generated() {
     let ring = Keyring::new().encrypt(plain.clone(), plain_keys[0].clone()).encrypt(faulty, keys[0].clone());
     match block_on(Envelope::new(ring).encrypt(b"x", &context())) {
         Err(EncryptError::Provider(error)) => {
-            assert_eq!((error.kind(), error.key()), (ProviderErrorKind::AccessDenied, &keys[0]));
+            assert_eq!((error.kind(), error.key()), (ProviderErrorKind::AccessDenied, Some(&keys[0])));
         }
         other => panic!("{other:?}"),
     }
@@ -174,7 +125,7 @@ fn no_dek_is_generated_for_more_recipients_than_a_header_has() {
 #[test]
 fn a_dek_that_is_given_out_twice_repeats_no_key() {
     let (provider, keys) = memory(1);
-    let envelope = envelope(&Arc::new(Constant(provider)), &keys);
+    let envelope = envelope(&constant(provider), &keys);
     let seal = || block_on(envelope.encrypt_detached(&message(40_000), &context())).unwrap();
     let ((one, payload), (other, other_payload)) = (seal(), seal());
     // With one key and nonce, the two payloads would be the same.
@@ -219,10 +170,12 @@ fn keys_of_two_providers_are_rewrapped_through_this_machine() {
     let (one, keys) = clever(2);
     let sealed = block_on(envelope(&one, &keys[..1]).encrypt(b"attack", &context())).unwrap();
     // Also where the second has the same keys, as another login of one KMS has.
-    let same_keys = Arc::new(FaultProvider::new(one.clone()));
+    let same_keys = AlteredProvider::new(one.clone()).identified(Some(ProviderIdentity::unique()));
+    let nobody = AlteredProvider::new(one.clone()).identified(None);
     let (foreign, foreign_keys) = memory(1);
     for ring in [
-        Keyring::new().encrypt(same_keys, keys[1].clone()),
+        Keyring::new().encrypt(Arc::new(same_keys), keys[1].clone()),
+        Keyring::new().encrypt(Arc::new(nobody), keys[1].clone()),
         Keyring::new().encrypt(foreign.clone(), foreign_keys[0].clone()),
         Keyring::new().encrypt(one.clone(), keys[1].clone()).encrypt(foreign, foreign_keys[0].clone()),
     ] {
@@ -231,6 +184,30 @@ fn keys_of_two_providers_are_rewrapped_through_this_machine() {
         assert_eq!(Envelope::inspect(&moved).unwrap().generation(), 1);
     }
     assert_eq!(one.rewraps(), 0);
+}
+
+/// What may decrypt stands behind a decorator, what may encrypt behind two, and a pointer.
+#[test]
+fn keys_of_one_provider_behind_decorators_are_rewrapped_inside() {
+    let (one, keys) = clever(2);
+    let sealed = block_on(envelope(&one, &keys[..1]).encrypt(b"attack", &context())).unwrap();
+    let once = || Arc::new(FaultProvider::new(one.clone()));
+    let twice: Arc<dyn KeyProvider> = Arc::new(FaultProvider::new(once()));
+    let ring = Keyring::new().decrypt(once(), keys[0].clone()).encrypt(Arc::new(twice), keys[1].clone());
+    let moved = block_on(Envelope::new(ring).rewrap(&sealed, &context())).unwrap();
+    assert_eq!((one.rewraps(), one.wraps()), (1, 0), "the DEK was not handed out to be wrapped");
+    assert_eq!(recipients(&moved), keys[1..]);
+    assert_eq!(block_on(envelope(&one, &keys[1..]).decrypt(&moved, &context())).unwrap(), b"attack");
+}
+
+#[test]
+fn two_providers_without_identity_are_not_one() {
+    let (one, keys) = clever(2);
+    let sealed = block_on(envelope(&one, &keys[..1]).encrypt(b"attack", &context())).unwrap();
+    let nobody = Arc::new(AlteredProvider::new(one.clone()).identified(None));
+    let ring = Keyring::new().decrypt(nobody.clone(), keys[0].clone()).encrypt(nobody, keys[1].clone());
+    block_on(Envelope::new(ring).rewrap(&sealed, &context())).unwrap();
+    assert_eq!((one.rewraps(), one.wraps()), (0, 1));
 }
 
 #[test]
@@ -258,7 +235,7 @@ fn each_of_several_rewraps_inside_must_hold_the_dek() {
     let (provider, keys) = clever(2);
     let sealed = block_on(envelope(&provider, &keys).encrypt(b"attack", &context())).unwrap();
     for at in 0..2 {
-        let faulty = Arc::new(OneRewrapHoldsAnother { inner: provider.clone(), key: keys[at].clone() });
+        let faulty = one_rewrap_holds_another(provider.clone(), &keys[at]);
         let envelope = envelope(&faulty, &keys);
         let wraps = provider.wraps();
         let moved = block_on(envelope.rewrap(&sealed, &context())).unwrap();

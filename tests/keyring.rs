@@ -16,13 +16,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
 use common::{block_on, context, envelope, memory, message};
 use envelope_sdk::{
     DecryptError, Dek, EncryptError, Envelope, FullContext, KeyProvider, KeyUri, Keyring, ProviderError,
     ProviderErrorKind, RewrapError, WrappedDek,
 };
-use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 
 /// What a provider answers wrongly, and is otherwise right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,85 +39,60 @@ enum Lie {
 }
 
 struct Liar {
-    lie: Lie,
-    generates: bool,
-    inner: Arc<MemoryProvider>,
-    unwraps_of_mallory: AtomicUsize,
+    provider: Arc<AlteredProvider>,
+    below: Arc<MemoryProvider>,
+    unwraps_of_mallory: Arc<AtomicUsize>,
 }
 
 impl Liar {
-    fn new(lie: Lie, generates: bool) -> (Arc<Self>, KeyUri) {
+    fn new(lie: Lie, generates: bool) -> (Self, KeyUri) {
         let key = MemoryProvider::key("alice");
-        let inner = MemoryProvider::new().that_rewraps().with_key(&key).with_key(&mallory());
-        let liar = Self { lie, generates, inner: Arc::new(inner), unwraps_of_mallory: AtomicUsize::new(0) };
-        (Arc::new(liar), key)
-    }
-
-    async fn wrap(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        match self.lie {
-            Lie::NamesMallory => self.inner.wrap_dek(&mallory(), dek, context).await,
-            Lie::ShowsTheDek => {
-                let shown = [&[1; 8], dek.expose().as_slice(), &[2; 8]].concat();
-                WrappedDek::new(key.clone(), MemoryProvider::VERSION, MemoryProvider::ALGORITHM, shown)
-            }
-            _ => self.inner.wrap_dek(key, dek, context).await,
-        }
+        let below = Arc::new(MemoryProvider::new().that_rewraps().with_key(&key).with_key(&mallory()));
+        let unwraps_of_mallory = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&unwraps_of_mallory);
+        let provider = AlteredProvider::new(below.clone())
+            .named("liar")
+            .generating(generates)
+            .same_key(move |below, configured, named| {
+                lie == Lie::TakesEveryKey || below.is_same_key(configured, named)
+            })
+            .on_wrap(move |below, key, dek, context| Box::pin(wrap(lie, below, key, dek, context)))
+            .on_unwrap(move |below, wrapped, context| {
+                counted.fetch_add((*wrapped.key_uri() == mallory()).into(), Ordering::SeqCst);
+                below.unwrap_dek(wrapped, context)
+            })
+            .on_generate(move |below, key, context| {
+                Box::pin(async move {
+                    let byte = if lie == Lie::GeneratesZeros { 0 } else { 7 };
+                    let dek = Dek::from_slice(&[byte; 32]).unwrap();
+                    let wrapped = wrap(lie, below, key, &dek, context).await?;
+                    Ok((dek, wrapped))
+                })
+            })
+            .on_rewrap(move |below, wrapped, key, context| {
+                Box::pin(async move {
+                    let to = if lie == Lie::RewrapsUnderMallory { mallory() } else { key.clone() };
+                    below.rewrap_dek(wrapped, &to, context).await
+                })
+            });
+        (Self { provider: Arc::new(provider), below, unwraps_of_mallory }, key)
     }
 }
 
-#[async_trait]
-impl KeyProvider for Liar {
-    fn name(&self) -> &'static str {
-        "liar"
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.lie == Lie::TakesEveryKey || configured == recipient
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        self.wrap(key, dek, context).await
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        if *wrapped.key_uri() == mallory() {
-            self.unwraps_of_mallory.fetch_add(1, Ordering::SeqCst);
+async fn wrap(
+    lie: Lie,
+    below: &dyn KeyProvider,
+    key: &KeyUri,
+    dek: &Dek,
+    context: &FullContext,
+) -> Result<WrappedDek, ProviderError> {
+    match lie {
+        Lie::NamesMallory => below.wrap_dek(&mallory(), dek, context).await,
+        Lie::ShowsTheDek => {
+            let shown = [&[1; 8], dek.expose().as_slice(), &[2; 8]].concat();
+            WrappedDek::new(key.clone(), MemoryProvider::VERSION, MemoryProvider::ALGORITHM, shown)
         }
-        self.inner.unwrap_dek(wrapped, context).await
-    }
-
-    fn generates_deks(&self, _key: &KeyUri) -> bool {
-        self.generates
-    }
-
-    async fn generate_dek(
-        &self,
-        key: &KeyUri,
-        context: &FullContext,
-    ) -> Result<(Dek, WrappedDek), ProviderError> {
-        let dek = Dek::from_slice(&[if self.lie == Lie::GeneratesZeros { 0 } else { 7 }; 32]).unwrap();
-        let wrapped = self.wrap(key, &dek, context).await?;
-        Ok((dek, wrapped))
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        key: &KeyUri,
-        context: &FullContext,
-    ) -> Result<Option<WrappedDek>, ProviderError> {
-        let to = if self.lie == Lie::RewrapsUnderMallory { mallory() } else { key.clone() };
-        self.inner.rewrap_dek(wrapped, &to, context).await
+        _ => below.wrap_dek(key, dek, context).await,
     }
 }
 
@@ -128,7 +102,7 @@ fn mallory() -> KeyUri {
 
 #[track_caller]
 fn broken(error: &ProviderError, key: &KeyUri, words: &str) {
-    assert_eq!((error.kind(), error.key()), (ProviderErrorKind::Protocol, key), "{error}");
+    assert_eq!((error.kind(), error.key()), (ProviderErrorKind::Protocol, Some(key)), "{error}");
     assert!(error.to_string().contains(words), "{error}");
 }
 
@@ -138,10 +112,10 @@ fn broken(error: &ProviderError, key: &KeyUri, words: &str) {
 fn a_wrap_under_another_key_than_the_configured_one_is_refused_and_both_are_named() {
     for generates in [false, true] {
         let (liar, key) = Liar::new(Lie::NamesMallory, generates);
-        let encrypted = envelope(&liar, std::slice::from_ref(&key));
+        let encrypted = envelope(&liar.provider, std::slice::from_ref(&key));
         let (plain, keys) = memory(1);
         let among_others = Envelope::new(
-            Keyring::new().both(plain.clone(), keys[0].clone()).both(liar.clone(), key.clone()),
+            Keyring::new().both(plain.clone(), keys[0].clone()).both(liar.provider.clone(), key.clone()),
         );
         for error in [
             block_on(encrypted.encrypt(b"attack", &context())).unwrap_err(),
@@ -161,8 +135,9 @@ fn a_rewrap_to_another_key_than_the_configured_one_is_refused_and_both_are_named
     let (plain, keys) = memory(1);
     let sealed = block_on(envelope(&plain, &keys).encrypt(b"attack", &context())).unwrap();
     let (liar, key) = Liar::new(Lie::NamesMallory, false);
-    let mover =
-        Envelope::new(Keyring::new().decrypt(plain, keys[0].clone()).encrypt(liar.clone(), key.clone()));
+    let mover = Envelope::new(
+        Keyring::new().decrypt(plain, keys[0].clone()).encrypt(liar.provider.clone(), key.clone()),
+    );
     match block_on(mover.rewrap(&sealed, &context())).unwrap_err() {
         RewrapError::Encrypt(EncryptError::Provider(error)) => broken(&error, &key, "memory:mallory"),
         other => panic!("{other:?}"),
@@ -173,10 +148,10 @@ fn a_rewrap_to_another_key_than_the_configured_one_is_refused_and_both_are_named
 #[test]
 fn a_rewrap_inside_to_another_key_than_the_configured_one_is_not_taken() {
     let (liar, key) = Liar::new(Lie::RewrapsUnderMallory, false);
-    let envelope = envelope(&liar, std::slice::from_ref(&key));
+    let envelope = envelope(&liar.provider, std::slice::from_ref(&key));
     let sealed = block_on(envelope.encrypt(b"attack", &context())).unwrap();
     let moved = block_on(envelope.rewrap(&sealed, &context())).unwrap();
-    assert_eq!(liar.inner.rewraps(), 1, "the short way was tried");
+    assert_eq!(liar.below.rewraps(), 1, "the short way was tried");
     let header = Envelope::inspect(&moved).unwrap();
     assert_eq!(header.recipients().iter().map(WrappedDek::key_uri).collect::<Vec<_>>(), [&key]);
     assert_eq!(liar.unwraps_of_mallory.load(Ordering::SeqCst), 0);
@@ -186,7 +161,7 @@ fn a_rewrap_inside_to_another_key_than_the_configured_one_is_not_taken() {
 fn a_wrap_that_holds_the_dek_in_the_clear_is_refused() {
     for generates in [false, true] {
         let (liar, key) = Liar::new(Lie::ShowsTheDek, generates);
-        match block_on(envelope(&liar, std::slice::from_ref(&key)).encrypt(b"attack", &context())) {
+        match block_on(envelope(&liar.provider, std::slice::from_ref(&key)).encrypt(b"attack", &context())) {
             Err(EncryptError::Provider(error)) => broken(&error, &key, "holds the DEK in the clear"),
             other => panic!("{other:?}"),
         }
@@ -196,7 +171,7 @@ fn a_wrap_that_holds_the_dek_in_the_clear_is_refused() {
 #[test]
 fn a_generated_dek_of_zeros_is_refused() {
     let (liar, key) = Liar::new(Lie::GeneratesZeros, true);
-    match block_on(envelope(&liar, std::slice::from_ref(&key)).encrypt(b"attack", &context())) {
+    match block_on(envelope(&liar.provider, std::slice::from_ref(&key)).encrypt(b"attack", &context())) {
         Err(EncryptError::Provider(error)) => broken(&error, &key, "a DEK of zeros"),
         other => panic!("{other:?}"),
     }
@@ -208,10 +183,11 @@ fn no_provider_opens_keys_of_another_scheme_than_the_configured_one() {
     let sealed = block_on(envelope(&plain, &keys).encrypt(b"attack", &context())).unwrap();
     let (liar, _) = Liar::new(Lie::TakesEveryKey, false);
     let other = KeyUri::parse("other:alice").unwrap();
-    let error =
-        block_on(Envelope::new(Keyring::new().decrypt(liar.clone(), other)).decrypt(&sealed, &context()));
+    let error = block_on(
+        Envelope::new(Keyring::new().decrypt(liar.provider.clone(), other)).decrypt(&sealed, &context()),
+    );
     assert!(matches!(error, Err(DecryptError::NoConfiguredKey { .. })), "{error:?}");
-    assert_eq!(liar.inner.calls(), 0);
+    assert_eq!(liar.below.calls(), 0);
 }
 
 // A DEK that does not fit the header

@@ -12,12 +12,13 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use common::{Spy, block_on, context, envelope, memory, message};
+use common::{block_on, context, envelope, memory, message, spy};
 use envelope_sdk::{
     ContextBinding, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FormatError, FullContext,
-    KeyProvider, KeyUri, Keyring, Kind, ProviderError, ProviderErrorKind, RewrapError, WrappedDek,
+    KeyProvider, KeyUri, Keyring, Kind, ProviderError, ProviderErrorKind, ProviderIdentity, RewrapError,
+    WrappedDek,
     crypto::{DefaultEngine, Engine},
 };
 use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
@@ -88,7 +89,7 @@ fn a_wrap_that_gives_another_dek_back_changes_nothing() {
     faulty.fault_wraps(None);
     faulty.fault_unwraps(Fault::Fail(ProviderErrorKind::Unauthentic));
     match block_on(mover.rewrap(&sealed, &context())) {
-        Err(RewrapError::Encrypt(EncryptError::Provider(error))) => assert_eq!(error.key(), &keys[1]),
+        Err(RewrapError::Encrypt(EncryptError::Provider(error))) => assert_eq!(error.key(), Some(&keys[1])),
         other => panic!("{other:?}"),
     }
     assert_eq!(block_on(mover.decrypt(&sealed, &context())).unwrap(), b"attack");
@@ -191,6 +192,7 @@ fn no_new_wrap_binds_a_withheld_value_that_nothing_verified() {
 fn no_rewrap_inside_binds_a_withheld_value_that_nothing_verified() {
     let (from, to) = (MemoryProvider::key("from"), MemoryProvider::key("to"));
     let inside = Arc::new(BindsForOneKey {
+        identity: ProviderIdentity::unique(),
         unbound: MemoryProvider::new().with_key(&from).without_context_binding(),
         bound: MemoryProvider::new().with_key(&to),
     });
@@ -205,6 +207,7 @@ fn no_rewrap_inside_binds_a_withheld_value_that_nothing_verified() {
 }
 
 struct BindsForOneKey {
+    identity: ProviderIdentity,
     unbound: MemoryProvider,
     bound: MemoryProvider,
 }
@@ -219,6 +222,10 @@ impl BindsForOneKey {
 impl KeyProvider for BindsForOneKey {
     fn name(&self) -> &'static str {
         "memory"
+    }
+
+    fn identity(&self) -> Option<ProviderIdentity> {
+        Some(self.identity)
     }
 
     fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
@@ -278,7 +285,7 @@ fn padding_never_passes_the_limit_of_a_body() {
 #[test]
 fn reencrypting_changes_dek_id_and_payload_and_keeps_the_context() {
     let (inner, keys) = memory(1);
-    let spy = Arc::new(Spy { inner, deks: Mutex::default() });
+    let (spy, deks) = spy(inner);
     let envelope = envelope(&spy, &keys);
     let sealed = block_on(envelope.encrypt(b"attack", &context())).unwrap();
     let moved = block_on(envelope.rewrap(&sealed, &context())).unwrap();
@@ -291,7 +298,7 @@ fn reencrypting_changes_dek_id_and_payload_and_keeps_the_context() {
     assert_eq!(after.withheld(), before.withheld());
     assert_ne!(fresh[after.len()..], moved[before.len()..]);
     assert_eq!(block_on(envelope.decrypt(&fresh, &context())).unwrap(), b"attack");
-    let deks = spy.deks.lock().unwrap();
+    let deks = deks.lock().unwrap();
     assert_eq!(deks[0], deks[1], "a rewrap wraps the same DEK");
     assert_ne!(deks[1], deks[2], "a reencryption makes a new one");
 }
@@ -308,10 +315,10 @@ fn reencrypting_takes_an_attached_envelope_only() {
 #[test]
 fn the_last_generation_is_not_rewrapped() {
     let (inner, keys) = memory(1);
-    let spy = Arc::new(Spy { inner: inner.clone(), deks: Mutex::default() });
+    let (spy, deks) = spy(inner.clone());
     let envelope = envelope(&spy, &keys);
     let sealed = block_on(envelope.encrypt(b"attack", &context())).unwrap();
-    let dek = spy.deks.lock().unwrap()[0];
+    let dek = deks.lock().unwrap()[0];
     let rewrapped = |generation: u32| {
         let mut aged = sealed.clone();
         aged[32..36].copy_from_slice(&generation.to_be_bytes());

@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use crate::providers::ProviderName;
+use crate::key_stores::{KeyStoreCommand, KeyStoreOptions, provider_names};
 
 /// Envelope encryption for files, with local keys and those of a cloud.
 ///
@@ -54,24 +54,8 @@ pub(crate) struct Global {
     /// Open files whose passphrase takes up to N times the work of a new one, for files of a known writer [default: 4]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_passphrase_work: Option<u32>,
-    /// The PKCS#11 module of `pkcs11:` keys, by its absolute path [default: $ENVCTL_PKCS11_MODULE, or
-    /// the configuration's]
-    #[cfg(feature = "pkcs11")]
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) pkcs11_module: Option<PathBuf>,
-    /// The label of the token whose keys are created and listed [default: $ENVCTL_PKCS11_TOKEN, the
-    /// configuration's, or the only one]
-    #[cfg(feature = "pkcs11")]
-    #[arg(long, global = true, value_name = "LABEL")]
-    pub(crate) pkcs11_token: Option<String>,
-    /// Read the PIN of the token from the first line of a file [otherwise: $ENVCTL_PKCS11_PIN, or asked for]
-    #[cfg(feature = "pkcs11")]
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "pkcs11_pin_fd")]
-    pub(crate) pkcs11_pin_file: Option<PathBuf>,
-    /// Read the PIN of the token from the first line of an open file descriptor
-    #[cfg(feature = "pkcs11")]
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) pkcs11_pin_fd: Option<i32>,
+    #[command(flatten)]
+    pub(crate) key_stores: KeyStoreOptions,
 }
 
 /// The commands.
@@ -91,10 +75,6 @@ pub(crate) enum Command {
     /// Create the keystore of local keys and change its passphrase
     #[command(subcommand)]
     Keystore(Keystore),
-    /// Tell which slots and tokens a PKCS#11 module has
-    #[cfg(feature = "pkcs11")]
-    #[command(subcommand)]
-    Pkcs11(Pkcs11),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -106,9 +86,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+    #[command(flatten)]
+    KeyStore(KeyStoreCommand),
 }
 
-#[cfg(feature = "tokio")]
 impl Command {
     /// Whether a key store may be asked.
     pub(crate) fn uses_keys(&self) -> bool {
@@ -225,8 +206,8 @@ pub(crate) enum Keys {
         /// Its name: 1 to 64 of A-Z a-z 0-9 - _ . ; at a cloud, its alias
         name: String,
         /// Who makes and holds it
-        #[arg(long, value_enum, default_value = "local")]
-        provider: ProviderName,
+        #[arg(long, value_parser = provider_names(), default_value = "local")]
+        provider: String,
         /// Create it pre-active: `keys activate` puts it into use
         #[arg(long)]
         pre_active: bool,
@@ -236,14 +217,23 @@ pub(crate) enum Keys {
         /// A tag, which a cloud keeps; repeatable
         #[arg(long = "tag", value_name = "NAME=VALUE")]
         tags: Vec<String>,
+        /// The kind of key, in the provider's own word [default: what it recommends]
+        #[arg(long, value_name = "NAME")]
+        algorithm: Option<String>,
+        /// The day on which its use for encryption should end: `keys list` tells when it is due
+        #[arg(long, value_name = "DATE")]
+        not_after: Option<String>,
+        /// What this provider only knows, such as multi-region=true; repeatable
+        #[arg(long = "option", value_name = "NAME=VALUE")]
+        options: Vec<String>,
         #[command(flatten)]
         dry_run: DryRun,
     },
     /// List all keys
     List {
         /// Whose
-        #[arg(long, value_enum, default_value = "local")]
-        provider: ProviderName,
+        #[arg(long, value_parser = provider_names(), default_value = "local")]
+        provider: String,
     },
     /// Show one key and its versions
     Describe {
@@ -254,6 +244,18 @@ pub(crate) enum Keys {
     Rotate {
         /// Its name, or its URI
         key: String,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
+    /// Say when the use of a key for encryption should end: `keys list` tells when it is due
+    NotAfter {
+        /// Its name, or its URI
+        key: String,
+        /// A day such as 2027-12-31 (its end, in UTC), a moment such as 2027-12-31T12:00:00Z, or `never`
+        date: String,
+        /// Only this version [default: the current one]
+        #[arg(long = "version", value_name = "N")]
+        version: Option<String>,
         #[command(flatten)]
         dry_run: DryRun,
     },
@@ -294,8 +296,8 @@ pub(crate) enum Keys {
     ReportCompromise(ChangeKey),
     /// Mark a deactivated or compromised key as kept for old data only
     Archive(ChangeKey),
-    /// Erase the key material of a deactivated or compromised key: what only it opens is lost for good.
-    /// AWS KMS erases a suspended key after 30 days
+    /// Erase the key material of a deactivated or compromised key: what only it opens is lost for good. A
+    /// cloud takes a suspended key, and erases it after some days
     Destroy {
         #[command(flatten)]
         change: ChangeKey,
@@ -339,18 +341,6 @@ pub(crate) enum Keystore {
     Init,
     /// Change the passphrase of the keystore
     Passwd,
-}
-
-/// `envctl pkcs11 …`
-#[cfg(feature = "pkcs11")]
-#[derive(Subcommand)]
-pub(crate) enum Pkcs11 {
-    /// List slots and tokens, and what they can wrap by; no PIN is needed
-    Slots {
-        /// Every mechanism of each token as well (--json tells them always)
-        #[arg(long)]
-        mechanisms: bool,
-    },
 }
 
 const EXIT_CODES: &str = "\

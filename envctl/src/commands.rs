@@ -6,10 +6,10 @@ mod encrypt;
 mod inspect;
 mod keys;
 mod keystore;
+mod moment;
 mod pages;
-#[cfg(feature = "pkcs11")]
-mod pkcs11;
 mod rewrap;
+mod survey;
 
 use std::{
     ffi::OsStr,
@@ -36,10 +36,9 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Rewrap(args) => rewrap::run(global, &args),
         Command::Keys(command) => keys::run(global, command),
         Command::Keystore(command) => keystore::run(global, &command),
-        #[cfg(feature = "pkcs11")]
-        Command::Pkcs11(command) => pkcs11::run(global, &command),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
+        Command::KeyStore(command) => survey::run(global, &command),
     }
 }
 

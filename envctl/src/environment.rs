@@ -33,6 +33,7 @@ use crate::{
     descriptor,
     error::{CliError, Result},
     harden,
+    key_stores::secret_variables,
 };
 
 /// The secrets that were in the environment, by the names of their variables.
@@ -42,8 +43,10 @@ pub(crate) type Secrets = HashMap<OsString, Zeroizing<Vec<u8>>>;
 /// start handed over. Called first, while there is one thread and nothing is open.
 pub(crate) fn take_secrets_out() -> Result<()> {
     // An empty one is as good as none.
+    let variables: Vec<_> =
+        VARIABLES.iter().map(|name| (*name).to_owned()).chain(secret_variables()).collect();
     let is_secret = |(name, value): &(OsString, OsString)| {
-        !value.is_empty() && VARIABLES.iter().any(|secret| name == secret)
+        !value.is_empty() && variables.iter().any(|secret| name == secret.as_str())
     };
     let secrets: Vec<_> = env::vars_os().filter(is_secret).collect();
     if secrets.is_empty() {
@@ -126,9 +129,8 @@ fn pipe_at(place: &OsStr) -> Option<File> {
 
 static HANDED_OVER: Mutex<Option<File>> = Mutex::new(None);
 
-/// Every variable that may hold a secret of envctl.
-const VARIABLES: [&str; 4] =
-    ["ENVCTL_PASSPHRASE", "ENVCTL_KEYSTORE_PASSPHRASE", "ENVCTL_NEW_PASSPHRASE", "ENVCTL_PKCS11_PIN"];
+/// Every variable that may hold a secret, but for those of key stores.
+const VARIABLES: [&str; 3] = ["ENVCTL_PASSPHRASE", "ENVCTL_KEYSTORE_PASSPHRASE", "ENVCTL_NEW_PASSPHRASE"];
 
 /// Most bytes of names and values: as much as a pipe of any user may hold (pipe(7)).
 const MAX_LEN: usize = 1 << 20;

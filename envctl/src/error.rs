@@ -4,12 +4,16 @@ use std::{error::Error, fmt, io, path::Path};
 
 use envelope_files::{FileError, trust::TrustError};
 use envelope_local::{Argon2Error, KeystoreError};
+use envelope_providers::ProvidersError;
 use envelope_sdk::{
     DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
-    RewrapError, printable, stream::StreamError,
+    RewrapError, http::find_cause, printable, registry::MissingSetting, stream::StreamError,
 };
 
-use crate::report;
+use crate::{
+    key_stores::{registered, variable},
+    report,
+};
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
@@ -229,11 +233,11 @@ impl From<StreamError> for CliError {
 
 impl From<ProviderError> for CliError {
     fn from(error: ProviderError) -> Self {
-        let kind = match kind_of(error.kind()) {
-            ErrorKind::Other if is_for_want_of_room(&error) => ErrorKind::InputOutput,
-            kind => kind,
-        };
-        Self::new(kind, with_causes(&error))
+        let new = Self::new(kind_of_error(&error), with_causes(&error));
+        match what_to_do(&error) {
+            Some(hint) => new.hint(hint),
+            None => new,
+        }
     }
 }
 
@@ -251,11 +255,7 @@ impl From<TrustError> for CliError {
 
 impl From<KeystoreError> for CliError {
     fn from(error: KeystoreError) -> Self {
-        let kind = match error {
-            KeystoreError::WrongPassphrase { .. } | KeystoreError::Tampered { .. } => ErrorKind::NotAuthentic,
-            _ => ErrorKind::InputOutput,
-        };
-        Self::new(kind, with_causes(&error))
+        Self::new(kind_of_keystore(&error), with_causes(&error))
     }
 }
 
@@ -273,16 +273,47 @@ impl From<FileError> for CliError {
     }
 }
 
-#[cfg(feature = "pkcs11")]
-impl From<envelope_pkcs11::ModuleError> for CliError {
-    fn from(error: envelope_pkcs11::ModuleError) -> Self {
-        use envelope_pkcs11::ModuleError::{Describe, Initialize, Threads};
-        let kind = match error {
-            Initialize { .. } | Describe { .. } => ErrorKind::Unreachable,
-            Threads(_) => ErrorKind::Other,
-            _ => ErrorKind::Usage,
-        };
-        Self::new(kind, with_causes(&error))
+impl From<ProvidersError> for CliError {
+    fn from(error: ProvidersError) -> Self {
+        match error {
+            ProvidersError::File(error) => error.into(),
+            // Which providers there are is known before anything is asked: the call's words are wrong.
+            ProvidersError::Provider(error) if error.kind() == ProviderErrorKind::Unsupported => {
+                Self { kind: ErrorKind::Usage, ..error.into() }
+            }
+            ProvidersError::Provider(error) => error.into(),
+            ProvidersError::Setting { provider, setting, error } => {
+                Self::usage(format!("the setting {setting} of {provider}: {error}"))
+            }
+            error => {
+                let new = Self::usage(error.to_string());
+                match error.hint() {
+                    Some(hint) => new.hint(hint),
+                    None => new,
+                }
+            }
+        }
+    }
+}
+
+fn kind_of_keystore(error: &KeystoreError) -> ErrorKind {
+    match error {
+        KeystoreError::WrongPassphrase { .. } | KeystoreError::Tampered { .. } => ErrorKind::NotAuthentic,
+        _ => ErrorKind::InputOutput,
+    }
+}
+
+/// A keystore, and whatever else of a key store is a file, is told of as a file.
+fn kind_of_error(error: &ProviderError) -> ErrorKind {
+    if let Some(keystore) = find_cause(error) {
+        return kind_of_keystore(keystore);
+    }
+    if find_cause::<TrustError>(error).is_some() {
+        return ErrorKind::InputOutput;
+    }
+    match kind_of(error.kind()) {
+        ErrorKind::Other if is_for_want_of_room(error) => ErrorKind::InputOutput,
+        kind => kind,
     }
 }
 
@@ -301,11 +332,11 @@ fn kind_of(kind: ProviderErrorKind) -> ErrorKind {
 /// A refusal says more than a wrong key, and waiting may help where nothing
 /// was refused.
 fn kind_of_attempts(attempts: &[ProviderError]) -> ErrorKind {
-    let has = |kind| attempts.iter().any(|attempt| kind_of(attempt.kind()) == kind);
+    let has = |kind| attempts.iter().any(|attempt| kind_of_error(attempt) == kind);
     [ErrorKind::KeyRefused, ErrorKind::Unreachable, ErrorKind::InputOutput]
         .into_iter()
         .find(|kind| has(*kind))
-        .or_else(|| attempts.first().map(|attempt| kind_of(attempt.kind())))
+        .or_else(|| attempts.first().map(kind_of_error))
         .unwrap_or(ErrorKind::Other)
 }
 
@@ -322,6 +353,30 @@ fn tree(attempts: &[ProviderError]) -> String {
     attempts.iter().fold("no configured key opened this:".into(), |text, attempt| {
         format!("{text}\n  - {}", with_causes(attempt))
     })
+}
+
+/// What this program's user does about an error of a library, which knows no
+/// options.
+fn what_to_do(error: &ProviderError) -> Option<String> {
+    if let Some(MissingSetting { provider, setting, .. }) = find_cause(error) {
+        let name = format!("{provider}-{setting}");
+        let known = registered().iter().filter(|store| store.provider == *provider);
+        let option = known.flat_map(|store| store.options).find(|option| option.name == *setting);
+        return Some(match option {
+            Some(option) => format!(
+                "name one by --{name} {}, ${} or `{setting}` under [{provider}]",
+                option.value,
+                variable(&name)
+            ),
+            None => format!("name one as `{setting}` under [{provider}]"),
+        });
+    }
+    match find_cause(error)? {
+        KeystoreError::NotFound { .. } => {
+            Some("`envctl keystore init` creates it; --keystore names another one".into())
+        }
+        _ => None,
+    }
 }
 
 /// True when a file could not be written: no room, no quota, a limit, a disk that is
@@ -343,7 +398,8 @@ fn with_causes(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let said = error.to_string();
-        if !text.contains(&said) {
+        // What is missing, the hint says in the words of this program.
+        if !error.is::<MissingSetting>() && !text.contains(&said) {
             text = format!("{text}: {said}");
         }
         cause = error.source();

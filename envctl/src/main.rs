@@ -1,15 +1,14 @@
 //! `envctl`: envelope encryption at the command line.
 //!
 //! The way of a call: [`environment`] takes secrets out of the environment, [`cli`] says what
-//! may be asked, [`config`] adds what the
-//! file says, [`keys`] makes a keyring of both with [`providers`], a module of [`commands`] does
+//! may be asked, with what the key stores of the build add to it ([`key_stores`]), [`providers`]
+//! reads the configuration and opens keys, a module of [`commands`] does
 //! the work over [`input`] and [`output`] ([`transfer`] moves the bytes between
 //! them), [`error`] turns what failed into
 //! words and an exit code.
 
 mod cli;
 mod commands;
-mod config;
 mod descriptor;
 mod environment;
 mod error;
@@ -17,7 +16,7 @@ mod harden;
 mod in_place;
 mod input;
 mod interrupt;
-mod keys;
+mod key_stores;
 mod output;
 mod passphrase;
 mod progress;
@@ -47,7 +46,6 @@ fn run() -> error::Result<()> {
     let Some(cli) = usage::parse()? else { return Ok(()) };
     descriptor::keep_from_children();
     interrupt::clean_up_when_told_to_end()?;
-    #[cfg(feature = "tokio")]
     if cli.command.uses_keys() {
         runtime::start()?;
     }

@@ -6,6 +6,7 @@
 //! --passphrase-fd 0 encrypt` encrypts the data.
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
@@ -16,108 +17,129 @@ use std::{
 
 use envelope_files::trust::{self, Purpose};
 use envelope_local::Passphrase;
-use envelope_sdk::{printable, secret};
-use zeroize::{Zeroize, Zeroizing};
+use envelope_sdk::{
+    ProviderErrorKind, printable,
+    secret::{self, Prompt, SecretError, Secrets},
+};
+use zeroize::Zeroizing;
 
 use crate::{
     cli::Global,
-    descriptor,
-    environment::{self, Secrets},
+    descriptor, environment,
     error::{CliError, ErrorKind, Result},
     harden,
     interrupt::{EchoGuard, hide_typing},
+    key_stores::variable,
 };
 
-/// The passphrases of one run, as far as they were given.
+/// The secrets of one run, as far as they were given, and the terminal for others.
 pub(crate) struct Passphrases {
-    passphrase: Given,
-    keystore: Given,
-    new: Given,
-    #[cfg(feature = "pkcs11")]
-    pin: Given,
+    /// By the names that key stores ask for.
+    given: HashMap<String, Given>,
+    key_stores: Vec<(String, &'static str)>,
 }
 
 impl Passphrases {
     /// Opens the files and descriptors that the call names, makes the process
     /// undumpable, and reads a line of each. Two secrets of one descriptor are
     /// two lines of it, in this order: passphrase, the keystore's, the new one,
-    /// PIN.
+    /// those of key stores.
     pub(crate) fn of(global: &Global) -> Result<Self> {
         let mut named = Vec::new();
-        let mut open = |file: Option<&PathBuf>, number| Source::open(file, number, &mut named);
-        let passphrase = open(global.passphrase_file.as_ref(), global.passphrase_fd)?;
-        let keystore = open(global.keystore_passphrase_file.as_ref(), None)?;
-        let new = open(global.new_passphrase_file.as_ref(), None)?;
-        #[cfg(feature = "pkcs11")]
-        let pin = open(global.pkcs11_pin_file.as_ref(), global.pkcs11_pin_fd)?;
+        let mut open = |name: &str, file: Option<&PathBuf>, number| -> Result<(String, Option<Source>)> {
+            Ok((name.to_owned(), Source::open(file, number, &mut named)?))
+        };
+        let mut sources = vec![
+            open("passphrase", global.passphrase_file.as_ref(), global.passphrase_fd)?,
+            open("keystore-passphrase", global.keystore_passphrase_file.as_ref(), None)?,
+            open("new-passphrase", global.new_passphrase_file.as_ref(), None)?,
+        ];
+        for secret in &global.key_stores.secrets {
+            sources.push(open(&secret.name, secret.file.as_ref(), secret.fd)?);
+        }
         harden::before_secrets()?;
         let mut secrets = environment::secrets().map_err(|error| {
             CliError::other(format!("cannot read the secrets of the environment: {error}"))
         })?;
-        let mut given = |source, variable| Given::by(source, variable, &mut secrets);
-        Ok(Self {
-            passphrase: given(passphrase, "ENVCTL_PASSPHRASE")?,
-            keystore: given(keystore, "ENVCTL_KEYSTORE_PASSPHRASE")?,
-            new: given(new, "ENVCTL_NEW_PASSPHRASE")?,
-            #[cfg(feature = "pkcs11")]
-            pin: given(pin, "ENVCTL_PKCS11_PIN")?,
-        })
-    }
-
-    /// Whether a passphrase was given with the call, so that nobody need type it.
-    pub(crate) fn is_given(&self) -> bool {
-        match &self.passphrase {
-            Given::Nothing => false,
-            Given::Line(line) => !line.is_empty(),
-            Given::NotText(_) => true,
+        let mut given = HashMap::new();
+        for (name, source) in sources {
+            let secret = Given::by(source, variable(&name), &mut secrets)?;
+            given.insert(name, secret);
         }
-    }
-
-    /// The passphrase that encrypts: typed twice if it is typed.
-    pub(crate) fn for_encryption(&self) -> Result<Passphrase> {
-        self.passphrase.read()?.map_or_else(|| ask_twice("Passphrase", OF_PASSPHRASE), Ok)
-    }
-
-    /// The passphrase that decrypts.
-    pub(crate) fn for_decryption(&self) -> Result<Passphrase> {
-        self.passphrase.read()?.map_or_else(|| ask("Passphrase", OF_PASSPHRASE), Ok)
+        let key_stores =
+            global.key_stores.secrets.iter().map(|secret| (secret.name.clone(), secret.what)).collect();
+        Ok(Self { given, key_stores })
     }
 
     /// The passphrase of an existing keystore: its own, or the only one given.
     pub(crate) fn of_keystore(&self, path: &Path) -> Result<Passphrase> {
-        match self.keystore.read()? {
-            Some(passphrase) => Ok(passphrase),
-            None => match self.passphrase.read()? {
-                Some(passphrase) => Ok(passphrase),
-                None => ask(&format!("Passphrase of the keystore {}", printable::path(path)), OF_KEYSTORE),
-            },
-        }
+        let prompt = format!("Passphrase of the keystore {}", printable::path(path));
+        self.first_of(&["keystore-passphrase", "passphrase"], &Prompt::once(&prompt))
     }
 
     /// The passphrase of a keystore that is being made.
     pub(crate) fn of_new_keystore(&self, path: &Path) -> Result<Passphrase> {
-        match self.keystore.read()? {
-            Some(passphrase) => Ok(passphrase),
-            None => match self.passphrase.read()? {
-                Some(passphrase) => Ok(passphrase),
-                None => ask_twice(
-                    &format!("Passphrase for the new keystore {}", printable::path(path)),
-                    OF_KEYSTORE,
-                ),
-            },
-        }
-    }
-
-    /// The PIN that was given with the call, if one was.
-    #[cfg(feature = "pkcs11")]
-    pub(crate) fn pin(&self) -> Result<Option<Zeroizing<String>>> {
-        self.pin.read_line()
+        let prompt = format!("Passphrase for the new keystore {}", printable::path(path));
+        self.first_of(&["keystore-passphrase", "passphrase"], &Prompt::twice(&prompt))
     }
 
     /// The passphrase that replaces another.
     pub(crate) fn replacement(&self) -> Result<Passphrase> {
-        self.new.read()?.map_or_else(|| ask_twice("New passphrase", OF_NEW), Ok)
+        self.first_of(&["new-passphrase"], &Prompt::twice("New passphrase"))
     }
+
+    /// The first of these that was given, or the first one from the terminal.
+    fn first_of(&self, names: &[&str], prompt: &Prompt<'_>) -> Result<Passphrase> {
+        for name in names {
+            if let Some(line) = self.read(name)? {
+                return passphrase(&line);
+            }
+        }
+        passphrase(&self.ask_for(names.first().copied().unwrap_or_default(), prompt)?)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Zeroizing<String>>> {
+        self.given.get(name).map_or(Ok(None), Given::read_line)
+    }
+
+    fn ask_for(&self, name: &str, prompt: &Prompt<'_>) -> Result<Zeroizing<String>> {
+        let of_key_store = self.key_stores.iter().find(|(known, _)| known == name);
+        let what = of_key_store.map_or("a passphrase", |(_, what)| what);
+        let sources = match name {
+            "passphrase" => OF_PASSPHRASE.to_owned(),
+            "keystore-passphrase" => OF_KEYSTORE.to_owned(),
+            "new-passphrase" => OF_NEW.to_owned(),
+            name => format!("use --{name}-file, --{name}-fd or ${}", variable(name)),
+        };
+        let mut terminal = Terminal::open(what, &sources)?;
+        let text = Zeroizing::new(terminal.ask(prompt.text)?);
+        if prompt.twice {
+            let again = Zeroizing::new(terminal.ask("Again, to be sure")?);
+            if text != again {
+                return Err(CliError::usage("the two passphrases differ: nothing was done"));
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// What key stores ask for.
+impl Secrets for Passphrases {
+    fn given(&self, name: &str) -> std::result::Result<Option<Zeroizing<String>>, SecretError> {
+        self.read(name).map_err(|error| secret_error(&error))
+    }
+
+    fn ask(&self, name: &str, prompt: &Prompt<'_>) -> std::result::Result<Zeroizing<String>, SecretError> {
+        self.ask_for(name, prompt).map_err(|error| secret_error(&error))
+    }
+}
+
+fn secret_error(error: &CliError) -> SecretError {
+    let kind = match error.kind() {
+        ErrorKind::Usage => ProviderErrorKind::Invalid,
+        _ => ProviderErrorKind::Other,
+    };
+    SecretError::new(kind, error.text())
 }
 
 /// Something open that a line is to be read from.
@@ -158,12 +180,12 @@ enum Given {
     Nothing,
     Line(Zeroizing<String>),
     /// A variable whose value is no text.
-    NotText(&'static str),
+    NotText(String),
 }
 
 impl Given {
     /// A file or descriptor goes before the environment.
-    fn by(source: Option<Source>, variable: &'static str, secrets: &mut Secrets) -> Result<Self> {
+    fn by(source: Option<Source>, variable: String, secrets: &mut environment::Secrets) -> Result<Self> {
         if let Some(source) = source {
             let line = secret::read_line(&mut &*source.file).map_err(|error| {
                 let message = format!("cannot read the secret from {}: {error}", source.name);
@@ -171,17 +193,13 @@ impl Given {
             })?;
             return Ok(Self::Line(line));
         }
-        Ok(match secrets.remove(OsStr::new(variable)) {
+        Ok(match secrets.remove(OsStr::new(&variable)) {
             None => Self::Nothing,
             Some(value) => match std::str::from_utf8(&value) {
                 Ok(text) => Self::Line(Zeroizing::new(text.to_owned())),
                 Err(_) => Self::NotText(variable),
             },
         })
-    }
-
-    fn read(&self) -> Result<Option<Passphrase>> {
-        self.read_line()?.map(|line| passphrase(line.to_string())).transpose()
     }
 
     fn read_line(&self) -> Result<Option<Zeroizing<String>>> {
@@ -193,31 +211,8 @@ impl Given {
     }
 }
 
-fn passphrase(text: String) -> Result<Passphrase> {
-    Passphrase::new(text).map_err(|error| CliError::usage(error.to_string()))
-}
-
-/// `sources` says how else it can be given.
-fn ask(prompt: &str, sources: &str) -> Result<Passphrase> {
-    passphrase(Terminal::open("a passphrase", sources)?.ask(prompt)?)
-}
-
-/// Asks at the terminal for the PIN of a token.
-#[cfg(feature = "pkcs11")]
-pub(crate) fn ask_pin(prompt: &str) -> Result<String> {
-    const SOURCES: &str = "use --pkcs11-pin-file, --pkcs11-pin-fd or $ENVCTL_PKCS11_PIN";
-    Terminal::open("a PIN", SOURCES)?.ask(prompt)
-}
-
-fn ask_twice(prompt: &str, sources: &str) -> Result<Passphrase> {
-    let mut terminal = Terminal::open("a passphrase", sources)?;
-    let text = terminal.ask(prompt)?;
-    let mut again = terminal.ask("Again, to be sure")?;
-    drop(terminal);
-    let same = text == again;
-    again.zeroize();
-    let passphrase = passphrase(text)?;
-    if same { Ok(passphrase) } else { Err(CliError::usage("the two passphrases differ: nothing was done")) }
+fn passphrase(text: &Zeroizing<String>) -> Result<Passphrase> {
+    Passphrase::new(text.to_string()).map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// The controlling terminal, whatever standard input and output are, and what it is asked for.

@@ -3,11 +3,15 @@
 use std::{
     fmt::Write as _,
     io::{self, Write},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use envelope_sdk::{Header, KeyDescription, WrappedDek, printable};
-use serde_json::{Value, json};
+use envelope_sdk::{
+    Header, KeyDescription, WrappedDek,
+    admin::{Detail, Details},
+    printable,
+};
+use serde_json::{Map, Value, json};
 
 use crate::{
     descriptor,
@@ -102,6 +106,7 @@ pub(crate) fn key_json(key: &KeyDescription) -> Value {
                 "version": version.version,
                 "state": version.state.name(),
                 "created": version.created.map(time),
+                "not_after": version.not_after.map(time),
             })
         })
         .collect();
@@ -109,8 +114,31 @@ pub(crate) fn key_json(key: &KeyDescription) -> Value {
         "key": key.uri.as_str(),
         "state": key.state.name(),
         "archived": key.archived,
+        "due": key.is_due(now()),
         "versions": versions,
     })
+}
+
+/// What a key store tells, in JSON.
+pub(crate) fn details_json(details: &Details) -> Map<String, Value> {
+    details.iter().map(|(name, detail)| (name.to_owned(), detail_json(detail))).collect()
+}
+
+fn detail_json(detail: &Detail) -> Value {
+    match detail {
+        Detail::Text(text) => text.as_str().into(),
+        Detail::Number(number) => (*number).into(),
+        Detail::Flag(is) => (*is).into(),
+        Detail::Time(seconds) => time(*seconds).into(),
+        Detail::List(list) => list.iter().map(detail_json).collect(),
+        Detail::Table(details) => Value::Object(details_json(details)),
+        _ => Value::Null,
+    }
+}
+
+/// Seconds since 1970. A clock before that says nothing.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// A word that an attacker may have written: safe to show, and cut at 200

@@ -45,10 +45,8 @@ fn fill_from_environment(cli: &mut Cli) -> Result<()> {
     fill(config, variable("ENVCTL_CONFIG"));
     fill(keystore, variable("ENVCTL_KEYSTORE"));
     fill(profile, text("ENVCTL_PROFILE")?);
-    #[cfg(feature = "pkcs11")]
-    {
-        fill(&mut cli.global.pkcs11_module, variable("ENVCTL_PKCS11_MODULE"));
-        fill(&mut cli.global.pkcs11_token, text("ENVCTL_PKCS11_TOKEN")?);
+    for setting in &mut cli.global.key_stores.settings {
+        fill(&mut setting.value, variable(&setting.variable));
     }
     if let Command::Encrypt(Encrypt { keys, .. })
     | Command::Decrypt(Decrypt { keys, .. })

@@ -2,7 +2,7 @@
 //! has any: each source answers, and LocalStack says by the account of a new key
 //! whose credentials it was asked with.
 
-#![cfg(feature = "aws")]
+#![cfg(feature = "all")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod common;

@@ -17,7 +17,7 @@ fn a_keystore_is_made_used_and_never_overwritten() {
     sandbox.run(&["keystore", "init"], 3).says("never overwritten");
     sandbox.run(&["keys", "create", "main"], 0);
     sandbox.run(&["keys", "create", "main"], 2).says("main");
-    sandbox.run(&["keys", "create", "../evil"], 2).says("cannot be the name");
+    sandbox.run(&["keys", "create", "../evil"], 2).says("a key name has 1 to 64 characters");
     sandbox.write("in", b"secret");
     sandbox.run(&["encrypt", "-k", "local:main", "in"], 0);
     sandbox.run(&["decrypt", "-k", "local:main", "in.envelope", "-o", "out"], 0);
@@ -214,4 +214,67 @@ fn no_command_takes_a_passphrase_as_an_argument() {
     sandbox.run(&["encrypt", "in", "--passphrase", PASSPHRASE], 2);
     sandbox.run(&["encrypt", "in", "-k", &format!("passphrase:{}", "hunter2")], 2).says("never an argument");
     assert_eq!(sandbox.files(), ["in"]);
+}
+
+#[test]
+fn a_key_whose_use_should_have_ended_is_due_and_wraps_on() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.run(&["keys", "create", "old", "--not-after", "2020-01-31"], 0);
+    let list = sandbox.run(&["keys", "list"], 0).text();
+    assert!(list.contains("/old  active, 1 version, due since 2020-01-31T23:59:59Z\n"), "{list}");
+    let list = sandbox.run(&["keys", "list", "--json"], 0).json();
+    assert_eq!((&list[0]["due"], &list[1]["due"]), (&false.into(), &true.into()), "{list}");
+    let would = sandbox.run(&["keys", "not-after", "main", "2999-12-31T12:00:00Z", "--dry-run"], 0).text();
+    assert_eq!(would, "would say \"to be used until 2999-12-31T12:00:00Z\" of main\n");
+    assert!(!sandbox.run(&["keys", "describe", "main"], 0).text().contains("until"));
+    sandbox.run(&["keys", "not-after", "main", "2999-12-31T12:00:00Z"], 0);
+    let told = sandbox.run(&["keys", "describe", "main"], 0).text();
+    assert!(told.contains("until 2999-12-31T12:00:00Z"), "{told}");
+    sandbox.run(&["keys", "not-after", "main", "31.12.2999"], 2).says("a date is a day");
+    sandbox.run(&["keys", "not-after", "main", "2999-12-31", "--version", "7"], 5).says("no version");
+    sandbox.run(&["keys", "not-after", "main", "never"], 0);
+    assert!(!sandbox.run(&["keys", "describe", "main"], 0).text().contains("until"));
+    // It is told and refuses nothing; the version of a rotation has no end.
+    sandbox.write("in", b"x");
+    sandbox.run(&["encrypt", "-k", "local:old", "in"], 0);
+    sandbox.run(&["keys", "rotate", "old"], 0);
+    assert!(!sandbox.run(&["keys", "list"], 0).text().contains("due"));
+}
+
+#[test]
+fn a_bare_name_is_a_key_of_the_keystore_wherever_a_key_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.write("in", b"secret");
+    sandbox.run(&["encrypt", "-k", "main", "in"], 0);
+    sandbox.run(&["decrypt", "-k", "main", "in.envelope", "-o", "out"], 0);
+    assert_eq!(sandbox.read("out"), b"secret");
+    sandbox.run(&["encrypt", "-f", "-k", "nain", "in"], 2).says("neither a key URI nor an alias");
+    // An alias of the configuration goes first.
+    sandbox.configure("[aliases]\nmain = \"passphrase:\"");
+    sandbox.run(&["decrypt", "-f", "-k", "main", "in.envelope", "-o", "out"], 4).says("no configured key");
+}
+
+#[test]
+fn what_a_keystore_has_no_place_for_is_refused_and_not_dropped() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    for option in
+        [["--description", "x"], ["--tag", "a=b"], ["--algorithm", "RSA"], ["--option", "multi-region=true"]]
+    {
+        let create = ["keys", "create", "new", option[0], option[1]];
+        sandbox.run(&create, 2).says("local: ");
+        sandbox.run(&[create.as_slice(), &["--dry-run"]].concat(), 2).says("local: ");
+    }
+    sandbox.run(&["keys", "create", "new", "--tag", "a"], 2).says("a tag is NAME=VALUE");
+    sandbox.run(&["keys", "describe", "new"], 5).says("has no key");
+    for refused in [
+        &["keys", "restore", "main"] as &[&str],
+        &["keys", "rotations", "main"],
+        &["keys", "auto-rotate", "main"],
+        &["keys", "alias", "other", "main"],
+    ] {
+        sandbox.run(refused, 2).says("this key store cannot");
+    }
 }

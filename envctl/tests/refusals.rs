@@ -157,6 +157,7 @@ fn what_was_typed_in_the_place_of_a_key_is_not_repeated() {
             assert!(!ran.stderr.contains("hunter2"), "{command:?}: {}", ran.stderr);
         }
     }
+    sandbox.keystore(&[]);
     let ran = sandbox.run(&["keys", "create", "correct hunter2"], 2);
     assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
 }

@@ -22,7 +22,7 @@ use envelope_fuzz::{
 };
 use envelope_local::{Argon2Params, Keystore};
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, KeyProvider, KeyUri, Keyring,
+    Dek, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, NewKey, KeyProvider, KeyUri, Keyring,
     ProviderError, ProviderErrorKind, WrappedDek,
     crypto::{
         DefaultEngine,
@@ -69,8 +69,8 @@ fn fixtures() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("keystore.json");
     let keystore = Keystore::create_with(&path, &passphrase(), Argon2Params::MINIMUM)?;
-    now(keystore.create_key("main", false))?;
-    now(keystore.create_key("backup", true))?;
+    now(keystore.create_key(&NewKey::named("main")))?;
+    now(keystore.create_key(&NewKey::named("backup").pre_active()))?;
     fs::copy(&path, "fixtures/keystore-old.json")?;
     now(keystore.rotate_key(&KeyUri::parse("local:main")?))?;
     fs::copy(&path, "fixtures/keystore.json")?;

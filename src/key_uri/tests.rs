@@ -80,7 +80,7 @@ fn a_malformed_google_key_is_refused() {
         "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k",
         "gcpkms:///projects/p/locations/l/keyRings/r/cryptoKeys/k",
     ] {
-        refused(input, GCP_FORM);
+        refused(input, gcp::FORM);
     }
 }
 
@@ -116,7 +116,7 @@ fn a_malformed_azure_key_is_refused() {
         "https://my-vault.vault.azure.net/keys/a_b",
         "azurekeyvault:my-vault.vault.azure.net/keys/k",
     ] {
-        refused(input, AZURE_FORM);
+        refused(input, azure::FORM);
     }
     refused(
         "https://my-vault.vault.azure.net/keys/k/0123456789abcdef",
@@ -179,7 +179,7 @@ fn a_local_key_is_resolved_with_its_keystore_and_unresolved_without() {
 fn a_malformed_local_key_is_refused() {
     let long = format!("local:{}", "a".repeat(65));
     for input in ["local:", "local:.a", "local:-a", "local:a/b", "local:ä", "local:a@b", &long] {
-        let reason = if input.is_ascii() { LOCAL_NAME } else { "must be printable ASCII without spaces" };
+        let reason = if input.is_ascii() { local::NAME } else { "must be printable ASCII without spaces" };
         refused(input, reason);
     }
     becomes(&format!("local:{}", "a".repeat(64)), &format!("local:{}", "a".repeat(64)), false);
@@ -187,7 +187,7 @@ fn a_malformed_local_key_is_refused() {
         "local://0123456789abcdef0123456789abcdef",
         "must be local://KEYSTORE-ID/KEY-NAME or local:KEY-NAME",
     );
-    refused("local://0123456789abcdef0123456789abcdef/", LOCAL_NAME);
+    refused("local://0123456789abcdef0123456789abcdef/", local::NAME);
     for id in ["", "0123", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdeg"] {
         refused(&format!("local://{id}/k"), "a keystore id is 32 hexadecimal digits in lower case");
     }

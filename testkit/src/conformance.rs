@@ -1,4 +1,6 @@
 //! What every [`KeyProvider`] must do, as a suite that runs against any of them.
+//! The suites of [`admin`] and [`scheme`] are the same for who manages its keys
+//! and for what opens it by settings.
 //!
 //! A test describes the provider as a [`Backend`], calls [`run`] and demands
 //! that the [`Report`] [conforms](Report::assert_conforms). Each check is a
@@ -35,10 +37,12 @@
 //! conformance::run(&Memory(Arc::new(provider))).assert_conforms();
 //! ```
 
+pub mod admin;
 mod ask;
 pub mod checks;
 mod listener;
 mod report;
+pub mod scheme;
 
 use std::{pin::Pin, sync::Arc};
 
@@ -74,9 +78,16 @@ pub trait Backend: Sync {
         None
     }
 
+    /// The provider of a subject made once more: another login at the same key
+    /// store, such as a provider that is opened a second time with the same
+    /// settings. For the check of a provider that rewraps.
+    fn another_instance(&self) -> Option<Arc<dyn KeyProvider>> {
+        None
+    }
+
     /// Moves the key of a subject through its life, for the checks of rotation
-    /// and states. [`apply_with_admin`] does it for a provider that is a
-    /// [`KeyAdmin`].
+    /// and states. [`apply_with_admin`] does it where a [`KeyAdmin`] manages the
+    /// keys.
     fn apply(&self, subject: &Subject, change: Change) -> Applied {
         let _ = (subject, change);
         Applied::NotPossible("this backend offers no changes of keys".into())
@@ -156,7 +167,7 @@ pub async fn apply_with_admin(admin: &dyn KeyAdmin, key: &KeyUri, change: Change
 
 /// Runs every check, one after the other.
 pub fn run(backend: &dyn Backend) -> Report {
-    report::run(backend, checks::ALL)
+    report::run(checks::ALL.iter().map(|(name, check)| (*name, move || check(backend))))
 }
 
 fn applied(outcome: Result<(), envelope_sdk::ProviderError>) -> Applied {

@@ -7,8 +7,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
-    crypto::DefaultEngine,
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
+    ProviderIdentity, WrappedDek, crypto::DefaultEngine,
 };
 
 /// What goes wrong.
@@ -88,10 +88,19 @@ impl FaultProvider {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl KeyProvider for FaultProvider {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn identity(&self) -> Option<ProviderIdentity> {
+        self.inner.identity()
+    }
+
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        self.inner.resolve(key).await
     }
 
     fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {

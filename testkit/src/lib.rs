@@ -1,23 +1,29 @@
 //! What a [`KeyProvider`](envelope_sdk::KeyProvider) and the code above it are
 //! tested with.
 //!
-//! - [`conformance`]: the suite that every provider passes. How to write a
-//!   provider and run it:
+//! - [`conformance`]: the suites that every provider passes, and who manages its
+//!   keys, and what opens it by settings. How to write these and run the suites:
 //!   [docs/write-a-provider.md](https://github.com/envelope-sdk/envelope-sdk/blob/main/docs/write-a-provider.md).
+//! - [`AlteredProvider`] stands before another provider, with single methods
+//!   replaced.
 //! - [`MemoryProvider`] keeps its keys in memory and counts its calls.
 //! - [`FaultProvider`] stands before another provider and fails or answers
 //!   wrongly on demand.
-//! - [`servers`] tells a test where a real server is, or skips it by name.
+//! - [`servers`] tells a test where a real server is, or skips it by name;
+//!   [`http_server`] is one whose answers a test writes down.
 //! - [`secrets`] looks for a secret in all forms in which it might be printed.
 //!
 //! For tests only: nothing here stores a key.
 
+mod altered;
 pub mod conformance;
 mod fault;
+pub mod http_server;
 mod memory;
 pub mod secrets;
 pub mod servers;
 
+pub use altered::{AlteredProvider, Answer};
 pub use fault::{Fault, FaultProvider};
 pub use memory::MemoryProvider;
 

@@ -7,7 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
+    ProviderIdentity, WrappedDek,
     crypto::{DefaultEngine, Key256, xaes::XaesKey},
     wrap_binding,
 };
@@ -27,8 +28,8 @@ use envelope_sdk::{
 /// assert_eq!(provider.calls(), 0);
 /// # let _ = envelope;
 /// ```
-#[derive(Default)]
 pub struct MemoryProvider {
+    identity: ProviderIdentity,
     keys: BTreeMap<KeyUri, XaesKey<DefaultEngine>>,
     envelope_only: bool,
     generating: bool,
@@ -49,7 +50,17 @@ impl MemoryProvider {
     /// A provider without keys.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            identity: ProviderIdentity::unique(),
+            keys: BTreeMap::new(),
+            envelope_only: false,
+            generating: false,
+            rewrapping: false,
+            generated: AtomicUsize::default(),
+            rewraps: AtomicUsize::default(),
+            wraps: AtomicUsize::default(),
+            unwraps: AtomicUsize::default(),
+        }
     }
 
     /// `memory:NAME`, the URI of a key of this provider.
@@ -169,10 +180,20 @@ impl MemoryProvider {
     }
 }
 
+impl Default for MemoryProvider {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[async_trait]
 impl KeyProvider for MemoryProvider {
     fn name(&self) -> &'static str {
         "memory"
+    }
+
+    fn identity(&self) -> Option<ProviderIdentity> {
+        Some(self.identity)
     }
 
     fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {

@@ -4,12 +4,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use envelope_sdk::{
-    ContextBinding, Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring,
-    ProviderError, WrappedDek,
-};
-use envelope_testkit::MemoryProvider;
+use envelope_sdk::{EncryptionContext, Envelope, KeyProvider, KeyUri, Keyring};
+use envelope_testkit::{AlteredProvider, MemoryProvider};
 
 pub(crate) use futures_executor::block_on;
 
@@ -36,34 +32,17 @@ pub(crate) fn message(len: usize) -> Vec<u8> {
     (0..len).map(|index| (index % 251) as u8 ^ (index / 16_384) as u8).collect()
 }
 
+/// The DEKs that went through a provider.
+pub(crate) type Deks = Arc<Mutex<Vec<[u8; 32]>>>;
+
 /// Passes everything on and remembers the DEKs it saw, for tests that check
 /// what becomes of one.
-pub(crate) struct Spy {
-    pub(crate) inner: Arc<MemoryProvider>,
-    pub(crate) deks: Mutex<Vec<[u8; 32]>>,
-}
-
-#[async_trait]
-impl KeyProvider for Spy {
-    fn name(&self) -> &'static str {
-        "spy"
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.inner.context_binding(wrapped)
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        self.deks.lock().unwrap().push(*dek.expose());
-        self.inner.wrap_dek(key, dek, context).await
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        self.inner.unwrap_dek(wrapped, context).await
-    }
+pub(crate) fn spy(inner: Arc<MemoryProvider>) -> (Arc<AlteredProvider>, Deks) {
+    let deks = Deks::default();
+    let seen = Arc::clone(&deks);
+    let spy = AlteredProvider::new(inner).named("spy").on_wrap(move |below, key, dek, context| {
+        seen.lock().unwrap().push(*dek.expose());
+        below.wrap_dek(key, dek, context)
+    });
+    (Arc::new(spy), deks)
 }

@@ -94,11 +94,15 @@ def check_key(key):
     require(isinstance(key["versions"], list), "F-2", "versions")
     require(key["versions"], "J-5", "no version")
     for number, version in enumerate(key["versions"], 1):
-        members(version, ("version", "state", "created", "wrapped_kek"), "a version")
+        require(isinstance(version, dict), "F-2", "a version")
+        end = ("not_after",) if "not_after" in version else ()
+        members(version, ("version", "state", "created", *end, "wrapped_kek"), "a version")
         require(is_integer(version["version"], 32), "J-3", "the number of a version")
         require(version["version"] == number, "J-5", "the numbers of versions")
         require(version["state"] in STATES, "J-6", "the state of a version")
         require(is_integer(version["created"], 64), "J-3", "created")
+        require(version.get("not_after", 0) is not None, "J-8", "not_after is null")
+        require(is_integer(version.get("not_after", 0), 64), "J-3", "not_after")
         if version["wrapped_kek"] is not None:
             decode(version["wrapped_kek"], 72, "wrapped_kek")
         require((version["state"] == "destroyed") == (version["wrapped_kek"] is None), "J-7", "destroyed or not")
@@ -108,7 +112,7 @@ def check_key(key):
 
 
 def open_keystore(data, passphrase, cobblestone_open, xaes_open, unauthentic):
-    """State, whether archived, and versions (number, state, KEK or None) of each key. The two constructions are those
+    """State, whether archived, and versions (number, state, KEK or None, end of the cryptoperiod or None) of each key. The two constructions are those
     of the envelope's reader, and `unauthentic` is what they raise."""
     document = parse(data)
     argon = document["argon2id"]
@@ -142,7 +146,7 @@ def open_keystore(data, passphrase, cobblestone_open, xaes_open, unauthentic):
 
     opened = {}
     for name, key in document["keys"].items():
-        versions = [(each["version"], each["state"], kek(name, each)) for each in key["versions"]]
+        versions = [(each["version"], each["state"], kek(name, each), each.get("not_after")) for each in key["versions"]]
         opened[name] = (key["state"], key["archived"], versions)
     return opened
 
@@ -152,5 +156,7 @@ def shown(keys):
     lines = []
     for name, (state, archived, versions) in keys.items():
         lines.append(f"key: {name} {state}" + (" archived" if archived else ""))
-        lines += [f"version: {name} {number} {each} {kek.hex() if kek else '-'}" for number, each, kek in versions]
+        for number, each, kek, end in versions:
+            until = "" if end is None else f" not-after {end}"
+            lines.append(f"version: {name} {number} {each} {kek.hex() if kek else '-'}{until}")
     return lines

@@ -15,11 +15,12 @@ use async_trait::async_trait;
 use envelope_local::{Argon2Params, Keystore, Passphrase, PassphraseProvider};
 use envelope_sdk::{
     ContextBinding, DecryptError, Dek, EncryptError, EncryptionContext, Envelope, FullContext, Header,
-    KeyAdmin, KeyProvider, KeyUri, Keyring, PayloadKind, ProviderError, ProviderErrorKind, RewrapError,
-    WrappedDek,
+    KeyAdmin, KeyProvider, KeyUri, Keyring, NewKey, PayloadKind, ProviderError, ProviderErrorKind,
+    RewrapError, WrappedDek,
     crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
     stream,
 };
+use envelope_testkit::AlteredProvider;
 use futures_executor::block_on;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -285,7 +286,7 @@ fn tampered(made: &Made) {
 /// The DEK was made, and the second of two keys does not wrap or unwrap it.
 fn provider_error(made: &Made) {
     let failing = |mode| {
-        let failing = Arc::new(Second { first: Arc::clone(&made.provider), mode }) as Arc<dyn KeyProvider>;
+        let failing = second(&made.provider, mode);
         Envelope::new(
             Keyring::new()
                 .both(Arc::clone(&made.provider) as _, uri("example:kek"))
@@ -303,7 +304,7 @@ fn provider_error(made: &Made) {
 /// Futures that are dropped while a provider holds the DEK.
 fn cancelled(made: &Made) {
     let pending = |mode| {
-        let second = Arc::new(Second { first: Arc::clone(&made.provider), mode }) as Arc<dyn KeyProvider>;
+        let second = second(&made.provider, mode);
         Envelope::new(
             Keyring::new()
                 .encrypt(Arc::clone(&made.provider) as _, uri("example:kek"))
@@ -321,8 +322,8 @@ fn cancelled(made: &Made) {
     dropped_half_way(never_unwraps.rewrap(&sealed, &context()));
     let sealed = block_on(never_unwraps.encrypt(&made.plaintext, &context())).unwrap();
     tell(&made.lines, "envelope", &sealed);
-    let only_second = Second { first: Arc::clone(&made.provider), mode: Mode::NeverUnwrap };
-    let only_second = Envelope::new(Keyring::new().decrypt(Arc::new(only_second), uri("example:second")));
+    let only_second = second(&made.provider, Mode::NeverUnwrap);
+    let only_second = Envelope::new(Keyring::new().decrypt(only_second, uri("example:second")));
     dropped_half_way(only_second.decrypt(&sealed, &context()));
 }
 
@@ -339,7 +340,7 @@ fn keystore(lines: &Lines) {
     {
         let keystore = Keystore::create_with(&path, &first, Argon2Params::MINIMUM).unwrap();
         tell(lines, "keystore", &std::fs::read(&path).unwrap());
-        block_on(keystore.create_key("main", false)).unwrap();
+        block_on(keystore.create_key(&NewKey::named("main"))).unwrap();
     }
     tell(lines, "keystore", &std::fs::read(&path).unwrap());
     {
@@ -376,7 +377,7 @@ fn passphrase(lines: &Lines) {
 fn passphrase_wrong(lines: &Lines) {
     let of = || {
         let provider = PassphraseProvider::with_params(fresh_passphrase(lines), Argon2Params::MINIMUM);
-        let beside = Arc::new(Beside { inner: Arc::new(provider.unwrap()), lines: Arc::clone(lines) });
+        let beside = beside(Arc::new(provider.unwrap()), lines);
         Envelope::new(Keyring::new().both(beside, KeyUri::passphrase()))
     };
     let sealed = block_on(of().encrypt(b"", &context())).unwrap();
@@ -388,7 +389,7 @@ fn passphrase_wrong(lines: &Lines) {
 /// The operations over a provider of envelope-local. The DEKs are read off
 /// beside it.
 fn with_provider(lines: &Lines, provider: Arc<dyn KeyProvider>, key: KeyUri) {
-    let beside = Arc::new(Beside { inner: provider, lines: Arc::clone(lines) });
+    let beside = beside(provider, lines);
     let envelope = Envelope::new(Keyring::new().both(beside, key));
     for _ in 0..ROUNDS {
         let sealed = block_on(envelope.encrypt(b"", &context())).unwrap();
@@ -523,9 +524,32 @@ impl KeyProvider for Recording {
 }
 
 /// A second key beside the first, which fails or never answers.
-struct Second {
-    first: Arc<Recording>,
-    mode: Mode,
+fn second(first: &Arc<Recording>, mode: Mode) -> Arc<AlteredProvider> {
+    let away = |key: &KeyUri| ProviderError::new(ProviderErrorKind::Unavailable, "second", key, "is away");
+    let second = AlteredProvider::new(first.clone())
+        .named("second")
+        .on_wrap(move |first, key, dek, context| {
+            Box::pin(async move {
+                let wrapped = first.wrap_dek(key, dek, context).await;
+                match mode {
+                    Mode::RefuseToWrap => Err(away(key)),
+                    Mode::NeverWrap => never().await,
+                    Mode::RefuseToUnwrap | Mode::NeverUnwrap => wrapped,
+                }
+            })
+        })
+        .on_unwrap(move |first, wrapped, context| {
+            Box::pin(async move {
+                // As with a KMS that answered while something after it never does.
+                let dek = first.unwrap_dek(wrapped, context).await?;
+                match mode {
+                    Mode::RefuseToUnwrap => Err(away(wrapped.key_uri())),
+                    Mode::NeverUnwrap => never().await,
+                    Mode::RefuseToWrap | Mode::NeverWrap => Ok(dek),
+                }
+            })
+        });
+    Arc::new(second)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -536,85 +560,18 @@ enum Mode {
     NeverUnwrap,
 }
 
-#[async_trait]
-impl KeyProvider for Second {
-    fn name(&self) -> &'static str {
-        "second"
-    }
-
-    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
-        ContextBinding::Provider
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        let wrapped = self.first.wrap(key, dek, context);
-        match self.mode {
-            Mode::RefuseToWrap => {
-                Err(ProviderError::new(ProviderErrorKind::Unavailable, "second", key, "is away"))
-            }
-            Mode::NeverWrap => never().await,
-            Mode::RefuseToUnwrap | Mode::NeverUnwrap => Ok(wrapped),
-        }
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        // As with a KMS that answered while something after it never does.
-        let dek = self.first.unwrap(wrapped, context)?;
-        match self.mode {
-            Mode::RefuseToUnwrap => Err(ProviderError::new(
-                ProviderErrorKind::Unavailable,
-                "second",
-                wrapped.key_uri(),
-                "is away",
-            )),
-            Mode::NeverUnwrap => never().await,
-            Mode::RefuseToWrap | Mode::NeverWrap => Ok(dek),
-        }
-    }
-}
-
 async fn never<T>() -> T {
     std::future::poll_fn(|_| Poll::Pending).await
 }
 
 /// Tells the DEKs that go through another provider.
-struct Beside {
-    inner: Arc<dyn KeyProvider>,
-    lines: Lines,
-}
-
-#[async_trait]
-impl KeyProvider for Beside {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.inner.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.inner.is_same_key(configured, recipient)
-    }
-
-    async fn wrap_dek(
-        &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        tell_secret(&self.lines, "DEK", dek.expose());
-        self.inner.wrap_dek(key, dek, context).await
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        self.inner.unwrap_dek(wrapped, context).await
-    }
+fn beside(provider: Arc<dyn KeyProvider>, lines: &Lines) -> Arc<AlteredProvider> {
+    let lines = Arc::clone(lines);
+    let beside = AlteredProvider::new(provider).on_wrap(move |below, key, dek, context| {
+        tell_secret(&lines, "DEK", dek.expose());
+        below.wrap_dek(key, dek, context)
+    });
+    Arc::new(beside)
 }
 
 /// Two chunks: a whole one and a short one.

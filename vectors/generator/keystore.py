@@ -82,12 +82,14 @@ class Store:
         nonce = self.rnd(f"nonce {name} {version}", 24)
         return xaes_seal(key or self.wrapping_key, nonce, kek, self.binding(name, version) if binding is None else binding)
 
-    def add(self, name, states=("active",), state=None, archived=False, created=1767225600):
-        """A key with one version for each of `states`, in the state of the last one if no other is given."""
+    def add(self, name, states=("active",), state=None, archived=False, created=1767225600, not_after=()):
+        """A key with one version for each of `states`, in the state of the last one if no other is given. `not_after`
+        says for which of their numbers a cryptoperiod ends, and when."""
         versions = []
         for number, each in enumerate(states, 1):
             wrapped = None if each == "destroyed" else b64(self.wrap(name, number))
-            version = {"version": number, "state": each, "created": created + number, "wrapped_kek": wrapped}
+            end = {"not_after": not_after[number]} if number in not_after else {}
+            version = {"version": number, "state": each, "created": created + number, **end, "wrapped_kek": wrapped}
             versions.append(version)
         key = {"state": state or states[-1], "archived": archived, "created": created, "versions": versions}
         self.document["keys"][name] = key
@@ -107,7 +109,8 @@ class Store:
             lines.append(f"key: {name} {key['state']}" + (" archived" if key["archived"] else ""))
             for version in key["versions"]:
                 kek = "-" if version["wrapped_kek"] is None else self.keks[name, version["version"]].hex()
-                lines.append(f"version: {name} {version['version']} {version['state']} {kek}")
+                end = f" not-after {version['not_after']}" if "not_after" in version else ""
+                lines.append(f"version: {name} {version['version']} {version['state']} {kek}{end}")
         return lines
 
 
@@ -136,6 +139,7 @@ def keystore():
     spelling()
     members()
     order_and_size()
+    cryptoperiods()
 
 
 def opens():
@@ -583,3 +587,63 @@ def order_and_size():
         name = f"size-{label}"
         text = filled(name).text()
         put(name, expect, spec, f"Spaces up to {length} bytes.", text, spaces=length - len(text))
+
+
+def cryptoperiods():
+    end = 1830297600
+
+    def ok(name, spec, comment, states, not_after):
+        store = Store(f"keystore/{name}").add("a", states, not_after=not_after).add("b")
+        put(name, OK, spec, comment, store.text(), SECRET, store.holds())
+
+    ok("success-not-after", "F-2 F-4 J-8 E-4", "The current version has an end of its cryptoperiod, the others have none.", ("deactivated", "active"), {2: end})
+    ok("success-not-after-of-each-version", "J-8", "Each version has its own end, the older the later.", ("deactivated", "active"), {1: end + 1, 2: end})
+    ok("success-not-after-of-every-state", "J-8", "A version in each state, each with an end.", (*STATES, "active"), {number: end + number for number in range(1, 8)})
+    ok("success-not-after-0", "J-3 J-8", "The end was in 1970.", ("active",), {1: 0})
+    ok("success-not-after-max", "J-3 J-8", "The end is the last second that can be told.", ("active",), {1: 2**64 - 1})
+
+    def bounded(name):
+        return Store(f"keystore/{name}").add("a", ("deactivated", "active"), not_after={2: end}).add("b")
+
+    def spelled(name, spec, comment, change):
+        """Edited before the MAC is made."""
+        put(name, FORMAT, spec, comment, bounded(name).text(change))
+
+    for label, value, spec in (
+        ("null", "null", "J-8"),
+        ("string", f'"{end}"', "J-3"),
+        ("date", '"2028-01-01T00:00:00Z"', "J-3"),
+        ("true", "true", "J-3"),
+        ("array", f"[\n            {end}\n          ]", "J-3"),
+        ("fraction", f"{end}.0", "J-3"),
+        ("exponent", "1e9", "J-3"),
+        ("negative", f"-{end}", "J-3"),
+        ("leading-zero", f"0{end}", "F-2 J-3"),
+        ("over-64-bits", str(2**64), "J-3"),
+    ):
+        change = lambda text, value=value: swap_text(text, f'"not_after": {end}', f'"not_after": {value}')
+        spelled(f"not-after-{label}", spec, f"`not_after`: {label.replace('-', ' ')}.", change)
+    member = f'          "not_after": {end},\n'
+    spelled("not-after-twice", "F-2 F-4", "`not_after` stands twice.", lambda text: swap_text(text, member, member + member))
+    before = lambda start: lambda text: swap_text(swap_text(text, member, ""), start, member.lstrip() + start)
+    spelled("not-after-before-created", "F-2 F-4", "`not_after` stands before `created`.", before('"created": 1767225602'))
+    last = lambda text: swap_text(text, member, "").replace('"\n        }\n      ]', f'",\n          "not_after": {end}\n        }}\n      ]', 1)
+    spelled("not-after-behind-wrapped-kek", "F-2 F-4", "`not_after` stands last.", last)
+    of_key = lambda text: swap_text(text, '      "created": 1767225600,\n', f'      "created": 1767225600,\n      "not_after": {end},\n')
+    spelled("not-after-of-key", "F-2", "A key has a `not_after`, which its versions have.", of_key)
+
+    def changed(name, comment, change):
+        """The MAC is that of the file before the change."""
+        store = bounded(name)
+        mac = hmac.new(store.mac_key, printed(store.document).encode(), "sha256").digest()
+        current, other = store.document["keys"]["a"]["versions"][1], store.document["keys"]["b"]["versions"][0]
+        change(current, other)
+        put(name, AUTH, "E-4", comment, store.text(mac=mac))
+
+    def added(_, other):
+        wrapped = other.pop("wrapped_kek")
+        other.update(not_after=end, wrapped_kek=wrapped)
+
+    changed("not-after-changed", "A later end of a cryptoperiod.", lambda current, _: current.update(not_after=end + 1))
+    changed("not-after-removed", "The end of a cryptoperiod is missing.", lambda current, _: current.pop("not_after"))
+    changed("not-after-added", "A version has an end of its cryptoperiod that nobody set.", added)

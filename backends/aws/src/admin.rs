@@ -1,18 +1,22 @@
-//! Keys of KMS: creating, describing, enabling, rotating, deleting.
+//! Keys of KMS: made, described, changed, rotated, deleted.
 //!
-//! [`types`] holds what is told of a key, [`keys`] and [`rotation`] what KMS can do,
-//! [`trait_impl`] the part of it that every backend has.
+//! [`key_admin`] is what every key store has; [`new_key`], [`changes`],
+//! [`rotation`], [`aliases`] and [`keys`] are how KMS does it, and [`key`] is what
+//! it tells of a key.
 
+mod aliases;
+mod changes;
+mod key;
+mod key_admin;
 mod keys;
+mod new_key;
 mod rotation;
-mod trait_impl;
-mod types;
 
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, http::MAX_PAGES};
 
 use crate::error::failure;
 
-pub use types::{AwsKey, AwsKeyState, NewKey, PastRotation, RotationKind, RotationStatus};
+pub use key::{AwsKey, AwsKeyState};
 
 /// Counts the pages of a list about `key`, and refuses a list without an end.
 #[derive(Default)]

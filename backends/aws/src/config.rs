@@ -1,4 +1,4 @@
-//! Where credentials come from, and how KMS is reached.
+//! Where credentials come from, and how KMS is reached: [`AwsKmsBuilder`].
 
 use std::{fmt, time::Duration};
 
@@ -8,26 +8,32 @@ use aws_config::{
     sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use envelope_sdk::http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL};
+use envelope_sdk::{
+    ProviderError,
+    http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL},
+};
 
-use crate::{AwsKms, transport};
+use crate::{AwsKms, reach::Reach, transport};
 
 /// Settings of [`AwsKms`]. Without any, the AWS SDK's defaults hold: the
 /// credentials of the environment, the shared configuration and credentials
 /// files, IAM Identity Center, web identity, container or instance, in this
 /// order.
+///
+/// They are read when a key is first used, and not before.
 #[derive(Default)]
 #[must_use]
 pub struct AwsKmsBuilder {
     profile: Option<String>,
     region: Option<String>,
     replica_regions: Vec<String>,
-    endpoint_url: Option<String>,
+    pub(crate) endpoint_url: Option<String>,
     fips: Option<bool>,
     role: Option<Role>,
     credentials: Option<SharedCredentialsProvider>,
     attempt_timeout: Option<Duration>,
     attempts: Option<u32>,
+    trusted_files_only: bool,
 }
 
 struct Role {
@@ -106,9 +112,35 @@ impl AwsKmsBuilder {
         self
     }
 
-    /// Reads the environment and the shared configuration files. Credentials
-    /// are fetched at first use; nothing is asked over the network here.
-    pub async fn build(self) -> AwsKms {
+    /// Uses AWS's own files only if nobody but their owner can have written them:
+    /// `~/.aws/config` or `$AWS_CONFIG_FILE`, `~/.aws/credentials` or
+    /// `$AWS_SHARED_CREDENTIALS_FILE`, and with the cargo feature `sso` the tokens
+    /// that `aws sso login` left. They choose endpoints, roles and programs to run,
+    /// and hold secrets. The rule is that of `envelope_files::trust`, and a file
+    /// that it does not trust is an error of each call, of kind
+    /// [`Invalid`](envelope_sdk::ProviderErrorKind::Invalid) with a `TrustError` of
+    /// that crate as its source. Elsewhere than on Unix nothing is checked.
+    pub fn trusted_files_only(mut self) -> Self {
+        self.trusted_files_only = true;
+        self
+    }
+
+    /// The provider. Nothing is read and nobody is asked: the environment, the
+    /// shared files and the credentials are read by the first call that needs
+    /// them, and anew by the next one while there are no credentials in them.
+    #[must_use]
+    pub fn build(mut self) -> AwsKms {
+        let replica_regions = std::mem::take(&mut self.replica_regions);
+        AwsKms::new(Reach::lazy(self), replica_regions)
+    }
+
+    /// Reads the environment and the shared configuration files. Credentials are
+    /// fetched at first use; nothing is asked over the network here.
+    pub(crate) async fn load(&self) -> Result<SdkConfig, ProviderError> {
+        #[cfg(unix)]
+        if self.trusted_files_only {
+            crate::shared_files::check()?;
+        }
         let attempt_timeout = self.attempt_timeout.unwrap_or(ATTEMPT_TIMEOUT);
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(attempt_timeout)
@@ -131,16 +163,21 @@ impl AwsKmsBuilder {
             loader = loader.credentials_provider(credentials.clone());
         }
         let mut config = loader.load().await;
-        if let Some(role) = self.role {
+        if let Some(role) = &self.role {
             let mut provider =
-                AssumeRoleProvider::builder(role.arn).session_name("envelope-sdk").configure(&config);
-            if let Some(id) = role.external_id {
+                AssumeRoleProvider::builder(&role.arn).session_name("envelope-sdk").configure(&config);
+            if let Some(id) = &role.external_id {
                 provider = provider.external_id(id);
             }
             let provider = SharedCredentialsProvider::new(provider.build().await);
             config = config.into_builder().credentials_provider(provider).build();
         }
-        AwsKms::new(config, self.replica_regions, self.endpoint_url)
+        Ok(config)
+    }
+
+    /// Whether a service may be asked for credentials.
+    pub(crate) fn asks_for_credentials(&self) -> bool {
+        self.credentials.is_none() || self.role.is_some()
     }
 
     /// The default chain without its last link, the instance's metadata: asking
@@ -184,6 +221,6 @@ impl AwsKms {
     /// it was set up.
     #[must_use]
     pub fn from_sdk_config(config: SdkConfig) -> Self {
-        Self::new(config, Vec::new(), None)
+        Self::new(Reach::given(config), Vec::new())
     }
 }

@@ -11,7 +11,7 @@
 //! | `DisabledException`, `KMSInvalidStateException` (pending deletion or import) | `State` | no |
 //! | `ConflictException` (a rotation is under way) | `State` | yes |
 //! | `ThrottlingException`, status 429 | `Throttled` | yes |
-//! | `KeyUnavailableException`, `DependencyTimeoutException`, `KMSInternalException`, status 5xx, no connection, time limit passed | `Unavailable` | yes |
+//! | `KeyUnavailableException`, `DependencyTimeoutException`, `KMSInternalException`, status 5xx, no connection or a broken one, time limit passed | `Unavailable` | yes |
 //! | `InvalidKeyUsageException`, `UnsupportedOperationException`, status 501 | `Unsupported` | no |
 //! | `ValidationException`, `InvalidArnException`, `AlreadyExistsException`, … | `Invalid` | no |
 //! | an answer without what it must hold, too long, or that cannot be read | `Protocol` | no |
@@ -30,33 +30,56 @@ use envelope_sdk::{
         self, AccessDenied, Invalid, NotFound, Other, Protocol, State, Throttled, Unauthentic, Unavailable,
         Unsupported,
     },
-    http::{EndpointError, MAX_ANSWER_LEN},
-    printable,
+    http::{EndpointError, MAX_ANSWER_LEN, NOT_IMPLEMENTED, causes, find_cause, kind_of_status},
 };
 use http_body_util::LengthLimitError;
 
-use crate::provider::NAME;
+use crate::{provider::NAME, transport::BrokenOff};
 
-/// An error of this provider about `key`.
-pub(crate) fn failure(kind: ProviderErrorKind, key: &KeyUri, message: impl Into<String>) -> ProviderError {
-    ProviderError::new(kind, NAME, key, message)
+/// An error of this provider, about `key` if it is about one.
+pub(crate) fn failure<'k>(
+    kind: ProviderErrorKind,
+    key: impl Into<Option<&'k KeyUri>>,
+    message: impl Into<String>,
+) -> ProviderError {
+    let error = ProviderError::without_key(kind, NAME, message);
+    match key.into() {
+        Some(key) => error.about(key),
+        None => error,
+    }
+}
+
+/// Whether the settings and AWS's own files have no credentials, or some that
+/// cannot be: before anybody was asked for them.
+pub(crate) fn finds_no_credentials(error: &(dyn Error + 'static)) -> bool {
+    matches!(
+        find_cause(error),
+        Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
+    )
 }
 
 /// The error of a call that needs the permission `action`, such as
 /// `kms:Encrypt`.
-pub(crate) fn refusal<E>(action: &str, key: &KeyUri, error: &SdkError<E, HttpResponse>) -> ProviderError
+pub(crate) fn refusal<E>(
+    action: &str,
+    key: Option<&KeyUri>,
+    error: &SdkError<E, HttpResponse>,
+) -> ProviderError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    if let Some(credentials) = in_causes::<CredentialsError>(error) {
+    if let Some(credentials) = find_cause::<CredentialsError>(error) {
         return no_credentials(key, credentials);
     }
-    if let Some(endpoint) = in_causes::<EndpointError>(error) {
+    if let Some(endpoint) = find_cause::<EndpointError>(error) {
         return failure(Invalid, key, format!("AWS KMS is not asked: {endpoint}"));
     }
-    if in_causes::<LengthLimitError>(error).is_some() {
+    if find_cause::<LengthLimitError>(error).is_some() {
         let message = format!("the answer of AWS KMS is longer than {MAX_ANSWER_LEN} bytes");
         return failure(Protocol, key, message);
+    }
+    if find_cause::<BrokenOff>(error).is_some() {
+        return failure(Unavailable, key, "the answer of AWS KMS broke off: the connection was lost");
     }
     match error {
         // The SDK's limit covers the credentials too and does not tell what it waited for.
@@ -65,7 +88,7 @@ where
             let Some(connector) = dispatch.as_connector_error() else {
                 return failure(Other, key, NOT_SENT);
             };
-            let words = words_of(connector);
+            let words = causes(connector);
             // So begins what the SDK says of endpoints that cannot be, such as one of one's own with FIPS.
             if let Some((_, what)) = words.split_once("Invalid Configuration: ") {
                 return failure(Invalid, key, format!("the settings name no endpoint of AWS KMS: {what}"));
@@ -86,7 +109,7 @@ where
         }
         SdkError::ConstructionFailure(_) => {
             // A missing region: settings, no secrets.
-            let message = format!("the request to AWS KMS cannot be made: {}", words_of(error));
+            let message = format!("the request to AWS KMS cannot be made: {}", causes(error));
             failure(Invalid, key, message)
         }
         SdkError::ServiceError(service) => said(action, key, service.err(), service.raw()),
@@ -94,14 +117,14 @@ where
     }
 }
 
-fn said<E>(action: &str, key: &KeyUri, error: &E, response: &HttpResponse) -> ProviderError
+fn said<E>(action: &str, key: Option<&KeyUri>, error: &E, response: &HttpResponse) -> ProviderError
 where
     E: ProvideErrorMetadata,
 {
     let status = response.status().as_u16();
     let Some(code) = error.code() else {
         let message = format!("AWS KMS answered with status {status} and no error code");
-        return failure(of_status(status), key, message);
+        return failure(kind_of(status), key, message);
     };
     if status == NOT_IMPLEMENTED {
         return failure(Unsupported, key, format!("this KMS does not know the call (status {status})"));
@@ -109,14 +132,17 @@ where
     let Some(&(code, kind, what)) = known(code) else {
         let message =
             format!("AWS KMS answered with an error that this version does not know (status {status})");
-        return failure(of_status(status), key, message);
+        return failure(kind_of(status), key, message);
     };
     let mut message = format!("{what} ({code})");
     if code == "AccessDeniedException" {
-        message = format!(
-            "{message}. The caller needs {action} on this key, in the key's policy or in an IAM policy that the key's \
-             policy trusts; a condition on kms:EncryptionContext may demand another context"
-        );
+        message = match key {
+            Some(_) => format!(
+                "{message}. The caller needs {action} on this key, in the key's policy or in an IAM policy that the \
+                 key's policy trusts; a condition on kms:EncryptionContext may demand another context"
+            ),
+            None => format!("{message}. The caller needs {action} in an IAM policy"),
+        };
     }
     failure(kind, key, message)
         .retryable(matches!(kind, Unavailable | Throttled) || code == "ConflictException")
@@ -127,19 +153,20 @@ fn known(code: &str) -> Option<&'static (&'static str, ProviderErrorKind, &'stat
     CODES.iter().find(|(known, ..)| *known == code)
 }
 
-fn of_status(status: u16) -> ProviderErrorKind {
+/// What a status means where no code says more. KMS answers 400 to whatever is
+/// wrong with a request, and says by a code what it is: without a code that is
+/// known, 400 says nothing. 404, 409, 410 and 412 are never its own. Whatever
+/// stands before it does not know which keys there are: taken for an answer of
+/// KMS, "not found" would have an alias made that is there.
+fn kind_of(status: u16) -> ProviderErrorKind {
     match status {
-        200..=299 => Protocol,
-        401 | 403 => AccessDenied,
-        NOT_IMPLEMENTED => Unsupported,
-        408 | 500..=599 => Unavailable,
-        429 => Throttled,
-        _ => Other,
+        400 | 404 | 409 | 410 | 412 => Other,
+        status => kind_of_status(status),
     }
 }
 
-fn no_credentials(key: &KeyUri, error: &CredentialsError) -> ProviderError {
-    if let Some(endpoint) = in_causes::<EndpointError>(error) {
+fn no_credentials(key: Option<&KeyUri>, error: &CredentialsError) -> ProviderError {
+    if let Some(endpoint) = find_cause::<EndpointError>(error) {
         return failure(Invalid, key, format!("the source of AWS credentials is not asked: {endpoint}"));
     }
     match error {
@@ -151,7 +178,7 @@ fn no_credentials(key: &KeyUri, error: &CredentialsError) -> ProviderError {
             let message = format!(
                 "there are no AWS credentials: {}. Set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, log in with \
                  `aws sso login`, or run where a role is attached",
-                words_of(error)
+                causes(error)
             );
             failure(AccessDenied, key, message)
         }
@@ -174,7 +201,7 @@ fn no_credentials(key: &KeyUri, error: &CredentialsError) -> ProviderError {
 fn refused_by_source(
     error: &CredentialsError,
 ) -> Option<&'static (&'static str, ProviderErrorKind, &'static str)> {
-    if let Some(code) = in_causes::<ErrorMetadata>(error).and_then(ProvideErrorMetadata::code) {
+    if let Some(code) = find_cause::<ErrorMetadata>(error).and_then(ProvideErrorMetadata::code) {
         return known(code);
     }
     // Errors that the SDK has a type for begin with their code.
@@ -189,44 +216,11 @@ fn refused_by_source(
     None
 }
 
-fn in_causes<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// The messages of an error of the connection or the settings, and of its
-/// causes: they hold no request and no answer. Not for what went wrong while a request was
-/// made ready, since the SDK shows it then.
-fn words_of(error: &dyn Error) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let said = printable::cut(error.to_string().trim_end_matches('.'), SHOWN);
-        if words.last() != Some(&said) {
-            words.push(said);
-        }
-        next = error.source();
-    }
-    words.join(": ")
-}
-
-/// Characters that are shown of one message.
-const SHOWN: usize = 300;
-
 const NOT_IN_TIME: &str = "AWS KMS, or the source of the credentials for it (such as a credential_process), did not \
                            answer in time";
 
 const NOT_SENT: &str = "the request to AWS KMS could not be sent: see that its endpoint, if one is set, is a URL of the \
                         form https://HOST:PORT, and the proxy too";
-
-/// LocalStack and its like answer so for what they do not emulate.
-const NOT_IMPLEMENTED: u16 = 501;
 
 /// Each error code that is shown, what it means, and what to do.
 const CODES: &[(&str, ProviderErrorKind, &str)] = &[
@@ -315,24 +309,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_without_a_code_has_its_kind() {
+    fn a_status_without_a_code_has_its_kind_and_says_nothing_of_keys() {
         for (status, kind) in [
             (200, Protocol),
+            (400, Other),
             (403, AccessDenied),
+            (404, Other),
+            (409, Other),
+            (410, Other),
+            (412, Other),
             (418, Other),
             (429, Throttled),
             (500, Unavailable),
             (501, Unsupported),
             (503, Unavailable),
         ] {
-            assert_eq!(of_status(status), kind, "{status}");
+            assert_eq!(kind_of(status), kind, "{status}");
         }
-    }
-
-    #[test]
-    fn words_from_outside_are_on_one_line_and_not_long() {
-        let shown = words_of(&std::io::Error::other(format!("a\r\nb\u{1b}[2J{}", "x".repeat(600))));
-        assert!(shown.starts_with("a\\u{d}\\u{a}b\\u{1b}[2Jx") && shown.chars().count() < 330, "{shown}");
     }
 
     #[test]

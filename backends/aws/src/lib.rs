@@ -1,15 +1,21 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
-mod arn;
 mod config;
 mod error;
 mod provider;
+mod reach;
+mod scheme;
+mod settings;
+#[cfg(unix)]
+mod shared_files;
 mod transport;
 
-pub use admin::{AwsKey, AwsKeyState, NewKey, PastRotation, RotationKind, RotationStatus};
+pub use admin::{AwsKey, AwsKeyState};
 pub use config::AwsKmsBuilder;
 pub use provider::AwsKms;
+pub use scheme::AwsScheme;
+pub use settings::AwsSettings;
 
 /// The credentials, regions and settings of the AWS SDK, for
 /// [`AwsKms::from_sdk_config`].

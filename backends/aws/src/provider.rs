@@ -3,23 +3,28 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use aws_config::{Region, SdkConfig};
 use aws_sdk_kms::{
-    Client, config::SharedHttpClient, error::ProvideErrorMetadata, primitives::Blob, types::DataKeySpec,
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::Blob,
+    types::DataKeySpec,
 };
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
+    ProviderIdentity, WrappedDek, key_uri::aws::KeyArn,
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    arn::KeyArn,
-    error::{failure, refusal},
-    transport::{self, CheckedEndpoints, Unlogged},
+    error::{failure, finds_no_credentials, refusal},
+    reach::{Reach, Settled},
+    transport::Unlogged,
 };
 
 /// Keys of AWS KMS, as many as are named, in any region and account that the
@@ -32,23 +37,22 @@ use crate::{
 /// - A rewrap between keys of one account and region is a `ReEncrypt`, where the
 ///   caller may; otherwise Decrypt and Encrypt.
 /// - A wrap names the ARN of the key, also where an alias was configured.
-/// - An alias that is configured to **decrypt** must be
-///   [resolved](Self::resolve) first; before that it means no key.
+/// - An alias that is configured to decrypt costs a `DescribeKey`, once, when
+///   something that it may mean is to be opened.
 /// - A key is asked in the region of its ARN. There is one client for each
 ///   region, made when it is first needed.
 /// - It needs a tokio runtime with time and I/O.
 pub struct AwsKms {
-    config: SdkConfig,
-    http: SharedHttpClient,
+    identity: ProviderIdentity,
+    reach: Reach,
     replica_regions: Vec<String>,
-    endpoint_url: Option<String>,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    clients: BTreeMap<String, Client>,
-    /// The key behind each alias, as KMS said last.
+    /// The key behind each alias, as KMS said last: a caller that may wrap under
+    /// an alias need not be one that may describe it.
     aliases: BTreeMap<KeyUri, KeyUri>,
     /// From which key to which one the caller may not rewrap: asking again would
     /// fill CloudTrail with refusals.
@@ -56,56 +60,40 @@ struct Known {
 }
 
 impl AwsKms {
-    pub(crate) fn new(config: SdkConfig, replica_regions: Vec<String>, endpoint_url: Option<String>) -> Self {
-        let http = transport::for_keys(config.http_client());
-        let config = transport::with_deadlines(config);
-        Self { config, http, replica_regions, endpoint_url, known: Mutex::default() }
+    pub(crate) fn new(reach: Reach, replica_regions: Vec<String>) -> Self {
+        Self { identity: ProviderIdentity::unique(), reach, replica_regions, known: Mutex::default() }
     }
 
-    /// The key that an alias means now: asks KMS (kms:DescribeKey) and remembers
-    /// it, so that the alias opens what this key wrapped. Another key is
-    /// returned as it is.
-    ///
-    /// An alias that is switched later means the new key from the next wrap or
-    /// call of this on. What the old key wrapped opens with the old key's ARN
-    /// in the keyring.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError`] when there is no such alias or KMS refuses.
-    pub async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        let arn = self.arn(key)?;
-        if !arn.is_alias() {
-            return Ok(key.clone());
-        }
-        let described = self.client(arn.region).describe_key().key_id(arn.text).send().unlogged().await;
-        let described = described.map_err(|error| refusal("kms:DescribeKey", key, &error))?;
-        let arn = described.key_metadata.and_then(|metadata| metadata.arn);
-        self.key_behind(key, arn.as_deref())
+    /// The settings, read if they were not.
+    pub(crate) async fn settled(&self) -> Result<Arc<Settled>, ProviderError> {
+        self.reach.settled().await
     }
 
     /// The client of a region.
-    pub(crate) fn client(&self, region: &str) -> Client {
-        let mut known = self.known();
-        if let Some(client) = known.clients.get(region) {
-            return client.clone();
-        }
-        let mut config = aws_sdk_kms::config::Builder::from(&self.config)
-            .region(Region::new(region.to_owned()))
-            .endpoint_resolver(CheckedEndpoints::default())
-            .http_client(self.http.clone());
-        if let Some(url) = &self.endpoint_url {
-            // As it is: the SDK refuses an endpoint of one's own beside FIPS endpoints, which STS may still use.
-            config = config.endpoint_url(url).use_fips(false);
-        }
-        let client = Client::from_conf(config.build());
-        known.clients.insert(region.to_owned(), client.clone());
-        client
+    pub(crate) async fn client(&self, region: &str) -> Result<Client, ProviderError> {
+        Ok(self.settled().await?.client(region))
     }
 
-    /// The region of new and listed keys.
-    pub(crate) fn default_region(&self) -> Option<&str> {
-        self.config.region().map(AsRef::as_ref)
+    /// Has the next call read the settings anew: they lack something.
+    pub(crate) fn forget_settings(&self) {
+        self.reach.forget();
+    }
+
+    /// The error of a call that needs the permission `action`, such as
+    /// `kms:Encrypt`. Settings without credentials are read anew by the next call.
+    pub(crate) fn refused<'k, E>(
+        &self,
+        action: &str,
+        key: impl Into<Option<&'k KeyUri>>,
+        error: &SdkError<E, HttpResponse>,
+    ) -> ProviderError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        if finds_no_credentials(error) {
+            self.forget_settings();
+        }
+        refusal(action, key.into(), error)
     }
 
     pub(crate) fn arn<'u>(&self, key: &'u KeyUri) -> Result<KeyArn<'u>, ProviderError> {
@@ -153,6 +141,7 @@ impl AwsKms {
         let asked = self.arn(key)?.in_region(region);
         let sent = self
             .client(region)
+            .await?
             .decrypt()
             .key_id(&asked)
             .ciphertext_blob(Blob::new(wrapped.ciphertext()))
@@ -160,7 +149,7 @@ impl AwsKms {
             .send()
             .unlogged()
             .await;
-        let output = sent.map_err(|error| refusal("kms:Decrypt", key, &error))?;
+        let output = sent.map_err(|error| self.refused("kms:Decrypt", key, &error))?;
         // Wrong bytes in the wrap of another writer, not an answer that is broken.
         let dek = take_dek(output.plaintext, "Decrypt", key, ProviderErrorKind::Unauthentic);
         if output.key_id.as_deref() != Some(&asked) {
@@ -204,12 +193,30 @@ impl KeyProvider for AwsKms {
         NAME
     }
 
+    fn identity(&self) -> Option<ProviderIdentity> {
+        Some(self.identity)
+    }
+
+    /// The key that an alias means now: asks KMS (kms:DescribeKey). A key is
+    /// returned as it is, and nobody is asked.
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        let arn = self.arn(key)?;
+        if !arn.is_alias() {
+            return Ok(key.clone());
+        }
+        let call = self.client(arn.region).await?.describe_key().key_id(arn.text);
+        let described = call.send().unlogged().await;
+        let described = described.map_err(|error| self.refused("kms:DescribeKey", key, &error))?;
+        let arn = described.key_metadata.and_then(|metadata| metadata.arn);
+        self.key_behind(key, arn.as_deref())
+    }
+
     fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
         ContextBinding::Provider
     }
 
-    /// Besides equality: an alias means the key that it was last resolved to,
-    /// and the replicas of a multi-region key are one key if `configured` lies
+    /// Besides equality: an alias means the key that KMS last said it means, and
+    /// the replicas of a multi-region key are one key if `configured` lies
     /// in one of the [replica regions](crate::AwsKmsBuilder::replica_regions).
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
         let resolved = self.known().aliases.get(configured).cloned();
@@ -235,6 +242,7 @@ impl KeyProvider for AwsKms {
         let arn = self.arn(key)?;
         let sent = self
             .client(arn.region)
+            .await?
             .encrypt()
             .key_id(arn.text)
             .plaintext(Blob::new(dek.expose()))
@@ -242,7 +250,7 @@ impl KeyProvider for AwsKms {
             .send()
             .unlogged()
             .await;
-        let output = sent.map_err(|error| refusal("kms:Encrypt", key, &error))?;
+        let output = sent.map_err(|error| self.refused("kms:Encrypt", key, &error))?;
         self.take_wrap("Encrypt", key, output.key_id.as_deref(), output.ciphertext_blob)
     }
 
@@ -276,6 +284,7 @@ impl KeyProvider for AwsKms {
         let arn = self.arn(key)?;
         let sent = self
             .client(arn.region)
+            .await?
             .generate_data_key()
             .key_id(arn.text)
             .key_spec(DataKeySpec::Aes256)
@@ -283,7 +292,7 @@ impl KeyProvider for AwsKms {
             .send()
             .unlogged()
             .await;
-        let output = sent.map_err(|error| refusal("kms:GenerateDataKey", key, &error))?;
+        let output = sent.map_err(|error| self.refused("kms:GenerateDataKey", key, &error))?;
         let dek = take_dek(output.plaintext, "GenerateDataKey", key, ProviderErrorKind::Protocol);
         let wrapped =
             self.take_wrap("GenerateDataKey", key, output.key_id.as_deref(), output.ciphertext_blob)?;
@@ -307,6 +316,7 @@ impl KeyProvider for AwsKms {
         }
         let sent = self
             .client(to.region)
+            .await?
             .re_encrypt()
             .source_key_id(from.text)
             .ciphertext_blob(Blob::new(wrapped.ciphertext()))
@@ -319,7 +329,7 @@ impl KeyProvider for AwsKms {
         let output = match sent {
             Ok(output) => output,
             Err(error) => {
-                let refused = refusal("kms:ReEncrypt*", key, &error);
+                let refused = self.refused("kms:ReEncrypt*", key, &error);
                 // Credentials that expired are renewed; a permission that is missing stays so.
                 let stays = error.code() == Some("AccessDeniedException")
                     || refused.kind() == ProviderErrorKind::Unsupported;

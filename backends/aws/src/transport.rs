@@ -4,6 +4,8 @@
 //! setting of the environment, of a profile or of an `SdkConfig` that was made
 //! elsewhere goes past them.
 
+use std::{error::Error, fmt};
+
 use aws_config::SdkConfig;
 use aws_sdk_kms::config::{
     ConfigBag, HttpClient, RuntimeComponents, RuntimeComponentsBuilder, SharedHttpClient,
@@ -28,7 +30,7 @@ use envelope_sdk::http::{
     ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL, EndpointError, MAX_ANSWER_LEN, check_credential_endpoint,
     check_endpoint,
 };
-use http_body_util::Limited;
+use http_body_util::{BodyExt, Limited};
 use tracing::{
     Dispatch,
     instrument::{WithDispatch, WithSubscriber},
@@ -140,11 +142,29 @@ impl HttpConnector for GuardedConnector {
     }
 }
 
-/// The answer, whose body fails behind the last byte that is permitted.
+/// The answer, whose body fails behind the last byte that is permitted, and says
+/// so if it breaks off before.
 fn limited(mut answer: HttpResponse) -> HttpResponse {
-    let body = answer.take_body();
+    let body = answer.take_body().map_err(BrokenOff);
     *answer.body_mut() = SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER_LEN));
     answer
+}
+
+/// The connection broke while an answer came. To the SDK that is the same as an
+/// answer that makes no sense.
+#[derive(Debug)]
+pub(crate) struct BrokenOff(BoxError);
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer broke off")
+    }
+}
+
+impl Error for BrokenOff {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 /// The client that the SDK has by default, with the proxies of the environment

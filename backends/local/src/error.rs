@@ -2,9 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, crypto::RandomError, printable::path as shown};
+use envelope_sdk::{ProviderError, ProviderErrorKind, crypto::RandomError, printable::path as shown};
 
-use crate::{Argon2Error, keystore::MAX_FILE_LEN};
+use crate::{Argon2Error, NAME, keystore::MAX_FILE_LEN};
 
 /// Why a keystore was not created, opened or changed. Each message names the
 /// file and says what to do; none holds a secret.
@@ -173,20 +173,25 @@ pub enum KeystoreError {
     },
 }
 
-impl KeystoreError {
-    /// This error as one of provider `local` about `key`.
-    #[must_use]
-    pub fn into_provider_error(self, key: &KeyUri) -> ProviderError {
-        let error = ProviderError::new(self.kind(), "local", key, self.to_string());
-        match self {
-            Self::Io { source, .. } => error.with_source(source),
-            Self::Argon2 { source, .. } => error.with_source(source),
-            Self::Random(source) => error.with_source(source),
-            _ => error,
+/// This error as one of the provider `local` about no key
+/// ([`about`](ProviderError::about) says which). Unless a key
+/// [was refused](KeystoreError::Refused), it is the source, for a program that has
+/// more to say: how a keystore is made when it is
+/// [not there](KeystoreError::NotFound).
+impl From<KeystoreError> for ProviderError {
+    fn from(error: KeystoreError) -> Self {
+        let told = Self::without_key(error.kind(), NAME, error.to_string());
+        match error {
+            KeystoreError::Refused { .. } => told,
+            error => told.with_source(error),
         }
     }
+}
 
-    fn kind(&self) -> ProviderErrorKind {
+impl KeystoreError {
+    /// What it means for who needs a key of the keystore.
+    #[must_use]
+    pub fn kind(&self) -> ProviderErrorKind {
         match self {
             Self::Refused { kind, .. } => *kind,
             Self::NotFound { .. } => ProviderErrorKind::NotFound,

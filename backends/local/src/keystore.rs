@@ -9,6 +9,7 @@
 //! A new passphrase therefore wraps one key anew and touches no KEK.
 
 mod admin;
+mod changes;
 mod document;
 mod file;
 mod keys;
@@ -23,6 +24,7 @@ use std::{
 use envelope_sdk::{
     KeyUri, KeyUriError,
     crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
+    key_uri::local::LocalKey,
 };
 use futures_util::lock::Mutex as AsyncMutex;
 
@@ -33,7 +35,11 @@ use self::{
 };
 use crate::{Argon2Params, KeystoreError, Passphrase, argon2id};
 
-pub(crate) use file::MAX_FILE_LEN;
+pub(crate) use {
+    changes::check_new,
+    file::MAX_FILE_LEN,
+    provider::{full_uri, name_in},
+};
 
 /// A keystore file, opened: its keys wrap and unwrap DEKs
 /// ([`KeyProvider`](envelope_sdk::KeyProvider)) and are managed
@@ -76,8 +82,6 @@ pub struct Keystore {
 struct Store {
     place: Place,
     id: String,
-    /// Names the keystore in errors that are about no key of it.
-    own_uri: KeyUri,
     keys: KeystoreKeys,
     loaded: RwLock<Loaded>,
 }
@@ -151,6 +155,19 @@ impl Keystore {
         Document::parse(place.path(), &place.read()?).map(|document| document.id)
     }
 
+    /// The names of the keys of the keystore at `path`, ascending by their bytes,
+    /// without a passphrase, and therefore **not authenticated**: as
+    /// [`read_id`](Self::read_id).
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`].
+    pub fn read_names(path: impl AsRef<Path>) -> Result<Vec<String>, KeystoreError> {
+        let place = Place::new(path.as_ref())?;
+        let document = Document::parse(place.path(), &place.read()?)?;
+        Ok(document.keys.into_keys().collect())
+    }
+
     /// The id of this keystore: 32 hexadecimal digits in lower case, random.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -169,9 +186,9 @@ impl Keystore {
     /// # Errors
     ///
     /// [`KeyUriError`] when no key can have that name: see
-    /// [`is_local_key_name`](envelope_sdk::is_local_key_name).
+    /// [`is_key_name`](envelope_sdk::key_uri::is_key_name).
     pub fn key_uri(&self, name: &str) -> Result<KeyUri, KeyUriError> {
-        key_uri(self.id(), name)
+        LocalKey::uri(self.id(), name)
     }
 
     /// How often the file had been written when it was last read or written
@@ -242,10 +259,8 @@ impl Store {
 
     fn of(place: Place, keys: KeystoreKeys, document: Document) -> Result<Self, KeystoreError> {
         let id = document.id.clone();
-        let own_uri = KeyUri::parse(&format!("keystore:{id}"))
-            .map_err(|error| document::malformed(place.path(), error.to_string()))?;
         let loaded = RwLock::new(Loaded::new(place.path(), &keys, document)?);
-        Ok(Self { place, id, own_uri, keys, loaded })
+        Ok(Self { place, id, keys, loaded })
     }
 
     /// The one way to change the file: under the lock, on what it holds now.
@@ -317,8 +332,8 @@ impl Loaded {
     fn new(path: &Path, keys: &KeystoreKeys, document: Document) -> Result<Self, KeystoreError> {
         let mut keks = BTreeMap::new();
         for (name, record) in &document.keys {
-            let uri =
-                key_uri(&document.id, name).map_err(|error| document::malformed(path, error.to_string()))?;
+            let uri = LocalKey::uri(&document.id, name)
+                .map_err(|error| document::malformed(path, error.to_string()))?;
             let open = |version: &document::VersionRecord| {
                 let sealed = version.wrapped_kek.as_ref();
                 sealed.map(|sealed| keys.open_kek(&document.id, name, version.version, sealed)).transpose()
@@ -346,10 +361,6 @@ impl Mark {
     fn of(document: &Document) -> Self {
         Self { generation: document.generation, mac: document.mac.as_ref().map(|mac| mac.0) }
     }
-}
-
-fn key_uri(id: &str, name: &str) -> Result<KeyUri, KeyUriError> {
-    KeyUri::parse(&format!("local://{id}/{name}"))
 }
 
 /// Wraps the keystore key under `passphrase` with a fresh salt.

@@ -272,7 +272,8 @@ impl<'a> Blob<'a> {
     }
 }
 
-fn check_key(key: &KeyUri) -> Result<(), ProviderError> {
+/// Refuses a key of another kind of key store.
+pub(crate) fn check_key(key: &KeyUri) -> Result<(), ProviderError> {
     if *key == KeyUri::passphrase() {
         Ok(())
     } else {
@@ -293,7 +294,8 @@ fn error_of(kind: ProviderErrorKind, key: &KeyUri, message: &str) -> ProviderErr
     ProviderError::new(kind, NAME, key, message)
 }
 
-const NAME: &str = "passphrase";
+/// The name of passphrases as a provider, and their scheme.
+pub(crate) const NAME: &str = "passphrase";
 const ALGORITHM: &str = "ARGON2ID-COBBLESTONE-256";
 const MAX_DERIVED: usize = 32;
 const BLOB_LEN: usize =

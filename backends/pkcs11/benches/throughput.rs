@@ -27,7 +27,7 @@ use cryptoki::{
 };
 use envelope_pkcs11::{PinSource, Pkcs11Config, Pkcs11Provider, TokenSelector};
 use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyAdmin, KeyProvider, KeyUri,
+    Dek, EncryptionContext, FullContext, KeyAdmin, KeyProvider, KeyUri, NewKey,
     crypto::{DefaultEngine, Engine},
 };
 use futures_executor::block_on;
@@ -47,7 +47,7 @@ fn main() {
 fn ratio(token: &Token) -> f64 {
     let config = Pkcs11Config::new(token.module(), TokenSelector::label(&token.label));
     let provider = Pkcs11Provider::open(config.pin(PinSource::pin(pin(PIN)))).unwrap();
-    let key = block_on(provider.create_key("db", false)).unwrap().uri;
+    let key = block_on(provider.create_key(&NewKey::named("db"))).unwrap().uri;
     let (alone, ours) = measure(token, &provider, &key);
     println!("{:?}: {alone:.0} wraps a second by one thread that calls the token", token.kind);
     println!("{:?}: {ours:.0} wraps a second by the provider, 64 calls at once on 4 sessions", token.kind);

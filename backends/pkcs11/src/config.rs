@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use envelope_sdk::KeyUri;
 
-use crate::{PinSource, RefusedPins, Weakness, names, weakness::AllAccepted};
+use crate::{
+    pin::PinSource,
+    refused::RefusedPins,
+    selector::TokenSelector,
+    weakness::{AllAccepted, Weakness},
+};
 
 /// How to reach one token.
 ///
@@ -74,42 +79,5 @@ impl Pkcs11Config {
     pub fn accept(mut self, key: &KeyUri, weakness: Weakness) -> Self {
         self.accepted.insert(key, weakness);
         self
-    }
-}
-
-/// Which token: what is given must fit exactly, and one token only.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct TokenSelector {
-    pub(crate) token: Option<Vec<u8>>,
-    pub(crate) manufacturer: Option<Vec<u8>>,
-    pub(crate) serial: Option<Vec<u8>>,
-    pub(crate) model: Option<Vec<u8>>,
-}
-
-impl TokenSelector {
-    /// The only token of the module.
-    #[must_use]
-    pub fn only() -> Self {
-        Self::default()
-    }
-
-    /// The token with this label.
-    #[must_use]
-    pub fn label(label: impl Into<String>) -> Self {
-        Self { token: Some(label.into().into_bytes()), ..Self::default() }
-    }
-
-    /// The token with this serial number.
-    #[must_use]
-    pub fn serial(serial: impl Into<String>) -> Self {
-        Self { serial: Some(serial.into().into_bytes()), ..Self::default() }
-    }
-
-    /// The token that a key URI names by `token`, `serial`, `manufacturer` and
-    /// `model`, or `None` if it is not a `pkcs11:` URI. For key URIs that the
-    /// operator configured.
-    #[must_use]
-    pub fn of(key: &KeyUri) -> Option<Self> {
-        names::Attributes::of(key).map(|attributes| attributes.token)
     }
 }

@@ -6,7 +6,7 @@ use cryptoki::error::{Error, RvError};
 use envelope_files::trust::TrustError;
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, printable};
 
-use crate::PinError;
+use crate::pin::PinError;
 
 /// Why a PKCS#11 module was not loaded. Each message names the file and says
 /// what to do.
@@ -43,7 +43,7 @@ pub enum ModuleError {
     /// Others may write the file or a folder on the way to it, or it belongs to
     /// somebody else: they would choose what runs here.
     #[error("the PKCS#11 module {0}")]
-    NotTrusted(TrustError),
+    NotTrusted(#[source] TrustError),
     /// The file is no shared library for this machine, or needs one that is
     /// missing.
     #[error("{} cannot be loaded as a shared library: {}", printable::path(path), words_of(error))]
@@ -86,23 +86,22 @@ pub enum ModuleError {
     Threads(#[from] io::Error),
 }
 
-impl ModuleError {
-    /// This error as one of provider `pkcs11` about `key`.
-    #[must_use]
-    pub fn into_provider_error(self, key: &KeyUri) -> ProviderError {
-        let kind = match self {
-            Self::NotFound { .. } => ProviderErrorKind::NotFound,
-            Self::Threads(_) | Self::Read { .. } => ProviderErrorKind::Other,
-            Self::Initialize { .. } | Self::Describe { .. } => ProviderErrorKind::Unavailable,
-            Self::NotTrusted(_) => ProviderErrorKind::AccessDenied,
+/// An error of provider `pkcs11`, about no key.
+impl From<ModuleError> for ProviderError {
+    fn from(error: ModuleError) -> Self {
+        let kind = match error {
+            ModuleError::Threads(_) | ModuleError::Read { .. } => ProviderErrorKind::Other,
+            ModuleError::Initialize { .. } | ModuleError::Describe { .. } => ProviderErrorKind::Unavailable,
+            ModuleError::NotTrusted(_) => ProviderErrorKind::AccessDenied,
+            // The settings name what is no module.
             _ => ProviderErrorKind::Invalid,
         };
-        ProviderError::new(kind, NAME, key, self.to_string()).retryable(false).with_source(self)
+        Self::without_key(kind, NAME, error.to_string()).retryable(false).with_source(error)
     }
 }
 
-/// Why a job on a token failed. It becomes a [`ProviderError`] where the key is
-/// known.
+/// Why a job on a token failed. It becomes a [`ProviderError`] where it is known
+/// whether it is about a key.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: ProviderErrorKind,
@@ -172,24 +171,36 @@ impl Failure {
     pub(crate) fn or_look_again(self) -> Self {
         self.remedy(Remedy::LookAgain)
     }
+}
 
-    pub(crate) fn into_provider_error(self, key: &KeyUri) -> ProviderError {
-        match self.source {
+impl Failure {
+    /// As an error of provider `pkcs11`, about `key` if it is about one.
+    pub(crate) fn about(self, key: Option<&KeyUri>) -> ProviderError {
+        let error = ProviderError::from(self);
+        match key {
+            Some(key) => error.about(key),
+            None => error,
+        }
+    }
+}
+
+impl From<Failure> for ProviderError {
+    fn from(failure: Failure) -> Self {
+        let Failure { kind, message, source, .. } = failure;
+        match source {
             // On one line, the return value last: what cryptoki says of it is a paragraph of the standard.
             Some(Cause::Token(error)) => {
                 let value = return_value(&error).map(|value| format!(" ({value})")).unwrap_or_default();
-                ProviderError::new(self.kind, NAME, key, format!("{}{value}", self.message))
+                Self::without_key(kind, NAME, format!("{message}{value}"))
             }
-            Some(Cause::Pin(source)) => {
-                ProviderError::new(self.kind, NAME, key, self.message).with_source(source)
-            }
-            None => ProviderError::new(self.kind, NAME, key, self.message),
+            Some(Cause::Pin(source)) => Self::without_key(kind, NAME, message).with_source(source),
+            None => Self::without_key(kind, NAME, message),
         }
     }
 }
 
 /// What the token's return code means. The meaning of a failed decryption or
-/// login depends on more than the code: see `mechanism` and `session`.
+/// login depends on more than the code: see `wrap` and `session`.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (kind, message, remedy) = match &error {
@@ -295,8 +306,7 @@ mod tests {
             (RvError::RandomNoRng, "CKR_RANDOM_NO_RNG"),
             (RvError::VendorDefined(0x8000_0001), "CKR 0x80000001"),
         ] {
-            let failure = Failure::from(Error::Pkcs11(code, Function::Login));
-            let error = failure.into_provider_error(&KeyUri::passphrase());
+            let error = ProviderError::from(Failure::from(Error::Pkcs11(code, Function::Login)));
             assert!(error.message().ends_with(&format!(" (C_Login: {name})")), "{error}");
             assert!(
                 std::error::Error::source(&error).is_none() && !error.message().contains('\n'),

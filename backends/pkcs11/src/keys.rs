@@ -1,112 +1,19 @@
-//! Finding keys on a token, and judging whether they are fit to be KEKs.
-
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+//! Finding keys on a token, and refusing those that are unfit for a use.
 
 use cryptoki::{
     error::{Error, RvError},
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
-use envelope_sdk::{KeyState, KeyUse, ProviderErrorKind};
+use envelope_sdk::{KeyUse, ProviderErrorKind, lifecycle};
 
 use crate::{
-    Weakness,
+    attributes::KeyAttributes,
+    dates,
     error::Failure,
     names::{self, KeyName},
-    session::Open,
-    weakness::Accepted,
+    weakness::{Accepted, Weakness},
 };
-
-/// What a token tells of one version of a key. No key material.
-///
-/// What a token does not tell counts as the worse of the two.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeyAttributes {
-    /// The version as it stands in headers; empty for a key named by `id=`.
-    pub version: String,
-    /// `CKA_LABEL`.
-    pub label: Vec<u8>,
-    /// `CKA_ID`.
-    pub id: Vec<u8>,
-    /// True for an RSA key pair, false for an AES key.
-    pub rsa: bool,
-    /// Bits of the AES key, or of the RSA modulus.
-    pub bits: usize,
-    /// `CKA_PRIVATE`: only a login shows it, or makes one.
-    pub private: bool,
-    /// `CKA_SENSITIVE`: its value cannot be read.
-    pub sensitive: bool,
-    /// `CKA_EXTRACTABLE`: it can be taken out of the token, wrapped.
-    pub extractable: bool,
-    /// `CKA_LOCAL`: made in the token, not brought there.
-    pub local: bool,
-    /// `CKA_ALWAYS_SENSITIVE`.
-    pub always_sensitive: bool,
-    /// `CKA_NEVER_EXTRACTABLE`.
-    pub never_extractable: bool,
-    /// `CKA_ENCRYPT`, of the public key for a pair.
-    pub encrypt: bool,
-    /// `CKA_DECRYPT`, of the private key for a pair.
-    pub decrypt: bool,
-    /// `CKA_WRAP`, of the public key for a pair.
-    pub wrap: bool,
-    /// `CKA_UNWRAP`, of the private key for a pair.
-    pub unwrap: bool,
-}
-
-impl KeyAttributes {
-    /// Why the key must not be used as a KEK, if there is a reason and no
-    /// weakness is accepted.
-    #[must_use]
-    pub fn refusal(&self) -> Option<&'static str> {
-        self.refusal_unless(|_| false)
-    }
-
-    /// As [`refusal`](Self::refusal) where weaknesses are accepted.
-    #[must_use]
-    pub fn refusal_unless(&self, accepted: impl Fn(Weakness) -> bool) -> Option<&'static str> {
-        if !self.sensitive {
-            Some("it is not sensitive: its value can be read from the token")
-        } else if self.extractable {
-            Some("it is extractable: it can be taken out of the token")
-        } else if !self.rsa && self.bits != 256 {
-            Some("it does not have 256 bits, as an AES key must have here")
-        } else if self.rsa && self.bits < 2048 {
-            Some("it has less than 2048 bits, the least of an RSA key here")
-        } else if self.rsa && !self.private {
-            Some(Weakness::NotPrivate.reason())
-        } else {
-            self.weaknesses().find(|weakness| !accepted(*weakness)).map(Weakness::reason)
-        }
-    }
-
-    /// The weaknesses of an AES key that may be accepted.
-    pub fn weaknesses(&self) -> impl Iterator<Item = Weakness> + use<> {
-        let has = |weakness, is: bool| (is && !self.rsa).then_some(weakness);
-        let both = self.wrap && self.decrypt;
-        [has(Weakness::NotPrivate, !self.private), has(Weakness::WrapsAndDecrypts, both)]
-            .into_iter()
-            .flatten()
-    }
-
-    /// The state that the attributes tell: what permits neither wrapping nor
-    /// unwrapping is suspended, what only unwraps is deactivated.
-    #[must_use]
-    pub fn state(&self) -> KeyState {
-        let wraps = self.encrypt || (!self.rsa && self.wrap);
-        let unwraps = self.decrypt || (!self.rsa && self.unwrap);
-        match (wraps, unwraps) {
-            (true, true) => KeyState::Active,
-            (false, true) => KeyState::Deactivated,
-            // A key that could wrap what nobody opens again is not used either.
-            (_, false) => KeyState::Suspended,
-        }
-    }
-}
 
 /// A key found on the token. Handles are good for the session that found them.
 #[derive(Clone)]
@@ -127,25 +34,14 @@ impl Kek {
         if usage == KeyUse::Wrap && self.is_foreign_version() {
             return Err(refused(FOREIGN_VERSION));
         }
-        let state = self.attributes.state();
-        if state.permits(usage) {
-            return Ok(());
-        }
-        let version = match self.attributes.version.as_str() {
-            "" => String::new(),
-            version => format!("version {version} of "),
+        let what = match self.attributes.version.as_str() {
+            "" => "the key".to_owned(),
+            version => format!("version {version} of the key"),
         };
-        let message = match (state, usage) {
-            (KeyState::Deactivated, _) => "cannot wrap: encrypt with another key",
-            (_, KeyUse::Wrap) => "cannot wrap: it does again when it is made active",
-            _ => "cannot unwrap: it does again when it is made active, or deactivated",
-        };
-        let message = format!("{version}the key is {state} and {message}");
-        Err(Failure::new(ProviderErrorKind::State, message))
+        lifecycle::check_use(&what, self.attributes.state(), usage)
+            .map_err(|message| Failure::new(ProviderErrorKind::State, message))
     }
-}
 
-impl Kek {
     /// Rotations make keys in the token. A later version that was brought there
     /// may be known to whoever brought it, and would wrap from then on.
     fn is_foreign_version(&self) -> bool {
@@ -161,31 +57,6 @@ pub(crate) enum Which {
     Current,
     /// The one that a header names.
     Number(u32),
-}
-
-/// What a session knows of keys. Forgotten after a minute, so that a rotation by
-/// somebody else is noticed also where the token cannot deactivate old versions.
-pub(crate) type KeyCache = HashMap<(KeyName, Which), (Kek, Instant)>;
-
-const REMEMBER: Duration = Duration::from_secs(60);
-const REMEMBER_AT_MOST: usize = 1024;
-
-impl Open {
-    /// A key as remembered, or as found now.
-    pub(crate) fn kek(&mut self, name: &KeyName, which: Which, accepted: Accepted) -> Result<Kek, Failure> {
-        let wanted = (name.clone(), which);
-        if let Some((kek, _)) = self.keys.get(&wanted).filter(|(_, found)| found.elapsed() < REMEMBER) {
-            return Ok(kek.clone());
-        }
-        // Without a login the token hides its keys, and says that there are none.
-        self.check_alive()?;
-        let kek = find(&self.session, name, which, accepted)?;
-        if self.keys.len() >= REMEMBER_AT_MOST {
-            self.keys.clear();
-        }
-        self.keys.insert(wanted, (kek.clone(), Instant::now()));
-        Ok(kek)
-    }
 }
 
 /// Finds exactly one key.
@@ -242,6 +113,21 @@ pub(crate) fn versions(session: &Session, name: &[u8], accepted: Accepted) -> Re
         return Err(ambiguous());
     }
     found.into_iter().map(|(number, handle)| secret(session, handle, number.to_string())).collect()
+}
+
+/// The versions of a key, oldest first: at least one. Those that have none are one.
+pub(crate) fn all_versions(
+    session: &Session,
+    name: &KeyName,
+    accepted: Accepted,
+) -> Result<Vec<Kek>, Failure> {
+    if let KeyName::Versions(label) = name {
+        let versions = versions(session, label, accepted)?;
+        if !versions.is_empty() {
+            return Ok(versions);
+        }
+    }
+    Ok(vec![find(session, name, Which::Current, accepted)?])
 }
 
 /// Every private AES key of the token, with its label.
@@ -387,6 +273,16 @@ pub(crate) fn pair(session: &Session, handle: ObjectHandle, version: String) -> 
     };
     attributes.encrypt = public.is_some();
     Ok(Kek { handle, public, attributes })
+}
+
+/// When a key's cryptoperiod ends (`CKA_END_DATE`), in seconds since 1970, if the
+/// token says so. Asked for alone: an odd date must not make a key unusable.
+pub(crate) fn not_after(session: &Session, handle: ObjectHandle) -> Option<u64> {
+    let told = session.get_attributes(handle, &[AttributeType::EndDate]).ok()?;
+    told.into_iter().find_map(|attribute| match attribute {
+        Attribute::EndDate(date) => dates::end_of(&date),
+        _ => None,
+    })
 }
 
 /// Reads what the token tells; returns the modulus of an RSA key.

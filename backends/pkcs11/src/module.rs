@@ -13,7 +13,7 @@ use cryptoki::{
 
 use envelope_files::trust::{self, Purpose, TrustError};
 
-use crate::ModuleError;
+use crate::error::ModuleError;
 
 /// Every module that this process has loaded. None is ever unloaded or
 /// finalised: a module has one state for the whole process, and other parts of

@@ -1,39 +1,8 @@
-//! The names of keys: RFC 7512 URIs, and labels with versions.
+//! The names of keys: labels with versions.
 
-use envelope_sdk::KeyUri;
+use envelope_sdk::{KeyUri, KeyUriError, key_uri::pkcs11::Pkcs11Attributes};
 
-use crate::TokenSelector;
-
-/// What a `pkcs11:` key URI says.
-pub(crate) struct Attributes {
-    pub(crate) token: TokenSelector,
-    pub(crate) object: Option<Vec<u8>>,
-    pub(crate) id: Option<Vec<u8>>,
-}
-
-impl Attributes {
-    /// Reads a key URI, which `KeyUri` has normalised and checked.
-    pub(crate) fn of(key: &KeyUri) -> Option<Self> {
-        if key.scheme() != "pkcs11" {
-            return None;
-        }
-        let mut attributes = Self { token: TokenSelector::default(), object: None, id: None };
-        for attribute in key.rest().split(';') {
-            let (name, value) = attribute.split_once('=')?;
-            let place = match name {
-                "token" => &mut attributes.token.token,
-                "manufacturer" => &mut attributes.token.manufacturer,
-                "serial" => &mut attributes.token.serial,
-                "model" => &mut attributes.token.model,
-                "object" => &mut attributes.object,
-                "id" => &mut attributes.id,
-                _ => return None,
-            };
-            *place = Some(percent_decode(value)?);
-        }
-        Some(attributes)
-    }
-}
+use crate::selector::TokenSelector;
 
 /// Which objects of a token a key is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,40 +67,11 @@ pub(crate) fn decimal(text: &str) -> Option<u32> {
 /// The URI of a key of the token that `token` selects.
 pub(crate) fn uri_of(
     token: &TokenSelector,
-    object: Option<&[u8]>,
-    id: Option<&[u8]>,
-) -> Result<KeyUri, envelope_sdk::KeyUriError> {
-    let attributes = [
-        ("token", token.token.as_deref()),
-        ("manufacturer", token.manufacturer.as_deref()),
-        ("serial", token.serial.as_deref()),
-        ("model", token.model.as_deref()),
-        ("object", object),
-        ("id", id),
-    ];
-    let given = attributes.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let text: Vec<String> = given.map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
-    KeyUri::parse(&format!("pkcs11:{}", text.join(";")))
-}
-
-/// Every byte escaped: `KeyUri` chooses the canonical spelling.
-fn percent_encode(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
-}
-
-fn percent_decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let digits = [bytes.next()?, bytes.next()?].map(|digit| char::from(digit).to_digit(16));
-        let [Some(high), Some(low)] = digits else { return None };
-        decoded.push(u8::try_from(high * 16 + low).ok()?);
-    }
-    Some(decoded)
+    object: Option<Vec<u8>>,
+    id: Option<Vec<u8>>,
+) -> Result<KeyUri, KeyUriError> {
+    let TokenSelector { token, manufacturer, serial, model } = token.clone();
+    Pkcs11Attributes { token, manufacturer, serial, model, object, id }.to_uri()
 }
 
 #[cfg(test)]
@@ -164,21 +104,6 @@ mod tests {
         assert_eq!(KeyName::of(None, None), Err("it names neither object= nor id="));
         assert!(KeyName::of(Some(b"db#v2".to_vec()), Some(vec![1])).is_ok());
         assert_eq!(KeyName::of(Some(b"db".to_vec()), None), Ok(KeyName::Versions(b"db".to_vec())));
-    }
-
-    #[test]
-    fn uris_read_back_with_blanks_and_binary_ids() {
-        let token = TokenSelector { model: Some(b"m 1".to_vec()), ..TokenSelector::label("my token;=%") };
-        let uri = uri_of(&token, Some("schlüssel".as_bytes()), Some(&[0, 255])).unwrap();
-        assert_eq!(
-            uri.as_str(),
-            "pkcs11:token=my%20token%3B%3D%25;model=m%201;object=schl%C3%BCssel;id=%00%FF"
-        );
-        let read = Attributes::of(&uri).unwrap();
-        assert_eq!(read.token, token);
-        assert_eq!(read.object.as_deref(), Some("schlüssel".as_bytes()));
-        assert_eq!(read.id, Some(vec![0, 255]));
-        assert!(Attributes::of(&KeyUri::passphrase()).is_none());
     }
 
     #[test]

@@ -1,18 +1,12 @@
 //! The user PIN of a token, and where it comes from.
 
-use std::{
-    env, fmt,
-    io::{self, Read},
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::{fmt, io::Read, path::PathBuf};
 
 use cryptoki::types::AuthPin;
-use envelope_files::trust::{self, Purpose, TrustError};
-use envelope_sdk::{printable, secret};
+use envelope_files::secret::{SecretSource, SecretSourceError};
 use zeroize::Zeroizing;
 
-use crate::{TokenSelector, error::Failure};
+use crate::selector::TokenSelector;
 
 /// A PIN: 1 to 256 bytes of UTF-8.
 ///
@@ -31,7 +25,10 @@ impl Pin {
     /// [`PinError`] when it is empty or longer than [`MAX_LEN`](Self::MAX_LEN)
     /// bytes.
     pub fn new(text: String) -> Result<Self, PinError> {
-        let text = Zeroizing::new(text);
+        Self::of(Zeroizing::new(text))
+    }
+
+    pub(crate) fn of(text: Zeroizing<String>) -> Result<Self, PinError> {
         match text.len() {
             0 => Err(PinError::Empty),
             1..=Self::MAX_LEN => Ok(Self(text)),
@@ -62,20 +59,9 @@ pub enum PinError {
     /// It has more than [`Pin::MAX_LEN`] bytes.
     #[error("the PIN is longer than 256 bytes")]
     TooLong,
-    /// The file or descriptor could not be read.
-    #[error("the PIN cannot be read from {from}")]
-    Read {
-        /// The file, or what else it was.
-        from: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file cannot be opened, or others may read or write it.
+    /// The file, descriptor or environment variable cannot be read.
     #[error(transparent)]
-    File(#[from] TrustError),
-    /// The environment variable is not set, or is not UTF-8.
-    #[error("the environment variable {0} holds no PIN")]
-    Environment(String),
+    Source(#[from] SecretSourceError),
     /// Nobody gave one; the text says why.
     #[error("{0}")]
     NotGiven(String),
@@ -122,11 +108,8 @@ pub struct PinSource(Source);
 enum Source {
     None,
     ProtectedPath,
-    File(PathBuf),
-    Environment(String),
-    Reader { unread: Mutex<Option<Box<dyn Read + Send>>>, line: Mutex<Option<Pin>> },
+    Stored(SecretSource),
     Ask(Box<dyn Fn(PinTries) -> Result<Pin, PinError> + Send + Sync>),
-    Given(Pin),
     ByToken { pins: Vec<(TokenSelector, PinSource)>, otherwise: Box<PinSource> },
 }
 
@@ -146,31 +129,29 @@ impl PinSource {
     /// This PIN, kept in memory.
     #[must_use]
     pub fn pin(pin: Pin) -> Self {
-        Self(Source::Given(pin))
+        Self(Source::Stored(SecretSource::given(pin.0)))
     }
 
-    /// The first line of a file, at most 64 KiB, read at each login. A named pipe
-    /// will do. It and the folders on the way to it must belong to the user or to root and be
-    /// writable by nobody else, and a file of the user readable by nobody else
-    /// ([`envelope_files::trust`]).
+    /// The first line of a file, read at each login, under the rules of
+    /// [`SecretSource::file`].
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Source::File(path.into()))
+        Self(Source::Stored(SecretSource::file(path)))
     }
 
     /// The first line of something open, such as a file descriptor that the
-    /// process was given. Read at the first login, and not a byte beyond the line; then
-    /// kept in memory, since a pipe can be read only once.
+    /// process was given: read at the first login, and then kept in memory
+    /// ([`SecretSource::reader`]).
     #[must_use]
     pub fn reader(reader: impl Read + Send + 'static) -> Self {
-        Self(Source::Reader { unread: Mutex::new(Some(Box::new(reader))), line: Mutex::default() })
+        Self(Source::Stored(SecretSource::reader(reader)))
     }
 
     /// An environment variable. Other processes of the same user can read it:
     /// prefer a file.
     #[must_use]
     pub fn environment(variable: impl Into<String>) -> Self {
-        Self(Source::Environment(variable.into()))
+        Self(Source::Stored(SecretSource::environment(variable)))
     }
 
     /// Asks `ask`, on a thread that may block: somebody at a terminal, who must
@@ -195,10 +176,7 @@ impl PinSource {
 
     /// The source for one token. `is` says whether a selector means it, and fails
     /// where that cannot be told.
-    pub(crate) fn of_token(
-        &self,
-        is: &dyn Fn(&TokenSelector) -> Result<bool, Failure>,
-    ) -> Result<&Self, Failure> {
+    pub(crate) fn of_token<E>(&self, is: &dyn Fn(&TokenSelector) -> Result<bool, E>) -> Result<&Self, E> {
         let Source::ByToken { pins, otherwise } = &self.0 else { return Ok(self) };
         for (token, pin) in pins {
             if is(token)? {
@@ -217,11 +195,7 @@ impl PinSource {
         match self.0 {
             Source::ProtectedPath => true,
             Source::None | Source::Ask(_) => itself,
-            Source::File(_)
-            | Source::Environment(_)
-            | Source::Reader { .. }
-            | Source::Given(_)
-            | Source::ByToken { .. } => false,
+            Source::Stored(_) | Source::ByToken { .. } => false,
         }
     }
 
@@ -231,26 +205,10 @@ impl PinSource {
             return Err(PinError::NotStored(tries));
         }
         let pin = match &self.0 {
-            Source::Given(pin) => return Ok(login(pin)),
-            Source::Reader { unread, line } => {
-                let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
-                let pin = match (&mut *line, unread.lock().unwrap_or_else(PoisonError::into_inner).take()) {
-                    (Some(pin), _) => pin,
-                    (empty, Some(reader)) => empty.insert(first_line(reader, "the descriptor")?),
-                    (None, None) => {
-                        return Err(PinError::NotGiven("the descriptor of the PIN held none".into()));
-                    }
-                };
-                return Ok(login(pin));
-            }
             Source::None | Source::ProtectedPath | Source::ByToken { .. } => {
                 return Err(PinError::NotGiven("no source of a PIN is configured".into()));
             }
-            Source::File(path) => first_line(trust::open(path, Purpose::Secret)?, &printable::path(path))?,
-            Source::Environment(variable) => match env::var(variable) {
-                Ok(text) => Pin::new(text)?,
-                Err(_) => return Err(PinError::Environment(variable.clone())),
-            },
+            Source::Stored(secret) => Pin::of(secret.read()?)?,
             Source::Ask(ask) => ask(tries)?,
         };
         Ok(login(&pin))
@@ -263,22 +221,13 @@ impl fmt::Debug for PinSource {
         match &self.0 {
             Source::None => f.write_str("PinSource(none)"),
             Source::ProtectedPath => f.write_str("PinSource(protected path)"),
-            Source::File(path) => write!(f, "PinSource(file {})", printable::path(path)),
-            Source::Environment(variable) => write!(f, "PinSource(environment {variable})"),
-            Source::Reader { .. } => f.write_str("PinSource(reader)"),
+            Source::Stored(secret) => write!(f, "PinSource({secret:?})"),
             Source::Ask(_) => f.write_str("PinSource(ask)"),
-            Source::Given(_) => f.write_str("PinSource(pin)"),
             Source::ByToken { pins, otherwise } => {
                 f.debug_tuple("PinSource").field(pins).field(otherwise).finish()
             }
         }
     }
-}
-
-fn first_line(mut file: impl Read, from: &str) -> Result<Pin, PinError> {
-    let line =
-        secret::read_line(&mut file).map_err(|source| PinError::Read { from: from.to_owned(), source })?;
-    Pin::new(line.to_string())
 }
 
 #[cfg(test)]
@@ -288,6 +237,8 @@ mod tests {
         io::Cursor,
         os::unix::fs::PermissionsExt,
     };
+
+    use envelope_files::trust::TrustError;
 
     use super::*;
 
@@ -305,10 +256,10 @@ mod tests {
     fn debug_shows_nothing_of_a_pin() {
         let pin = Pin::new(SECRET.into()).unwrap();
         assert_eq!(format!("{pin:?}"), "Pin(..)");
-        assert_eq!(format!("{:?}", PinSource::pin(pin)), "PinSource(pin)");
+        assert_eq!(format!("{:?}", PinSource::pin(pin)), "PinSource(SecretSource(given))");
         let reader = PinSource::reader(Cursor::new(SECRET));
         reader.with(PinTries::All, |_| ()).unwrap();
-        assert_eq!(format!("{reader:?}"), "PinSource(reader)");
+        assert_eq!(format!("{reader:?}"), "PinSource(SecretSource(reader))");
     }
 
     #[test]
@@ -322,23 +273,26 @@ mod tests {
     #[test]
     fn an_empty_descriptor_or_variable_gives_no_pin() {
         let source = PinSource::reader(Cursor::new("\n"));
-        assert!(matches!(source.with(PinTries::All, |_| ()), Err(PinError::Empty)));
-        assert!(matches!(source.with(PinTries::All, |_| ()), Err(PinError::NotGiven(_))));
+        for _ in 0..2 {
+            assert!(matches!(source.with(PinTries::All, |_| ()), Err(PinError::Empty)));
+        }
         let error = PinSource::environment("ENVELOPE_NO_SUCH_PIN").with(PinTries::All, |_| ()).unwrap_err();
-        assert_eq!(error.to_string(), "the environment variable ENVELOPE_NO_SUCH_PIN holds no PIN");
+        assert_eq!(error.to_string(), "the environment variable ENVELOPE_NO_SUCH_PIN is not set");
     }
 
     #[test]
-    fn a_file_is_read_up_to_the_end_of_its_first_line() {
+    fn a_file_is_read_under_the_rule_for_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pin");
         let refused = || PinSource::file(&path).with(PinTries::All, |_| ()).unwrap_err();
-        assert!(matches!(refused(), PinError::File(TrustError::Open { .. })));
-        fs::write(&path, " 12 34 \nrest").unwrap();
+        fs::write(&path, "1234\nrest").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(refused(), PinError::File(TrustError::Readable { mode: 0o640, .. })));
+        assert!(matches!(
+            refused(),
+            PinError::Source(SecretSourceError::File(TrustError::Readable { mode: 0o640, .. }))
+        ));
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        assert!(PinSource::file(&path).with(PinTries::All, |pin| pin.0.as_str() == " 12 34 ").unwrap());
+        assert!(PinSource::file(&path).with(PinTries::All, |pin| pin.0.as_str() == "1234").unwrap());
     }
 
     #[test]

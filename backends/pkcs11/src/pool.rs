@@ -17,8 +17,7 @@ use std::{
 use futures_channel::oneshot;
 
 use crate::{
-    ModuleError,
-    error::Failure,
+    error::{Failure, ModuleError},
     session::{Shared, Worker},
 };
 

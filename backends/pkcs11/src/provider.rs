@@ -5,19 +5,20 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, KeyUriError, KeyUse, ProviderError,
-    ProviderErrorKind, WrappedDek, printable,
+    ProviderErrorKind, WrappedDek, key_uri::pkcs11::Pkcs11Attributes, printable,
 };
 
 use crate::{
-    ModuleError, Pkcs11Config, Weakness,
-    error::{Failure, NAME},
+    algorithm::Algorithm,
+    config::Pkcs11Config,
+    error::{Failure, ModuleError, NAME},
     keys::Which,
-    mechanism::Algorithm,
     module,
-    names::{self, Attributes, KeyName},
+    names::{self, KeyName},
     pool::Pool,
+    selector::TokenSelector,
     session::{Open, Shared},
-    weakness::{Accepted, AllAccepted},
+    weakness::{Accepted, AllAccepted, Weakness},
 };
 
 /// The keys of one token.
@@ -33,7 +34,6 @@ use crate::{
 /// sessions.
 pub struct Pkcs11Provider {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) own_uri: KeyUri,
     pool: Pool,
 }
 
@@ -47,10 +47,10 @@ impl Pkcs11Provider {
     /// is not a module, or it does not start.
     pub fn open(config: Pkcs11Config) -> Result<Self, ModuleError> {
         let module = module::load(&config.module)?;
-        let (own_uri, sessions) = (own_uri(&config)?, config.sessions);
+        let sessions = config.sessions;
         let shared = Arc::new(Shared::new(module, config));
         let pool = Pool::start(&shared, sessions)?;
-        Ok(Self { shared, own_uri, pool })
+        Ok(Self { shared, pool })
     }
 
     /// The URI `pkcs11:token=…;object=NAME` of a key of this token, whether it
@@ -61,7 +61,7 @@ impl Pkcs11Provider {
     /// [`KeyUriError`] when the configuration names the token neither by label
     /// nor by serial number, or the name is empty or too long.
     pub fn key_uri(&self, name: &str) -> Result<KeyUri, KeyUriError> {
-        names::uri_of(&self.shared.token, Some(name.as_bytes()), None)
+        names::uri_of(&self.shared.token, Some(name.into()), None)
     }
 
     /// [`ContextBinding::Provider`] for a wrap with AES-GCM; AES key wrap and RSA-OAEP take no context.
@@ -78,31 +78,33 @@ impl Pkcs11Provider {
         Weakness::ALL.into_iter().filter(move |weakness| accepted.has(*weakness))
     }
 
-    /// Runs a job on a thread that has, or gets, a session.
+    /// Runs a job on a thread that has, or gets, a session. `about` is the key that
+    /// an error is about, if it is about one.
     pub(crate) async fn with_session<T: Send + 'static>(
         &self,
-        key: &KeyUri,
+        about: Option<&KeyUri>,
         mut job: impl FnMut(&mut Open) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, ProviderError> {
         let outcome = self.pool.run(move |worker| worker.read(&mut job)).await;
-        outcome.map_err(|failure| failure.into_provider_error(key))
+        outcome.map_err(|failure| failure.about(about))
     }
 
-    /// Runs a job that changes something on the token.
+    /// As [`with_session`](Self::with_session) for what changes something on the
+    /// token.
     pub(crate) async fn with_writing_session<T: Send + 'static>(
         &self,
-        key: &KeyUri,
+        about: Option<&KeyUri>,
         job: impl FnOnce(&Open, &cryptoki::session::Session) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, ProviderError> {
         let outcome = self.pool.run(move |worker| worker.change(job)).await;
-        outcome.map_err(|failure| failure.into_provider_error(key))
+        outcome.map_err(|failure| failure.about(about))
     }
 }
 
-/// A provider has nothing to show that is of use in a log.
+/// A provider has nothing more to show that is of use in a log.
 impl fmt::Debug for Pkcs11Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pkcs11Provider({})", self.own_uri)
+        write!(f, "Pkcs11Provider(token with {})", self.shared.token)
     }
 }
 
@@ -142,15 +144,14 @@ impl KeyProvider for Pkcs11Provider {
             let (algorithm, wrapped) = open.wrap(&kek, &copy, context.as_bytes())?;
             Ok((kek.attributes.version, algorithm, wrapped))
         };
-        let (version, algorithm, wrapped) = self.with_session(key, wrap).await?;
+        let (version, algorithm, wrapped) = self.with_session(Some(key), wrap).await?;
         WrappedDek::new(key.clone(), version, algorithm.name(), wrapped)
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         let key = wrapped.key_uri();
         let named = Named::of(key, &self.shared.accepted)?;
-        let which =
-            named.version(wrapped.key_version()).map_err(|failure| failure.into_provider_error(key))?;
+        let which = named.version(wrapped.key_version()).map_err(|failure| failure.about(Some(key)))?;
         let Some(algorithm) = Algorithm::from_name(wrapped.wrap_algorithm()) else {
             let message =
                 "a token wraps with PKCS11-AES-256-GCM, PKCS11-AES-KWP or PKCS11-RSA-OAEP-256 alone";
@@ -163,7 +164,7 @@ impl KeyProvider for Pkcs11Provider {
             kek.permit(KeyUse::Unwrap, named.accepted).map_err(Failure::or_look_again)?;
             open.unwrap(&kek, algorithm, &ciphertext, context.as_bytes())
         };
-        self.with_session(key, unwrap).await
+        self.with_session(Some(key), unwrap).await
     }
 }
 
@@ -171,18 +172,18 @@ impl KeyProvider for Pkcs11Provider {
 pub(crate) struct Named {
     pub(crate) key: KeyName,
     pub(crate) accepted: Accepted,
-    token: crate::TokenSelector,
+    token: TokenSelector,
 }
 
 impl Named {
     pub(crate) fn of(key: &KeyUri, accepted: &AllAccepted) -> Result<Self, ProviderError> {
         let error = |kind, message: &str| ProviderError::new(kind, NAME, key, message);
-        let attributes = Attributes::of(key).ok_or_else(|| {
+        let attributes = Pkcs11Attributes::of(key).ok_or_else(|| {
             error(ProviderErrorKind::Unsupported, "a token holds keys of the scheme pkcs11: alone")
         })?;
-        let name = KeyName::of(attributes.object, attributes.id)
+        let name = KeyName::of(attributes.object.clone(), attributes.id.clone())
             .map_err(|reason| error(ProviderErrorKind::Invalid, reason))?;
-        Ok(Self { key: name, accepted: accepted.of(key), token: attributes.token })
+        Ok(Self { key: name, accepted: accepted.of(key), token: TokenSelector::of_attributes(attributes) })
     }
 
     /// Refuses a key of another token than the configured one.
@@ -207,15 +208,6 @@ impl Named {
             }
         }
     }
-}
-
-/// Names the token in errors that are about no key of it.
-fn own_uri(config: &Pkcs11Config) -> Result<KeyUri, ModuleError> {
-    let any = || names::uri_of(&crate::TokenSelector::label("*"), Some(b"*"), None);
-    names::uri_of(&config.token, Some(b"*"), None).or_else(|_| any()).map_err(|error| {
-        // A label of more than 2000 bytes; tokens have at most 32.
-        ModuleError::Threads(std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
-    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use cryptoki::{
@@ -19,12 +20,17 @@ use cryptoki::{
 use envelope_sdk::ProviderErrorKind;
 
 use crate::{
-    PinSource, PinTries, Pkcs11Config, RefusedPins, TokenSelector,
+    algorithm::Capabilities,
+    config::Pkcs11Config,
     error::{Failure, Remedy},
-    keys::KeyCache,
-    mechanism::Capabilities,
-    module, token,
-    weakness::AllAccepted,
+    keys::{self, Kek, Which},
+    module,
+    names::KeyName,
+    pin::{PinSource, PinTries},
+    refused::RefusedPins,
+    selector::TokenSelector,
+    token,
+    weakness::{Accepted, AllAccepted},
 };
 
 /// What all sessions of a provider have in common.
@@ -61,13 +67,17 @@ pub(crate) struct Worker {
     open: Option<Open>,
 }
 
+/// What a session knows of keys. Forgotten after a minute, so that a rotation by
+/// somebody else is noticed also where the token cannot deactivate old versions.
+type KeyCache = HashMap<(KeyName, Which), (Kek, Instant)>;
+
 /// An open session, logged in as far as the token wants it.
 pub(crate) struct Open {
     pub(crate) session: Session,
     pub(crate) slot: Slot,
     pub(crate) token: TokenInfo,
     pub(crate) can: Capabilities,
-    pub(crate) keys: KeyCache,
+    keys: KeyCache,
     epoch: u64,
 }
 
@@ -158,6 +168,22 @@ impl Open {
             return Err(Failure::new(ProviderErrorKind::AccessDenied, message).remedy(Remedy::Reopen));
         }
         Ok(())
+    }
+
+    /// A key as remembered, or as found now.
+    pub(crate) fn kek(&mut self, name: &KeyName, which: Which, accepted: Accepted) -> Result<Kek, Failure> {
+        let wanted = (name.clone(), which);
+        if let Some((kek, _)) = self.keys.get(&wanted).filter(|(_, found)| found.elapsed() < REMEMBER) {
+            return Ok(kek.clone());
+        }
+        // Without a login the token hides its keys, and says that there are none.
+        self.check_alive()?;
+        let kek = keys::find(&self.session, name, which, accepted)?;
+        if self.keys.len() >= REMEMBER_AT_MOST {
+            self.keys.clear();
+        }
+        self.keys.insert(wanted, (kek.clone(), Instant::now()));
+        Ok(kek)
     }
 }
 
@@ -256,3 +282,5 @@ fn is_user(state: SessionState) -> bool {
 }
 
 const LOCKED: &str = "the PIN is locked: the security officer must set a new one";
+const REMEMBER: Duration = Duration::from_secs(60);
+const REMEMBER_AT_MOST: usize = 1024;

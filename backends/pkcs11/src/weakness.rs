@@ -62,7 +62,7 @@ impl fmt::Display for Weakness {
 }
 
 /// What is accepted, key by key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct AllAccepted(Vec<(KeyUri, Weakness)>);
 
 impl AllAccepted {

@@ -18,9 +18,9 @@ use crate::{
     error::{CliError, ErrorKind, Result},
     in_place,
     input::{EnvelopeSource, Input, InputName},
-    keys::Providers,
     output::{FORCE_OR_ELSEWHERE, InputFile, Options, Output, Target},
     progress::Progress,
+    providers::Providers,
     report,
     runtime::block_on,
     transfer,
@@ -28,7 +28,7 @@ use crate::{
 
 pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     let expected = context::expected(&args.context)?;
-    let keyring = Providers::new(global)?.keyring_to_decrypt(&args.keys)?;
+    let keyring = Providers::new(global)?.opened().keyring_to_decrypt(&args.keys)?;
     let input = Input::open(&args.file)?;
     let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
     let (input_file, remove) = check_files(&input, &target, &args.output)?;

@@ -11,9 +11,9 @@ use crate::{
     cli::{Encrypt, Global},
     error::{CliError, Result},
     input::Input,
-    keys::Providers,
     output::{ELSEWHERE, FORCE_OR_ELSEWHERE, Options, Output, Target, commit_both},
     progress::Progress,
+    providers::Providers,
     report,
     runtime::block_on,
     transfer::{self, Format},
@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let bound = context::to_bind(&args.context, &args.withhold)?;
-    let keyring = Providers::new(global)?.keyring_to_encrypt(&args.keys)?;
+    let keyring = Providers::new(global)?.opened().keyring_to_encrypt(&args.keys)?;
     let input = Input::open(&args.file)?;
     let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
     let (input_file, remove) = check_files(&input, &target, &args.output)?;

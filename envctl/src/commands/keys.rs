@@ -3,68 +3,105 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
+    sync::Arc,
 };
 
-use envelope_sdk::{KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, is_local_key_name, printable};
+use envelope_sdk::{
+    KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, NewKey, ProviderError, ProviderErrorKind,
+    admin::{AutoRotation, Rotation, RotationStatus, all_keys},
+    key_uri::is_key_name,
+    printable,
+};
 use serde_json::{Map, Value, json};
 
+use super::moment;
 use crate::{
     cli::{ChangeKey, Global, Keys},
-    error::{CliError, ErrorKind, Result},
-    keys::Providers,
-    providers::{Backend, NewKey, Period},
-    report::{self, key_json, safe},
+    error::{CliError, Result},
+    providers::Providers,
+    report::{self, details_json, key_json, now, safe},
     runtime::block_on,
 };
 
 pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
     let providers = Providers::new(global)?;
     match command {
-        Keys::Create { name, provider, pre_active, description, tags, dry_run } => {
-            let tags = tags.iter().map(|tag| name_and_value(tag)).collect::<Result<_>>()?;
-            let new = NewKey { name, pre_active, description, tags };
-            create(global, providers.backends().named(provider), &new, dry_run.dry_run)
+        Keys::Create {
+            name,
+            provider,
+            pre_active,
+            description,
+            tags,
+            algorithm,
+            not_after,
+            options,
+            dry_run,
+        } => {
+            let mut new = NewKey::named(name);
+            (new.description, new.algorithm) = (description, algorithm);
+            new.state = if pre_active { KeyState::PreActive } else { KeyState::Active };
+            new.tags = tags.iter().map(|tag| name_and_value("a tag", tag)).collect::<Result<_>>()?;
+            new.options =
+                options.iter().map(|option| name_and_value("an option", option)).collect::<Result<_>>()?;
+            new.not_after = not_after.map(|date| moment::parse(&date)).transpose()?;
+            create(global, &*of_provider(&providers, &provider)?, &new, dry_run.dry_run)
         }
-        Keys::List { provider } => {
-            let keys = block_on(providers.backends().named(provider).admin()?.list_keys())?;
-            list(global, &keys)
-        }
+        Keys::List { provider } => list(global, &ask(all_keys(&*of_provider(&providers, &provider)?))?),
         Keys::Describe { key } => {
-            let (uri, backend) = key_of(&providers, &key)?;
-            describe(global, &block_on(backend.admin()?.describe_key(&uri))?, backend.details(&uri)?)
+            let (uri, admin) = key_of(&providers, &key)?;
+            describe(global, &ask(admin.describe_key(&uri))?)
         }
         Keys::Rotate { key, dry_run } => {
-            let (uri, backend) = key_of(&providers, &key)?;
-            rotate(global, &*backend.admin()?, &uri, &key, dry_run.dry_run)
+            let (uri, admin) = key_of(&providers, &key)?;
+            if dry_run.dry_run {
+                ask(admin.check_rotation(&uri))?;
+                return would(global, "rotate", &key);
+            }
+            done(global, "rotated", &ask(admin.rotate_key(&uri))?)
+        }
+        Keys::NotAfter { key, date, version, dry_run } => {
+            let (uri, admin) = key_of(&providers, &key)?;
+            let end = if date == "never" { None } else { Some(moment::parse(&date)?) };
+            let text = end
+                .map_or("has no end of use".into(), |end| format!("to be used until {}", report::time(end)));
+            if dry_run.dry_run {
+                ask(admin.describe_key(&uri))?;
+                return would(global, &format!("say \"{text}\" of"), &key);
+            }
+            done(global, &text, &ask(admin.set_not_after(&uri, version.as_deref(), end))?)
         }
         Keys::AutoRotate { key, every, off, dry_run } => {
-            let (uri, backend) = key_of(&providers, &key)?;
-            let period = (!off).then(|| every.map_or(Period::Default, Period::Days));
+            let (uri, admin) = key_of(&providers, &key)?;
+            let rotation = match every {
+                _ if off => AutoRotation::Off,
+                None => AutoRotation::Default,
+                Some(days) => AutoRotation::Days(days),
+            };
             let what = if off { "no longer rotate by itself:" } else { "let rotate by itself:" };
             if dry_run.dry_run {
-                block_on(backend.admin()?.describe_key(&uri))?;
+                ask(admin.describe_key(&uri))?;
                 return would(global, what, &key);
             }
-            backend.rotate_every(&uri, period)?;
+            ask(admin.set_rotation(&uri, rotation))?;
             let value = json!({ "key": uri.as_str(), "automatic_rotation": !off });
             let text = if off { "rotates no longer by itself" } else { "rotates by itself" };
             report::print(global.json, &value, &format!("{uri}: {text}\n"))
         }
         Keys::Rotations { key } => {
-            let (uri, backend) = key_of(&providers, &key)?;
-            let rotations = backend.rotations(&uri)?;
+            let (uri, admin) = key_of(&providers, &key)?;
+            let rotations = rotations_json(&ask(admin.rotation_status(&uri))?);
             let text = format!("{uri}\n{}", lines(&rotations));
             let mut value = json!({ "key": uri.as_str() });
             extend(&mut value, rotations);
             report::print(global.json, &value, &text)
         }
         Keys::Alias { alias, key, dry_run } => {
-            let (uri, backend) = key_of(&providers, &key)?;
+            let (uri, admin) = key_of(&providers, &key)?;
             if dry_run.dry_run {
-                block_on(backend.admin()?.describe_key(&uri))?;
+                ask(admin.describe_key(&uri))?;
                 return would(global, &format!("make {alias} an alias of"), &key);
             }
-            let made = backend.set_alias(&alias, &uri)?;
+            let made = ask(admin.set_alias(&alias, &uri))?;
             let value = json!({ "alias": made.as_str(), "key": uri.as_str() });
             report::print(global.json, &value, &format!("{made}: means {uri}\n"))
         }
@@ -82,49 +119,36 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             change(global, &providers, &args, KeyChange::State(KeyState::Destroyed))
         }
         Keys::Restore { key, dry_run } => {
-            let (uri, backend) = key_of(&providers, &key)?;
+            let (uri, admin) = key_of(&providers, &key)?;
             if dry_run.dry_run {
-                block_on(backend.admin()?.describe_key(&uri))?;
+                ask(admin.describe_key(&uri))?;
                 return would(global, "restore", &key);
             }
-            done(global, "restored", &backend.restore(&uri)?)
+            done(global, "restored", &ask(admin.restore_key(&uri))?)
         }
     }
 }
 
-fn create(global: &Global, backend: &dyn Backend, new: &NewKey, dry_run: bool) -> Result<()> {
+fn create(global: &Global, admin: &dyn KeyAdmin, new: &NewKey, dry_run: bool) -> Result<()> {
     if dry_run {
-        backend.check_new(new)?;
+        ask(admin.check_new_key(new))?;
         return would(global, "create", &new.name);
     }
-    done(global, "created", &backend.create(new)?)
-}
-
-fn rotate(global: &Global, admin: &dyn KeyAdmin, uri: &KeyUri, key: &str, dry_run: bool) -> Result<()> {
-    if dry_run {
-        let state = block_on(admin.describe_key(uri))?.state;
-        if state != KeyState::Active {
-            let message = format!("{uri}: a key that is {state} is not rotated");
-            return Err(CliError::new(ErrorKind::KeyRefused, message));
-        }
-        return would(global, "rotate", key);
-    }
-    done(global, "rotated", &block_on(admin.rotate_key(uri))?)
+    done(global, "created", &ask(admin.create_key(new))?)
 }
 
 fn change(global: &Global, providers: &Providers, args: &ChangeKey, change: KeyChange) -> Result<()> {
-    let (uri, backend) = key_of(providers, &args.key)?;
-    let admin = backend.admin()?;
+    let (uri, admin) = key_of(providers, &args.key)?;
     let version = args.version.as_deref();
     let what = match change {
         KeyChange::State(state) => state.name(),
         _ => "archived",
     };
     if args.dry_run.dry_run {
-        backend.check_change(&block_on(admin.describe_key(&uri))?, version, change)?;
+        ask(admin.check_change(&uri, version, change))?;
         return would(global, &format!("make {what}:"), &args.key);
     }
-    let key = block_on(admin.change_key(&uri, version, change))?;
+    let key = ask(admin.change_key(&uri, version, change))?;
     // A cloud destroys later: the key is told as it is.
     let whole =
         if version.is_none() && matches!(change, KeyChange::State(_)) { key.state.name() } else { what };
@@ -133,21 +157,53 @@ fn change(global: &Global, providers: &Providers, args: &ChangeKey, change: KeyC
     done(global, &text, &key)
 }
 
-/// A key by its name, its alias or its URI, and who holds it.
-fn key_of<'p>(providers: &'p Providers, name: &str) -> Result<(KeyUri, &'p dyn Backend)> {
-    let config = providers.config();
-    let uri = if is_local_key_name(name) && !config.has_alias(name) {
-        KeyUri::parse(&format!("local:{name}"))?
-    } else {
-        config.key(name)?
-    };
-    let backend = providers.backends().of(&uri)?;
-    Ok((uri, backend))
+/// Waits for an answer. What a key store cannot do, the call should not have asked for.
+fn ask<T>(answer: impl Future<Output = std::result::Result<T, ProviderError>>) -> Result<T> {
+    block_on(answer).map_err(|error| match error.kind() {
+        ProviderErrorKind::Unsupported => CliError::usage(CliError::from(error).text()),
+        _ => error.into(),
+    })
 }
 
-fn name_and_value(tag: &str) -> Result<(String, String)> {
-    let (name, value) =
-        tag.split_once('=').ok_or_else(|| CliError::usage("a tag is NAME=VALUE, and one has no `=`"))?;
+/// Who makes and lists keys.
+fn of_provider(providers: &Providers, name: &str) -> Result<Arc<dyn KeyAdmin>> {
+    Ok(providers.opened().registry().named(name)?.admin(None)?)
+}
+
+/// A key by its name, its alias or its URI, and who manages it.
+fn key_of(providers: &Providers, name: &str) -> Result<(KeyUri, Arc<dyn KeyAdmin>)> {
+    let providers = providers.opened();
+    let uri = if is_key_name(name) && !providers.has_alias(name) {
+        KeyUri::parse(&format!("local:{name}"))?
+    } else {
+        providers.key(name)?
+    };
+    let admin = providers.registry().admin(&uri)?;
+    Ok((uri, admin))
+}
+
+fn rotations_json(status: &RotationStatus) -> Map<String, Value> {
+    let past = status.past.iter().map(|Rotation { date, automatic, .. }| {
+        let kind = match automatic {
+            Some(true) => "automatic",
+            Some(false) => "on demand",
+            None => "unknown",
+        };
+        json!({ "date": date.map(report::time), "kind": kind })
+    });
+    let mut told = Map::new();
+    told.insert("automatic".into(), status.automatic.into());
+    told.insert("period_days".into(), status.period_days.into());
+    told.insert("next".into(), status.next.map(report::time).into());
+    told.extend(details_json(&status.details));
+    told.insert("rotations".into(), past.collect());
+    told
+}
+
+fn name_and_value(what: &str, given: &str) -> Result<(String, String)> {
+    let (name, value) = given
+        .split_once('=')
+        .ok_or_else(|| CliError::usage(format!("{what} is NAME=VALUE, and one has no `=`")))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -195,7 +251,8 @@ fn list(global: &Global, keys: &[KeyDescription]) -> Result<()> {
             count if named => format!(", {count} versions"),
             _ => String::new(),
         };
-        let _ = writeln!(text, "{}  {}{archived}{versions}", key.uri, key.state);
+        let until = until(key.current().and_then(|version| version.not_after), key.is_due(now()));
+        let _ = writeln!(text, "{}  {}{archived}{versions}{until}", key.uri, key.state);
     }
     if keys.is_empty() && !global.json {
         return report::status(false, &value, "no keys yet: `envctl keys create NAME` makes one");
@@ -203,18 +260,31 @@ fn list(global: &Global, keys: &[KeyDescription]) -> Result<()> {
     report::print(global.json, &value, &text)
 }
 
-fn describe(global: &Global, key: &KeyDescription, details: Map<String, Value>) -> Result<()> {
+/// When the use of a key or version should end.
+fn until(not_after: Option<u64>, due: bool) -> String {
+    match not_after {
+        None => String::new(),
+        Some(end) if due => format!(", due since {}", report::time(end)),
+        Some(end) => format!(", until {}", report::time(end)),
+    }
+}
+
+fn describe(global: &Global, key: &KeyDescription) -> Result<()> {
     let archived = if key.archived { ", archived" } else { "" };
     let mut text = format!("{}\n  {}{archived}\n", key.uri, key.state);
     for version in &key.versions {
         let created =
             version.created.map(|created| format!("created {}", report::time(created))).unwrap_or_default();
+        let until = until(version.not_after, version.is_due(now()));
         let _ = match version.version.as_str() {
-            "" => writeln!(text, "  {created}"),
-            name if created.is_empty() => writeln!(text, "  version {name}: {}", version.state),
-            name => writeln!(text, "  version {name}: {}, {created}", version.state),
+            "" => writeln!(text, "  {created}{until}"),
+            name if created.is_empty() => {
+                writeln!(text, "  version {}: {}{until}", safe(name), version.state)
+            }
+            name => writeln!(text, "  version {}: {}, {created}{until}", safe(name), version.state),
         };
     }
+    let details = details_json(&key.details);
     text.push_str(&lines(&details));
     let mut value = key_json(key);
     extend(&mut value, details);

@@ -7,13 +7,13 @@ use serde_json::json;
 use crate::{
     cli::{Global, Keystore},
     error::{CliError, ErrorKind, Result},
-    keys::Providers,
+    providers::Providers,
     report,
 };
 
 pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
     let providers = Providers::new(global)?;
-    let path = providers.config().keystore()?;
+    let path = providers.keystore()?;
     match command {
         Keystore::Init => {
             if path.symlink_metadata().is_ok() {
@@ -29,7 +29,7 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
             report::print(global.json, &value, &text)
         }
         Keystore::Passwd => {
-            let keystore = providers.keystore()?;
+            let keystore = LocalKeystore::open(&path, &providers.passphrases().of_keystore(&path)?)?;
             keystore.change_passphrase(&providers.passphrases().replacement()?)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
             report::print(global.json, &value, &format!("{}: passphrase changed\n", printable::path(&path)))

@@ -23,8 +23,8 @@ use crate::{
     error::{CliError, Result},
     in_place,
     input::EnvelopeReader,
-    keys::Providers,
     progress::Progress,
+    providers::Providers,
     report,
     runtime::block_on,
 };
@@ -33,7 +33,7 @@ use crate::{
 /// others. The exit code is that of the first failure.
 pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
     let expected = context::expected(&args.context)?;
-    let keyring = Providers::new(global)?.keyring_to_rewrap(&args.keys, &args.from)?;
+    let keyring = Providers::new(global)?.opened().keyring_to_rewrap(&args.keys, &args.from)?;
     let envelope = Envelope::new(keyring);
     let (mut failed, mut unsaid) = (Vec::new(), Ok(()));
     for path in &args.files {

@@ -83,7 +83,7 @@ impl Sandbox {
         let passphrase = Passphrase::new(PASSPHRASE.into()).unwrap();
         let keystore = Keystore::create_with(&path, &passphrase, smallest).unwrap();
         for key in keys {
-            futures_executor::block_on(keystore.create_key(key, false)).unwrap();
+            futures_executor::block_on(keystore.create_key(&envelope_sdk::NewKey::named(*key))).unwrap();
         }
         keystore
     }
@@ -93,11 +93,12 @@ impl Sandbox {
         self.path("home/.local/share/envctl/keystore.json")
     }
 
-    /// Writes a file of the home folder.
+    /// Writes a file of the home folder, which may hold a secret (0600).
     pub fn write_at_home(&self, name: &str, text: &str) {
         let path = self.path("home").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Writes the configuration file.

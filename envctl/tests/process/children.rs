@@ -83,7 +83,7 @@ fn what_was_handed_over_to_another_process_is_not_taken() {
 }
 
 /// A program of AWS's configuration that gives credentials.
-#[cfg(feature = "aws")]
+#[cfg(feature = "all")]
 #[test]
 fn a_program_that_gives_credentials_inherits_no_secret_and_no_descriptor() {
     let sandbox = Sandbox::new();

@@ -113,7 +113,7 @@ fn names_that_drive_a_terminal_are_shown_and_not_obeyed() {
         (&["--keystore", name, "keystore", "init"], 3),
         (&["--keystore", &format!("{name}3"), "keystore", "init"], 0),
         (&["--profile", name, "encrypt", "-o", "x"], 2),
-        (&["keys", "create", name], 2),
+        (&["--keystore", &format!("{name}3"), "keys", "create", name], 2),
         (&["encrypt", "-c", &format!("{name}=1"), "-c", &format!("{name}=2"), "-o", "x"], 2),
         (&["encrypt", "--withhold", name, "-o", "x"], 2),
         (&["decrypt", "--expect", &format!("{name}=1"), &format!("{name}.envelope"), "-o", "x"], 4),

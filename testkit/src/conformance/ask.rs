@@ -1,4 +1,4 @@
-//! Asking a provider: with a deadline, and with words for what came back.
+//! Asking a key store: with a deadline, and with words for what came back.
 
 use std::{
     future::poll_fn,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    Dek, EncryptionContext, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
     crypto::DefaultEngine,
 };
 use futures_util::{
@@ -22,7 +22,7 @@ use futures_util::{
     task::AtomicWaker,
 };
 
-use super::{Applied, Backend, Change, Outcome, Subject};
+use super::{Applied, Backend, Change, Outcome, Subject, Task, admin::AdminBackend, scheme::SchemeBackend};
 
 /// A check until it is decided: `?` ends it as failed or as not run.
 pub(super) type Step<T> = Result<T, Outcome>;
@@ -43,10 +43,36 @@ pub(super) fn decide(check: impl FnOnce() -> Step<()>) -> Outcome {
     check().err().unwrap_or(Outcome::Holds)
 }
 
+/// A backend of any suite: who runs its futures.
+pub(super) trait Drive {
+    fn drive(&self, future: Task<'_>);
+}
+
+impl Drive for dyn Backend + '_ {
+    fn drive(&self, future: Task<'_>) {
+        self.block_on(future);
+    }
+}
+
+impl Drive for dyn AdminBackend + '_ {
+    fn drive(&self, future: Task<'_>) {
+        self.block_on(future);
+    }
+}
+
+impl Drive for dyn SchemeBackend + '_ {
+    fn drive(&self, future: Task<'_>) {
+        self.block_on(future);
+    }
+}
+
 /// Runs a future on the backend's runtime, at most for the deadline.
-pub(super) fn wait<T: Send>(backend: &dyn Backend, future: impl Future<Output = T> + Send) -> Step<T> {
+pub(super) fn wait<B: Drive + ?Sized, T: Send>(
+    backend: &B,
+    future: impl Future<Output = T> + Send,
+) -> Step<T> {
     let mut answer = None;
-    backend.block_on(Box::pin(async { answer = within_deadline(future).await.ok() }));
+    backend.drive(Box::pin(async { answer = within_deadline(future).await.ok() }));
     match answer {
         Some(answer) => Ok(answer),
         None => fails(format!("no answer within {} seconds", DEADLINE.as_secs())),
@@ -122,6 +148,16 @@ pub(super) fn must_give_back(
         Ok(_) => fails("unwrapping gave another DEK"),
         Err(error) => fails(format!("unwrapping failed: {}", told(&error))),
     }
+}
+
+/// What a configured key means, as a keyring asks.
+pub(super) fn must_resolve<B: Drive + ?Sized>(
+    backend: &B,
+    provider: &dyn KeyProvider,
+    key: &KeyUri,
+) -> Step<KeyUri> {
+    wait(backend, provider.resolve(key))?
+        .or_else(|error| fails(format!("{key} was not resolved: {}", told(&error))))
 }
 
 /// Demands a refusal of one of these kinds.

@@ -6,6 +6,7 @@
 mod inside;
 mod life;
 mod load;
+mod names;
 mod refusals;
 mod secrecy;
 mod wrapping;
@@ -21,6 +22,10 @@ pub use life::{
 };
 pub use load::{
     a_call_dropped_half_way_leaves_the_provider_working, sixty_four_tasks_each_get_their_own_dek,
+};
+pub use names::{
+    a_provider_behind_a_pointer_answers_as_itself, a_provider_that_rewraps_has_an_identity_of_its_own,
+    an_unknown_key_means_itself_or_is_not_found, resolving_a_key_is_final_and_stays_in_its_scheme,
 };
 pub use refusals::{
     a_changed_wrap_does_not_unwrap, a_shortened_or_lengthened_wrap_does_not_unwrap,
@@ -43,6 +48,12 @@ pub const ALL: &[Check] = &[
     ("no_two_wraps_share_a_keystream", no_two_wraps_share_a_keystream),
     ("a_generated_dek_is_fresh_and_comes_back", a_generated_dek_is_fresh_and_comes_back),
     ("a_wrap_names_the_key_it_was_asked_for", a_wrap_names_the_key_it_was_asked_for),
+    ("resolving_a_key_is_final_and_stays_in_its_scheme", resolving_a_key_is_final_and_stays_in_its_scheme),
+    (
+        "a_provider_that_rewraps_has_an_identity_of_its_own",
+        a_provider_that_rewraps_has_an_identity_of_its_own,
+    ),
+    ("a_provider_behind_a_pointer_answers_as_itself", a_provider_behind_a_pointer_answers_as_itself),
     ("the_context_is_bound_as_declared", the_context_is_bound_as_declared),
     (
         "contexts_that_read_alike_without_borders_are_told_apart",
@@ -62,6 +73,7 @@ pub const ALL: &[Check] = &[
     ("a_shortened_or_lengthened_wrap_does_not_unwrap", a_shortened_or_lengthened_wrap_does_not_unwrap),
     ("keys_of_other_schemes_are_refused", keys_of_other_schemes_are_refused),
     ("an_unknown_key_is_not_found", an_unknown_key_is_not_found),
+    ("an_unknown_key_means_itself_or_is_not_found", an_unknown_key_means_itself_or_is_not_found),
     (
         "refusals_name_provider_and_key_and_are_not_worth_a_retry",
         refusals_name_provider_and_key_and_are_not_worth_a_retry,

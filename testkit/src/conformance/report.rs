@@ -36,7 +36,7 @@ pub struct Report {
 /// A check that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What must hold: the name of a function of [`checks`](super::checks).
+    /// What must hold: the name of the function that checks it.
     pub check: &'static str,
     /// What was seen instead.
     pub seen: String,
@@ -51,7 +51,7 @@ impl Report {
     #[expect(clippy::print_stdout, reason = "this is how a test speaks")]
     pub fn assert_conforms(&self) {
         println!("{self}");
-        assert!(self.failures.is_empty(), "the provider does not conform:\n{self}");
+        assert!(self.failures.is_empty(), "it does not conform:\n{self}");
     }
 
     /// As [`assert_conforms`](Self::assert_conforms) for a server that is known
@@ -98,10 +98,11 @@ impl fmt::Display for Report {
     }
 }
 
-pub(super) fn run(backend: &dyn Backend, checks: &[Check]) -> Report {
+/// Runs checks, each a name and a function, one after the other.
+pub(super) fn run<C: FnOnce() -> Outcome>(checks: impl Iterator<Item = (&'static str, C)>) -> Report {
     let mut report = Report::default();
     for (check, function) in checks {
-        match catch_unwind(AssertUnwindSafe(|| function(backend))) {
+        match catch_unwind(AssertUnwindSafe(function)) {
             Ok(Outcome::Holds) => report.holds.push(check),
             Ok(Outcome::NotRun(reason)) => report.not_run.push((check, reason)),
             Ok(Outcome::Fails(seen)) => report.failures.push(Failure { check, seen }),

@@ -2,103 +2,111 @@
 //! old wraps find theirs by themselves.
 
 use aws_sdk_kms::types::RotationType;
-use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind};
+use envelope_sdk::{
+    KeyProvider, KeyUri, ProviderError,
+    ProviderErrorKind::{Invalid, State, Unsupported},
+    admin::{AutoRotation, Detail, Details, Rotation, RotationStatus},
+    lifecycle,
+};
 
 use super::{
     Pages,
-    types::{PastRotation, RotationKind, RotationStatus, seconds},
+    key::{AwsKey, seconds},
 };
-use crate::{
-    AwsKms,
-    error::{failure, refusal},
-    transport::Unlogged,
-};
+use crate::{AwsKms, error::failure, transport::Unlogged};
 
-/// Rotation. By hand it is a new key and
-/// [`switch_alias`](AwsKms::switch_alias).
 impl AwsKms {
-    /// Rotates a key now. KMS allows 25 such rotations in the life of a key, and
-    /// may take a while.
-    ///
-    /// # Errors
-    ///
-    /// What KMS says (kms:RotateKeyOnDemand); a rotation that is under way is of
-    /// kind [`ProviderErrorKind::State`] and retryable.
-    pub async fn rotate_on_demand(&self, key: &KeyUri) -> Result<(), ProviderError> {
-        let key = self.resolve(key).await?;
-        let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).rotate_key_on_demand().key_id(arn.text).send().unlogged().await;
-        sent.map(drop).map_err(|error| refusal("kms:RotateKeyOnDemand", &key, &error))
-    }
-
-    /// Lets a key rotate by itself, every 90 to 2560 days, or every 365 days if
-    /// nothing is said.
-    ///
-    /// # Errors
-    ///
-    /// What KMS says (kms:EnableKeyRotation).
-    pub async fn enable_rotation(&self, key: &KeyUri, period_days: Option<u32>) -> Result<(), ProviderError> {
-        let key = self.resolve(key).await?;
-        let arn = self.arn(&key)?;
-        if period_days.is_some_and(|days| !PERIOD_DAYS.contains(&days)) {
-            return Err(failure(ProviderErrorKind::Invalid, &key, "a key rotates every 90 to 2560 days"));
+    /// The key, if it can be rotated: for the rotation and for its dry run, which
+    /// so refuse the same.
+    pub(super) async fn plan_rotation(&self, key: &KeyUri) -> Result<AwsKey, ProviderError> {
+        let described = self.describe(key).await?;
+        lifecycle::check_rotation("the key", described.state.standard())
+            .map_err(|message| failure(State, key, message))?;
+        if !described.wraps {
+            let message = "KMS rotates symmetric keys for encryption alone, and this key is none";
+            return Err(failure(Unsupported, key, message));
         }
-        let period = period_days.and_then(|days| i32::try_from(days).ok());
-        let call = self.client(arn.region).enable_key_rotation().key_id(arn.text);
-        let sent = call.set_rotation_period_in_days(period).send().unlogged().await;
-        sent.map(drop).map_err(|error| refusal("kms:EnableKeyRotation", &key, &error))
+        if KEY_STORES.contains(&described.origin.as_str()) {
+            let message = format!(
+                "the material of this key is in a key store of one's own ({}), where KMS rotates none: make another \
+                 key, and turn the alias to it",
+                described.origin
+            );
+            return Err(failure(Unsupported, key, message));
+        }
+        Ok(described)
     }
 
-    /// Stops that.
-    ///
-    /// # Errors
-    ///
-    /// What KMS says (kms:DisableKeyRotation).
-    pub async fn disable_rotation(&self, key: &KeyUri) -> Result<(), ProviderError> {
-        let key = self.resolve(key).await?;
-        let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).disable_key_rotation().key_id(arn.text).send().unlogged().await;
-        sent.map(drop).map_err(|error| refusal("kms:DisableKeyRotation", &key, &error))
+    /// Rotates a key now. KMS allows 25 such rotations in the life of a key, and
+    /// may take a while; while one is under way, the error is retryable.
+    pub(super) async fn rotate_on_demand(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        let arn = self.arn(key)?;
+        let call = self.client(arn.region).await?.rotate_key_on_demand().key_id(arn.text);
+        let sent = call.send().unlogged().await;
+        sent.map(drop).map_err(|error| self.refused("kms:RotateKeyOnDemand", key, &error))
     }
 
-    /// How a key rotates.
-    ///
-    /// # Errors
-    ///
-    /// What KMS says (kms:GetKeyRotationStatus).
-    pub async fn rotation_status(&self, key: &KeyUri) -> Result<RotationStatus, ProviderError> {
+    pub(super) async fn rotate_by_itself(
+        &self,
+        key: &KeyUri,
+        rotation: AutoRotation,
+    ) -> Result<(), ProviderError> {
+        let period = match rotation {
+            AutoRotation::Off => None,
+            AutoRotation::Default => Some(None),
+            AutoRotation::Days(days) => Some(Some(
+                period(days).ok_or_else(|| failure(Invalid, key, "a key rotates every 90 to 2560 days"))?,
+            )),
+            _ => return Err(failure(Unsupported, key, "AWS KMS does not know this rotation")),
+        };
         let key = self.resolve(key).await?;
         let arn = self.arn(&key)?;
-        let sent = self.client(arn.region).get_key_rotation_status().key_id(arn.text).send().unlogged().await;
-        let status = sent.map_err(|error| refusal("kms:GetKeyRotationStatus", &key, &error))?;
-        Ok(RotationStatus {
-            automatic: status.key_rotation_enabled,
-            period_days: status.rotation_period_in_days.and_then(|days| u32::try_from(days).ok()),
-            next: status.next_rotation_date.as_ref().and_then(seconds),
-            on_demand_since: status.on_demand_rotation_start_date.as_ref().and_then(seconds),
-        })
+        let client = self.client(arn.region).await?;
+        match period {
+            None => {
+                let sent = client.disable_key_rotation().key_id(arn.text).send().unlogged().await;
+                sent.map(drop).map_err(|error| self.refused("kms:DisableKeyRotation", &key, &error))
+            }
+            Some(days) => {
+                let call = client.enable_key_rotation().key_id(arn.text);
+                let sent = call.set_rotation_period_in_days(days).send().unlogged().await;
+                sent.map(drop).map_err(|error| self.refused("kms:EnableKeyRotation", &key, &error))
+            }
+        }
+    }
+
+    pub(super) async fn told_rotation(&self, key: &KeyUri) -> Result<RotationStatus, ProviderError> {
+        let key = self.resolve(key).await?;
+        let arn = self.arn(&key)?;
+        let call = self.client(arn.region).await?.get_key_rotation_status().key_id(arn.text);
+        let sent = call.send().unlogged().await;
+        let told = sent.map_err(|error| self.refused("kms:GetKeyRotationStatus", &key, &error))?;
+        let on_demand = told.on_demand_rotation_start_date.as_ref().and_then(seconds);
+        let mut status = RotationStatus::default();
+        status.automatic = told.key_rotation_enabled;
+        status.period_days = told.rotation_period_in_days.and_then(|days| u32::try_from(days).ok());
+        status.next = told.next_rotation_date.as_ref().and_then(seconds);
+        status.past = self.rotations(&key).await?;
+        status.details = Details::new().with("on_demand_since", on_demand.map(Detail::Time));
+        Ok(status)
     }
 
     /// The rotations of a key that were done, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// What KMS says (kms:ListKeyRotations).
-    pub async fn rotations(&self, key: &KeyUri) -> Result<Vec<PastRotation>, ProviderError> {
-        let key = self.resolve(key).await?;
-        let arn = self.arn(&key)?;
-        let mut pages = self.client(arn.region).list_key_rotations().key_id(arn.text).into_paginator().send();
+    async fn rotations(&self, key: &KeyUri) -> Result<Vec<Rotation>, ProviderError> {
+        let arn = self.arn(key)?;
+        let call = self.client(arn.region).await?.list_key_rotations().key_id(arn.text);
+        let mut pages = call.into_paginator().send();
         let (mut rotations, mut turned) = (Vec::new(), Pages::default());
         while let Some(page) = pages.next().unlogged().await {
-            let page = page.map_err(|error| refusal("kms:ListKeyRotations", &key, &error))?;
-            turned.turn(&key)?;
-            rotations.extend(page.rotations.unwrap_or_default().iter().map(|rotation| PastRotation {
-                date: rotation.rotation_date.as_ref().and_then(seconds),
-                kind: match rotation.rotation_type {
-                    Some(RotationType::Automatic) => RotationKind::Automatic,
-                    Some(RotationType::OnDemand) => RotationKind::OnDemand,
-                    _ => RotationKind::Unknown,
-                },
+            let page = page.map_err(|error| self.refused("kms:ListKeyRotations", key, &error))?;
+            turned.turn(key)?;
+            rotations.extend(page.rotations.unwrap_or_default().iter().map(|rotation| {
+                let automatic = match rotation.rotation_type {
+                    Some(RotationType::Automatic) => Some(true),
+                    Some(RotationType::OnDemand) => Some(false),
+                    _ => None,
+                };
+                Rotation::new(rotation.rotation_date.as_ref().and_then(seconds), automatic)
             }));
         }
         rotations.sort_by_key(|rotation| rotation.date);
@@ -106,4 +114,10 @@ impl AwsKms {
     }
 }
 
+fn period(days: u32) -> Option<i32> {
+    i32::try_from(days).ok().filter(|_| PERIOD_DAYS.contains(&days))
+}
+
 const PERIOD_DAYS: std::ops::RangeInclusive<u32> = 90..=2560;
+/// Origins of keys whose material KMS does not hold.
+const KEY_STORES: [&str; 2] = ["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"];

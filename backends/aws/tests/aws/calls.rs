@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use envelope_sdk::{Envelope, KeyProvider, Keyring, WrappedDek};
-use envelope_testkit::{MemoryProvider, servers::Recorder};
+use envelope_testkit::{FaultProvider, MemoryProvider, servers::Recorder};
 
 use super::*;
 
@@ -63,11 +63,34 @@ fn a_rewrap_between_keys_of_one_region_saves_a_round_trip() {
     }
 }
 
+/// What stands before a provider is no other provider.
+#[test]
+fn a_decorated_provider_still_rewraps_inside_kms() {
+    let Some(kms) = Recorded::localstack() else { return };
+    let (one, two) = (kms.key(), kms.key());
+    let decorated: Arc<dyn KeyProvider> = Arc::new(FaultProvider::new(kms.provider.clone()));
+    let sealed = block_on(Envelope::new(kms.keyring([&one])).encrypt(b"attack", &entries())).unwrap();
+    for (opens, wraps) in
+        [(kms.provider.clone() as Arc<dyn KeyProvider>, decorated.clone()), (decorated.clone(), decorated)]
+    {
+        let ring = Keyring::new().encrypt(wraps, two.clone()).decrypt(opens, one.clone());
+        let mover = Envelope::new(ring);
+        let moved = kms.expect(&["Decrypt", "ReEncrypt"], mover.rewrap(&sealed, &entries())).unwrap();
+        let new = Envelope::new(kms.keyring([&two]));
+        assert_eq!(block_on(new.decrypt(&moved, &entries())).unwrap(), b"attack");
+    }
+    // Another provider may be of another account: the DEK goes through this machine.
+    let other: Arc<dyn KeyProvider> = Arc::new(at(&kms.address).build());
+    let ring = Keyring::new().encrypt(other, two).decrypt(kms.provider.clone(), one);
+    let mover = Envelope::new(ring);
+    kms.expect(&["Decrypt", "Decrypt", "Encrypt"], mover.rewrap(&sealed, &entries())).unwrap();
+}
+
 #[test]
 fn a_rewrap_to_another_region_goes_through_this_machine() {
     let Some(kms) = Recorded::localstack() else { return };
     let here = kms.key();
-    let there = block_on(at(&kms.address).region("us-east-1").build());
+    let there = at(&kms.address).region("us-east-1").build();
     let elsewhere = create(&there).0.uri;
     let sealed = block_on(Envelope::new(kms.keyring([&here])).encrypt(b"attack", &entries())).unwrap();
     let ring = Keyring::new().encrypt(kms.provider.clone(), elsewhere.clone());
@@ -107,7 +130,7 @@ impl Recorded {
         let server = servers::address("LOCALSTACK")?;
         let recorder = Recorder::before(server.strip_prefix("http://").unwrap()).unwrap();
         let address = format!("http://{}", recorder.address());
-        let provider = Arc::new(block_on(at(&address).build()));
+        let provider = Arc::new(at(&address).build());
         Some(Self { provider, address, recorder })
     }
 

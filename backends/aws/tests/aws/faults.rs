@@ -3,14 +3,9 @@
 //! demand.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::{Arc, Mutex},
 };
 
 use base64ct::{Base64, Encoding};
@@ -20,11 +15,17 @@ use envelope_sdk::{
         AccessDenied, Invalid, NotFound, Other, Protocol, State, Throttled, Unauthentic, Unavailable,
         Unsupported,
     },
-    WrappedDek,
+    admin::{AutoRotation, all_keys},
 };
-use envelope_testkit::secrets::Canary;
+use envelope_testkit::{
+    http_server::{Answer, Request, closed_address},
+    secrets::Canary,
+};
 
-use super::*;
+use super::{
+    canned::{Canned, described, refusal, rewrap, said, the_arn, the_key, unwrap, wrap},
+    *,
+};
 
 #[test]
 fn each_error_code_has_its_kind_and_says_whether_to_retry() {
@@ -53,12 +54,12 @@ fn each_error_code_has_its_kind_and_says_whether_to_retry() {
         (503, "ServiceUnavailableException", Unavailable, true),
         (400, "NeverHeardOfException", Other, false),
     ] {
-        let server = Server::answering(Answer::Error { status, code });
+        let server = Canned::refusing(status, code);
         for error in
             [server.wrap().unwrap_err(), server.unwrap().unwrap_err(), server.generate().unwrap_err()]
         {
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}: {error}");
-            assert_eq!((error.provider(), error.key()), ("aws", &the_key()), "{code}");
+            assert_eq!((error.provider(), error.key()), ("aws", Some(&the_key())), "{code}");
             if code == "NeverHeardOfException" {
                 assert!(error.message().contains("this version does not know (status 400)"), "{error}");
                 assert!(!error.message().contains(code), "{code}: {error}");
@@ -72,7 +73,7 @@ fn each_error_code_has_its_kind_and_says_whether_to_retry() {
 
 #[test]
 fn a_refusal_names_the_missing_permission() {
-    let server = Server::answering(Answer::Error { status: 400, code: "AccessDeniedException" });
+    let server = Canned::refusing(400, "AccessDeniedException");
     for (action, error) in [
         ("kms:Encrypt", server.wrap().unwrap_err()),
         ("kms:Decrypt", server.unwrap().unwrap_err()),
@@ -82,27 +83,82 @@ fn a_refusal_names_the_missing_permission() {
             assert!(error.message().contains(words), "{words}: {error}");
         }
     }
+    let kms = server.kms();
     for (action, refused) in [
-        ("kms:DescribeKey", block_on(server.kms().describe(&the_key())).map(drop)),
-        ("kms:ListKeys", block_on(server.kms().list()).map(drop)),
-        ("kms:CreateKey", block_on(server.kms().create(&NewKey::default())).map(drop)),
-        ("kms:EnableKey", block_on(server.kms().enable(&the_key()))),
-        ("kms:DisableKey", block_on(server.kms().disable(&the_key()))),
-        ("kms:ScheduleKeyDeletion", block_on(server.kms().schedule_deletion(&the_key(), 7)).map(drop)),
-        ("kms:CancelKeyDeletion", block_on(server.kms().cancel_deletion(&the_key()))),
-        ("kms:CreateAlias", block_on(server.kms().create_alias("a", &the_key())).map(drop)),
-        ("kms:UpdateAlias", block_on(server.kms().switch_alias(&alias("a"), &the_key()))),
-        ("kms:ListAliases", block_on(server.kms().aliases(&the_key())).map(drop)),
-        ("kms:RotateKeyOnDemand", block_on(server.kms().rotate_on_demand(&the_key()))),
-        ("kms:EnableKeyRotation", block_on(server.kms().enable_rotation(&the_key(), None))),
-        ("kms:DisableKeyRotation", block_on(server.kms().disable_rotation(&the_key()))),
-        ("kms:GetKeyRotationStatus", block_on(server.kms().rotation_status(&the_key())).map(drop)),
-        ("kms:ListKeyRotations", block_on(server.kms().rotations(&the_key())).map(drop)),
+        ("kms:DescribeKey", block_on(kms.describe(&the_key())).map(drop)),
+        ("kms:ScheduleKeyDeletion", block_on(kms.schedule_deletion(&the_key(), 7)).map(drop)),
+        ("kms:CancelKeyDeletion", block_on(kms.restore_key(&the_key())).map(drop)),
+        ("kms:ListAliases", block_on(kms.aliases(&the_key())).map(drop)),
+        ("kms:EnableKeyRotation", block_on(kms.set_rotation(&the_key(), AutoRotation::Default))),
+        ("kms:DisableKeyRotation", block_on(kms.set_rotation(&the_key(), AutoRotation::Off))),
+        ("kms:GetKeyRotationStatus", block_on(kms.rotation_status(&the_key())).map(drop)),
     ] {
         let error = refused.unwrap_err();
-        assert_eq!(error.kind(), AccessDenied, "{action}");
-        assert!(error.message().contains(&format!("needs {action} on")), "{action}: {error}");
+        assert_eq!((error.kind(), error.key()), (AccessDenied, Some(&the_key())), "{action}");
+        assert!(error.message().contains(&format!("needs {action} on this key")), "{action}: {error}");
     }
+    let error = block_on(kms.list_keys(None)).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (AccessDenied, None));
+    assert!(error.message().contains("needs kms:ListKeys in an IAM policy"), "{error}");
+}
+
+/// Those that come behind other calls, which succeed.
+#[test]
+fn a_refusal_behind_calls_that_are_permitted_names_the_missing_permission() {
+    use envelope_sdk::{
+        KeyChange,
+        KeyState::{Active, Destroyed, Suspended},
+    };
+    let status = said(200, r#"{"KeyRotationEnabled":false}"#);
+    let behind = |refused: &'static str, state: &'static str, found: bool| {
+        let answer = |call: &str| match call {
+            call if call == refused => refusal(400, "AccessDeniedException"),
+            "DescribeKey" if !found => refusal(400, "NotFoundException"),
+            "DescribeKey" => described(state, ""),
+            _ => status.clone(),
+        };
+        let calls = ["DescribeKey", "CreateKey", "CreateAlias", "UpdateAlias", "EnableKey", "DisableKey"];
+        let more = ["ScheduleKeyDeletion", "RotateKeyOnDemand", "GetKeyRotationStatus", "ListKeyRotations"];
+        Canned::by_call(calls.into_iter().chain(more).map(|call| (call, answer(call))).collect()).kms()
+    };
+    let change = |kms: AwsKms, state| block_on(kms.change_key(&the_key(), None, KeyChange::State(state)));
+    for (action, refused) in [
+        (
+            "kms:CreateKey",
+            block_on(behind("CreateKey", "Enabled", false).create_key(&NewKey::named("a"))).map(drop),
+        ),
+        ("kms:EnableKey", change(behind("EnableKey", "Disabled", true), Active).map(drop)),
+        ("kms:DisableKey", change(behind("DisableKey", "Enabled", true), Suspended).map(drop)),
+        (
+            "kms:ScheduleKeyDeletion",
+            change(behind("ScheduleKeyDeletion", "Disabled", true), Destroyed).map(drop),
+        ),
+        (
+            "kms:CreateAlias",
+            block_on(behind("CreateAlias", "Enabled", false).set_alias("a", &the_key())).map(drop),
+        ),
+        (
+            "kms:RotateKeyOnDemand",
+            block_on(behind("RotateKeyOnDemand", "Enabled", true).rotate_key(&the_key())).map(drop),
+        ),
+        (
+            "kms:ListKeyRotations",
+            block_on(behind("ListKeyRotations", "Enabled", true).rotation_status(&the_key())).map(drop),
+        ),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), AccessDenied, "{action}: {error}");
+        assert!(error.message().contains(&format!("needs {action} ")), "{action}: {error}");
+    }
+    // The alias means another key before.
+    let other = said(
+        200,
+        format!(r#"{{"KeyMetadata":{{"KeyId":"b","Arn":"arn:aws:kms:{REGION}:{ACCOUNT}:key/b"}}}}"#),
+    );
+    let server =
+        Canned::by_call(vec![("DescribeKey", other), ("UpdateAlias", refusal(400, "AccessDeniedException"))]);
+    let error = block_on(server.kms().set_alias("a", &the_key())).unwrap_err();
+    assert!(error.message().contains("needs kms:UpdateAlias on"), "{error}");
 }
 
 #[test]
@@ -145,7 +201,7 @@ fn answers_that_lack_what_they_must_hold_are_refused() {
             Unauthentic,
         ),
     ] {
-        let server = Server::answering(Answer::Success(body));
+        let server = Canned::saying(body);
         for (error, kind) in [
             (server.wrap().unwrap_err(), wraps),
             (server.unwrap().unwrap_err(), unwraps),
@@ -165,7 +221,7 @@ fn an_answer_with_all_it_must_hold_is_taken() {
     let body = format!(
         r#"{{"KeyId":"{own}","SourceKeyId":"{own}","CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#
     );
-    let server = Server::answering(Answer::Success(body));
+    let server = Canned::saying(body);
     assert_eq!(server.wrap().unwrap().ciphertext(), [0; 3]);
     assert_eq!(server.unwrap().unwrap().expose(), &[0; 32]);
     let (dek, wrapped) = server.generate().unwrap();
@@ -187,8 +243,8 @@ fn a_generated_dek_is_taken_with_its_wrap_by_the_right_key_alone() {
             format!(r#"{{"KeyId":"{other}","CiphertextBlob":"AAAA","Plaintext":"{DEK_OF_ZEROS}"}}"#),
         ),
     ] {
-        let error = Server::answering(Answer::Success(body)).generate().unwrap_err();
-        assert_eq!((error.kind(), error.key()), (Protocol, &the_key()), "{what}: {error}");
+        let error = Canned::saying(body).generate().unwrap_err();
+        assert_eq!((error.kind(), error.key()), (Protocol, Some(&the_key())), "{what}: {error}");
     }
 }
 
@@ -206,7 +262,7 @@ fn a_rewrap_is_taken_from_the_right_key_to_the_right_key_alone() {
         ("to no key", format!(r#"{{"SourceKeyId":"{own}","CiphertextBlob":"AAAA"}}"#)),
         ("no wrap", format!(r#"{{"KeyId":"{own}","SourceKeyId":"{own}"}}"#)),
     ] {
-        let error = Server::answering(Answer::Success(body)).rewrap().unwrap_err();
+        let error = Canned::saying(body).rewrap().unwrap_err();
         assert_eq!(error.kind(), Protocol, "{what}: {error}");
     }
 }
@@ -214,35 +270,35 @@ fn a_rewrap_is_taken_from_the_right_key_to_the_right_key_alone() {
 #[test]
 fn a_rewrap_that_is_refused_is_left_to_the_caller_and_not_asked_for_again() {
     for (status, code) in [(400, "AccessDeniedException"), (501, "NotImplemented")] {
-        let server = Server::answering(Answer::Error { status, code });
+        let server = Canned::refusing(status, code);
         let kms = server.kms();
         for _ in 0..3 {
             assert_eq!(block_on(rewrap(&kms, &the_key())).unwrap(), None, "{code}");
         }
-        assert_eq!(server.requests.load(Ordering::SeqCst), 1, "{code}");
+        assert_eq!(server.0.count(), 1, "{code}");
         // Of other keys nothing is known.
         assert_eq!(block_on(rewrap(&kms, &key("other"))).unwrap(), None);
-        assert_eq!(server.requests.load(Ordering::SeqCst), 2, "{code}");
+        assert_eq!(server.0.count(), 2, "{code}");
     }
     for (code, kind) in [
         ("DisabledException", State),
         ("InvalidCiphertextException", Unauthentic),
         ("ExpiredTokenException", AccessDenied),
     ] {
-        let server = Server::answering(Answer::Error { status: 400, code });
+        let server = Canned::refusing(400, code);
         let kms = server.kms();
         for _ in 0..2 {
             let error = block_on(rewrap(&kms, &the_key())).unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.message().contains(code), "{error}");
         }
-        assert_eq!(server.requests.load(Ordering::SeqCst), 2, "{code}: it is asked for again");
+        assert_eq!(server.0.count(), 2, "{code}: it is asked for again");
     }
 }
 
 #[test]
 fn keys_of_other_regions_and_accounts_are_not_rewrapped_inside() {
-    let server = Server::answering(Answer::HangUp);
+    let server = Canned::answering(|_| Answer::hang_up());
     for to in [
         format!("arn:aws:kms:us-east-1:{ACCOUNT}:key/1a"),
         format!("arn:aws:kms:{REGION}:111122223333:key/1a"),
@@ -251,38 +307,33 @@ fn keys_of_other_regions_and_accounts_are_not_rewrapped_inside() {
         let to = KeyUri::parse(&to).unwrap();
         assert_eq!(block_on(rewrap(&server.kms(), &to)).unwrap(), None, "{to}");
     }
-    assert_eq!(server.requests.load(Ordering::SeqCst), 0);
+    assert_eq!(server.0.count(), 0);
 }
 
 #[test]
 fn a_key_whose_alias_cannot_be_made_is_scheduled_for_deletion() {
-    let described = format!(
-        r#"{{"KeyMetadata":{{"KeyId":"1a","Arn":"arn:aws:kms:{REGION}:{ACCOUNT}:key/1a","KeyState":"Enabled"}}}}"#
-    );
-    let refuse = |code: &str| (400, format!(r#"{{"__type":"{code}","message":"no"}}"#));
     for (scheduled, words) in [
-        ((200, "{}".to_owned()), "it is scheduled for deletion"),
-        (refuse("AccessDeniedException"), "delete it yourself"),
+        (said(200, "{}"), "it is scheduled for deletion"),
+        (refusal(400, "AccessDeniedException"), "delete it yourself"),
     ] {
-        let server = Server::answering(Answer::ByCall(vec![
-            ("DescribeKey", refuse("NotFoundException")),
-            ("CreateKey", (200, described.clone())),
-            ("CreateAlias", refuse("AlreadyExistsException")),
+        let server = Canned::by_call(vec![
+            ("DescribeKey", refusal(400, "NotFoundException")),
+            ("CreateKey", described("Enabled", "")),
+            ("CreateAlias", refusal(400, "AlreadyExistsException")),
             ("ScheduleKeyDeletion", scheduled),
-        ]));
-        let new = NewKey { alias: Some("a".into()), ..NewKey::default() };
-        let error = block_on(server.kms().create(&new)).unwrap_err();
-        assert_eq!((error.kind(), error.key()), (Invalid, &key("1a")), "{error}");
+        ]);
+        let error = block_on(server.kms().create_key(&NewKey::named("a"))).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (Invalid, Some(&the_key())), "{error}");
         for words in [words, "AlreadyExistsException"] {
             assert!(error.message().contains(words), "{error}");
         }
-        assert_eq!(server.requests.load(Ordering::SeqCst), 4);
+        assert_eq!(server.calls(), ["DescribeKey", "CreateKey", "CreateAlias", "ScheduleKeyDeletion"]);
     }
 }
 
 #[test]
 fn a_server_that_does_not_answer_in_time_is_unavailable() {
-    let server = Server::answering(Answer::Never);
+    let server = Canned::answering(|_| Answer::never());
     for error in [
         server.wrap().unwrap_err(),
         server.unwrap().unwrap_err(),
@@ -296,12 +347,8 @@ fn a_server_that_does_not_answer_in_time_is_unavailable() {
 
 #[test]
 fn a_server_that_is_not_there_or_hangs_up_is_unavailable() {
-    let hanging_up = Server::answering(Answer::HangUp);
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
-    let away = block_on(at(&closed).attempts(1).build());
+    let hanging_up = Canned::answering(|_| Answer::hang_up());
+    let away = at(&format!("http://{}", closed_address())).attempts(1).build();
     for error in [
         hanging_up.wrap().unwrap_err(),
         hanging_up.unwrap().unwrap_err(),
@@ -318,17 +365,17 @@ fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
     for (status, code, requests) in
         [(400, "ThrottlingException", 3), (500, "KMSInternalException", 3), (400, "AccessDeniedException", 1)]
     {
-        let server = Server::answering(Answer::Error { status, code });
-        let kms = block_on(at(&server.address).attempts(3).build());
+        let server = Canned::refusing(status, code);
+        let kms = at(&server.0.url()).attempts(3).build();
         block_on(wrap(&kms)).unwrap_err();
-        assert_eq!(server.requests.load(Ordering::SeqCst), requests, "{code}");
+        assert_eq!(server.0.count(), requests, "{code}");
     }
 }
 
 #[test]
 fn without_credentials_the_error_says_how_to_get_some() {
     let nobody = Nobody;
-    let kms = block_on(at("http://127.0.0.1:1").credentials(nobody).build());
+    let kms = at("http://127.0.0.1:1").credentials(nobody).build();
     let error = block_on(wrap(&kms)).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
     for words in ["no AWS credentials", "AWS_PROFILE", "aws sso login"] {
@@ -346,11 +393,11 @@ fn no_error_repeats_a_dek_that_the_server_sends_or_was_sent() {
     for status in statuses {
         for place in [Echoed::Body, Echoed::Message, Echoed::Type, Echoed::TypeOfAKnownCode, Echoed::Headers]
         {
-            let server = Server::answering(Answer::Echo { status, place });
+            let server = echoing(status, place);
             let error = block_on(server.kms().wrap_dek(&the_key(), &dek, &context())).unwrap_err();
             let text = told(&error);
             assert_eq!(canary.find(text.as_bytes()), None, "{status}, {place:?}: {text}");
-            assert_eq!(server.requests.load(Ordering::SeqCst), 1, "{status}, {place:?}");
+            assert_eq!(server.0.count(), 1, "{status}, {place:?}");
         }
     }
     // A DEK that KMS made, in an answer that is refused.
@@ -362,14 +409,14 @@ fn no_error_repeats_a_dek_that_the_server_sends_or_was_sent() {
         format!(r#"{{"KeyId":"{}","CiphertextBlob":"?","Plaintext":"{encoded}"}}"#, the_arn()),
         format!(r#"{{"Plaintext":"{encoded}"#),
     ] {
-        let error = Server::answering(Answer::Success(body)).generate().unwrap_err();
+        let error = Canned::saying(body).generate().unwrap_err();
         let text = told(&error);
         assert_eq!(canary.find(text.as_bytes()), None, "{text}");
     }
     // Each echo holds the DEK: what was searched is not nothing.
     for place in [Echoed::Body, Echoed::Message, Echoed::Type, Echoed::TypeOfAKnownCode, Echoed::Headers] {
-        let server = Server::answering(Answer::Echo { status: 400, place });
-        let echoed = server.exchange(&dek);
+        let server = echoing(400, place);
+        let echoed = exchange(&server, &dek);
         assert!(canary.find(&echoed).is_some(), "{place:?}");
     }
 }
@@ -383,7 +430,7 @@ fn no_log_repeats_a_dek_that_the_server_sends_or_was_sent() {
     for status in [200, 400, 500] {
         for place in [Echoed::Body, Echoed::Message, Echoed::Type, Echoed::TypeOfAKnownCode, Echoed::Headers]
         {
-            let server = Server::answering(Answer::Echo { status, place });
+            let server = echoing(status, place);
             let kms = server.kms();
             let heard = Ear::hears(|| {
                 block_on(kms.wrap_dek(&the_key(), &dek, &context())).unwrap_err();
@@ -391,11 +438,11 @@ fn no_log_repeats_a_dek_that_the_server_sends_or_was_sent() {
             assert_eq!(canary.find(heard.as_bytes()), None, "{status}, {place:?}: {heard}");
         }
         let body = format!(r#"{{"__type":"{encoded}","message":"{encoded}","Plaintext":"{encoded}"}}"#);
-        let server = Server::answering(Answer::ByCall(vec![
-            ("Decrypt", (status, body.clone())),
-            ("GenerateDataKey", (status, body.clone())),
-            ("ReEncrypt", (status, body)),
-        ]));
+        let server = Canned::by_call(vec![
+            ("Decrypt", said(status, body.clone())),
+            ("GenerateDataKey", said(status, body.clone())),
+            ("ReEncrypt", said(status, body)),
+        ]);
         let heard = Ear::hears(|| {
             server.unwrap().unwrap_err();
             server.generate().unwrap_err();
@@ -460,13 +507,36 @@ impl tracing::field::Visit for Ear {
 #[test]
 fn a_list_without_an_end_is_refused() {
     let page = r#"{"Keys":[],"Aliases":[],"Rotations":[],"Truncated":true,"NextMarker":"REQUEST"}"#;
-    let server = Server::answering(Answer::Success(page.into()));
-    let aliases = block_on(server.kms().aliases(&the_key())).map(drop);
-    let rotations = block_on(server.kms().rotations(&the_key())).map(drop);
-    for listed in [block_on(server.kms().list()).map(drop), aliases, rotations] {
+    let server = Canned::saying(page);
+    let kms = server.kms();
+    let aliases = block_on(kms.aliases(&the_key())).map(drop);
+    let rotations = block_on(kms.rotation_status(&the_key())).map(drop);
+    for listed in [block_on(all_keys(&kms)).map(drop), aliases, rotations] {
         let error = listed.unwrap_err();
         assert_eq!(error.kind(), Protocol, "{error}");
         assert!(error.message().contains("more than 2000 pages"), "{error}");
+    }
+    let error =
+        block_on(Canned::saying(r#"{"Keys":[],"Truncated":true}"#).kms().list_keys(None)).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (Protocol, None));
+    assert!(error.message().contains("and not where"), "{error}");
+}
+
+/// "Not found" is for KMS to say: of an alias that is there it would make another.
+#[test]
+fn a_page_that_is_not_there_is_no_key_that_is_not_there() {
+    for status in [404, 410] {
+        let server = Canned::answering(move |_| Answer::new(status).body("<html>no page</html>"));
+        let kms = server.kms();
+        for refused in [
+            block_on(kms.create_key(&NewKey::named("a"))).map(drop),
+            block_on(kms.set_alias("a", &the_key())).map(drop),
+            block_on(kms.describe_key(&the_key())).map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!((error.kind(), error.is_retryable()), (Other, false), "{status}: {error}");
+        }
+        assert!(server.calls().iter().all(|call| call == "DescribeKey"), "nothing is made");
     }
 }
 
@@ -495,24 +565,7 @@ impl envelope_aws::ProvideCredentials for Nobody {
     }
 }
 
-#[derive(Clone)]
-enum Answer {
-    Error {
-        status: u16,
-        code: &'static str,
-    },
-    Success(String),
-    /// The request's body, in a place of the answer.
-    Echo {
-        status: u16,
-        place: Echoed,
-    },
-    /// Status and body for each call, by its name.
-    ByCall(Vec<(&'static str, (u16, String))>),
-    Never,
-    HangUp,
-}
-
+/// Where a server repeats the request's body.
 #[derive(Debug, Clone, Copy)]
 enum Echoed {
     Body,
@@ -522,159 +575,37 @@ enum Echoed {
     Headers,
 }
 
-/// Gives every request the same answer.
-struct Server {
-    address: String,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Server {
-    fn answering(answer: Answer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(AtomicUsize::new(0));
-        let count = requests.clone();
-        // Ends with the process.
-        thread::spawn(move || {
-            for connection in listener.incoming() {
-                let (answer, count) = (answer.clone(), count.clone());
-                thread::spawn(move || serve(&connection.unwrap(), &answer, &count));
-            }
-        });
-        Self { address, requests }
-    }
-
-    fn kms(&self) -> AwsKms {
-        // Long enough for an answer, short for those that never come.
-        block_on(at(&self.address).attempts(1).attempt_timeout(Duration::from_millis(1500)).build())
-    }
-
-    fn wrap(&self) -> Result<WrappedDek, ProviderError> {
-        block_on(wrap(&self.kms()))
-    }
-
-    fn unwrap(&self) -> Result<Dek, ProviderError> {
-        block_on(unwrap(&self.kms()))
-    }
-
-    fn generate(&self) -> Result<(Dek, WrappedDek), ProviderError> {
-        block_on(self.kms().generate_dek(&the_key(), &context()))
-    }
-
-    fn rewrap(&self) -> Result<Option<WrappedDek>, ProviderError> {
-        block_on(rewrap(&self.kms(), &the_key()))
-    }
-
-    /// What an echo returns for a request with this DEK.
-    fn exchange(&self, dek: &Dek) -> Vec<u8> {
-        let mut connection = TcpStream::connect(self.address.strip_prefix("http://").unwrap()).unwrap();
-        let body = Base64::encode_string(dek.expose());
-        let request = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        connection.write_all(request.as_bytes()).unwrap();
-        connection.shutdown(Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        connection.read_to_end(&mut answer).unwrap();
-        answer
-    }
-}
-
-fn serve(connection: &TcpStream, answer: &Answer, count: &AtomicUsize) {
-    let mut reader = BufReader::new(connection);
-    while let Some((call, request)) = read_request(&mut reader) {
-        let number = count.fetch_add(1, Ordering::SeqCst);
+/// A server that repeats what it is sent.
+fn echoing(status: u16, place: Echoed) -> Canned {
+    Canned::answering(move |request: &Request| {
         // On one line, and without what would end a string of JSON.
-        let said = String::from_utf8_lossy(&request).replace(['"', '\r', '\n', '\\'], "'");
-        let code = |code: &str| format!(r#"{{"__type":"{code}","message":"no"}}"#).into_bytes();
-        let mut headers = "x-amzn-requestid: 0123-request\r\n".to_owned();
-        let (status, body) = match answer {
-            Answer::Error { status, code } => {
-                (*status, format!(r#"{{"__type":"{code}","message":"the service's words"}}"#).into_bytes())
+        let words = request.text().replace(['"', '\r', '\n', '\\'], "'");
+        match place {
+            Echoed::Body => said(status, request.body.clone()),
+            Echoed::Message => {
+                said(status, format!(r#"{{"__type":"AccessDeniedException","message":"{words}"}}"#))
             }
-            // Each page of a list with a marker of its own.
-            Answer::Success(body) => (200, body.replace("REQUEST", &number.to_string()).into_bytes()),
-            Answer::Echo { status, place: Echoed::Body } => (*status, request),
-            Answer::Echo { status, place: Echoed::Message } => {
-                let message = format!(r#"{{"__type":"AccessDeniedException","message":"{said}"}}"#);
-                (*status, message.into_bytes())
+            Echoed::Type => refusal(status, &words),
+            Echoed::TypeOfAKnownCode => refusal(status, &format!("{words}#ValidationException:{words}")),
+            Echoed::Headers => {
+                ["x-amzn-requestid", "x-amzn-errortype", "x-amz-id-2", "location", "retry-after"]
+                    .iter()
+                    .fold(Answer::new(status).body("{}"), |answer, name| answer.header(*name, &words))
             }
-            Answer::Echo { status, place: Echoed::Type } => (*status, code(&said)),
-            Answer::Echo { status, place: Echoed::TypeOfAKnownCode } => {
-                (*status, code(&format!("{said}#ValidationException:{said}")))
-            }
-            Answer::Echo { status, place: Echoed::Headers } => {
-                headers = ["x-amzn-requestid", "x-amzn-errortype", "x-amz-id-2", "location", "retry-after"]
-                    .map(|name| format!("{name}: {said}\r\n"))
-                    .concat();
-                (*status, b"{}".to_vec())
-            }
-            Answer::ByCall(answers) => {
-                let of_call = answers.iter().find(|(name, _)| call.ends_with(&format!(".{name}")));
-                let (_, (status, body)) = of_call.unwrap_or_else(|| panic!("nothing is said of {call}"));
-                (*status, body.clone().into_bytes())
-            }
-            Answer::Never => continue,
-            Answer::HangUp => return,
-        };
-        let head = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\n{headers}content-length: {}\r\n\r\n",
-            body.len()
-        );
-        let mut writer = connection;
-        if writer.write_all(&[head.as_bytes(), &body].concat()).is_err() {
-            return;
         }
-    }
+    })
 }
 
-/// The call and the body of the next request, or `None` at the end of the
-/// connection.
-fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
-    let (mut call, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if line == "\r\n" {
-            break;
-        }
-        match line.split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().unwrap();
-            }
-            Some((name, value)) if name.eq_ignore_ascii_case("x-amz-target") => {
-                call = value.trim().to_owned();
-            }
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((call, body))
-}
-
-async fn wrap(kms: &AwsKms) -> Result<WrappedDek, ProviderError> {
-    kms.wrap_dek(&the_key(), &Dek::generate::<DefaultEngine>().unwrap(), &context()).await
-}
-
-async fn unwrap(kms: &AwsKms) -> Result<Dek, ProviderError> {
-    kms.unwrap_dek(&some_wrap(), &context()).await
-}
-
-async fn rewrap(kms: &AwsKms, to: &KeyUri) -> Result<Option<WrappedDek>, ProviderError> {
-    kms.rewrap_dek(&some_wrap(), to, &context()).await
-}
-
-fn some_wrap() -> WrappedDek {
-    WrappedDek::new(the_key(), "", "AWS-KMS", vec![1; 184]).unwrap()
-}
-
-fn the_key() -> KeyUri {
-    key("1234abcd-12ab-34cd-56ef-1234567890ab")
-}
-
-fn the_arn() -> String {
-    the_key().rest().trim_start_matches('/').to_owned()
+/// What an echo returns for a request with this DEK.
+fn exchange(server: &Canned, dek: &Dek) -> Vec<u8> {
+    let mut connection = TcpStream::connect(server.0.address()).unwrap();
+    let body = Base64::encode_string(dek.expose());
+    let request = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    connection.write_all(request.as_bytes()).unwrap();
+    connection.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    answer
 }
 
 /// 32 zero bytes in base64.

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn an_endpoint_of_ones_own_is_taken_as_it_is_beside_fips_endpoints() {
     let Some(address) = servers::address("LOCALSTACK") else { return };
-    let kms = block_on(at(&address).fips_endpoints(true).build());
+    let kms = at(&address).fips_endpoints(true).build();
     create(&kms);
 }
 

@@ -5,12 +5,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod admin;
+mod aliases;
 mod calls;
+mod canned;
 mod conformance;
 mod dependencies;
 mod faults;
 mod fips;
+#[cfg(unix)]
+mod lazy;
+mod new_keys;
 mod recipients;
+mod registry;
 mod transport;
 
 use std::sync::{
@@ -19,9 +25,9 @@ use std::sync::{
 };
 
 use aws_config::BehaviorVersion;
-use envelope_aws::{AwsKms, AwsKmsBuilder, Credentials, NewKey};
+use envelope_aws::{AwsKms, AwsKmsBuilder, Credentials};
 use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyAdmin, KeyDescription, KeyUri, crypto::DefaultEngine,
+    Dek, EncryptionContext, FullContext, KeyAdmin, KeyDescription, KeyUri, NewKey, crypto::DefaultEngine,
 };
 use envelope_testkit::servers;
 use tokio::runtime::Runtime;
@@ -35,7 +41,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// A provider for LocalStack, or `None` when the test is to be skipped.
 fn localstack() -> Option<AwsKms> {
-    Some(block_on(at(&servers::address("LOCALSTACK")?).build()))
+    Some(at(&servers::address("LOCALSTACK")?).build())
 }
 
 /// A provider for a server of the tests, not for AWS, whatever the environment
@@ -50,7 +56,7 @@ fn at(endpoint: &str) -> AwsKmsBuilder {
 /// A new key, with an alias that no other test has.
 fn create(kms: &AwsKms) -> (KeyDescription, KeyUri) {
     let name = fresh_name();
-    let key = block_on(kms.create_key(&name, false)).unwrap();
+    let key = block_on(kms.create_key(&NewKey::named(&name))).unwrap();
     (key, alias(&name))
 }
 

@@ -1,13 +1,10 @@
 //! The way to KMS: where requests may go, and answers without an end.
 
 use std::{
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -22,9 +19,10 @@ use base64ct::{Base64, Encoding};
 use envelope_aws::SdkConfig;
 use envelope_sdk::{
     KeyProvider, ProviderError,
-    ProviderErrorKind::{Invalid, Protocol, Unavailable},
+    ProviderErrorKind::{Invalid, Other, Protocol, Unavailable},
     http::MAX_ANSWER_LEN,
 };
+use envelope_testkit::http_server::{Answer, HttpServer};
 
 use super::*;
 
@@ -33,7 +31,7 @@ fn plain_http_leaves_this_machine_in_no_setting() {
     let (client, sent) = Counting::client();
     for url in ["http://kms.example", "http://192.0.2.1:4566", "http://localhost.localstack.cloud"] {
         let host = url.trim_start_matches("http://").split(':').next().unwrap();
-        for kms in [block_on(at(url).build()), elsewhere(url, None), elsewhere(url, Some(&client))] {
+        for kms in [at(url).build(), elsewhere(url, None), elsewhere(url, Some(&client))] {
             let error = wrap(&kms).unwrap_err();
             assert_eq!((error.kind(), error.is_retryable()), (Invalid, false), "{error}");
             let says = format!("AWS KMS is not asked: plain http to {host} would show keys");
@@ -59,9 +57,7 @@ fn an_endpoint_that_is_no_url_shows_no_dek() {
         "https://",
         "x y",
     ] {
-        for kms in
-            [block_on(at(url).build()), elsewhere(url, None), elsewhere(url, Some(&Counting::client().0))]
-        {
+        for kms in [at(url).build(), elsewhere(url, None), elsewhere(url, Some(&Counting::client().0))] {
             let dek = Dek::generate::<DefaultEngine>().unwrap();
             let wrapped =
                 block_on(kms.wrap_dek(&key("1234abcd-12ab-34cd-56ef-1234567890ab"), &dek, &context()));
@@ -80,36 +76,24 @@ fn an_endpoint_that_is_no_url_shows_no_dek() {
 #[test]
 fn an_answer_without_an_end_is_cut_off() {
     for status in [200, 400, 503] {
-        let (address, sent) = server(move |connection, sent| {
-            let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\n\r\n");
-            connection.write_all(head.as_bytes())?;
-            loop {
-                connection.write_all(&[b' '; 64 * 1024])?;
-                sent.fetch_add(64 * 1024, Ordering::SeqCst);
-            }
-        });
-        let error = wrap(&block_on(at(&address).attempts(1).build())).unwrap_err();
+        let answer = Answer::new(status).header("content-type", "application/x-amz-json-1.1").endless();
+        let server = HttpServer::in_turn([answer]);
+        let error = wrap(&at(&server.url()).attempts(1).build()).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (Protocol, false), "{status}: {error}");
         let says = format!("the answer of AWS KMS is longer than {MAX_ANSWER_LEN} bytes");
         assert!(error.message().contains(&says), "{status}: {error}");
         // What the sockets hold besides is some megabytes.
-        let sent = sent.load(Ordering::SeqCst);
+        let sent = server.sent();
         assert!(sent < 64 * MAX_ANSWER_LEN, "{status}: {sent} bytes were taken");
     }
 }
 
 #[test]
 fn an_answer_that_drips_ends_with_the_attempt() {
-    let (address, _) = server(|connection, _| {
-        connection.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 100000\r\n\r\n")?;
-        loop {
-            connection.write_all(b" ")?;
-            // The drip itself: nothing waits for it.
-            thread::sleep(Duration::from_millis(20));
-        }
-    });
+    let drip = Answer::new(200).content_length(100_000).dripping(Duration::from_millis(20));
+    let server = HttpServer::in_turn([drip]);
     let begun = Instant::now();
-    let kms = block_on(at(&address).attempts(1).attempt_timeout(Duration::from_millis(500)).build());
+    let kms = at(&server.url()).attempts(1).attempt_timeout(Duration::from_millis(500)).build();
     let error = wrap(&kms).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
     assert!(error.message().contains("did not answer in time"), "{error}");
@@ -119,11 +103,35 @@ fn an_answer_that_drips_ends_with_the_attempt() {
 
 #[test]
 fn credentials_that_do_not_come_in_time_are_not_blamed_on_kms_alone() {
-    let (address, _) = server(|_, _| Ok(()));
-    let kms = at(&address).credentials(Never).attempts(1).attempt_timeout(Duration::from_millis(100));
-    let error = wrap(&block_on(kms.build())).unwrap_err();
+    let server = HttpServer::in_turn([]);
+    let kms = at(&server.url()).credentials(Never).attempts(1).attempt_timeout(Duration::from_millis(100));
+    let error = wrap(&kms.build()).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
     assert!(error.message().contains("or the source of the credentials for it"), "{error}");
+}
+
+/// What comes is no answer of KMS, in one way or another.
+#[test]
+fn answers_that_break_off_are_wrong_or_huge_are_refused_and_said_to_be_tried_again_if_that_may_help() {
+    let body = "{\"KeyId\":\"x\"}";
+    for (answer, kind) in [
+        (Answer::json(200, body).cut_after(0), Unavailable),
+        (Answer::json(200, body).cut_after(10), Unavailable),
+        (Answer::json(200, body).content_length(body.len() + 1), Unavailable),
+        (Answer::json(200, body).chunked().cut_after(80), Unavailable),
+        (Answer::raw("no HTTP at all\r\n\r\n"), Unavailable),
+        (Answer::json(200, body).header("x-huge", "x".repeat(4 * 1024 * 1024)), Unavailable),
+        (Answer::new(302).header("location", "http://127.0.0.1:1/"), Other),
+        (Answer::json(200, body).content_length(3), Protocol),
+        (Answer::json(200, body).chunked(), Protocol),
+        (Answer::json(200, body).until_closed(), Protocol),
+    ] {
+        let server = HttpServer::in_turn([answer.clone()]);
+        let error = wrap(&at(&server.url()).attempts(1).build()).unwrap_err();
+        let shown = format!("{:.200}", format!("{answer:?}"));
+        assert_eq!((error.kind(), error.is_retryable()), (kind, kind == Unavailable), "{shown}: {error}");
+        assert_eq!(server.count(), 1, "{shown}: no redirect is followed");
+    }
 }
 
 /// Credentials that never come.
@@ -157,28 +165,6 @@ fn elsewhere(url: &str, client: Option<&Counting>) -> AwsKms {
 fn wrap(kms: &AwsKms) -> Result<(), ProviderError> {
     let dek = Dek::generate::<DefaultEngine>().unwrap();
     block_on(kms.wrap_dek(&key("1234abcd-12ab-34cd-56ef-1234567890ab"), &dek, &context())).map(drop)
-}
-
-/// Answers each connection, once its request's head has come, until the peer
-/// goes. Its address; it ends with the process.
-fn server(
-    answer: impl Fn(&mut TcpStream, &AtomicUsize) -> std::io::Result<()> + Send + Sync + 'static,
-) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let sent = Arc::new(AtomicUsize::new(0));
-    let count = sent.clone();
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut head = [0; 16 * 1024];
-            if connection.read(&mut head).unwrap() > 0 {
-                // Ends when the peer has gone.
-                let _ = answer(&mut connection, &count);
-            }
-        }
-    });
-    (address, sent)
 }
 
 /// A client for HTTP of somebody else, which counts and sends nothing.

@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use base64ct::{Base64, Encoding};
-use envelope_sdk::{KeyState, is_local_key_name};
+use envelope_sdk::{KeyState, key_uri::is_key_name};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
@@ -43,7 +43,7 @@ pub(super) struct Argon2Record {
     pub(super) salt: Bytes<SALT_LEN>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyRecord {
     #[serde(with = "state_name")]
@@ -53,13 +53,16 @@ pub(super) struct KeyRecord {
     pub(super) versions: Vec<VersionRecord>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VersionRecord {
     pub(super) version: u32,
     #[serde(with = "state_name")]
     pub(super) state: KeyState,
     pub(super) created: u64,
+    /// Null reads as absent, and is then not printed the one way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) not_after: Option<u64>,
     pub(super) wrapped_kek: Option<Bytes<SEALED_KEK_LEN>>,
 }
 
@@ -153,7 +156,7 @@ impl Document {
         if self.mac.is_none() {
             return Err("there is no mac");
         }
-        if !self.keys.keys().all(|name| is_local_key_name(name)) {
+        if !self.keys.keys().all(|name| is_key_name(name)) {
             return Err("a key name is not allowed");
         }
         if self.keys.values().any(|key| key.versions.is_empty()) {
@@ -180,6 +183,7 @@ struct FormatOnly {
 }
 
 /// Exactly `N` bytes, in padded standard base64.
+#[derive(Clone, Copy)]
 pub(super) struct Bytes<const N: usize>(pub(super) [u8; N]);
 
 impl<const N: usize> Serialize for Bytes<N> {

@@ -3,15 +3,17 @@
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyState, KeyUri, KeyUse, ProviderError,
-    ProviderErrorKind, WrappedDek, printable, wrap_binding,
+    ProviderErrorKind, WrappedDek, key_uri::local::LocalKey, lifecycle, printable, wrap_binding,
 };
 
-use super::{Keystore, Loaded, LoadedKey, Store, document::KeyRecord, key_uri};
+use super::{Keystore, Loaded, LoadedKey, Store, document::KeyRecord};
+use crate::NAME;
 
 /// Wraps with `XAES-256-GCM`: nonce 24 ‖ ciphertext 32 ‖ tag 16. The
 /// [`wrap_binding`] is the additional data; the key version is its decimal
-/// number, `1` and up. `local:NAME` means the key of that name here, and the
-/// wrapped DEK names it `local://ID/NAME`.
+/// number, `1` and up. `local:NAME` means the key of that name here
+/// ([`resolve`](KeyProvider::resolve)), and the wrapped DEK names it
+/// `local://ID/NAME`.
 #[async_trait]
 impl KeyProvider for Keystore {
     fn name(&self) -> &'static str {
@@ -22,11 +24,8 @@ impl KeyProvider for Keystore {
         ContextBinding::Provider
     }
 
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        configured == recipient
-            || (!configured.is_resolved()
-                && configured.scheme() == "local"
-                && key_uri(self.id(), configured.rest()).is_ok_and(|meant| meant == *recipient))
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        full_uri(self.id(), key)
     }
 
     async fn wrap_dek(
@@ -52,12 +51,12 @@ impl Store {
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
         let (name, record, keks) = self.find(loaded, key)?;
-        permit(key, name, None, record.state, KeyUse::Wrap)?;
+        permit(key, "the key", record.state, KeyUse::Wrap)?;
         let (Some(version), Some(kek)) = (record.versions.last(), keks.versions.last()) else {
             return Err(no_version(key, name));
         };
         let number = version.version.to_string();
-        permit(key, name, Some(&number), version.state, KeyUse::Wrap)?;
+        permit(key, &format!("version {number}"), version.state, KeyUse::Wrap)?;
         let kek = kek.as_ref().ok_or_else(|| no_version(key, name))?;
         let sealed =
             kek.seal(dek.expose(), &wrap_binding(&keks.uri, &number, context)?).map_err(|error| {
@@ -84,8 +83,8 @@ impl Store {
         let (Some(version), Some(kek)) = (record.versions.get(position), keks.versions.get(position)) else {
             return Err(no_version(key, name));
         };
-        permit(key, name, None, record.state, KeyUse::Unwrap)?;
-        permit(key, name, Some(number), version.state, KeyUse::Unwrap)?;
+        permit(key, "the key", record.state, KeyUse::Unwrap)?;
+        permit(key, &format!("version {number}"), version.state, KeyUse::Unwrap)?;
         let kek = kek.as_ref().ok_or_else(|| no_version(key, name))?;
         let binding = wrap_binding(key, number, context)?;
         Dek::fill_with(|dek| kek.open_to(wrapped.ciphertext(), &binding, dek)).map_err(|_| {
@@ -99,63 +98,54 @@ impl Store {
         loaded: &'l Loaded,
         key: &'l KeyUri,
     ) -> Result<(&'l str, &'l KeyRecord, &'l LoadedKey), ProviderError> {
-        let name = self.name_of(key)?;
+        let name = name_in(&self.id, key)?;
         match (loaded.document.keys.get(name), loaded.keks.get(name)) {
             (Some(record), Some(keks)) => Ok((name, record, keks)),
             _ => Err(self.no_key(key, name)),
         }
     }
 
-    /// The name of the key that `key` means, if it is one of this keystore.
-    pub(super) fn name_of<'k>(&self, key: &'k KeyUri) -> Result<&'k str, ProviderError> {
-        let error = |kind, message: String| Err(ProviderError::new(kind, NAME, key, message));
-        if key.scheme() != "local" {
-            let message = "a keystore holds keys of the scheme local: alone";
-            return error(ProviderErrorKind::Unsupported, message.into());
-        }
-        match key.rest().strip_prefix("//").and_then(|path| path.split_once('/')) {
-            None => Ok(key.rest()),
-            Some((id, name)) if id == self.id => Ok(name),
-            Some(_) => {
-                let message = format!("it belongs to another keystore; this one has the id {}", self.id);
-                error(ProviderErrorKind::NotFound, message)
-            }
-        }
+    fn no_key(&self, key: &KeyUri, name: &str) -> ProviderError {
+        ProviderError::new(ProviderErrorKind::NotFound, NAME, key, self.has_no_key(name))
     }
 
-    pub(super) fn no_key(&self, key: &KeyUri, name: &str) -> ProviderError {
+    pub(super) fn has_no_key(&self, name: &str) -> String {
         let path = printable::path(self.path());
-        let message = format!("the keystore {path} has no key `{name}`; list its keys, or reload it");
-        ProviderError::new(ProviderErrorKind::NotFound, NAME, key, message)
+        format!("the keystore {path} has no key `{name}`; list its keys, or reload it")
     }
 }
 
-fn permit(
-    key: &KeyUri,
-    name: &str,
-    version: Option<&str>,
-    state: KeyState,
-    usage: KeyUse,
-) -> Result<(), ProviderError> {
-    if state.permits(usage) {
-        return Ok(());
+/// Refuses a key of another kind of key store.
+fn check_scheme(key: &KeyUri) -> Result<LocalKey<'_>, ProviderError> {
+    LocalKey::of(key).ok_or_else(|| {
+        let message = "a keystore holds keys of the scheme local: alone";
+        ProviderError::new(ProviderErrorKind::Unsupported, NAME, key, message)
+    })
+}
+
+/// The name of a key, if it is one of the keystore with this id.
+pub(crate) fn name_in<'k>(id: &str, key: &'k KeyUri) -> Result<&'k str, ProviderError> {
+    match check_scheme(key)? {
+        LocalKey { keystore: Some(other), .. } if other != id => {
+            let message = format!("it belongs to another keystore; this one has the id {id}");
+            Err(ProviderError::new(ProviderErrorKind::NotFound, NAME, key, message))
+        }
+        LocalKey { name, .. } => Ok(name),
     }
-    let what = match version {
-        Some(version) => format!("version {version} of `{name}`"),
-        None => format!("the key `{name}`"),
-    };
-    let verb = match usage {
-        KeyUse::Wrap => "wrap",
-        _ => "unwrap",
-    };
-    let remedy = match (state, usage) {
-        (KeyState::PreActive, _) => "activate it first",
-        (KeyState::Suspended, _) => "it opens again when it is made active, or deactivated",
-        (KeyState::Deactivated | KeyState::Compromised, KeyUse::Wrap) => "encrypt with another key",
-        _ => "its key material is gone",
-    };
-    let message = format!("{what} is {state} and cannot {verb}: {remedy}");
-    Err(ProviderError::new(ProviderErrorKind::State, NAME, key, message))
+}
+
+/// `local://ID/NAME` for a key in its short form; any other of the scheme as it is.
+pub(crate) fn full_uri(id: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+    match check_scheme(key)? {
+        LocalKey { keystore: Some(_), .. } => Ok(key.clone()),
+        LocalKey { name, .. } => LocalKey::uri(id, name)
+            .map_err(|error| ProviderError::new(ProviderErrorKind::Invalid, NAME, key, error.to_string())),
+    }
+}
+
+fn permit(key: &KeyUri, what: &str, state: KeyState, usage: KeyUse) -> Result<(), ProviderError> {
+    lifecycle::check_use(what, state, usage)
+        .map_err(|message| ProviderError::new(ProviderErrorKind::State, NAME, key, message))
 }
 
 fn no_version(key: &KeyUri, name: &str) -> ProviderError {
@@ -163,5 +153,4 @@ fn no_version(key: &KeyUri, name: &str) -> ProviderError {
     ProviderError::new(ProviderErrorKind::NotFound, NAME, key, message)
 }
 
-pub(super) const NAME: &str = "local";
-const ALGORITHM: &str = "XAES-256-GCM";
+pub(super) const ALGORITHM: &str = "XAES-256-GCM";

@@ -46,7 +46,7 @@ async fn a_current_thread_runtime_goes_on_ticking_while_a_passphrase_is_hashed()
 #[tokio::test(flavor = "current_thread")]
 async fn a_current_thread_runtime_goes_on_ticking_while_a_change_waits_for_another_process() {
     let store = Store::new();
-    let key = store.keystore.create_key("main", false).await.unwrap().uri;
+    let key = store.keystore.create_key(&NewKey::named("main")).await.unwrap().uri;
     let lock = File::open(store.folder.path().join("keys.json.lock")).unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
     let ticks = ticking();
@@ -79,7 +79,7 @@ fn a_hash_that_nobody_waits_for_is_kept_for_the_next_call() {
 #[test]
 fn a_change_that_nobody_waits_for_is_made_whole_and_the_next_one_follows_it() {
     let store = Store::new();
-    let key = block_on(store.keystore.create_key("main", false)).unwrap().uri;
+    let key = block_on(store.keystore.create_key(&NewKey::named("main"))).unwrap().uri;
     let lock = File::open(store.folder.path().join("keys.json.lock")).unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
     let mut dropped = store.keystore.rotate_key(&key);

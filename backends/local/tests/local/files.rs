@@ -29,7 +29,7 @@ fn open(path: &std::path::Path) -> KeystoreError {
 #[test]
 fn file_and_lock_are_for_their_owner_alone_and_nothing_else_is_left() {
     let store = Store::new();
-    block_on(store.keystore.create_key("a", false)).unwrap();
+    block_on(store.keystore.create_key(&NewKey::named("a"))).unwrap();
     assert_eq!(store.names(), ["keys.json", "keys.json.lock"]);
     for name in store.names() {
         let mode = fs::metadata(store.folder.path().join(name)).unwrap().mode();
@@ -55,6 +55,18 @@ fn the_id_is_read_without_a_passphrase() {
 }
 
 #[test]
+fn the_names_are_read_without_a_passphrase_in_order() {
+    let store = Store::new();
+    assert_eq!(Keystore::read_names(store.path()).unwrap(), Vec::<String>::new());
+    for name in ["b", "a", "B"] {
+        block_on(store.keystore.create_key(&NewKey::named(name))).unwrap();
+    }
+    assert_eq!(Keystore::read_names(store.path()).unwrap(), ["B", "a", "b"]);
+    chmod(&store.path(), 0o644);
+    assert!(matches!(Keystore::read_names(store.path()), Err(KeystoreError::Permissions { .. })));
+}
+
+#[test]
 fn every_group_or_other_permission_is_refused_with_the_remedy() {
     let store = Store::new();
     for bit in 0..6 {
@@ -63,7 +75,7 @@ fn every_group_or_other_permission_is_refused_with_the_remedy() {
         assert!(matches!(error, KeystoreError::Permissions { mode, .. } if mode == 0o600 | 1 << bit));
         assert!(error.to_string().contains("chmod 600"), "{error}");
         assert!(matches!(store.keystore.reload(), Err(KeystoreError::Permissions { .. })));
-        let refused = block_on(store.keystore.create_key("a", false)).unwrap_err();
+        let refused = block_on(store.keystore.create_key(&NewKey::named("a"))).unwrap_err();
         assert_eq!(refused.kind(), ProviderErrorKind::AccessDenied);
     }
     chmod(&store.path(), 0o400);
@@ -172,12 +184,12 @@ fn a_temporary_file_left_behind_is_removed_and_a_link_in_its_place_not_followed(
     let victim = store.folder.path().join("victim");
     fs::write(&victim, "precious").unwrap();
     fs::write(&temporary, "half a keystore").unwrap();
-    block_on(store.keystore.create_key("a", false)).unwrap();
+    block_on(store.keystore.create_key(&NewKey::named("a"))).unwrap();
     symlink(&victim, &temporary).unwrap();
-    block_on(store.keystore.create_key("b", false)).unwrap();
+    block_on(store.keystore.create_key(&NewKey::named("b"))).unwrap();
     assert_eq!(store.names(), ["keys.json", "keys.json.lock", "victim"]);
     assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
-    assert_eq!(block_on(store.open().list_keys()).unwrap().len(), 2);
+    assert_eq!(block_on(store.open().list_keys(None)).unwrap().keys.len(), 2);
 }
 
 #[test]

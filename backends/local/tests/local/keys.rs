@@ -12,7 +12,7 @@ use super::*;
 type Outcome = Result<KeyDescription, ProviderError>;
 
 fn create(keystore: &Keystore, name: &str) -> KeyDescription {
-    block_on(keystore.create_key(name, false)).unwrap()
+    block_on(keystore.create_key(&NewKey::named(name))).unwrap()
 }
 
 fn rotate(keystore: &Keystore, name: &str) -> Outcome {
@@ -69,11 +69,13 @@ fn the_short_name_means_the_key_of_this_keystore_and_no_other() {
     create(&other.keystore, "db");
     let wrapped = wrap(&store.keystore, "local:db", &dek()).unwrap();
     assert_eq!(wrapped.key_uri(), &store.keystore.key_uri("db").unwrap());
-    let short = KeyUri::parse("local:db").unwrap();
-    assert!(store.keystore.is_same_key(&short, wrapped.key_uri()));
-    assert!(!other.keystore.is_same_key(&short, wrapped.key_uri()));
-    assert!(!store.keystore.is_same_key(&KeyUri::parse("local:dc").unwrap(), wrapped.key_uri()));
-    assert!(!store.keystore.is_same_key(&KeyUri::passphrase(), wrapped.key_uri()));
+    let resolve = |keystore: &Keystore, key: &str| block_on(keystore.resolve(&KeyUri::parse(key).unwrap()));
+    assert_eq!(resolve(&store.keystore, "local:db").unwrap(), *wrapped.key_uri());
+    assert_ne!(resolve(&other.keystore, "local:db").unwrap(), *wrapped.key_uri());
+    assert_ne!(resolve(&store.keystore, "local:dc").unwrap(), *wrapped.key_uri());
+    // The full form names its keystore itself, also another one's.
+    assert_eq!(resolve(&other.keystore, wrapped.key_uri().as_str()).unwrap(), *wrapped.key_uri());
+    assert_eq!(kind(resolve(&store.keystore, "passphrase:")), Unsupported);
     let error = unwrap(&other.keystore, &wrapped).unwrap_err();
     assert_eq!(error.kind(), NotFound);
     assert!(error.message().contains(other.keystore.id()), "{error}");
@@ -199,7 +201,7 @@ fn every_state_of_an_old_version_permits_what_the_table_says() {
         if matches!(state, Compromised | Destroyed) {
             go(&store.keystore, "db", Some("1"), state).unwrap();
         }
-        assert_eq!(states(&block_on(store.keystore.list_keys()).unwrap()[0]), [state, Active]);
+        assert_eq!(states(&block_on(store.keystore.list_keys(None)).unwrap().keys[0]), [state, Active]);
         for keystore in [&store.keystore, &store.open()] {
             assert_eq!(wrap(keystore, "local:db", &dek()).unwrap().key_version(), "2");
             match unwrap(keystore, &wrapped) {
@@ -216,7 +218,7 @@ fn every_state_of_an_old_version_permits_what_the_table_says() {
 #[test]
 fn a_pre_active_key_does_nothing_until_it_is_active() {
     let store = Store::new();
-    let key = block_on(store.keystore.create_key("later", true)).unwrap();
+    let key = block_on(store.keystore.create_key(&NewKey::named("later").pre_active())).unwrap();
     assert_eq!((key.state, states(&key)), (PreActive, vec![PreActive]));
     assert_eq!(kind(wrap(&store.keystore, "local:later", &dek())), State);
     assert_eq!(kind(rotate(&store.keystore, "later")), State);
@@ -298,7 +300,7 @@ fn destroying_takes_the_keys_out_of_the_file_and_keeps_the_name_taken() {
     let gone = go(&store.keystore, "db", None, Destroyed).unwrap();
     assert_eq!((gone.state, states(&gone), gone.archived), (Destroyed, vec![Destroyed; 2], false));
     assert_eq!(store.text().matches("\"wrapped_kek\": null").count(), 2);
-    assert_eq!(kind(block_on(store.keystore.create_key("db", false))), Invalid);
+    assert_eq!(kind(block_on(store.keystore.create_key(&NewKey::named("db")))), Invalid);
 }
 
 #[test]
@@ -316,12 +318,44 @@ fn only_whole_deactivated_or_compromised_keys_are_archived() {
 fn names_are_unique_and_of_the_form_of_key_uris() {
     let store = Store::new();
     create(&store.keystore, "db");
-    assert_eq!(kind(block_on(store.keystore.create_key("db", false))), Invalid);
+    assert_eq!(kind(block_on(store.keystore.create_key(&NewKey::named("db")))), Invalid);
     for name in ["", "a/b", "-a", "a b", "ä", &"x".repeat(65)] {
-        assert_eq!(kind(block_on(store.keystore.create_key(name, false))), Invalid, "{name:?}");
+        assert_eq!(kind(block_on(store.keystore.create_key(&NewKey::named(name)))), Invalid, "{name:?}");
         assert!(store.keystore.key_uri(name).is_err());
     }
     create(&store.keystore, &"x".repeat(64));
+}
+
+#[test]
+fn what_a_keystore_has_no_place_for_is_refused_and_not_left_out() {
+    let store = Store::new();
+    let new = || NewKey::named("db");
+    for (asked, told) in [
+        (new().description("of the shop"), "no description"),
+        (new().tag("team", "shop"), "no tags"),
+        (new().algorithm("AES-256"), "XAES-256-GCM alone"),
+        (new().option("multi-region", "true"), "no options"),
+    ] {
+        for outcome in [
+            block_on(store.keystore.check_new_key(&asked)),
+            block_on(store.keystore.create_key(&asked)).map(drop),
+        ] {
+            let error = outcome.unwrap_err();
+            assert_eq!((error.kind(), error.key()), (Invalid, None), "{error}");
+            assert!(error.message().contains(told), "{error}");
+        }
+    }
+    assert_eq!(store.keystore.generation(), 0);
+    block_on(store.keystore.create_key(&new().algorithm("XAES-256-GCM"))).unwrap();
+}
+
+#[test]
+fn the_list_has_one_page() {
+    let store = Store::new();
+    create(&store.keystore, "db");
+    assert_eq!(block_on(store.keystore.list_keys(None)).unwrap().next, None);
+    let error = block_on(store.keystore.list_keys(Some("2"))).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (Invalid, None), "{error}");
 }
 
 #[test]
@@ -330,7 +364,7 @@ fn keys_are_listed_by_name() {
     for name in ["b", "a", "B", "a.1"] {
         create(&store.keystore, name);
     }
-    let listed = block_on(store.keystore.list_keys()).unwrap();
+    let listed = block_on(store.keystore.list_keys(None)).unwrap().keys;
     let names: Vec<_> = listed.iter().map(|key| key.uri.as_str().rsplit('/').next().unwrap()).collect();
     assert_eq!(names, ["B", "a", "a.1", "b"]);
 }
@@ -378,6 +412,6 @@ fn threads_share_a_keystore() {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(block_on(keystore.list_keys()).unwrap().len(), 41);
+    assert_eq!(block_on(keystore.list_keys(None)).unwrap().keys.len(), 41);
     assert_eq!(keystore.generation(), 41);
 }

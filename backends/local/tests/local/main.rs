@@ -4,11 +4,16 @@
 #![allow(clippy::print_stdout, reason = "children and seeds speak through it")]
 
 mod asynchronous;
+mod cryptoperiods;
+mod dry_runs;
 mod files;
 mod golden;
 mod keys;
+mod on_use;
 mod passphrase;
 mod processes;
+mod scheme;
+mod secrets;
 mod tampering;
 mod vectors;
 
@@ -16,7 +21,7 @@ use std::path::PathBuf;
 
 use envelope_local::{Argon2Params, Keystore, Passphrase};
 use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyProvider, KeyUri, ProviderError, WrappedDek,
+    Dek, EncryptionContext, FullContext, KeyProvider, KeyUri, NewKey, ProviderError, WrappedDek,
     crypto::DefaultEngine,
 };
 use futures_executor::block_on;

@@ -2,15 +2,13 @@
 //! running [`child`] with a role in its environment.
 
 use std::{
-    env,
-    error::Error,
-    fs,
+    env, fs,
     io::{self, BufRead, BufReader, Write},
     process::{Child, ChildStdout, Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use envelope_sdk::{KeyAdmin, KeyChange, KeyState};
+use envelope_sdk::{KeyAdmin, KeyChange, KeyState, http::find_cause};
 
 use super::*;
 
@@ -84,13 +82,13 @@ fn child() {
             }
         }
         "write-too-much" => {
-            let error = block_on(keystore.create_key("one-more", false)).unwrap_err();
+            let error = block_on(keystore.create_key(&NewKey::named("one-more"))).unwrap_err();
             say(&error.to_string());
         }
         name => {
             say("ready");
             for line in io::stdin().lines() {
-                block_on(keystore.create_key(&format!("{name}-{}", line.unwrap()), false)).unwrap();
+                block_on(keystore.create_key(&NewKey::named(format!("{name}-{}", line.unwrap())))).unwrap();
                 say("done");
             }
         }
@@ -123,7 +121,7 @@ fn two_processes_that_write_at_once_lose_nothing() {
 #[test]
 fn a_writer_killed_at_any_point_leaves_the_old_or_the_new_file() {
     let store = Store::new();
-    block_on(store.keystore.create_key("a", false)).unwrap();
+    block_on(store.keystore.create_key(&NewKey::named("a"))).unwrap();
     let wrapped_by = {
         let dek = dek();
         (wrap(&store.keystore, "local:a", &dek).unwrap(), dek)
@@ -151,7 +149,7 @@ fn a_writer_killed_at_any_point_leaves_the_old_or_the_new_file() {
         let generation = keystore.generation();
         assert!(generation > last, "round {round}: generation {generation} after {last}");
         last = generation;
-        let [key] = block_on(keystore.list_keys()).unwrap().try_into().unwrap();
+        let [key] = block_on(keystore.list_keys(None)).unwrap().keys.try_into().unwrap();
         let expected = if generation % 2 == 1 { KeyState::Active } else { KeyState::Suspended };
         assert_eq!(key.state, expected, "round {round}: generation and state are of one writing");
         if key.state == KeyState::Active {
@@ -159,7 +157,7 @@ fn a_writer_killed_at_any_point_leaves_the_old_or_the_new_file() {
         }
     }
     println!("{last} generations, {left_behind} of 200 killed with a temporary file half-way");
-    block_on(store.open().create_key("after", false)).unwrap();
+    block_on(store.open().create_key(&NewKey::named("after"))).unwrap();
     assert_eq!(store.names(), ["keys.json", "keys.json.lock"]);
 }
 
@@ -169,7 +167,7 @@ fn a_writer_killed_at_any_point_leaves_the_old_or_the_new_file() {
 fn a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else() {
     let store = Store::new();
     for name in 0..20 {
-        block_on(store.keystore.create_key(&format!("key-{name}"), false)).unwrap();
+        block_on(store.keystore.create_key(&NewKey::named(format!("key-{name}")))).unwrap();
     }
     let before = store.text();
     assert!(before.len() > 4096);
@@ -214,11 +212,11 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else_if_the_test_may_mount_one() 
     let (before, error) = (0..1000)
         .find_map(|number| {
             let before = fs::read_to_string(&path).unwrap();
-            let created = block_on(keystore.create_key(&format!("key-{number}"), false));
+            let created = block_on(keystore.create_key(&NewKey::named(format!("key-{number}"))));
             created.err().map(|error| (before, error))
         })
         .expect("16 KiB are soon full");
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+    let source = find_cause::<io::Error>(&error).unwrap();
     assert_eq!(source.kind(), io::ErrorKind::StorageFull, "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
     let mut names: Vec<_> =

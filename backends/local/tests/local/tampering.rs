@@ -11,7 +11,7 @@ use super::*;
 fn filled() -> Store {
     let store = Store::new();
     for name in ["a", "b"] {
-        block_on(store.keystore.create_key(name, false)).unwrap();
+        block_on(store.keystore.create_key(&NewKey::named(name))).unwrap();
     }
     block_on(store.keystore.rotate_key(&store.keystore.key_uri("a").unwrap())).unwrap();
     store
@@ -227,7 +227,7 @@ fn a_tampered_file_is_not_written_over_and_the_loaded_keys_stay_in_use() {
     let store = filled();
     let changed = replaced(&store.text(), "\"archived\": false", "\"archived\": true");
     fs::write(store.path(), &changed).unwrap();
-    let error = block_on(store.keystore.create_key("c", false)).unwrap_err();
+    let error = block_on(store.keystore.create_key(&NewKey::named("c"))).unwrap_err();
     assert_eq!(error.kind(), envelope_sdk::ProviderErrorKind::Unauthentic);
     assert_eq!(store.text(), changed);
     wrap(&store.keystore, "local:a", &dek()).unwrap();
@@ -243,10 +243,10 @@ fn an_older_copy_is_refused_by_a_process_that_knows_better() {
     fs::write(store.path(), &old).unwrap();
     let refused = store.keystore.reload().unwrap_err();
     assert!(matches!(refused, KeystoreError::RolledBack { found: 3, loaded: 4, .. }), "{refused}");
-    let written = block_on(store.keystore.create_key("c", false)).unwrap_err();
+    let written = block_on(store.keystore.create_key(&NewKey::named("c"))).unwrap_err();
     assert_eq!(written.message(), refused.to_string());
     // Another branch from the same copy reaches the same generation.
-    block_on(store.open().create_key("d", false)).unwrap();
+    block_on(store.open().create_key(&NewKey::named("d"))).unwrap();
     let refused = store.keystore.reload().unwrap_err();
     assert!(matches!(refused, KeystoreError::RolledBack { found: 4, loaded: 4, .. }), "{refused}");
 }
@@ -276,7 +276,7 @@ fn the_new_passphrase_opens_the_same_keys_and_the_old_one_nothing() {
     let reopened = Keystore::open(store.path(), &passphrase("new horse")).unwrap();
     assert_eq!(unwrap(&reopened, &wrapped).unwrap().expose(), dek.expose());
     // A process that opened with the old passphrase goes on, and does not bring it back.
-    block_on(bystander.create_key("c", false)).unwrap();
+    block_on(bystander.create_key(&NewKey::named("c"))).unwrap();
     Keystore::open(store.path(), &passphrase("new horse")).unwrap();
     let old = Keystore::open(store.path(), &passphrase(SECRET)).err().unwrap();
     assert!(matches!(old, KeystoreError::WrongPassphrase { .. }), "{old}");

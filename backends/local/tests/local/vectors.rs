@@ -96,7 +96,7 @@ fn every_keystore_vector_that_opens_holds_the_keys_that_it_lists() {
         let keystore = vector.open(folder.path()).unwrap();
         let mut keys = Vec::new();
         let mut versions = Vec::new();
-        for key in block_on(keystore.list_keys()).unwrap() {
+        for key in block_on(keystore.list_keys(None)).unwrap().keys {
             let own = key.uri.rest().rsplit_once('/').unwrap().1.to_owned();
             let archived = if key.archived { " archived" } else { "" };
             keys.push(format!("{own} {}{archived}", key.state));
@@ -108,6 +108,8 @@ fn every_keystore_vector_that_opens_holds_the_keys_that_it_lists() {
         let listed = vector.all_of("version");
         assert_eq!(versions.len(), listed.len(), "{name}");
         for ((key, own, version), line) in versions.iter().zip(listed) {
+            let (line, end) = line.split_once(" not-after ").map_or((line, None), |(l, end)| (l, Some(end)));
+            assert_eq!(version.not_after.map(|end| end.to_string()).as_deref(), end, "{name}");
             let (shown, kek) = line.rsplit_once(' ').unwrap();
             assert_eq!(format!("{own} {} {}", version.version, version.state), shown, "{name}");
             let Some(wrapped) = wrapped_by(kek, &key.uri, &version.version) else {
@@ -134,7 +136,7 @@ fn ids_salts_nonces_and_keys_are_fresh() {
     for _ in 0..2 {
         let store = Store::new();
         for name in ["a", "b"] {
-            block_on(store.keystore.create_key(name, false)).unwrap();
+            block_on(store.keystore.create_key(&NewKey::named(name))).unwrap();
         }
         let before = json(&store.text());
         store.keystore.change_passphrase(&passphrase(SECRET)).unwrap();

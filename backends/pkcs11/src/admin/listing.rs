@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use envelope_sdk::{KeyDescription, KeyUri, ProviderErrorKind};
 
+use super::describe;
 use crate::{
-    TokenSelector,
     error::Failure,
     keys::{self, Kek},
     names::{self, KeyName},
+    selector::TokenSelector,
     session::Open,
+    weakness::AllAccepted,
 };
 
 /// The URI of a key of this token: as the configuration names the token, or by
@@ -24,8 +26,8 @@ pub(super) fn uri(configured: &TokenSelector, open: &Open, name: &KeyName) -> Re
         TokenSelector { token, serial, ..configured.clone() }
     };
     let (object, id) = match name {
-        KeyName::Versions(label) => (Some(label.as_slice()), None),
-        KeyName::Object { id, label } => (label.as_deref(), Some(id.as_slice())),
+        KeyName::Versions(label) => (Some(label.clone()), None),
+        KeyName::Object { id, label } => (label.clone(), Some(id.clone())),
     };
     names::uri_of(&selector, object, id).map_err(|error| {
         let message = format!("the names on the token do not make a key URI: {error}");
@@ -35,8 +37,13 @@ pub(super) fn uri(configured: &TokenSelector, open: &Open, name: &KeyName) -> Re
 
 /// Lists AES keys with their versions, and RSA key pairs, also those that are
 /// unfit to wrap. A key that only its id tells from others is named by that.
-pub(super) fn list(open: &Open, configured: &TokenSelector) -> Result<Vec<KeyDescription>, Failure> {
+pub(super) fn list(
+    open: &Open,
+    configured: &TokenSelector,
+    accepted: &AllAccepted,
+) -> Result<Vec<KeyDescription>, Failure> {
     let session = &open.session;
+    let describe = |keks: &[Kek], uri: KeyUri| describe::versions(session, keks, accepted.of(&uri), uri);
     let mut names: BTreeMap<Vec<u8>, Vec<(u32, Kek)>> = BTreeMap::new();
     for (label, handle) in keys::labelled_secret_keys(session)? {
         let (name, number) = names::version_of(&label);
@@ -55,7 +62,7 @@ pub(super) fn list(open: &Open, configured: &TokenSelector) -> Result<Vec<KeyDes
             (names::version_of(&name).1 == 1, versions.into_iter().map(|(_, kek)| kek));
         if !name.is_empty() && !repeated && name_is_plain {
             let uri = uri(configured, open, &KeyName::Versions(name))?;
-            listed.push(super::description(&keks.collect::<Vec<_>>(), uri));
+            listed.push(describe(&keks.collect::<Vec<_>>(), uri));
             continue;
         }
         for mut kek in keks.filter(|kek| !kek.attributes.id.is_empty()) {
@@ -63,7 +70,7 @@ pub(super) fn list(open: &Open, configured: &TokenSelector) -> Result<Vec<KeyDes
             let label = Some(kek.attributes.label.clone()).filter(|label| !label.is_empty());
             let name = KeyName::Object { id: kek.attributes.id.clone(), label };
             let uri = uri(configured, open, &name)?;
-            listed.push(super::description(&[kek], uri));
+            listed.push(describe(&[kek], uri));
         }
     }
     listed.sort_by(|one, other| one.uri.cmp(&other.uri));

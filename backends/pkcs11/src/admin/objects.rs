@@ -4,8 +4,9 @@
 use cryptoki::{
     error::{Error, RvError},
     mechanism::Mechanism,
-    object::Attribute,
+    object::{Attribute, AttributeType},
     session::Session,
+    types::Date,
 };
 use envelope_sdk::{
     KeyState, ProviderErrorKind,
@@ -13,24 +14,39 @@ use envelope_sdk::{
 };
 
 use crate::{
+    dates,
     error::Failure,
     keys::{self, Kek},
     names,
     session::Open,
 };
 
-/// Makes version `number` of the AES-256 key `name` in the token.
-pub(super) fn generate(open: &Open, session: &Session, name: &[u8], number: u32) -> Result<(), Failure> {
-    if !open.can.makes_gcm_keys() {
-        let message = "the token does not make AES keys, or does not encrypt by AES-GCM with them";
-        return Err(Failure::new(ProviderErrorKind::Unsupported, message));
+/// Refuses a token that makes no keys for AES-GCM.
+pub(super) fn check_can_generate(open: &Open) -> Result<(), Failure> {
+    if open.can.makes_gcm_keys() {
+        return Ok(());
     }
+    let message = "the token does not make AES keys, or does not encrypt by AES-GCM with them";
+    Err(Failure::new(ProviderErrorKind::Unsupported, message))
+}
+
+/// Makes version `number` of the AES-256 key `name` in the token.
+pub(super) fn generate(
+    open: &Open,
+    session: &Session,
+    name: &[u8],
+    number: u32,
+    not_after: Option<u64>,
+) -> Result<(), Failure> {
+    check_can_generate(open)?;
+    let end = check_not_after(not_after)?;
+    check_keeps_days(session, end)?;
     let mut id = vec![0; ID_LEN];
     DefaultEngine::fill_random(&mut id).map_err(|error| {
         Failure::new(ProviderErrorKind::Other, format!("no randomness for an id: {error}"))
     })?;
     let label = names::label_of(name, number);
-    let template = [
+    let mut template = vec![
         Attribute::Token(true),
         Attribute::Private(true),
         Attribute::Sensitive(true),
@@ -46,6 +62,7 @@ pub(super) fn generate(open: &Open, session: &Session, name: &[u8], number: u32)
         Attribute::Label(label.clone()),
         Attribute::Id(id),
     ];
+    template.extend(end.map(Attribute::EndDate));
     let handle = session.generate_key(&Mechanism::AesKeyGen, &template)?;
     let made = keys::secret(session, handle, number.to_string());
     let problem = match made.map(|kek| kek.attributes.refusal()) {
@@ -65,6 +82,11 @@ pub(super) fn generate(open: &Open, session: &Session, name: &[u8], number: u32)
         )),
         Err(error) => Some(error.into()),
     });
+    let problem = problem.or_else(|| {
+        let is_kept =
+            end.is_none() || keys::not_after(session, handle) == end.and_then(|end| dates::end_of(&end));
+        (!is_kept).then(no_end)
+    });
     match problem {
         None => Ok(()),
         Some(failure) => {
@@ -74,14 +96,80 @@ pub(super) fn generate(open: &Open, session: &Session, name: &[u8], number: u32)
     }
 }
 
-/// Lets an AES-GCM key be used as its state permits.
-pub(super) fn set_use(session: &Session, kek: &Kek, state: KeyState) -> Result<(), Failure> {
+/// Refuses a state that this kind of key cannot have.
+pub(super) fn check_may_go(kek: &Kek, state: KeyState) -> Result<(), Failure> {
     let key = &kek.attributes;
-    if key.rsa || key.wrap || key.unwrap {
+    if state != KeyState::Destroyed && (key.rsa || key.wrap || key.unwrap) {
         let message =
             "states are kept in the attributes of keys for AES-GCM alone; this key is of another kind";
         return Err(Failure::new(ProviderErrorKind::Unsupported, message));
     }
+    Ok(())
+}
+
+/// Puts one version of a key into a state.
+pub(super) fn go(session: &Session, kek: &Kek, state: KeyState) -> Result<(), Failure> {
+    check_may_go(kek, state)?;
+    if state == KeyState::Destroyed { destroy(session, kek) } else { set_use(session, kek, state) }
+}
+
+/// Refuses an end of a cryptoperiod that is no day of PKCS#11, and returns the day.
+pub(super) fn check_not_after(not_after: Option<u64>) -> Result<Option<Date>, Failure> {
+    let Some(end) = not_after else { return Ok(None) };
+    match dates::last_by(end) {
+        Some(day) => Ok(Some(day)),
+        None => {
+            let message =
+                "a token keeps days of the years 1970 to 9999 alone, and a cryptoperiod ends after one";
+            Err(Failure::new(ProviderErrorKind::Invalid, message))
+        }
+    }
+}
+
+/// Ends the cryptoperiod of one version with the last day that ends by `not_after`, or
+/// never.
+pub(super) fn set_not_after(session: &Session, kek: &Kek, not_after: Option<u64>) -> Result<(), Failure> {
+    let day = check_not_after(not_after)?;
+    let end = day.and_then(|day| dates::end_of(&day));
+    if keys::not_after(session, kek.handle) == end {
+        return Ok(());
+    }
+    check_keeps_days(session, day)?;
+    // `cryptoki` has another type for a date of no bytes, which means that there is none.
+    let none = || Attribute::VendorDefined((AttributeType::EndDate, Vec::new()));
+    match session.update_attributes(kek.handle, &[day.map_or_else(none, Attribute::EndDate)]) {
+        Ok(()) => {}
+        Err(error) if is_refused(&error) => return Err(no_end().with_source(error)),
+        Err(error) => return Err(error.into()),
+    }
+    if keys::not_after(session, kek.handle) == end { Ok(()) } else { Err(no_end()) }
+}
+
+/// Refuses a token that takes a day and does not tell it again, as SoftHSM does. Told by a
+/// key of this session alone, so that nothing unreadable comes to stay on the token.
+pub(super) fn check_keeps_days(session: &Session, day: Option<Date>) -> Result<(), Failure> {
+    let Some(day) = day else { return Ok(()) };
+    let template = [
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::ValueLen(32.into()),
+        Attribute::EndDate(day),
+    ];
+    let probe = match session.generate_key(&Mechanism::AesKeyGen, &template) {
+        Ok(probe) => probe,
+        Err(error) if is_refused(&error) => return Err(no_end().with_source(error)),
+        Err(error) => return Err(error.into()),
+    };
+    let told = keys::not_after(session, probe);
+    session.destroy_object(probe)?;
+    if told == dates::end_of(&day) { Ok(()) } else { Err(no_end()) }
+}
+
+/// Lets an AES-GCM key be used as its state permits.
+fn set_use(session: &Session, kek: &Kek, state: KeyState) -> Result<(), Failure> {
+    let key = &kek.attributes;
     let (encrypt, decrypt) = match state {
         KeyState::Active => (true, true),
         KeyState::Deactivated => (false, true),
@@ -107,7 +195,7 @@ pub(super) fn set_use(session: &Session, kek: &Kek, state: KeyState) -> Result<(
 }
 
 /// Removes the key, and the public key of a pair after it.
-pub(super) fn destroy(session: &Session, kek: &Kek) -> Result<(), Failure> {
+fn destroy(session: &Session, kek: &Kek) -> Result<(), Failure> {
     let keys = [Some(kek.handle), kek.public];
     keys.into_iter().flatten().try_for_each(|handle| match session.destroy_object(handle) {
         Err(error) if is_refused(&error) => {
@@ -116,6 +204,12 @@ pub(super) fn destroy(session: &Session, kek: &Kek) -> Result<(), Failure> {
         }
         outcome => outcome.map_err(Failure::from),
     })
+}
+
+fn no_end() -> Failure {
+    let message = "the token does not keep the end of this key's cryptoperiod (CKA_END_DATE): rotate the key when it \
+                   is due";
+    Failure::new(ProviderErrorKind::Unsupported, message)
 }
 
 fn fixed() -> Failure {

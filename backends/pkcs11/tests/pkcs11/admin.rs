@@ -1,8 +1,12 @@
-use cryptoki::{mechanism::Mechanism, object::Attribute};
+use cryptoki::{
+    mechanism::Mechanism,
+    object::{Attribute, AttributeType},
+};
 use envelope_sdk::{
     KeyChange,
     KeyState::{Active, Compromised, Deactivated, Destroyed, PreActive, Suspended},
     ProviderErrorKind::{Invalid, NotFound, State, Unsupported},
+    admin::{Detail, Details},
 };
 
 use super::*;
@@ -20,6 +24,9 @@ on_each_token!(
     names_are_unique_and_of_the_form_of_key_names,
     keys_of_others_are_listed_and_described,
     racing_rotations_leave_one_key_of_each_version,
+    a_cryptoperiod_ends_with_its_last_whole_day,
+    each_version_is_described_by_its_attributes,
+    keys_are_one_page,
 );
 
 fn go(
@@ -41,11 +48,11 @@ fn a_created_key_cannot_leave_the_token(token: &Token) {
     let labelled = [Attribute::Label("db".into())];
     let [handle] = session.find_objects(&labelled).unwrap()[..] else { panic!("one object") };
     let types = [
-        cryptoki::object::AttributeType::Sensitive,
-        cryptoki::object::AttributeType::Extractable,
-        cryptoki::object::AttributeType::Private,
-        cryptoki::object::AttributeType::Wrap,
-        cryptoki::object::AttributeType::Unwrap,
+        AttributeType::Sensitive,
+        AttributeType::Extractable,
+        AttributeType::Private,
+        AttributeType::Wrap,
+        AttributeType::Unwrap,
     ];
     let told = format!("{:?}", session.get_attributes(handle, &types).unwrap());
     assert_eq!(
@@ -53,7 +60,7 @@ fn a_created_key_cannot_leave_the_token(token: &Token) {
         "{key}"
     );
     // Reading the value gives nothing, though not always an error.
-    let value = session.get_attributes(handle, &[cryptoki::object::AttributeType::Value]);
+    let value = session.get_attributes(handle, &[AttributeType::Value]);
     assert!(value.is_ok_and(|value| value.is_empty()));
     let extractable = session.update_attributes(handle, &[Attribute::Extractable(true)]);
     assert!(extractable.is_err(), "extractable stays false");
@@ -74,7 +81,7 @@ fn rotation_keeps_the_uri_and_old_versions_unwrap(token: &Token) {
         assert_eq!((wrapped.key_uri(), wrapped.key_version()), (&key, version));
         assert_eq!(unwrap(&open(token), wrapped).unwrap().expose(), dek.expose());
     }
-    assert_eq!(block_on(provider.list_keys()).unwrap(), [described]);
+    assert_eq!(list(&provider), [described]);
 }
 
 /// The other provider remembers version 1; that this may no longer encrypt tells it to look again.
@@ -98,7 +105,7 @@ fn versions_count_on_from_the_highest_that_is_left(token: &Token) {
     let left = go(&provider, &key, Some("2"), Destroyed).unwrap();
     assert_eq!(states(&left), [("3", Active)]);
     assert_eq!(states(&rotate(&provider, &key).unwrap()), [("3", Deactivated), ("4", Active)]);
-    refused(block_on(provider.create_key("db", false)), Invalid, "already");
+    refused(block_on(provider.create_key(&NewKey::named("db"))), Invalid, "already");
 }
 
 fn states_permit_what_the_table_says(token: &Token) {
@@ -129,7 +136,11 @@ fn states_permit_what_the_table_says(token: &Token) {
 
 fn what_attributes_cannot_tell_is_unsupported(token: &Token) {
     let (provider, key) = with_key(token);
-    refused(block_on(provider.create_key("later", true)), Unsupported, "no pre-active keys");
+    refused(
+        block_on(provider.create_key(&NewKey::named("later").pre_active())),
+        Unsupported,
+        "no pre-active keys",
+    );
     refused(go(&provider, &key, None, Compromised), Unsupported, "no mark for compromised keys");
     refused(block_on(provider.change_key(&key, None, KeyChange::Archive)), Unsupported, "archived");
     let session = token.session();
@@ -186,6 +197,9 @@ fn the_current_version_is_not_taken_out_alone(token: &Token) {
     rotate(&provider, &key).unwrap();
     go(&provider, &key, Some("1"), Destroyed).unwrap();
     refused(unwrap(&provider, &wrapped), NotFound, "no such key");
+    go(&provider, &key, None, Deactivated).unwrap();
+    refused(go(&provider, &key, Some("2"), Destroyed), Invalid, "the only one: destroy the whole key");
+    go(&provider, &key, None, Destroyed).unwrap();
 }
 
 fn a_destroyed_key_leaves_nothing_on_the_token(token: &Token) {
@@ -199,16 +213,16 @@ fn a_destroyed_key_leaves_nothing_on_the_token(token: &Token) {
     assert_eq!(token.session().find_objects(&keys).unwrap(), []);
     refused(unwrap(&provider, &wrapped), NotFound, "no version 2");
     refused(unwrap(&open(token), &wrapped), NotFound, "no version 2");
-    assert_eq!(block_on(provider.list_keys()).unwrap(), []);
+    assert_eq!(list(&provider), []);
     create(&provider, "db");
     refused(unwrap(&provider, &wrapped), NotFound, "no version 2");
 }
 
 fn names_are_unique_and_of_the_form_of_key_names(token: &Token) {
     let (provider, _) = with_key(token);
-    refused(block_on(provider.create_key("db", false)), Invalid, "already");
+    refused(block_on(provider.create_key(&NewKey::named("db"))), Invalid, "already");
     for name in ["", "db#v2", "a b", "ä", "-a", &"x".repeat(65)] {
-        refused(block_on(provider.create_key(name, false)), Invalid, "a key name has 1 to 64");
+        refused(block_on(provider.create_key(&NewKey::named(name))), Invalid, "a key name has 1 to 64");
     }
 }
 
@@ -226,7 +240,7 @@ fn keys_of_others_are_listed_and_described(token: &Token) {
     ];
     session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &own, &private).unwrap();
     let provider = open(token);
-    let listed = block_on(provider.list_keys()).unwrap();
+    let listed = list(&provider);
     let label = token.label.replace(' ', "%20");
     let told: Vec<_> = listed.iter().map(|key| (key.uri.as_str(), states(key))).collect();
     let uri = |rest: &str| format!("pkcs11:token={label};{rest}");
@@ -239,6 +253,88 @@ fn keys_of_others_are_listed_and_described(token: &Token) {
         assert_eq!(&block_on(provider.describe_key(&key.uri)).unwrap(), key);
     }
     refused(rotate(&provider, &listed[2].uri), Unsupported, "RSA key pair");
+}
+
+fn a_cryptoperiod_ends_with_its_last_whole_day(token: &Token) {
+    // The end of 2029, and a day.
+    const END: u64 = 1_893_455_999;
+    const DAY: u64 = 86_400;
+    let provider = open(token);
+    let ends =
+        |key: &KeyDescription| key.versions.iter().map(|version| version.not_after).collect::<Vec<_>>();
+    let dated = block_on(provider.create_key(&NewKey::named("db").not_after(END + 7)));
+    if token.kind == Kind::SoftHsm {
+        // It takes the date and does not tell it again. That is found out before a key has one.
+        let says = "the token does not keep the end of this key's cryptoperiod (CKA_END_DATE)";
+        refused(dated, Unsupported, says);
+        assert_eq!(list(&provider), []);
+        let key = create(&provider, "db").uri;
+        refused(block_on(provider.set_not_after(&key, None, Some(END))), Unsupported, says);
+        wrap(&provider, &key, &dek()).unwrap();
+        let session = token.session();
+        let [handle] = session.find_objects(&[Attribute::Label("db".into())]).unwrap()[..] else { panic!() };
+        session.get_attributes(handle, &[AttributeType::EndDate]).expect("no date that cannot be read");
+        assert_eq!(ends(&block_on(provider.set_not_after(&key, None, None)).unwrap()), [None]);
+        return;
+    }
+    let made = dated.unwrap();
+    assert_eq!(ends(&made), [Some(END)]);
+    let key = made.uri;
+    assert_eq!(ends(&rotate(&provider, &key).unwrap()), [Some(END), None]);
+    let set = |version, end| block_on(provider.set_not_after(&key, version, end));
+    assert_eq!(ends(&set(None, Some(END + DAY)).unwrap()), [Some(END), Some(END + DAY)]);
+    assert_eq!(ends(&set(Some("1"), Some(END - DAY + 1)).unwrap()), [Some(END - DAY), Some(END + DAY)]);
+    refused(set(Some("7"), Some(END)), NotFound, "no version \"7\"");
+    refused(set(None, Some(7)), Invalid, "the years 1970 to 9999");
+    let listed = list(&provider);
+    assert_eq!(ends(&listed[0]), [Some(END - DAY), Some(END + DAY)]);
+    assert!(listed[0].is_due(END + DAY) && !listed[0].is_due(END + DAY - 1));
+    for _ in 0..2 {
+        assert_eq!(ends(&set(Some("1"), None).unwrap()), [None, Some(END + DAY)]);
+    }
+    // It stops nobody.
+    set(None, Some(DAY)).unwrap();
+    wrap(&provider, &key, &dek()).unwrap();
+    token.generate(&token.session(), "fixed", &[Attribute::Modifiable(false)]);
+    let fixed = provider.key_uri("fixed").unwrap();
+    let outcome = block_on(provider.set_not_after(&fixed, None, Some(END)));
+    refused(outcome, Unsupported, "the token does not keep the end of this key's cryptoperiod");
+}
+
+fn each_version_is_described_by_its_attributes(token: &Token) {
+    let (provider, key) = with_key(token);
+    rotate(&provider, &key).unwrap();
+    token.generate(&token.session(), "short", &[Attribute::ValueLen(16.into())]);
+    let objects = |key: &KeyUri| {
+        let told = block_on(provider.describe_key(key)).unwrap().details;
+        assert_eq!(told.iter().count(), 1, "{told:?}");
+        told.get("objects").cloned()
+    };
+    let version = |attributes: &str, version: &str| {
+        Details::new().with("key", "AES-256").with("attributes", attributes).with("version", version)
+    };
+    let expected: Detail = [
+        version("private sensitive local decrypt", "1"),
+        version("private sensitive local encrypt decrypt", "2"),
+    ]
+    .into_iter()
+    .collect();
+    assert_eq!(objects(&key), Some(expected));
+    let short = Details::new()
+        .with("key", "AES-128")
+        .with("attributes", "private sensitive local encrypt decrypt")
+        .with("version", "1")
+        .with("refused", "it does not have 256 bits, as an AES key must have here");
+    let expected: Detail = [short].into_iter().collect();
+    assert_eq!(objects(&provider.key_uri("short").unwrap()), Some(expected));
+}
+
+fn keys_are_one_page(token: &Token) {
+    let (provider, _) = with_key(token);
+    let page = block_on(provider.list_keys(None)).unwrap();
+    assert_eq!((page.keys.len(), page.next), (1, None));
+    let error = refused(block_on(provider.list_keys(Some("2"))), Invalid, "one page");
+    assert_eq!(error.key(), None);
 }
 
 /// Two programs that rotate at once may see each other's key; then one of them gives way, or both.

@@ -44,7 +44,7 @@ fn keys_unfit_to_wrap_are_refused_with_the_reason(token: &Token) {
     assert_eq!((told.refusal(), told.bits, told.local, told.id.len()), (None, 256, true, 16));
     assert!(told.always_sensitive && told.never_extractable, "{told:?}");
     // Unfit keys are listed all the same: somebody is looking for them.
-    assert_eq!(block_on(provider.list_keys()).unwrap().len(), 6);
+    assert_eq!(list(&provider).len(), 6);
 }
 
 /// Many tokens let anybody create an object that is not private.
@@ -157,7 +157,7 @@ fn a_name_of_several_keys_is_refused(token: &Token) {
     let dek = dek();
     let wrapped = wrap(&provider, &with_id, &dek).unwrap();
     assert_eq!(unwrap(&provider, &wrapped).unwrap().expose(), dek.expose());
-    let listed = block_on(provider.list_keys()).unwrap();
+    let listed = list(&provider);
     let listed: Vec<_> = listed.iter().map(|key| key.uri.clone()).collect();
     assert_eq!(listed, [KeyUri::parse(&format!("{key};id=%01")).unwrap(), with_id]);
 }
@@ -183,7 +183,7 @@ fn a_token_is_named_by_its_serial_number(token: &Token) {
     let key = create(&provider, "db").uri;
     assert_eq!(key.as_str(), format!("pkcs11:serial={};object=db", token.serial()));
     wrap(&provider, &key, &dek()).unwrap();
-    assert_eq!(block_on(provider.list_keys()).unwrap()[0].uri, key);
+    assert_eq!(list(&provider)[0].uri, key);
     assert_eq!(TokenSelector::of(&key), Some(TokenSelector::serial(token.serial())));
 }
 

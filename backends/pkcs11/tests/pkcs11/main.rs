@@ -7,9 +7,11 @@
 #![allow(clippy::print_stdout, reason = "skipped tests, children and figures speak through it")]
 
 mod admin;
+mod dry_runs;
 mod keys;
 mod modules;
 mod pins;
+mod scheme;
 mod sessions;
 #[path = "../tokens/mod.rs"]
 mod tokens;
@@ -17,8 +19,8 @@ mod wraps;
 
 use envelope_pkcs11::{PinSource, Pkcs11Config, Pkcs11Provider, TokenSelector, Weakness};
 use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyAdmin, KeyDescription, KeyProvider, KeyState, KeyUri,
-    ProviderError, ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
+    Dek, EncryptionContext, FullContext, KeyAdmin, KeyDescription, KeyProvider, KeyState, KeyUri, NewKey,
+    ProviderError, ProviderErrorKind, WrappedDek, admin::all_keys, crypto::DefaultEngine,
 };
 use futures_executor::block_on;
 
@@ -70,7 +72,11 @@ fn with_key(token: &Token) -> (Pkcs11Provider, KeyUri) {
 }
 
 fn create(provider: &Pkcs11Provider, name: &str) -> KeyDescription {
-    block_on(provider.create_key(name, false)).unwrap()
+    block_on(provider.create_key(&NewKey::named(name))).unwrap()
+}
+
+fn list(provider: &Pkcs11Provider) -> Vec<KeyDescription> {
+    block_on(all_keys(provider)).unwrap()
 }
 
 fn wrap(provider: &Pkcs11Provider, key: &KeyUri, dek: &Dek) -> Result<WrappedDek, ProviderError> {

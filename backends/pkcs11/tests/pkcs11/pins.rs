@@ -32,7 +32,7 @@ fn with_pin(token: &Token, pin: PinSource) -> Pkcs11Provider {
 
 /// Any use of the token that needs a login.
 fn log_in(provider: &Pkcs11Provider) -> Result<(), ProviderError> {
-    block_on(provider.list_keys()).map(drop)
+    block_on(provider.list_keys(None)).map(drop)
 }
 
 fn counted(text: &'static str) -> (PinSource, Arc<AtomicU32>) {

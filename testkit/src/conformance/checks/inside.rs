@@ -27,7 +27,7 @@ pub fn a_generated_dek_is_fresh_and_comes_back(backend: &dyn Backend) -> Outcome
         let mut seen: Vec<Dek> = Vec::new();
         for context in [FullContext::empty(), context(), FullContext::empty(), context()] {
             let (dek, wrapped) = must_generate(backend, &subject, &context)?;
-            must_name_the_configured_key(&subject, &wrapped)?;
+            must_name_the_configured_key(backend, &subject, &wrapped)?;
             must_give_back(backend, &subject, &wrapped, &context, &dek)?;
             if wrapped.ciphertext().windows(16).any(|part| dek.expose().starts_with(part)) {
                 return fails("the wrapped DEK holds the DEK in the clear");
@@ -90,7 +90,7 @@ fn must_be_the_new_one(
     dek: &Dek,
     context: &FullContext,
 ) -> Step<()> {
-    must_name_the_configured_key(target, new)?;
+    must_name_the_configured_key(backend, target, new)?;
     if old.ciphertext() == new.ciphertext() {
         return fails("the new wrap is the old one");
     }

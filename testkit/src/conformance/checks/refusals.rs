@@ -136,8 +136,8 @@ pub fn refusals_name_provider_and_key_and_are_not_worth_a_retry(backend: &dyn Ba
                     error.provider()
                 ));
             }
-            if *error.key() != key {
-                return fails(format!("{what}: the error names the key {}, not {key}", error.key()));
+            if error.key() != Some(&key) {
+                return fails(format!("{what}: the error names {:?}, not the key {key}", error.key()));
             }
             if error.message().trim().is_empty() {
                 return fails(format!("{what}: the error says nothing"));

@@ -10,8 +10,8 @@ use envelope_sdk::{
 use super::super::{
     Backend, Outcome, Subject,
     ask::{
-        Step, context, decide, fails, fresh_dek, full, must_generate, must_give_back, must_refuse, must_wrap,
-        told, unwrap, wait, wrap,
+        Step, context, decide, fails, fresh_dek, full, must_generate, must_give_back, must_refuse,
+        must_resolve, must_wrap, told, unwrap, wait, wrap,
     },
 };
 
@@ -77,20 +77,27 @@ fn have_one_keystream(one: (&Dek, &WrappedDek), other: (&Dek, &WrappedDek)) -> b
     places(one.1).iter().any(|place| others.iter().any(|other| xor(place, other) == difference))
 }
 
-/// The wrap names a resolved key URI, which the provider takes for the
-/// configured one, and which it takes for no other.
+/// The wrap names the key itself and no alias of it; the provider takes it for
+/// the configured key, or for what that means, and for no other.
 #[must_use]
 pub fn a_wrap_names_the_key_it_was_asked_for(backend: &dyn Backend) -> Outcome {
     decide(|| {
         let (subject, other) = (backend.subject(), backend.other_subject());
         let wrapped = must_wrap(backend, &subject, &fresh_dek(), &context())?;
-        must_name_the_configured_key(&subject, &wrapped)?;
+        must_name_the_configured_key(backend, &subject, &wrapped)?;
         let (configured, named) = (&subject.key, wrapped.key_uri());
+        let meant = must_resolve(backend, &subject.provider, named)?;
+        if meant != *named {
+            return fails(format!("the wrap names {named}, which is an alias of {meant}"));
+        }
         // The same URI with another secret is the same key to `is_same_key`.
         let others = [Some(other.key), backend.unknown_key()];
         for other in others.iter().flatten().filter(|other| *other != configured) {
-            if subject.provider.is_same_key(other, named) {
-                return fails(format!("is_same_key says that {other} may open what {named} wrapped"));
+            let means = wait(backend, subject.provider.resolve(other))?.unwrap_or_else(|_| other.clone());
+            for other in [other, &means] {
+                if subject.provider.is_same_key(other, named) {
+                    return fails(format!("is_same_key says that {other} may open what {named} wrapped"));
+                }
             }
         }
         Ok(())
@@ -98,15 +105,20 @@ pub fn a_wrap_names_the_key_it_was_asked_for(backend: &dyn Backend) -> Outcome {
 }
 
 /// A keyring refuses a wrap that does not, and so the DEK in it.
-pub(super) fn must_name_the_configured_key(subject: &Subject, wrapped: &WrappedDek) -> Step<()> {
-    let (configured, named) = (&subject.key, wrapped.key_uri());
-    if configured.is_resolved() && configured != named {
+pub(super) fn must_name_the_configured_key(
+    backend: &dyn Backend,
+    subject: &Subject,
+    wrapped: &WrappedDek,
+) -> Step<()> {
+    let (provider, configured, named) = (&subject.provider, &subject.key, wrapped.key_uri());
+    let meant = must_resolve(backend, provider, configured)?;
+    if meant == *configured && configured != named {
         return fails(format!("asked for {configured}, the wrap names {named}"));
     }
     if configured.scheme() != named.scheme() {
         return fails(format!("{configured} and {named} have different schemes"));
     }
-    if !subject.provider.is_same_key(configured, named) {
+    if !provider.is_same_key(configured, named) && !provider.is_same_key(&meant, named) {
         return fails(format!("is_same_key says that {named} is not the configured {configured}"));
     }
     Ok(())

@@ -1,0 +1,175 @@
+//! What is read before the first call, and kept: [`Reach`].
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_config::{Region, SdkConfig};
+use aws_sdk_kms::{Client, config::SharedHttpClient};
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use envelope_sdk::{
+    ProviderError,
+    ProviderErrorKind::Invalid,
+    http::{EndpointError, check_endpoint},
+};
+use futures_util::lock::Mutex as AsyncMutex;
+
+use crate::{
+    AwsKmsBuilder,
+    error::failure,
+    transport::{self, CheckedEndpoints},
+};
+
+/// The way to KMS.
+pub(crate) enum Reach {
+    /// With settings of the SDK that were made elsewhere.
+    Given(Arc<Settled>),
+    /// With settings that are read when they are first needed.
+    Lazy(Box<Lazy>),
+}
+
+/// Settings that are read by the first call, and anew by the next one if that was
+/// in vain.
+pub(crate) struct Lazy {
+    builder: AwsKmsBuilder,
+    read: Mutex<Option<Arc<Settled>>>,
+    /// Held by who reads, so that a crowd of first calls reads once.
+    reading: AsyncMutex<()>,
+}
+
+impl Reach {
+    pub(crate) fn given(config: SdkConfig) -> Self {
+        Self::Given(Arc::new(Settled::new(config, None)))
+    }
+
+    /// Reads nothing yet.
+    pub(crate) fn lazy(builder: AwsKmsBuilder) -> Self {
+        let (read, reading) = (Mutex::default(), AsyncMutex::default());
+        Self::Lazy(Box::new(Lazy { builder, read, reading }))
+    }
+
+    /// The settings, read if they were not.
+    pub(crate) async fn settled(&self) -> Result<Arc<Settled>, ProviderError> {
+        let lazy = match self {
+            Self::Given(settled) => return Ok(Arc::clone(settled)),
+            Self::Lazy(lazy) => lazy,
+        };
+        if let Some(settled) = lazy.known() {
+            return Ok(settled);
+        }
+        let _alone = lazy.reading.lock().await;
+        if let Some(settled) = lazy.known() {
+            return Ok(settled);
+        }
+        let builder = &lazy.builder;
+        let settled = Settled::new(builder.load().await?, builder.endpoint_url.clone());
+        settled.check_endpoints(builder)?;
+        Ok(Arc::clone(lazy.read().insert(Arc::new(settled))))
+    }
+
+    /// Has the next call read the settings anew: there were no credentials, or no
+    /// region, in them, and the SDK would go on to say so when they are there.
+    pub(crate) fn forget(&self) {
+        if let Self::Lazy(lazy) = self {
+            *lazy.read() = None;
+        }
+    }
+}
+
+impl Lazy {
+    fn known(&self) -> Option<Arc<Settled>> {
+        self.read().clone()
+    }
+
+    fn read(&self) -> MutexGuard<'_, Option<Arc<Settled>>> {
+        // Each change of it is one step.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settings that were read, and a client for each region.
+pub(crate) struct Settled {
+    config: SdkConfig,
+    http: SharedHttpClient,
+    endpoint_url: Option<String>,
+    clients: Mutex<BTreeMap<String, Client>>,
+}
+
+impl Settled {
+    fn new(config: SdkConfig, endpoint_url: Option<String>) -> Self {
+        let http = transport::for_keys(config.http_client());
+        let config = transport::with_deadlines(config);
+        Self { config, http, endpoint_url, clients: Mutex::default() }
+    }
+
+    /// The client of a region.
+    pub(crate) fn client(&self, region: &str) -> Client {
+        // Each change of it is one insertion.
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(region) {
+            return client.clone();
+        }
+        let mut config = aws_sdk_kms::config::Builder::from(&self.config)
+            .region(Region::new(region.to_owned()))
+            .endpoint_resolver(CheckedEndpoints::default())
+            .http_client(self.http.clone());
+        if let Some(url) = &self.endpoint_url {
+            // As it is: the SDK refuses an endpoint of one's own beside FIPS endpoints, which STS may still use.
+            config = config.endpoint_url(url).use_fips(false);
+        }
+        let client = Client::from_conf(config.build());
+        clients.insert(region.to_owned(), client.clone());
+        client
+    }
+
+    /// The region of new and listed keys.
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.config.region().map(AsRef::as_ref)
+    }
+
+    /// The endpoint of KMS, if one is set anywhere.
+    pub(crate) fn endpoint_url(&self) -> Option<String> {
+        self.endpoint_url.clone().or_else(|| self.endpoint_of(KMS))
+    }
+
+    /// Of a service, by the name that AWS has for it, as the SDK reads it.
+    fn endpoint_of(&self, service: &str) -> Option<String> {
+        let key = ServiceConfigKey::builder().service_id(service);
+        let key = key.env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+        let of_service =
+            self.config.service_config().and_then(|set| LoadServiceConfig::load_config(set, key));
+        of_service.or_else(|| self.config.endpoint_url().map(str::to_owned))
+    }
+
+    /// Refuses endpoints at which the SDK panics: those that are empty. It asks
+    /// KMS through [`CheckedEndpoints`], but services for credentials by clients
+    /// of its own.
+    fn check_endpoints(&self, builder: &AwsKmsBuilder) -> Result<(), ProviderError> {
+        let is_empty = |endpoint: Option<String>| endpoint.is_some_and(|url| url.is_empty());
+        let refuse =
+            |who: &str| Err(failure(Invalid, None, format!("{who}: {}", EndpointError::NotAnEndpoint)));
+        if is_empty(self.endpoint_url()) {
+            return refuse("AWS KMS is not asked");
+        }
+        if builder.asks_for_credentials()
+            && CREDENTIAL_SERVICES.iter().any(|service| is_empty(self.endpoint_of(service)))
+        {
+            return refuse("the source of AWS credentials is not asked");
+        }
+        Ok(())
+    }
+
+    /// The endpoint of KMS, safe to show.
+    pub(crate) fn shown_endpoint(&self) -> Result<Option<String>, ProviderError> {
+        let Some(url) = self.endpoint_url() else { return Ok(None) };
+        // A user name or password in it is refused, and not shown.
+        check_endpoint(&url)
+            .map_err(|error| failure(Invalid, None, format!("AWS KMS is not asked: {error}")))?;
+        Ok(Some(url))
+    }
+}
+
+const KMS: &str = "KMS";
+/// Those that the SDK may ask for credentials.
+const CREDENTIAL_SERVICES: [&str; 3] = ["STS", "SSO", "SSO OIDC"];

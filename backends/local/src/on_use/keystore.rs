@@ -1,0 +1,300 @@
+//! [`KeystoreOnUse`]: a keystore that is unlocked when one of its keys is used.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use envelope_files::secret::SecretSource;
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyUri, NewKey,
+    ProviderError, ProviderIdentity, WrappedDek,
+    admin::{AutoRotation, KeyPage, RotationStatus},
+    printable,
+    secret::{Prompt, Secrets},
+};
+
+use super::{Failure, OnUse, given, passphrase};
+use crate::{
+    Keystore, KeystoreError, NAME, Passphrase,
+    keystore::{check_new, full_uri, name_in},
+};
+
+/// A keystore that is opened when one of its keys is first used or managed.
+///
+/// Its id is known before, without a passphrase: so it can tell which keys are
+/// its own, and a file for other keys asks nobody for anything. The id in the file
+/// is not authenticated before; if it is another one when the keystore is opened,
+/// that fails.
+///
+/// # Where the passphrase comes from
+///
+/// From the first of these that there is:
+///
+/// 1. the secret `keystore-passphrase`, if it was given;
+/// 2. a file, or another source ([`new_with`](Self::new_with));
+/// 3. the secret `passphrase`, if it was given;
+/// 4. a person, who is asked for `keystore-passphrase` once.
+///
+/// What goes wrong is told again at each use: nobody is asked twice, and a wrong
+/// passphrase is not tried again.
+///
+/// # Blocking
+///
+/// [`new`](Self::new) reads the file. Asking, Argon2id and whatever else blocks is
+/// done on a thread of its own.
+pub struct KeystoreOnUse {
+    path: PathBuf,
+    id: String,
+    keystore: OnUse<Keystore>,
+}
+
+impl KeystoreOnUse {
+    /// The name of the secret that is asked for.
+    pub const SECRET: &'static str = "keystore-passphrase";
+
+    /// The keystore at `path`, whose passphrase `secrets` know.
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`] as from [`Keystore::read_id`]: there is no such file, it
+    /// is no keystore, or others may read or write it.
+    pub fn new(path: impl Into<PathBuf>, secrets: Arc<dyn Secrets>) -> Result<Self, KeystoreError> {
+        Self::open(path.into(), secrets, None)
+    }
+
+    /// As [`new`](Self::new), with a source of the passphrase for when it was not
+    /// given: a file, for a service.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn new_with(
+        path: impl Into<PathBuf>,
+        secrets: Arc<dyn Secrets>,
+        source: SecretSource,
+    ) -> Result<Self, KeystoreError> {
+        Self::open(path.into(), secrets, Some(source))
+    }
+
+    /// The id of the keystore, which is not authenticated before it is opened.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The file, as it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The keystore, opened.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] about no key: there is no passphrase, it is wrong, or the
+    /// keystore does not open. A [`KeystoreError`] is among its sources if there
+    /// was one.
+    pub async fn opened(&self) -> Result<Arc<Keystore>, ProviderError> {
+        self.keystore.get().await
+    }
+
+    fn open(
+        path: PathBuf,
+        secrets: Arc<dyn Secrets>,
+        source: Option<SecretSource>,
+    ) -> Result<Self, KeystoreError> {
+        let id = Keystore::read_id(&path)?;
+        // A process that changes its working directory keeps its keystore.
+        let absolute = std::path::absolute(&path).map_err(|source| KeystoreError::Io {
+            action: "find",
+            path: path.clone(),
+            source,
+        })?;
+        let (named, expected) = (path.clone(), id.clone());
+        let unlock = move || {
+            let passphrase = passphrase_of(&named, &*secrets, source.as_ref())?;
+            let keystore = Keystore::open(&absolute, &passphrase)?;
+            if keystore.id() != expected {
+                let (expected, found) = (expected.clone(), keystore.id().to_owned());
+                return Err(KeystoreError::OtherKeystore { path: absolute.clone(), expected, found }.into());
+            }
+            Ok(keystore)
+        };
+        Ok(Self { path, id, keystore: OnUse::new(NAME, unlock) })
+    }
+
+    /// The keystore, to use `key` of it. A key of another one asks nobody.
+    async fn with(&self, key: &KeyUri) -> Result<Arc<Keystore>, ProviderError> {
+        name_in(&self.id, key)?;
+        self.opened().await.map_err(|error| error.about(key))
+    }
+}
+
+fn passphrase_of(
+    path: &Path,
+    secrets: &dyn Secrets,
+    source: Option<&SecretSource>,
+) -> Result<Passphrase, Failure> {
+    if let Some(passphrase) = given(secrets, KeystoreOnUse::SECRET)? {
+        return Ok(passphrase);
+    }
+    // The keystore's own, before one that may be for something else.
+    if let Some(source) = source {
+        return passphrase(source.read()?);
+    }
+    if let Some(passphrase) = given(secrets, super::PassphraseOnUse::SECRET)? {
+        return Ok(passphrase);
+    }
+    let text = format!("Passphrase of the keystore {}", printable::path(path));
+    passphrase(secrets.ask(KeystoreOnUse::SECRET, &Prompt::once(&text))?)
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl KeyProvider for KeystoreOnUse {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// None, as of every keystore: it rewraps nothing by itself.
+    fn identity(&self) -> Option<ProviderIdentity> {
+        None
+    }
+
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        full_uri(&self.id, key)
+    }
+
+    fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
+        ContextBinding::Provider
+    }
+
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        configured == recipient
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.with(key).await?.wrap_dek(key, dek, context).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.with(wrapped.key_uri()).await?.unwrap_dek(wrapped, context).await
+    }
+
+    fn generates_deks(&self, _key: &KeyUri) -> bool {
+        false
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        self.with(key).await?.generate_dek(key, context).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        _wrapped: &WrappedDek,
+        _key: &KeyUri,
+        _context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        Ok(None)
+    }
+}
+
+/// What is wrong with a call by itself is said before anybody types a passphrase.
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl KeyAdmin for KeystoreOnUse {
+    fn provider(&self) -> &'static str {
+        NAME
+    }
+
+    async fn create_key(&self, new: &NewKey) -> Result<KeyDescription, ProviderError> {
+        check_new(new)?;
+        self.opened().await?.create_key(new).await
+    }
+
+    async fn check_new_key(&self, new: &NewKey) -> Result<(), ProviderError> {
+        check_new(new)?;
+        self.opened().await?.check_new_key(new).await
+    }
+
+    async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        self.with(key).await?.describe_key(key).await
+    }
+
+    async fn list_keys(&self, page: Option<&str>) -> Result<KeyPage, ProviderError> {
+        self.opened().await?.list_keys(page).await
+    }
+
+    async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        self.with(key).await?.rotate_key(key).await
+    }
+
+    async fn check_rotation(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        self.with(key).await?.check_rotation(key).await
+    }
+
+    async fn change_key(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        change: KeyChange,
+    ) -> Result<KeyDescription, ProviderError> {
+        self.with(key).await?.change_key(key, version, change).await
+    }
+
+    async fn check_change(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        change: KeyChange,
+    ) -> Result<(), ProviderError> {
+        self.with(key).await?.check_change(key, version, change).await
+    }
+
+    async fn set_not_after(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        not_after: Option<u64>,
+    ) -> Result<KeyDescription, ProviderError> {
+        self.with(key).await?.set_not_after(key, version, not_after).await
+    }
+
+    async fn set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
+        Cannot.set_rotation(key, rotation).await
+    }
+
+    async fn rotation_status(&self, key: &KeyUri) -> Result<RotationStatus, ProviderError> {
+        Cannot.rotation_status(key).await
+    }
+
+    async fn set_alias(&self, alias: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        Cannot.set_alias(alias, key).await
+    }
+
+    async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        Cannot.restore_key(key).await
+    }
+}
+
+/// Refuses, in the words of the core, what no keystore can: a passphrase would
+/// change nothing.
+struct Cannot;
+
+impl KeyAdmin for Cannot {
+    fn provider(&self) -> &'static str {
+        NAME
+    }
+}

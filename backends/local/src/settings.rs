@@ -1,0 +1,158 @@
+//! [`LocalSettings`]: the table `[local]` of a configuration.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use envelope_sdk::{
+    ProviderError, ProviderErrorKind,
+    registry::{MissingSetting, Scheme, SettingError, Settings, Surroundings, text},
+};
+use serde::Deserialize;
+
+use crate::{LocalScheme, NAME};
+
+/// The settings of the keystore and of passphrases, and their registration: the
+/// table `[local]`, for the schemes `local` and `passphrase`.
+///
+/// ```toml
+/// [local]
+/// keystore = "/srv/keys/keystore.json"
+/// passphrase-file = "/run/secrets/keystore"   # for a service
+/// max-passphrase-work = 8
+/// ```
+///
+/// All three are also taken for [one call](Settings::set): `keystore`,
+/// `passphrase-file` and `max-passphrase-work`. Secrets are
+/// [`keystore-passphrase`](crate::KeystoreOnUse::SECRET),
+/// [`passphrase`](crate::PassphraseOnUse::SECRET) and
+/// [`new-passphrase`](crate::PassphraseOnUse::NEW_SECRET).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LocalSettings {
+    /// The keystore file. Without it, [`default_keystore`].
+    pub keystore: Option<PathBuf>,
+    /// A file whose first line is the passphrase of the keystore, at most 4096
+    /// bytes, for services. It and the folders on the way to it must belong to the user or to root and
+    /// be writable by nobody else, and a file of the user readable by nobody else
+    /// ([`envelope_files::trust`]). Only a `keystore-passphrase` that is given goes first. When a call
+    /// names another keystore, it is not used: it is of this one.
+    pub passphrase_file: Option<PathBuf>,
+    /// How many times the work of a new passphrase recipient an old one may ask
+    /// for: [`PassphraseProvider::allow_work`](crate::PassphraseProvider::allow_work).
+    pub max_passphrase_work: Option<u32>,
+    #[serde(skip)]
+    of_call: OfCall,
+}
+
+/// What a call says over the table: kept apart, since the passphrase file of the
+/// table is of its own keystore.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct OfCall {
+    keystore: Option<PathBuf>,
+    passphrase_file: Option<PathBuf>,
+}
+
+impl LocalSettings {
+    /// Where the keystore is, or would be: where the call says, or the table, or
+    /// [by default](default_keystore).
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] of kind [`Invalid`](ProviderErrorKind::Invalid) when none
+    /// is named and there is no default; its source is a [`MissingSetting`].
+    pub fn keystore_path(&self) -> Result<PathBuf, ProviderError> {
+        found(self.of_call.keystore.clone().or_else(|| self.configured_keystore()))
+    }
+
+    /// The file with the passphrase of that keystore, if there is one.
+    #[must_use]
+    pub fn keystore_passphrase_file(&self) -> Option<&Path> {
+        let named = &self.of_call.keystore;
+        let is_of_table = named.is_none() || *named == self.configured_keystore();
+        let of_table = self.passphrase_file.as_deref().filter(|_| is_of_table);
+        self.of_call.passphrase_file.as_deref().or(of_table)
+    }
+
+    fn configured_keystore(&self) -> Option<PathBuf> {
+        self.keystore.clone().or_else(default_keystore)
+    }
+}
+
+fn found(path: Option<PathBuf>) -> Result<PathBuf, ProviderError> {
+    path.ok_or_else(|| {
+        let message = "neither $XDG_DATA_HOME nor $HOME is set, so there is no default keystore";
+        ProviderError::without_key(ProviderErrorKind::Invalid, NAME, message)
+            .with_source(MissingSetting::new(NAME, "keystore"))
+    })
+}
+
+impl Settings for LocalSettings {
+    const PROVIDER: &'static str = NAME;
+
+    fn set(&mut self, name: &str, value: OsString) -> Result<(), SettingError> {
+        match name {
+            "keystore" => self.of_call.keystore = Some(value.into()),
+            "passphrase-file" => self.of_call.passphrase_file = Some(value.into()),
+            "max-passphrase-work" => {
+                let number = text(value)?.parse().map_err(|_| SettingError::Value("a number below 2^32"))?;
+                self.max_passphrase_work = Some(number);
+            }
+            _ => return Err(SettingError::Unknown),
+        }
+        Ok(())
+    }
+
+    fn into_scheme(self, around: &Surroundings) -> Result<Arc<dyn Scheme>, ProviderError> {
+        Ok(Arc::new(LocalScheme::new(self, Arc::clone(&around.secrets))))
+    }
+}
+
+/// The keystore of a user: `$XDG_DATA_HOME/envctl/keystore.json`, or
+/// `$HOME/.local/share/envctl/keystore.json`. `None` when neither variable holds an
+/// absolute path: relative ones are ignored, as the XDG base directory
+/// specification demands.
+#[must_use]
+pub fn default_keystore() -> Option<PathBuf> {
+    of_user(env::var_os("XDG_DATA_HOME"), env::var_os("HOME"))
+}
+
+fn of_user(data: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute(data).or_else(|| absolute(home).map(|home| home.join(".local/share")))?;
+    Some(folder.join("envctl/keystore.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope_sdk::http::find_cause;
+
+    use super::*;
+
+    #[test]
+    fn without_a_folder_for_it_the_error_says_which_setting_is_missing() {
+        let error = found(None).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ProviderErrorKind::Invalid, None));
+        let text = "local: neither $XDG_DATA_HOME nor $HOME is set, so there is no default keystore";
+        assert_eq!(error.to_string(), text);
+        let cause = find_cause::<MissingSetting>(&error).unwrap();
+        assert_eq!((cause.provider, cause.setting), ("local", "keystore"));
+    }
+
+    #[test]
+    fn the_default_keystore_is_in_the_data_folder_and_relative_folders_are_ignored() {
+        let of = |data: Option<&str>, home: Option<&str>| {
+            of_user(data.map(Into::into), home.map(Into::into)).map(|path| path.display().to_string())
+        };
+        let at_home = Some("/h/.local/share/envctl/keystore.json".to_owned());
+        assert_eq!(of(Some("/d"), Some("/h")).unwrap(), "/d/envctl/keystore.json");
+        for ignored in [None, Some(""), Some("d"), Some("./d"), Some("~/d")] {
+            assert_eq!(of(ignored, Some("/h")), at_home, "{ignored:?}");
+            assert_eq!(of(ignored, None), None);
+            assert_eq!(of(ignored, Some("h")), None);
+        }
+    }
+}

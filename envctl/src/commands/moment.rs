@@ -1,0 +1,36 @@
+//! Days and moments, as people write them.
+
+use std::time::UNIX_EPOCH;
+
+use crate::error::{CliError, Result};
+
+/// Seconds since 1970 of a moment such as `2027-12-31T12:00:00Z`, or of the end of
+/// a day such as `2027-12-31`, in UTC.
+pub(crate) fn parse(text: &str) -> Result<u64> {
+    let end_of_day = format!("{text}T23:59:59Z");
+    let moment = if text.contains(['T', 't', ' ']) { text } else { &end_of_day };
+    humantime::parse_rfc3339(moment)
+        .ok()
+        .and_then(|moment| moment.duration_since(UNIX_EPOCH).ok())
+        .map(|since| since.as_secs())
+        .ok_or_else(|| {
+            CliError::usage("a date is a day such as 2027-12-31 or a moment such as 2027-12-31T12:00:00Z")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_taken_to_its_end_and_a_moment_as_it_is() {
+        assert_eq!(parse("1970-01-01").unwrap(), 86_399);
+        assert_eq!(parse("2027-12-31T12:00:00Z").unwrap(), 1_830_254_400);
+        for text in
+            ["", "tomorrow", "2027-13-01", "2027-02-30", "1969-12-31", "2027-12-31T12:00:00", "-1", "2027"]
+        {
+            let error = parse(text).unwrap_err().text();
+            assert!(error.starts_with("a date is a day such as"), "{text}: {error}");
+        }
+    }
+}

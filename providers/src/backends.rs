@@ -1,0 +1,14 @@
+//! The key stores of this repository: a line for each, and its feature.
+
+use crate::Builder;
+
+/// Registers those that this build has.
+pub(crate) fn register(builder: Builder) -> Builder {
+    #[cfg(feature = "local")]
+    let builder = builder.register::<envelope_local::LocalSettings>();
+    #[cfg(feature = "aws")]
+    let builder = builder.register::<envelope_aws::AwsSettings>();
+    #[cfg(feature = "pkcs11")]
+    let builder = builder.register::<envelope_pkcs11::Pkcs11Settings>();
+    builder
+}

@@ -1,0 +1,152 @@
+//! [`Builder`]: which configuration, and what the program says over it.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use envelope_sdk::{
+    Registry,
+    registry::{SettingError, Settings, Surroundings},
+    secret::Secrets,
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    EnvironmentSecrets, Providers, ProvidersError, Registration, backends,
+    file::{self, Document},
+    registration::{Given, OpenError},
+};
+
+/// Makes [`Providers`].
+#[must_use]
+pub struct Builder {
+    registered: Vec<Registration>,
+    source: Source,
+    profile: Option<String>,
+    given: Vec<Given>,
+    secrets: Arc<dyn Secrets>,
+}
+
+enum Source {
+    Nothing,
+    /// Must be there.
+    File(PathBuf),
+    /// The user's own, if it is there.
+    User,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        backends::register(Self {
+            registered: Vec::new(),
+            source: Source::Nothing,
+            profile: None,
+            given: Vec::new(),
+            secrets: Arc::new(EnvironmentSecrets),
+        })
+    }
+
+    /// Adds a kind of key store: its table `[PROVIDER]`, its schemes. One of the
+    /// same provider takes the place of an earlier one.
+    pub fn register<S: Settings + DeserializeOwned>(mut self) -> Self {
+        self.registered.retain(|known| known.provider != S::PROVIDER);
+        self.registered.push(Registration::of::<S>());
+        self
+    }
+
+    /// The kinds of key stores, with the options and secrets that a program may
+    /// offer its user.
+    #[must_use]
+    pub fn registered(&self) -> &[Registration] {
+        &self.registered
+    }
+
+    /// Reads this configuration, which must be there.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.source = Source::File(path.into());
+        self
+    }
+
+    /// Reads the user's configuration, if it is there:
+    /// `$XDG_CONFIG_HOME/envctl/config.toml`, or `~/.config/envctl/config.toml`.
+    pub fn user_file(mut self) -> Self {
+        self.source = Source::User;
+        self
+    }
+
+    /// Puts a profile of the configuration first.
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
+        self
+    }
+
+    /// Says a setting of a provider, over what the configuration says.
+    pub fn set(mut self, provider: &str, setting: &str, value: impl Into<OsString>) -> Self {
+        let (provider, name) = (provider.to_owned(), setting.to_owned());
+        self.given.push(Given { provider, name, value: value.into() });
+        self
+    }
+
+    /// Asks these for secrets, in place of the environment.
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Reads the configuration. No key store is opened yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`] that names the file and what is wrong with it, or the
+    /// setting that is not taken.
+    pub fn build(self) -> Result<Providers, ProvidersError> {
+        let source = match &self.source {
+            Source::Nothing => None,
+            Source::File(path) => Some((path.clone(), file::read(path)?)),
+            Source::User => file::user_folder("XDG_CONFIG_HOME", ".config")
+                .map(|folder| folder.join("envctl/config.toml"))
+                .and_then(|path| Some(file::read_if_there(&path).transpose()?.map(|text| (path, text))))
+                .transpose()?,
+        };
+        let (path, text) = source.as_ref().map_or((Path::new(""), ""), |(path, text)| (path, text.as_str()));
+        let wrong = |error: &toml::de::Error| ProvidersError::Content {
+            path: path.into(),
+            what: file::without_values(text, error),
+        };
+        let mut document = Document::parse(text, &self.registered).map_err(|error| wrong(&error))?;
+        let (keys, keystore) = document.keys(self.profile.as_deref())?;
+        let around = Surroundings::new(Arc::clone(&self.secrets)).keys(keys.all());
+        let mut registry = Registry::new();
+        let mut given = self.given;
+        let is_registered =
+            |given: &&Given| self.registered.iter().any(|known| known.provider == given.provider);
+        if let Some(Given { provider, name, .. }) = given.iter().find(|given| !is_registered(given)) {
+            let (provider, setting) = (provider.clone(), name.clone());
+            return Err(ProvidersError::Setting { provider, setting, error: SettingError::Unknown });
+        }
+        // The one setting of a key store that a profile has too; what the call says goes before it.
+        if let Some(path) = keystore {
+            let (provider, name) = ("local".to_owned(), "keystore".to_owned());
+            given.insert(0, Given { provider, name, value: path.into() });
+        }
+        let is_keystore = |given: &&Given| given.provider == "local" && given.name == "keystore";
+        let keystore = given.iter().rfind(is_keystore).map(|given| PathBuf::from(&given.value));
+        for registration in &self.registered {
+            let of_it = |given: &&Given| given.provider == registration.provider;
+            let given = given.iter().filter(of_it).cloned().collect();
+            let scheme = (registration.open)(document.table(registration.provider), given, &around);
+            registry = registry.with_arc(scheme.map_err(|error| match error {
+                OpenError::Table(error) => wrong(&error),
+                OpenError::Setting { name, error } => ProvidersError::Setting {
+                    provider: registration.provider.to_owned(),
+                    setting: name,
+                    error,
+                },
+                OpenError::Scheme(error) => error,
+            })?);
+        }
+        Ok(Providers { registry, keys, keystore, secrets: self.secrets })
+    }
+}

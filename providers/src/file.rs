@@ -1,0 +1,178 @@
+//! The configuration file: whom it is believed from, and what stands in it.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+};
+
+use envelope_files::trust::{self, Purpose};
+use serde::Deserialize;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{ProvidersError, Registration, keys::Keys};
+
+/// A folder of the XDG base directory specification, such as that of
+/// `XDG_CONFIG_HOME` with the default `.config`. One that is relative is ignored,
+/// as it demands. `None` where there is no home.
+#[must_use]
+pub fn user_folder(variable: &str, default: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(default)))
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, ProvidersError> {
+    let bytes = trust::read(path, Purpose::Settings, MAX_LEN)?;
+    String::from_utf8(bytes)
+        .map_err(|_| ProvidersError::Content { path: path.into(), what: "it is not UTF-8".into() })
+}
+
+/// `None` if there is no such file.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, ProvidersError> {
+    match read(path) {
+        Err(ProvidersError::File(error)) if error.is_not_found() => Ok(None),
+        text => text.map(Some),
+    }
+}
+
+/// What a configuration says, apart from the tables of key stores.
+pub(crate) struct Document<'t> {
+    words: Words,
+    tables: BTreeMap<String, Spanned<DeValue<'t>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct Words {
+    keys: Vec<String>,
+    decrypt_keys: Vec<String>,
+    keystore: Option<PathBuf>,
+    aliases: BTreeMap<String, String>,
+    profiles: BTreeMap<String, Profile>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct Profile {
+    keys: Option<Vec<String>>,
+    decrypt_keys: Option<Vec<String>>,
+    keystore: Option<PathBuf>,
+}
+
+impl<'t> Document<'t> {
+    pub(crate) fn parse(text: &'t str, registered: &[Registration]) -> Result<Self, toml::de::Error> {
+        let mut document = DeTable::parse(text)?;
+        let is_of_a_key_store =
+            |name: &str| registered.iter().any(|known| known.provider == name) || ELSEWHERE.contains(&name);
+        let tables = document.get_mut();
+        let names: Vec<_> = tables.keys().filter(|name| is_of_a_key_store(name.get_ref())).cloned().collect();
+        let tables = names
+            .into_iter()
+            .filter_map(|name| Some((name.get_ref().to_string(), tables.remove(&name)?)))
+            .collect();
+        let words = Words::deserialize(toml::de::Deserializer::from(document))?;
+        Ok(Self { words, tables })
+    }
+
+    /// The keys, and the keystore, of the file and a profile of it.
+    pub(crate) fn keys(&mut self, profile: Option<&str>) -> Result<(Keys, Option<PathBuf>), ProvidersError> {
+        let words = std::mem::take(&mut self.words);
+        let mut profiles = words.profiles;
+        let profile = match profile {
+            None => Profile::default(),
+            Some(name) => profiles.remove(name).ok_or_else(|| ProvidersError::NoProfile {
+                name: name.to_owned(),
+                known: profiles.into_keys().collect(),
+            })?,
+        };
+        let keys = Keys {
+            encrypt: profile.keys.unwrap_or(words.keys),
+            decrypt: profile.decrypt_keys.unwrap_or(words.decrypt_keys),
+            aliases: words.aliases,
+        };
+        let of_table = || match self.tables.get("local")?.get_ref() {
+            DeValue::Table(table) => Some(table.get("keystore")?.get_ref().as_str()?.into()),
+            _ => None,
+        };
+        Ok((keys, profile.keystore.or(words.keystore).or_else(of_table)))
+    }
+
+    /// The table of a key store.
+    pub(crate) fn table(&mut self, provider: &str) -> Option<Spanned<DeValue<'t>>> {
+        self.tables.remove(provider)
+    }
+}
+
+/// The error without the line that it is about and without the values that it
+/// quotes: somebody may have put a passphrase there.
+pub(crate) fn without_values(text: &str, error: &toml::de::Error) -> String {
+    let message = message_without_values(error.message());
+    let line =
+        error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+    format!("{message}{line}")
+}
+
+/// What is not as it was expected is quoted in more than one way, and may hold quotes itself:
+/// of that, only the kind is told.
+fn message_without_values(message: &str) -> String {
+    let wrong = ["invalid type: ", "invalid value: "].into_iter().find(|start| message.starts_with(start));
+    let Some((wrong, (found, expected))) =
+        wrong.and_then(|start| Some((start, message[start.len()..].rsplit_once(", expected ")?)))
+    else {
+        return message.split('"').step_by(2).collect::<Vec<_>>().join("\"…\"");
+    };
+    let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+    let value = if kind.len() < found.len() { " …" } else { "" };
+    format!("{wrong}{kind}{value}, expected {expected}")
+}
+
+/// Tables of key stores of this repository that a build may lack: one file may
+/// serve several builds.
+const ELSEWHERE: [&str; 6] = ["aws", "azure", "gcp", "local", "pkcs11", "vault"];
+
+/// Most bytes of a configuration: 1 MiB.
+const MAX_LEN: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use crate::Providers;
+
+    #[test]
+    fn no_error_of_the_configuration_repeats_a_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let said = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let error = Providers::from_file(&path).err().expect(text).to_string();
+            let beginning = format!("configuration {}: ", path.display());
+            error.strip_prefix(&beginning).unwrap_or_else(|| panic!("{error}")).to_owned()
+        };
+        for text in [
+            "keys = [47114711]",
+            "keys = 'a\"b\"4711'",
+            "keystore = a4711",
+            "[local]\nkeystore = 47114711",
+            "[local]\nmax-passphrase-work = 'a\"4711'",
+            "[local]\nmax-passphrase-work = 'a\"b\"4711, expected c'",
+            "[local]\nmax-passphrase-work = '4711`4711'",
+            "[local]\npassphrase-file = 4711.4711",
+            "[aliases]\nx = 4711",
+        ] {
+            let error = said(text);
+            assert!(!error.contains("4711"), "{error}");
+        }
+        assert_eq!(
+            said("\n[local]\nkeystore = 47114711"),
+            "invalid type: integer …, expected path string, line 3"
+        );
+        assert_eq!(said("keys = true"), "invalid type: boolean …, expected a sequence, line 1");
+        assert!(said("kees = []").contains("unknown field `kees`, expected one of `keys`"));
+        assert!(
+            said("[local]\nkeystor = 'x'").contains("unknown field `keystor`, expected one of `keystore`")
+        );
+    }
+}

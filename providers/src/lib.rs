@@ -1,0 +1,165 @@
+#![doc = include_str!("../README.md")]
+
+mod backends;
+mod builder;
+mod error;
+mod file;
+mod keys;
+mod registration;
+mod secrets;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use envelope_sdk::{KeyUri, Keyring, Registry, registry::Purpose, secret::Secrets};
+
+pub use builder::Builder;
+pub use error::ProvidersError;
+pub use file::user_folder;
+pub use registration::Registration;
+pub use secrets::EnvironmentSecrets;
+
+use keys::Keys;
+
+/// The key stores and keys of a configuration.
+pub struct Providers {
+    registry: Registry,
+    keys: Keys,
+    keystore: Option<PathBuf>,
+    secrets: Arc<dyn Secrets>,
+}
+
+impl Providers {
+    /// Reads a configuration, with every key store of this build, and secrets from
+    /// the environment. [`builder`](Self::builder) says other things.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`] that names the file and what is wrong with it.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ProvidersError> {
+        Self::builder().file(path.as_ref()).build()
+    }
+
+    /// Says what the configuration does not.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The key stores, for keys that are named otherwise, and to manage keys.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The keys of the configuration: those of `keys` encrypt, those of `keys` and
+    /// `decrypt-keys` decrypt. Where it names none, a passphrase does both.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`] when a key is none, or its key store lacks a setting.
+    pub fn keyring(&self) -> Result<Keyring, ProvidersError> {
+        let encrypt = self.keyring_to_encrypt(&[])?;
+        self.add_opening(encrypt, self.keys.decrypting(&[], &self.registry)?)
+    }
+
+    /// The keys that encrypt: those that are `named`, by URI or alias, or those of
+    /// the configuration, or a passphrase.
+    ///
+    /// # Errors
+    ///
+    /// As [`keyring`](Self::keyring).
+    pub fn keyring_to_encrypt(&self, named: &[String]) -> Result<Keyring, ProvidersError> {
+        let keys = self.keys.encrypting(named, &self.registry)?;
+        self.add_encrypting(Keyring::new(), keys, Purpose::Encrypt)
+    }
+
+    /// The keys that may decrypt: those that are `named`, or those of the
+    /// configuration. A passphrase may if it is one of them, if there are no others,
+    /// or if one was given beforehand: a file from strangers must not make anybody
+    /// type or hash one.
+    ///
+    /// # Errors
+    ///
+    /// As [`keyring`](Self::keyring).
+    pub fn keyring_to_decrypt(&self, named: &[String]) -> Result<Keyring, ProvidersError> {
+        self.add_opening(Keyring::new(), self.keys.decrypting(named, &self.registry)?)
+    }
+
+    /// The keys of a rewrap: `to` encrypt from now on (or those of the configuration, or
+    /// a new passphrase); `from` (or those of the configuration) may decrypt, and
+    /// those of `to` too.
+    ///
+    /// # Errors
+    ///
+    /// As [`keyring`](Self::keyring).
+    pub fn keyring_to_rewrap(&self, to: &[String], from: &[String]) -> Result<Keyring, ProvidersError> {
+        let mut known = self.keys.encrypting(to, &self.registry)?;
+        let keyring = self.add_encrypting(Keyring::new(), known.clone(), Purpose::Replace)?;
+        known.extend(self.keys.decrypting(from, &self.registry)?);
+        self.add_opening(keyring, known)
+    }
+
+    /// The key that a name means: an alias of the configuration, the bare name
+    /// of a key that a key store knows, or a key URI.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`]; it does not repeat the name, which may be a passphrase
+    /// that was typed in the wrong place.
+    pub fn key(&self, name: &str) -> Result<KeyUri, ProvidersError> {
+        self.keys.key(name, &self.registry)
+    }
+
+    /// The file of the local keystore, if the call or the configuration names one.
+    #[must_use]
+    pub fn keystore(&self) -> Option<&Path> {
+        self.keystore.as_deref()
+    }
+
+    /// Whether the configuration has an alias of this name.
+    #[must_use]
+    pub fn has_alias(&self, name: &str) -> bool {
+        self.keys.has_alias(name)
+    }
+
+    fn add_encrypting(
+        &self,
+        keyring: Keyring,
+        mut keys: Vec<KeyUri>,
+        purpose: Purpose,
+    ) -> Result<Keyring, ProvidersError> {
+        if keys.is_empty() {
+            keys.push(KeyUri::passphrase());
+        }
+        keys.into_iter().try_fold(keyring, |keyring, key| {
+            Ok(keyring.encrypt(self.registry.provider(&key, purpose)?, key))
+        })
+    }
+
+    fn add_opening(&self, keyring: Keyring, mut keys: Vec<KeyUri>) -> Result<Keyring, ProvidersError> {
+        let passphrase = KeyUri::passphrase();
+        let opens = self.registry.schemes().contains(&passphrase.scheme());
+        if keys.is_empty() || (opens && self.passphrase_is_given()) {
+            keys.push(passphrase);
+        }
+        let mut seen: Vec<KeyUri> = Vec::new();
+        keys.into_iter().try_fold(keyring, |keyring, key| {
+            if seen.contains(&key) {
+                return Ok(keyring);
+            }
+            seen.push(key.clone());
+            Ok(keyring.decrypt(self.registry.provider(&key, Purpose::Decrypt)?, key))
+        })
+    }
+
+    /// Whether a passphrase was given beforehand, so that nobody need type it.
+    fn passphrase_is_given(&self) -> bool {
+        match self.secrets.given("passphrase") {
+            Ok(given) => given.is_some_and(|passphrase| !passphrase.is_empty()),
+            // One that cannot be read was given all the same: its error is told when it is used.
+            Err(_) => true,
+        }
+    }
+}

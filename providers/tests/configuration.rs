@@ -1,0 +1,217 @@
+//! From a configuration file to keyrings that open, with local keys.
+
+#![cfg(feature = "local")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use envelope_local::{Argon2Params, Keystore, Passphrase};
+use envelope_providers::{Builder, Providers, ProvidersError};
+use envelope_sdk::{
+    DecryptError, EncryptionContext, Envelope, KeyAdmin, KeyUri, Keyring, NewKey, ProviderErrorKind,
+    registry::SettingError,
+    secret::{Prompt, SecretError, Secrets},
+};
+use futures_executor::block_on;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+#[test]
+fn a_file_is_all_it_takes_to_encrypt_and_decrypt() {
+    let place = Place::new(&["main", "old"]);
+    let providers = place.providers(
+        "keys = ['main']\ndecrypt-keys = ['local:old']\n[aliases]\nmain = 'local:main'\n\
+         [local]\nkeystore = 'KEYSTORE'\npassphrase-file = 'PASSPHRASE'",
+    );
+    let keyring = providers.keyring().unwrap();
+    assert_eq!(uris(keyring.encrypting()), ["local:main"]);
+    assert_eq!(uris(keyring.decrypting()), ["local:main", "local:old"]);
+    let sealed = encrypt(keyring.clone());
+    assert_eq!(decrypt(keyring, &sealed).unwrap(), b"data");
+    let old = encrypt(providers.keyring_to_encrypt(&["local:old".into()]).unwrap());
+    assert_eq!(decrypt(providers.keyring_to_decrypt(&[]).unwrap(), &old).unwrap(), b"data");
+}
+
+#[test]
+fn nothing_is_read_and_nobody_is_asked_before_a_key_is_used() {
+    let place = Place::new(&["main"]);
+    let secrets = Arc::new(Counting::default());
+    let builder = place.builder("keys = ['local:main']\n[local]\nkeystore = 'KEYSTORE'");
+    let providers = builder.secrets(Arc::clone(&secrets) as Arc<dyn Secrets>).build().unwrap();
+    let keyring = providers.keyring_to_encrypt(&[]).unwrap();
+    assert_eq!(secrets.asked(), 0);
+    let sealed = encrypt(keyring.clone());
+    assert_eq!(secrets.asked(), 1);
+    // The key store is opened once, whoever asks for it.
+    encrypt(keyring);
+    assert_eq!(decrypt(providers.keyring().unwrap(), &sealed).unwrap(), b"data");
+    assert_eq!(secrets.asked(), 1);
+}
+
+#[test]
+fn a_profile_goes_before_the_file_and_the_call_before_both() {
+    let place = Place::new(&["main", "backup"]);
+    let text = "keys = ['local:main']\nkeystore = '/nowhere'\n\
+                [profiles.backup]\nkeys = ['local:backup']\nkeystore = '/elsewhere'";
+    let keystore = |builder: Builder| builder.build().unwrap().keystore().map(PathBuf::from);
+    assert_eq!(keystore(place.builder(text)), Some("/nowhere".into()));
+    assert_eq!(keystore(place.builder(text).profile("backup")), Some("/elsewhere".into()));
+    let call = || place.builder(text).profile("backup").set("local", "keystore", "/named");
+    assert_eq!(keystore(call()), Some("/named".into()));
+    let text = "[local]\nkeystore = '/of/the/table'";
+    assert_eq!(keystore(place.builder(text)), Some("/of/the/table".into()));
+    let refused = place.builder("").profile("backup").build().err().unwrap();
+    assert_eq!(refused.to_string(), "there is no profile \"backup\" in the configuration");
+    assert_eq!(refused.hint().unwrap(), "profiles there: none");
+}
+
+#[test]
+fn a_passphrase_opens_only_where_it_is_asked_for() {
+    let place = Place::new(&["main"]);
+    let opening = |text: &str, given: Option<&str>| {
+        let secrets = Counting { passphrase: given.map(ToOwned::to_owned), ..Counting::default() };
+        let providers = place.builder(text).secrets(Arc::new(secrets)).build().unwrap();
+        uris(providers.keyring_to_decrypt(&[]).unwrap().decrypting())
+    };
+    assert_eq!(opening("", None), ["passphrase:"]);
+    assert_eq!(opening("keys = ['local:main']\nkeystore = 'KEYSTORE'", None), ["local:main"]);
+    assert_eq!(opening("keys = ['local:main']\nkeystore = 'KEYSTORE'", Some("")), ["local:main"]);
+    assert_eq!(
+        opening("keys = ['local:main']\nkeystore = 'KEYSTORE'", Some("pw")),
+        ["local:main", "passphrase:"]
+    );
+}
+
+#[test]
+fn a_bare_name_is_an_alias_or_a_key_of_the_keystore_and_is_never_repeated() {
+    let place = Place::new(&["main"]);
+    let providers = place.providers("keystore = 'KEYSTORE'\n[aliases]\nb = 'passphrase:'");
+    assert_eq!(providers.key("main").unwrap().as_str(), "local:main");
+    assert_eq!(providers.key("b").unwrap(), KeyUri::passphrase());
+    let error = providers.key("hunter2").unwrap_err();
+    assert!(matches!(error, ProvidersError::NoSuchName { bytes: 7, .. }), "{error}");
+    assert!(!format!("{error}{:?}{}", error, error.hint().unwrap()).contains("hunter2"));
+    let error = providers.keyring_to_encrypt(&["hunter2:hunter2".into()]).err().unwrap();
+    let ProvidersError::Provider(refused) = &error else { panic!("{error}") };
+    assert_eq!(refused.kind(), ProviderErrorKind::Unsupported);
+    assert!(!format!("{error}{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[test]
+fn a_file_that_others_may_write_is_not_believed() {
+    let place = Place::new(&[]);
+    let builder = place.builder("keys = []");
+    fs::set_permissions(place.file("config.toml"), Permissions::from_mode(0o666)).unwrap();
+    let error = builder.build().err().unwrap();
+    assert!(matches!(error, ProvidersError::File(_)), "{error}");
+    assert!(error.to_string().contains("config.toml"), "{error}");
+    let missing = Providers::from_file(place.file("missing.toml")).err().unwrap();
+    assert!(matches!(&missing, ProvidersError::File(error) if error.is_not_found()), "{missing}");
+}
+
+#[test]
+fn a_setting_that_nobody_knows_is_refused() {
+    let place = Place::new(&[]);
+    for (provider, setting) in [("local", "nonsense"), ("nobody", "keystore")] {
+        let error = place.builder("").set(provider, setting, "x").build().err().unwrap();
+        assert!(
+            matches!(&error, ProvidersError::Setting { error: SettingError::Unknown, .. }),
+            "{provider} {setting}: {error}"
+        );
+    }
+    let error = place.builder("").set("local", "max-passphrase-work", "many").build().err().unwrap();
+    assert!(matches!(&error, ProvidersError::Setting { error: SettingError::Value(_), .. }), "{error}");
+    assert!(!error.to_string().contains("many"), "{error}");
+}
+
+#[test]
+fn an_alias_that_means_no_key_is_told_by_its_name() {
+    let place = Place::new(&[]);
+    let providers = place.providers("keys = ['main']\n[aliases]\nmain = 'nonsense'");
+    let error = providers.keyring().err().unwrap();
+    assert!(matches!(&error, ProvidersError::Alias { alias, .. } if alias == "main"), "{error}");
+}
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// With a keystore of these keys, and its passphrase in a file.
+    fn new(keys: &[&str]) -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let passphrase = Passphrase::new(PASSPHRASE.into()).unwrap();
+        let keystore =
+            Keystore::create_with(place.file("keystore.json"), &passphrase, Argon2Params::MINIMUM).unwrap();
+        for key in keys {
+            block_on(keystore.create_key(&NewKey::named(*key))).unwrap();
+        }
+        fs::write(place.file("passphrase"), PASSPHRASE).unwrap();
+        fs::set_permissions(place.file("passphrase"), Permissions::from_mode(0o600)).unwrap();
+        place
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn builder(&self, text: &str) -> Builder {
+        let text = text
+            .replace("KEYSTORE", self.file("keystore.json").to_str().unwrap())
+            .replace("PASSPHRASE", self.file("passphrase").to_str().unwrap());
+        let path = self.file("config.toml");
+        fs::write(&path, text).unwrap();
+        Providers::builder().file(path).secrets(Arc::new(Counting::default()))
+    }
+
+    fn providers(&self, text: &str) -> Providers {
+        self.builder(text).build().unwrap()
+    }
+}
+
+/// Gives the keystore's passphrase when it is asked, and counts.
+#[derive(Default)]
+struct Counting {
+    passphrase: Option<String>,
+    asked: AtomicUsize,
+}
+
+impl Counting {
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Secrets for Counting {
+    fn given(&self, name: &str) -> Result<Option<Zeroizing<String>>, SecretError> {
+        Ok(self.passphrase.clone().filter(|_| name == "passphrase").map(Zeroizing::new))
+    }
+
+    fn ask(&self, name: &str, _prompt: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError> {
+        assert_eq!(name, "keystore-passphrase");
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(Zeroizing::new(PASSPHRASE.into()))
+    }
+}
+
+fn encrypt(keyring: Keyring) -> Vec<u8> {
+    block_on(Envelope::new(keyring).encrypt(b"data", &EncryptionContext::new())).unwrap()
+}
+
+fn decrypt(keyring: Keyring, sealed: &[u8]) -> Result<Vec<u8>, DecryptError> {
+    block_on(Envelope::new(keyring).decrypt(sealed, &EncryptionContext::new()))
+}
+
+fn uris<'k>(keys: impl Iterator<Item = &'k KeyUri>) -> Vec<String> {
+    keys.map(ToString::to_string).collect()
+}
+
+const PASSPHRASE: &str = "of the keystore";
