@@ -20,12 +20,6 @@ pub enum EncryptError {
     /// A key did not wrap. No envelope is made unless every key did.
     #[error("{0}")]
     Provider(#[from] ProviderError),
-    /// A new wrap did not give the DEK back, so the old one was kept.
-    #[error("key {key} wrapped the DEK but gave another one back: nothing was changed")]
-    WrapNotVerified {
-        /// The key.
-        key: KeyUri,
-    },
     /// The operating system gave no randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -122,6 +116,12 @@ pub enum RewrapError {
     /// The new one could not be made.
     #[error(transparent)]
     Encrypt(#[from] EncryptError),
+    /// A new wrap did not give the DEK back, so the old one was kept.
+    #[error("key {key} wrapped the DEK but gave another one back: nothing was changed")]
+    WrapNotVerified {
+        /// The key.
+        key: KeyUri,
+    },
     /// The generation reached 2³² − 1: reencrypt instead.
     #[error("rewrapped 4294967295 times: reencrypt this envelope")]
     GenerationsExhausted,

@@ -13,3 +13,6 @@ mod stored;
 pub use crate::wire::FormatError;
 pub(crate) use header::HeaderDraft;
 pub use header::{Header, Kind, MAC_LEN, MAX_BODY_LEN, MAX_RECIPIENTS, PREAMBLE_LEN, Preamble, Suite};
+
+/// What the strings that keys are derived from, and wraps bound to, begin with.
+pub(crate) const LABEL: &[u8] = b"envelope-v1\0";

@@ -25,6 +25,7 @@ pub mod serde_as;
 pub mod stream;
 mod whole_io;
 mod wire;
+mod wrap_binding;
 
 pub use admin::{KeyAdmin, KeyDescription, KeyVersionDescription, NewKey};
 pub use context::{ContextError, EncryptionContext, FullContext};
@@ -39,4 +40,5 @@ pub use provider::{
     ContextBinding, Dek, KeyProvider, ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
 };
 pub use registry::Registry;
-pub use schedule::{OpenedHeader, wrap_binding};
+pub use schedule::OpenedHeader;
+pub use wrap_binding::wrap_binding;

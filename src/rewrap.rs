@@ -9,7 +9,7 @@
 use subtle::ConstantTimeEq;
 
 use crate::{
-    DecryptError, EncryptError, FullContext, Header, Keyring, Kind, OpenedHeader, RewrapError, WrappedDek,
+    DecryptError, FullContext, Header, Keyring, Kind, OpenedHeader, RewrapError, WrappedDek,
     crypto::cobblestone::PREFIX_LEN, keyring::RewrappedInside, schedule,
 };
 
@@ -82,7 +82,7 @@ async fn through(keyring: &Keyring, header: Header, context: FullContext) -> Res
     for (new, recipient) in unwrapped.iter().zip(&recipients) {
         if !bool::from(new.ct_eq(opened.dek())) {
             let key = recipient.key_uri().clone();
-            return Err(EncryptError::WrapNotVerified { key }.into());
+            return Err(RewrapError::WrapNotVerified { key });
         }
     }
     Ok(Rewrapped { opened, recipients, generation })

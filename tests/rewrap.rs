@@ -81,7 +81,7 @@ fn a_wrap_that_gives_another_dek_back_changes_nothing() {
         faulty.fault_wraps(wrap);
         faulty.fault_unwraps(unwrap);
         match block_on(mover.rewrap(&sealed, &context())) {
-            Err(RewrapError::Encrypt(EncryptError::WrapNotVerified { key })) => assert_eq!(key, keys[1]),
+            Err(RewrapError::WrapNotVerified { key }) => assert_eq!(key, keys[1]),
             other => panic!("{other:?}"),
         }
     }

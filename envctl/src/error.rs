@@ -28,7 +28,7 @@ pub(crate) struct CliError {
 /// What failed, in the classes of the exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
-    /// Nothing of the below.
+    /// Anything else.
     Other,
     /// The call's words do not fit together.
     Usage,
@@ -190,7 +190,6 @@ impl From<EncryptError> for CliError {
             EncryptError::Format(FormatError::RepeatedRecipient) => {
                 Self::usage("two of the keys are the same key, or two are passphrases")
             }
-            EncryptError::WrapNotVerified { .. } => Self::new(ErrorKind::KeyRefused, error.to_string()),
             _ => Self::other(error.to_string()),
         }
     }
@@ -201,6 +200,7 @@ impl From<RewrapError> for CliError {
         match error {
             RewrapError::Decrypt(error) => error.into(),
             RewrapError::Encrypt(error) => error.into(),
+            RewrapError::WrapNotVerified { .. } => Self::new(ErrorKind::KeyRefused, error.to_string()),
             error @ RewrapError::ContextNotVerified => Self::usage(error.to_string()).hint(
                 "open it with --from a key that binds the context (passphrase, keystore, AWS KMS, AES-GCM of a token), \
                  or decrypt and encrypt it anew",

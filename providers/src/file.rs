@@ -13,7 +13,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{ProvidersError, Registration, keys::Keys};
+use crate::{ProvidersError, Registration, names::Keys};
 
 /// A folder of the XDG base directory specification, such as that of
 /// `XDG_CONFIG_HOME` with the default `.config`. One that is relative is ignored,

@@ -4,7 +4,7 @@ mod backends;
 mod builder;
 mod error;
 mod file;
-mod keys;
+mod names;
 mod registration;
 mod secrets;
 
@@ -21,7 +21,7 @@ pub use file::user_folder;
 pub use registration::Registration;
 pub use secrets::EnvironmentSecrets;
 
-use keys::Keys;
+use names::Keys;
 
 /// The key stores and keys of a configuration.
 pub struct Providers {

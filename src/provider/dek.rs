@@ -62,7 +62,7 @@ impl fmt::Debug for Dek {
     }
 }
 
-/// What came back as a DEK has not 32 bytes.
+/// What came back as a DEK does not have 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a DEK has 32 bytes, not {actual}")]
 pub struct DekLengthError {

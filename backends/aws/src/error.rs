@@ -34,7 +34,7 @@ use envelope_sdk::{
 };
 use http_body_util::LengthLimitError;
 
-use crate::{provider::NAME, transport::BrokenOff};
+use crate::transport::BrokenOff;
 
 /// An error of this provider, about `key` if it is about one.
 pub(crate) fn failure<'k>(
@@ -215,6 +215,8 @@ fn refused_by_source(
     }
     None
 }
+
+pub(crate) const NAME: &str = "aws";
 
 const NOT_IN_TIME: &str = "AWS KMS, or the source of the credentials for it (such as a credential_process), did not \
                            answer in time";

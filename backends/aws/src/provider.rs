@@ -22,7 +22,7 @@ use envelope_sdk::{
 use zeroize::Zeroizing;
 
 use crate::{
-    error::{failure, finds_no_credentials, refusal},
+    error::{NAME, failure, finds_no_credentials, refusal},
     reach::{Reach, Settled},
     transport::Unlogged,
 };
@@ -98,7 +98,7 @@ impl AwsKms {
 
     pub(crate) fn arn<'u>(&self, key: &'u KeyUri) -> Result<KeyArn<'u>, ProviderError> {
         KeyArn::of(key).ok_or_else(|| {
-            let message = "AWS KMS has keys awskms:///arn:aws:kms:REGION:ACCOUNT:key/ID alone";
+            let message = "a key of AWS KMS is named awskms:///arn:aws:kms:REGION:ACCOUNT:key/ID";
             failure(ProviderErrorKind::Unsupported, key, message)
         })
     }
@@ -361,7 +361,7 @@ fn take_dek(
         return Err(failure(ProviderErrorKind::Protocol, key, message));
     }
     Dek::from_slice(&plaintext).map_err(|_| {
-        let message = format!("the plaintext of {call} is no DEK: it has not 32 bytes");
+        let message = format!("the plaintext of {call} is no DEK, which has 32 bytes");
         failure(of_another_length, key, message)
     })
 }
@@ -373,6 +373,5 @@ fn entries(context: &FullContext) -> Option<HashMap<String, String>> {
     (!entries.is_empty()).then_some(entries)
 }
 
-pub(crate) const NAME: &str = "aws";
 const ALGORITHM: &str = "AWS-KMS";
 const OTHER_KEY: &str = "KMS did not answer for the key that was asked: do not trust what stands between";

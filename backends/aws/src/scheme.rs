@@ -9,7 +9,7 @@ use envelope_sdk::{
     registry::{Purpose, Scheme},
 };
 
-use crate::{AwsKms, AwsSettings, provider::NAME};
+use crate::{AwsKms, AwsSettings, error::NAME};
 
 /// Opens `awskms:` keys, all of them with one [`AwsKms`], so that KMS may rewrap
 /// from one to another.

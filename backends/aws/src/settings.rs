@@ -9,7 +9,10 @@ use envelope_sdk::{
 };
 use serde::Deserialize;
 
-use crate::{AwsScheme, error::failure, provider::NAME};
+use crate::{
+    AwsScheme,
+    error::{NAME, failure},
+};
 
 /// How AWS KMS is reached, where the environment and AWS's own configuration
 /// files do not say it: the table `[aws]`. All of it is optional.

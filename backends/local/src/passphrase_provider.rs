@@ -140,7 +140,7 @@ impl PassphraseProvider {
             return Err(error_of(ProviderErrorKind::Unsupported, key, message));
         }
         let blob = Blob::decode(wrapped.ciphertext()).ok_or_else(|| {
-            error_of(ProviderErrorKind::Unauthentic, key, "the wrapped DEK has not 129 bytes")
+            error_of(ProviderErrorKind::Unauthentic, key, "the wrapped DEK does not have 129 bytes")
         })?;
         blob.params.check().map_err(|error| argon2_error(key, error))?;
         if blob.params.work() > self.allowed_work {
@@ -277,7 +277,7 @@ pub(crate) fn check_key(key: &KeyUri) -> Result<(), ProviderError> {
     if *key == KeyUri::passphrase() {
         Ok(())
     } else {
-        let message = "a passphrase opens the key URI `passphrase:` alone";
+        let message = "a passphrase opens only the key URI `passphrase:`";
         Err(error_of(ProviderErrorKind::Unsupported, key, message))
     }
 }

@@ -231,7 +231,7 @@ fn checked_words(new: &NewKey) -> Result<Vec<u8>, Failure> {
         ));
     }
     if new.algorithm.as_ref().is_some_and(|algorithm| algorithm != ALGORITHM) {
-        return unsupported(format!("keys that are made on a token are {ALGORITHM} keys alone"));
+        return unsupported(format!("only {ALGORITHM} keys are made on a token"));
     }
     if let Some(option) = new.options.keys().next() {
         return unsupported(format!("keys of a token have no option {}", printable::text(option)));

@@ -153,8 +153,7 @@ impl KeyProvider for Pkcs11Provider {
         let named = Named::of(key, &self.shared.accepted)?;
         let which = named.version(wrapped.key_version()).map_err(|failure| failure.about(Some(key)))?;
         let Some(algorithm) = Algorithm::from_name(wrapped.wrap_algorithm()) else {
-            let message =
-                "a token wraps with PKCS11-AES-256-GCM, PKCS11-AES-KWP or PKCS11-RSA-OAEP-256 alone";
+            let message = "a token wraps only with PKCS11-AES-256-GCM, PKCS11-AES-KWP or PKCS11-RSA-OAEP-256";
             return Err(ProviderError::new(ProviderErrorKind::Unsupported, NAME, key, message));
         };
         let (context, ciphertext) = (context.clone(), wrapped.ciphertext().to_vec());
@@ -179,7 +178,7 @@ impl Named {
     pub(crate) fn of(key: &KeyUri, accepted: &AllAccepted) -> Result<Self, ProviderError> {
         let error = |kind, message: &str| ProviderError::new(kind, NAME, key, message);
         let attributes = Pkcs11Attributes::of(key).ok_or_else(|| {
-            error(ProviderErrorKind::Unsupported, "a token holds keys of the scheme pkcs11: alone")
+            error(ProviderErrorKind::Unsupported, "a token holds only keys of the scheme pkcs11:")
         })?;
         let name = KeyName::of(attributes.object.clone(), attributes.id.clone())
             .map_err(|reason| error(ProviderErrorKind::Invalid, reason))?;

@@ -64,7 +64,7 @@ impl KeyAdmin for ExampleProvider {
     async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
         let mut keys = self.keys();
         check_rotation(&keys, key).map_err(Self::about(key))?;
-        keys.find_mut(key).and_then(|found| found.rotate()).map_err(Self::about(key))?;
+        keys.find_mut(key).and_then(Key::rotate).map_err(Self::about(key))?;
         describe(&keys, key).map_err(Self::about(key))
     }
 

@@ -7,7 +7,7 @@ use envelope_sdk::{
 };
 
 use super::key::AwsKey;
-use crate::{AwsKms, provider::NAME};
+use crate::{AwsKms, error::NAME};
 
 /// Keys of KMS as far as its states go; see [`AwsKeyState`](crate::AwsKeyState).
 /// Keys are named by ARN or alias; each refusal names the permission that the

@@ -84,7 +84,7 @@ impl AwsKms {
 fn check_kind(new: &NewKey) -> Result<(), ProviderError> {
     let refuse = |message: String| Err(failure(Unsupported, None, message));
     if new.state != KeyState::Active {
-        return refuse("AWS KMS makes active keys alone: create it, then suspend it".into());
+        return refuse("AWS KMS makes only active keys: create it, then suspend it".into());
     }
     if new.not_after.is_some() {
         let message = "AWS KMS keeps no end of a cryptoperiod: let the key rotate by itself";

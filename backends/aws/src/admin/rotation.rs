@@ -23,7 +23,7 @@ impl AwsKms {
         lifecycle::check_rotation("the key", described.state.standard())
             .map_err(|message| failure(State, key, message))?;
         if !described.wraps {
-            let message = "KMS rotates symmetric keys for encryption alone, and this key is none";
+            let message = "KMS rotates only symmetric keys for encryption, and this is another kind of key";
             return Err(failure(Unsupported, key, message));
         }
         if KEY_STORES.contains(&described.origin.as_str()) {

@@ -20,7 +20,7 @@ pub(crate) fn check_new(new: &NewKey) -> Result<(), KeystoreError> {
     } else if new.description.is_some() || !new.tags.is_empty() {
         "keys of a keystore have no description and no tags"
     } else if new.algorithm.as_ref().is_some_and(|name| name != ALGORITHM) {
-        "keys of a keystore are of the algorithm XAES-256-GCM alone"
+        "keys of a keystore are only of the algorithm XAES-256-GCM"
     } else if !new.options.is_empty() {
         "a keystore has no options for a key of its own"
     } else if !matches!(new.state, KeyState::Active | KeyState::PreActive) {

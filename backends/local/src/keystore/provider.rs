@@ -75,7 +75,7 @@ impl Store {
         let key = wrapped.key_uri();
         let (name, record, keks) = self.find(loaded, key)?;
         if wrapped.wrap_algorithm() != ALGORITHM {
-            let message = "a keystore wraps with the algorithm XAES-256-GCM alone";
+            let message = "a keystore wraps only with the algorithm XAES-256-GCM";
             return Err(ProviderError::new(ProviderErrorKind::Unsupported, NAME, key, message));
         }
         let number = wrapped.key_version();
@@ -118,7 +118,7 @@ impl Store {
 /// Refuses a key of another kind of key store.
 fn check_scheme(key: &KeyUri) -> Result<LocalKey<'_>, ProviderError> {
     LocalKey::of(key).ok_or_else(|| {
-        let message = "a keystore holds keys of the scheme local: alone";
+        let message = "a keystore holds only keys of the scheme local:";
         ProviderError::new(ProviderErrorKind::Unsupported, NAME, key, message)
     })
 }

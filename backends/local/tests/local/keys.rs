@@ -333,7 +333,7 @@ fn what_a_keystore_has_no_place_for_is_refused_and_not_left_out() {
     for (asked, told) in [
         (new().description("of the shop"), "no description"),
         (new().tag("team", "shop"), "no tags"),
-        (new().algorithm("AES-256"), "XAES-256-GCM alone"),
+        (new().algorithm("AES-256"), "only of the algorithm XAES-256-GCM"),
         (new().option("multi-region", "true"), "no options"),
     ] {
         for outcome in [

@@ -45,7 +45,7 @@ pub(super) fn next_version<'n>(
     let unsupported = |message: &str| Failure::new(ProviderErrorKind::Unsupported, message);
     let KeyName::Versions(label) = name else {
         return Err(unsupported(
-            "a key named by id= is one object and has no versions: name it by object= alone",
+            "a key named by id= is one object and has no versions: name it by object= only",
         ));
     };
     let current = current(keks)?;

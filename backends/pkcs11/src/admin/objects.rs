@@ -100,8 +100,7 @@ pub(super) fn generate(
 pub(super) fn check_may_go(kek: &Kek, state: KeyState) -> Result<(), Failure> {
     let key = &kek.attributes;
     if state != KeyState::Destroyed && (key.rsa || key.wrap || key.unwrap) {
-        let message =
-            "states are kept in the attributes of keys for AES-GCM alone; this key is of another kind";
+        let message = "only keys for AES-GCM keep their states in attributes; this key is of another kind";
         return Err(Failure::new(ProviderErrorKind::Unsupported, message));
     }
     Ok(())
@@ -120,7 +119,7 @@ pub(super) fn check_not_after(not_after: Option<u64>) -> Result<Option<Date>, Fa
         Some(day) => Ok(Some(day)),
         None => {
             let message =
-                "a token keeps days of the years 1970 to 9999 alone, and a cryptoperiod ends after one";
+                "a token keeps only days of the years 1970 to 9999, and a cryptoperiod ends after one";
             Err(Failure::new(ProviderErrorKind::Invalid, message))
         }
     }

@@ -81,7 +81,7 @@ fn what_a_token_has_no_place_for_is_refused_for_a_new_key(token: &Token) {
         (new().pre_active(), Unsupported, "a token has no pre-active keys: create the key when"),
         (new().description("orders"), Unsupported, "no description and no tags"),
         (new().tag("team", "shop"), Unsupported, "no description and no tags"),
-        (new().algorithm("AES-128"), Unsupported, "AES-256 keys alone"),
+        (new().algorithm("AES-128"), Unsupported, "only AES-256 keys are made"),
         (new().option("multi\u{1b}-region", "1"), Unsupported, "no option multi\\u{1b}-region"),
         (new().not_after(86_398), Invalid, "the years 1970 to 9999"),
         (NewKey::named("db"), Invalid, "already"),

@@ -102,7 +102,7 @@ fn unknown_algorithms_versions_and_schemes_are_refused(token: &Token) {
         ("2", "PKCS11-AES-256-GCM", NotFound, "no version 2"),
         ("01", "PKCS11-AES-256-GCM", NotFound, "no such version"),
         ("", "PKCS11-AES-256-GCM", NotFound, "no such version"),
-        ("1", "A256GCM", Unsupported, "alone"),
+        ("1", "A256GCM", Unsupported, "wraps only with"),
         ("1", "PKCS11-AES-KWP", Unsupported, "does not permit"),
         ("1", "PKCS11-RSA-OAEP-256", Unsupported, "does not permit"),
     ] {
@@ -110,7 +110,7 @@ fn unknown_algorithms_versions_and_schemes_are_refused(token: &Token) {
         refused(unwrap(&provider, &other), kind, says);
     }
     let scheme = KeyUri::parse("local:db").unwrap();
-    refused(wrap(&provider, &scheme, &dek()), Unsupported, "pkcs11: alone");
+    refused(wrap(&provider, &scheme, &dek()), Unsupported, "only keys of the scheme pkcs11:");
 }
 
 fn a_key_of_another_token_is_not_found(token: &Token) {
