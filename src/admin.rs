@@ -144,6 +144,21 @@ pub trait KeyAdmin: Send + Sync {
         Err(cannot(self.provider(), Some(key), "keep the end of a cryptoperiod"))
     }
 
+    /// Refuses what [`set_not_after`](Self::set_not_after) would refuse.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    async fn check_set_not_after(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        not_after: Option<u64>,
+    ) -> Result<(), ProviderError> {
+        let _ = (version, not_after);
+        Err(cannot(self.provider(), Some(key), "keep the end of a cryptoperiod"))
+    }
+
     /// Lets a key rotate by itself, or stops that.
     ///
     /// # Errors
@@ -152,7 +167,17 @@ pub trait KeyAdmin: Send + Sync {
     /// period, or refuses.
     async fn set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
         let _ = rotation;
-        Err(cannot(self.provider(), Some(key), "rotate keys by itself: rotate the key when it is due"))
+        Err(cannot(self.provider(), Some(key), BY_ITSELF))
+    }
+
+    /// Refuses what [`set_rotation`](Self::set_rotation) would refuse.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    async fn check_set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
+        let _ = rotation;
+        Err(cannot(self.provider(), Some(key), BY_ITSELF))
     }
 
     /// How a key rotates by itself, and the rotations that were done.
@@ -172,7 +197,17 @@ pub trait KeyAdmin: Send + Sync {
     /// [`ProviderError`] when the name is not allowed or the key store refuses.
     async fn set_alias(&self, alias: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         let _ = alias;
-        Err(cannot(self.provider(), Some(key), "keep aliases: write them into the configuration"))
+        Err(cannot(self.provider(), Some(key), ALIASES))
+    }
+
+    /// Refuses what [`set_alias`](Self::set_alias) would refuse.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    async fn check_set_alias(&self, alias: &str, key: &KeyUri) -> Result<(), ProviderError> {
+        let _ = alias;
+        Err(cannot(self.provider(), Some(key), ALIASES))
     }
 
     /// Cancels the deletion of a key that waits for it.
@@ -181,7 +216,16 @@ pub trait KeyAdmin: Send + Sync {
     ///
     /// [`ProviderError`] when there is no such key or the key store refuses.
     async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        Err(cannot(self.provider(), Some(key), "bring keys back: it destroys them at once and for good"))
+        Err(cannot(self.provider(), Some(key), RESTORE))
+    }
+
+    /// Refuses what [`restore_key`](Self::restore_key) would refuse.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    async fn check_restore_key(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        Err(cannot(self.provider(), Some(key), RESTORE))
     }
 }
 
@@ -221,11 +265,14 @@ pub async fn all_keys(admin: &dyn KeyAdmin) -> Result<Vec<KeyDescription>, Provi
         let next = admin.list_keys(page.as_deref()).await?;
         keys.extend(next.keys);
         match next.next {
-            Some(next) => page = Some(next),
             None => return Ok(keys),
+            // It would come round for ever.
+            same if same == page => break,
+            next => page = next,
         }
     }
-    let message = format!("the list of keys has more than {} pages", crate::http::MAX_PAGES);
+    let message =
+        format!("the list of keys repeats itself, or has more than {} pages", crate::http::MAX_PAGES);
     Err(ProviderError::without_key(ProviderErrorKind::Protocol, admin.provider(), message))
 }
 
@@ -263,3 +310,7 @@ pub fn check_change(
         KeyChange::Archive => Ok(()),
     }
 }
+
+const BY_ITSELF: &str = "rotate keys by itself: rotate the key when it is due";
+const ALIASES: &str = "keep aliases: write them into the configuration";
+const RESTORE: &str = "bring keys back: it destroys them at once and for good";

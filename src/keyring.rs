@@ -1,14 +1,17 @@
 //! Which keys encrypt and which may decrypt.
 
-use std::sync::Arc;
+mod meaning;
 
-use futures_util::{future::try_join_all, lock::Mutex};
+use std::{ptr, sync::Arc};
+
+use futures_util::future::{join_all, try_join_all};
 use subtle::ConstantTimeEq;
 
 use crate::{
     ContextBinding, DecryptError, Dek, EncryptError, FullContext, Header, KeyProvider, KeyUri, OpenedHeader,
     ProviderError, ProviderErrorKind, WrappedDek, format::MAX_RECIPIENTS, schedule,
 };
+use meaning::Meaning;
 
 /// The keys that an [`Envelope`](crate::Envelope) may use: those that
 /// **encrypt**, each of which wraps every DEK, so that any one of them opens;
@@ -44,9 +47,7 @@ pub struct Keyring {
 struct ConfiguredKey {
     provider: Arc<dyn KeyProvider>,
     uri: KeyUri,
-    /// What its provider said that it means. Held while that is asked, so that a
-    /// crowd of calls asks once.
-    resolved: Arc<Mutex<Option<KeyUri>>>,
+    meaning: Meaning,
 }
 
 impl Keyring {
@@ -59,7 +60,8 @@ impl Keyring {
     /// Adds a key that wraps every DEK.
     #[must_use]
     pub fn encrypt(mut self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
-        self.encrypting.push(ConfiguredKey::new(provider, uri));
+        let key = self.configured(provider, uri);
+        self.encrypting.push(key);
         self
     }
 
@@ -67,17 +69,24 @@ impl Keyring {
     /// header's recipients.
     #[must_use]
     pub fn decrypt(mut self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
-        self.decrypting.push(ConfiguredKey::new(provider, uri));
+        let key = self.configured(provider, uri);
+        self.decrypting.push(key);
         self
     }
 
     /// Adds a key for both.
     #[must_use]
-    pub fn both(mut self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
-        let key = ConfiguredKey::new(provider, uri);
-        self.encrypting.push(key.clone());
-        self.decrypting.push(key);
-        self
+    pub fn both(self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
+        self.encrypt(Arc::clone(&provider), uri.clone()).decrypt(provider, uri)
+    }
+
+    /// A key of one provider has one meaning, whether it encrypts or decrypts.
+    fn configured(&self, provider: Arc<dyn KeyProvider>, uri: KeyUri) -> ConfiguredKey {
+        let is_it = |key: &&ConfiguredKey| {
+            key.uri == uri && ptr::addr_eq(Arc::as_ptr(&key.provider), Arc::as_ptr(&provider))
+        };
+        let known = self.encrypting.iter().chain(&self.decrypting).find(is_it);
+        known.cloned().unwrap_or_else(|| ConfiguredKey::new(provider, uri))
     }
 
     /// Asks what each configured key means now, where its provider knows aliases
@@ -93,8 +102,13 @@ impl Keyring {
     /// [`ProviderError`] of the first key that cannot be resolved; what was
     /// answered before stays in use for it.
     pub async fn resolve(&self) -> Result<(), ProviderError> {
-        let keys = self.encrypting.iter().chain(&self.decrypting);
-        try_join_all(keys.map(ConfiguredKey::resolve_anew)).await.map(drop)
+        let mut keys: Vec<&ConfiguredKey> = Vec::new();
+        for key in self.encrypting.iter().chain(&self.decrypting) {
+            if !keys.iter().any(|known| known.meaning.is_that_of(&key.meaning)) {
+                keys.push(key);
+            }
+        }
+        try_join_all(keys.into_iter().map(ConfiguredKey::resolve_anew)).await.map(drop)
     }
 
     /// The URIs of the keys that encrypt, as configured.
@@ -163,13 +177,14 @@ impl Keyring {
         context: &FullContext,
     ) -> Option<RewrappedInside> {
         self.check_count().ok()?;
-        let (opening, recipient) = self.first_to_open(header).await?;
         // What may open and what may encrypt is one thing only for one provider.
-        let identity = opening.provider.identity()?;
-        if !self.encrypting.iter().all(|key| key.provider.identity() == Some(identity)) {
+        let identity = self.encrypting.first()?.provider.identity()?;
+        let is_it = |key: &ConfiguredKey| key.provider.identity() == Some(identity);
+        if !self.encrypting.iter().all(is_it) || !self.decrypting.iter().any(is_it) {
             return None;
         }
-        let rewraps = self.encrypting.iter().map(|key| key.rewrap(recipient, context));
+        let (opening, recipient) = self.first_to_open(header).await.filter(|(key, _)| is_it(key))?;
+        let rewraps = self.encrypting.iter().map(|key| key.rewrap_from(opening, recipient, context));
         let wrapped = try_join_all(rewraps).await.ok()?.into_iter().collect::<Option<Vec<_>>>()?;
         let deks = self.unwrap_own(&wrapped, context).await.ok()?;
         let hidden = |((key, dek), wrapped): ((&ConfiguredKey, &Dek), &WrappedDek)| {
@@ -182,19 +197,65 @@ impl Keyring {
         })
     }
 
-    /// The first recipient of a header that a configured key is.
+    /// The first recipient of a header that a configured key is, and that key.
     async fn first_to_open<'k, 'h>(
         &'k self,
         header: &'h Header,
     ) -> Option<(&'k ConfiguredKey, &'h WrappedDek)> {
-        for recipient in header.recipients() {
-            for key in &self.decrypting {
-                if key.is(recipient.key_uri()).await.ok()? {
-                    return Some((key, recipient));
+        let recipients = header.recipients();
+        let (at, number) = match self.known_to_open(recipients).next() {
+            Some(first) => first,
+            None => *self.found_to_open(recipients, &[]).await.0.first()?,
+        };
+        Some((&self.decrypting[number], &recipients[at]))
+    }
+
+    /// Which recipient which key is, in the order of the recipients, as far as is known
+    /// without asking anybody.
+    fn known_to_open<'r>(
+        &'r self,
+        recipients: &'r [WrappedDek],
+    ) -> impl Iterator<Item = (usize, usize)> + 'r {
+        recipients.iter().enumerate().flat_map(move |(at, recipient)| {
+            let keys = self.decrypting.iter().enumerate();
+            keys.filter(|(_, key)| key.is_known_as(recipient.key_uri())).map(move |(number, _)| (at, number))
+        })
+    }
+
+    /// The same of those keys of which only their provider can tell, and was not
+    /// asked yet; and why it could not.
+    async fn found_to_open(
+        &self,
+        recipients: &[WrappedDek],
+        known: &[(usize, usize)],
+    ) -> (Vec<(usize, usize)>, Vec<ProviderError>) {
+        let mut found = Vec::new();
+        let mut failed = Vec::new();
+        let may_be = |key: &ConfiguredKey| {
+            let is_of_the_scheme = |recipient: &WrappedDek| recipient.key_uri().scheme() == key.uri.scheme();
+            key.meaning.known().is_none() && recipients.iter().any(is_of_the_scheme)
+        };
+        let asked: Vec<_> = self.decrypting.iter().enumerate().filter(|(_, key)| may_be(key)).collect();
+        let answers = join_all(asked.iter().map(|(_, key)| key.resolve())).await;
+        for ((number, key), answer) in asked.into_iter().zip(answers) {
+            match answer {
+                Err(error) => failed.push(error),
+                Ok(meaning) => {
+                    for (at, recipient) in recipients.iter().enumerate() {
+                        let named = recipient.key_uri();
+                        // Once it was asked, a provider may know the alias itself: what was tried is not tried again.
+                        if named.scheme() == key.uri.scheme()
+                            && !known.contains(&(at, number))
+                            && key.provider.is_same_key(&meaning, named)
+                        {
+                            found.push((at, number));
+                        }
+                    }
                 }
             }
         }
-        None
+        found.sort_unstable();
+        (found, failed)
     }
 
     /// Whether one of `wrapped`, which came from [`wrap`](Self::wrap), opens under its context alone.
@@ -214,53 +275,32 @@ impl Keyring {
 
     /// Opens `header` with the first recipient, in its order, that is configured
     /// here and gives a DEK under which the MAC is right (with the first of its
-    /// keys that does). No provider is called for any other.
+    /// keys that does). Keys that are known to be a recipient come first; only
+    /// then are providers asked what the others mean, so that an exact key waits for
+    /// no alias. No provider is called for any other.
     pub(crate) async fn unlock(
         &self,
         mut header: Header,
         mut context: FullContext,
     ) -> Result<OpenedHeader, DecryptError> {
         let mut attempts = Vec::new();
-        let mut unresolved = Vec::new();
-        for at in 0..header.recipients().len() {
-            for (number, key) in self.decrypting.iter().enumerate() {
-                let recipient = &header.recipients()[at];
-                // Asked already for an earlier recipient.
-                if unresolved.contains(&number) {
-                    continue;
-                }
-                match key.is(recipient.key_uri()).await {
-                    Ok(true) => {}
-                    Ok(false) => continue,
-                    Err(error) => {
-                        unresolved.push(number);
-                        attempts.push(error);
-                        continue;
-                    }
-                }
-                let dek = match key.provider.unwrap_dek(recipient, &context).await {
-                    Ok(dek) => dek,
-                    Err(error) if error.kind() == ProviderErrorKind::Unauthentic => {
-                        attempts.push(key.does_not_fit(recipient.key_uri()));
-                        continue;
-                    }
-                    Err(error) => {
-                        attempts.push(error);
-                        continue;
-                    }
-                };
-                match schedule::verify(header, dek, context) {
-                    Ok(opened) => {
-                        let bound = key.binds_context(&opened.header().recipients()[at]);
-                        return Ok(opened.with_context_bound(bound));
-                    }
-                    Err(unverified) => {
-                        (header, context) = (unverified.header, unverified.context);
-                        attempts.push(key.does_not_fit(header.recipients()[at].key_uri()));
-                    }
-                }
+        let mut failed = Vec::new();
+        let known: Vec<_> = self.known_to_open(header.recipients()).collect();
+        for &(at, number) in &known {
+            match self.decrypting[number].open(header, context, at, &mut attempts).await {
+                Ok(opened) => return Ok(opened),
+                Err(unverified) => (header, context) = *unverified,
             }
         }
+        let (found, errors) = self.found_to_open(header.recipients(), &known).await;
+        failed.extend(errors);
+        for (at, number) in found {
+            match self.decrypting[number].open(header, context, at, &mut attempts).await {
+                Ok(opened) => return Ok(opened),
+                Err(unverified) => (header, context) = *unverified,
+            }
+        }
+        attempts.extend(failed);
         if attempts.is_empty() {
             let recipients =
                 header.recipients().iter().map(|recipient| recipient.key_uri().clone()).collect();
@@ -291,41 +331,64 @@ pub(crate) struct RewrappedInside {
 /// or foreign key store must not choose who can open an envelope.
 impl ConfiguredKey {
     fn new(provider: Arc<dyn KeyProvider>, uri: KeyUri) -> Self {
-        Self { provider, uri, resolved: Arc::default() }
+        Self { provider, uri, meaning: Meaning::default() }
     }
 
-    /// Whether `named` is this key. No provider can take keys of another scheme
-    /// for its own.
-    async fn is(&self, named: &KeyUri) -> Result<bool, ProviderError> {
-        if self.uri.scheme() != named.scheme() {
-            return Ok(false);
+    /// Unwraps one recipient and verifies the header by it, or gives both back.
+    async fn open(
+        &self,
+        header: Header,
+        context: FullContext,
+        at: usize,
+        attempts: &mut Vec<ProviderError>,
+    ) -> Result<OpenedHeader, Box<(Header, FullContext)>> {
+        let recipient = &header.recipients()[at];
+        let dek = match self.provider.unwrap_dek(recipient, &context).await {
+            Ok(dek) => dek,
+            Err(error) => {
+                attempts.push(match error.kind() {
+                    ProviderErrorKind::Unauthentic => self.does_not_fit(recipient.key_uri()),
+                    _ => error,
+                });
+                return Err(Box::new((header, context)));
+            }
+        };
+        let bound = self.binds_context(recipient);
+        match schedule::verify(header, dek, context) {
+            Ok(opened) => Ok(opened.with_context_bound(bound)),
+            Err(unverified) => {
+                attempts.push(self.does_not_fit(unverified.header.recipients()[at].key_uri()));
+                Err(Box::new((unverified.header, unverified.context)))
+            }
         }
-        Ok(self.provider.is_same_key(&self.uri, named)
-            || self.provider.is_same_key(&self.resolve().await?, named))
+    }
+
+    /// Whether `named` is this key, as far as is known without asking anybody. No
+    /// provider can take keys of another scheme for its own.
+    fn is_known_as(&self, named: &KeyUri) -> bool {
+        self.uri.scheme() == named.scheme()
+            && (self.provider.is_same_key(&self.uri, named)
+                || self.meaning.known().is_some_and(|meaning| self.provider.is_same_key(&meaning, named)))
     }
 
     /// What the key means, as its provider said when it was first asked.
     async fn resolve(&self) -> Result<KeyUri, ProviderError> {
-        let mut resolved = self.resolved.lock().await;
-        if let Some(key) = &*resolved {
-            return Ok(key.clone());
+        match self.meaning.known() {
+            Some(known) => Ok(known),
+            None => self.resolve_anew().await,
         }
-        Ok(resolved.insert(self.ask_meaning().await?).clone())
     }
 
-    /// What the key means now.
+    /// What the key means now. The answer is kept.
     async fn resolve_anew(&self) -> Result<KeyUri, ProviderError> {
-        let mut resolved = self.resolved.lock().await;
-        Ok(resolved.insert(self.ask_meaning().await?).clone())
-    }
-
-    async fn ask_meaning(&self) -> Result<KeyUri, ProviderError> {
-        let key = self.provider.resolve(&self.uri).await?;
-        if key.scheme() == self.uri.scheme() {
-            return Ok(key);
+        let meaning = self.meaning.ask(&self.provider, &self.uri).await?;
+        if meaning.scheme() != self.uri.scheme() {
+            return Err(self.broken(&format!(
+                "it means a key of another scheme, {meaning}: do not trust what answers for it"
+            )));
         }
-        Err(self
-            .broken(&format!("it means a key of another scheme, {key}: do not trust what answers for it")))
+        self.meaning.keep(meaning.clone());
+        Ok(meaning)
     }
 
     fn binds_context(&self, wrapped: &WrappedDek) -> bool {
@@ -349,12 +412,30 @@ impl ConfiguredKey {
         Ok((dek, wrapped))
     }
 
-    async fn rewrap(
+    /// Rewraps inside the key store from a recipient that `opening` may open.
+    async fn rewrap_from(
         &self,
+        opening: &Self,
         wrapped: &WrappedDek,
         context: &FullContext,
     ) -> Result<Option<WrappedDek>, ProviderError> {
-        let new = self.provider.rewrap_dek(wrapped, &self.uri, context).await?;
+        if ptr::addr_eq(Arc::as_ptr(&self.provider), Arc::as_ptr(&opening.provider)) {
+            return self.rewrap(&self.provider, wrapped, context).await;
+        }
+        // Two ways to one key store. Either may be a decorator that would refuse, so each is asked.
+        match self.rewrap(&opening.provider, wrapped, context).await? {
+            Some(by_opening) => self.rewrap(&self.provider, &by_opening, context).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn rewrap(
+        &self,
+        provider: &Arc<dyn KeyProvider>,
+        wrapped: &WrappedDek,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        let new = provider.rewrap_dek(wrapped, &self.uri, context).await?;
         if let Some(new) = &new {
             self.check_name(new).await?;
         }
@@ -363,14 +444,13 @@ impl ConfiguredKey {
 
     async fn check_name(&self, wrapped: &WrappedDek) -> Result<(), ProviderError> {
         let named = wrapped.key_uri();
-        if self.is(named).await? {
+        if self.is_known_as(named) {
             return Ok(());
         }
-        // An alias may have been turned to another key since it was asked.
-        let is_alias = *self.resolved.lock().await != Some(self.uri.clone());
-        if is_alias && named.scheme() == self.uri.scheme() {
-            let now = self.resolve_anew().await?;
-            if self.provider.is_same_key(&now, named) {
+        // Not asked yet, or an alias that was turned to another key since.
+        if named.scheme() == self.uri.scheme() {
+            let meaning = self.resolve_anew().await?;
+            if self.provider.is_same_key(&meaning, named) {
                 return Ok(());
             }
         }

@@ -87,7 +87,9 @@ pub trait KeyProvider: Send + Sync {
     /// Tells this provider from others, also behind a decorator, which hands on
     /// the identity of the provider below. `None`, the default, is the same as no
     /// other: then nothing is [rewrapped](Self::rewrap_dek) inside the key store,
-    /// since what may open and what may encrypt would not be known to be one.
+    /// since what may open and what may encrypt would not be known to be one. Where
+    /// two providers have one identity, a rewrap asks both: a decorator that may refuse
+    /// refuses in its own `rewrap_dek`.
     fn identity(&self) -> Option<ProviderIdentity> {
         None
     }

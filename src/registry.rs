@@ -49,9 +49,13 @@ pub trait Scheme: Send + Sync {
 
     /// The key that a bare name, without a scheme, means here, if there is one:
     /// found without any secret. `None` by default.
-    fn key_named(&self, name: &str) -> Option<KeyUri> {
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when the names cannot be looked at. That there are none yet is none.
+    fn key_named(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {
         let _ = name;
-        None
+        Ok(None)
     }
 
     /// Who manages `key`; without a key, who makes and lists keys where the
@@ -218,9 +222,25 @@ impl Registry {
 
     /// The key that a bare name means to one of the key stores
     /// ([`Scheme::key_named`]).
-    #[must_use]
-    pub fn key_named(&self, name: &str) -> Option<KeyUri> {
-        self.schemes.iter().find_map(|scheme| scheme.key_named(name))
+    ///
+    /// # Errors
+    ///
+    /// As there, if no other key store knows the name.
+    pub fn key_named(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {
+        let mut failed = None;
+        for scheme in &self.schemes {
+            match scheme.key_named(name) {
+                // Another key store may have taken the scheme over.
+                Ok(Some(key)) if self.of(&key).is_ok_and(|of| Arc::ptr_eq(of, scheme)) => {
+                    return Ok(Some(key));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        failed.map_or(Ok(None), Err)
     }
 
     /// A keyring of these keys.

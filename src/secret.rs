@@ -11,7 +11,9 @@ use crate::{ProviderErrorKind, whole_io::read_some};
 /// for all of them. Secrets go by names, such as `passphrase`,
 /// `keystore-passphrase` or `pkcs11-pin`; each key store documents its own.
 ///
-/// Either method may block: key stores call them where that is right.
+/// Either method may block: key stores call them where that is right. Calls may
+/// overlap, on several threads: several keys are used at once. Who asks a person asks one thing
+/// after the other; `envelope-providers` sees to that for what it is given.
 pub trait Secrets: Send + Sync {
     /// The secret of this name that was given beforehand: with the call, in the
     /// environment, by a file. `None` if it was not.
@@ -60,6 +62,7 @@ impl<'p> Prompt<'p> {
 pub struct SecretError {
     kind: ProviderErrorKind,
     message: String,
+    hint: Option<String>,
 }
 
 impl SecretError {
@@ -67,7 +70,20 @@ impl SecretError {
     /// where the call's words are wrong or nobody gave the secret.
     #[must_use]
     pub fn new(kind: ProviderErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// Says what the program's user may do.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What the program's user may do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// What it means for who needed the secret.

@@ -114,7 +114,7 @@ fn a_list_without_an_end_is_given_up() {
     let admin = Pages { count: usize::MAX, asked: AtomicUsize::new(0) };
     let error = block_on(all_keys(&admin)).unwrap_err();
     assert_eq!((error.kind(), error.provider()), (ProviderErrorKind::Protocol, "pages"));
-    assert_eq!(error.message(), "the list of keys has more than 2000 pages");
+    assert_eq!(error.message(), "the list of keys repeats itself, or has more than 2000 pages");
     assert_eq!(admin.asked.load(Ordering::SeqCst), MAX_PAGES);
     let longest = Pages { count: MAX_PAGES, asked: AtomicUsize::new(0) };
     assert_eq!(block_on(all_keys(&longest)).unwrap().len(), MAX_PAGES);

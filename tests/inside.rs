@@ -195,9 +195,29 @@ fn keys_of_one_provider_behind_decorators_are_rewrapped_inside() {
     let twice: Arc<dyn KeyProvider> = Arc::new(FaultProvider::new(once()));
     let ring = Keyring::new().decrypt(once(), keys[0].clone()).encrypt(Arc::new(twice), keys[1].clone());
     let moved = block_on(Envelope::new(ring).rewrap(&sealed, &context())).unwrap();
-    assert_eq!((one.rewraps(), one.wraps()), (1, 0), "the DEK was not handed out to be wrapped");
+    // Each of the two ways to the key store was asked, and the DEK not handed out to be wrapped.
+    assert_eq!((one.rewraps(), one.wraps()), (2, 0));
     assert_eq!(recipients(&moved), keys[1..]);
     assert_eq!(block_on(envelope(&one, &keys[1..]).decrypt(&moved, &context())).unwrap(), b"attack");
+}
+
+/// A policy that lets nothing be opened, before the key that opens or before the one that wraps.
+#[test]
+fn a_decorator_that_refuses_is_not_passed_by() {
+    let (one, keys) = clever(2);
+    let sealed = block_on(envelope(&one, &keys[..1]).encrypt(b"attack", &context())).unwrap();
+    let refuses = || -> Arc<dyn KeyProvider> {
+        let policy = FaultProvider::new(one.clone());
+        policy.fault_unwraps(Fault::Fail(ProviderErrorKind::AccessDenied));
+        policy.fault_wraps(Fault::Fail(ProviderErrorKind::AccessDenied));
+        policy.fault_rewraps(Fault::Fail(ProviderErrorKind::AccessDenied));
+        Arc::new(policy)
+    };
+    for (opens, wraps) in [(refuses(), one.clone() as _), (one.clone() as _, refuses())] {
+        let ring = Keyring::new().decrypt(opens, keys[0].clone()).encrypt(wraps, keys[1].clone());
+        let error = block_on(Envelope::new(ring).rewrap(&sealed, &context())).unwrap_err();
+        assert!(error.to_string().contains("injected fault"), "{error}");
+    }
 }
 
 #[test]

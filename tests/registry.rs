@@ -57,10 +57,9 @@ impl Scheme for Memory {
         Ok(self.provider.clone())
     }
 
-    fn key_named(&self, name: &str) -> Option<KeyUri> {
-        self.named
-            .filter(|named| *named == name)
-            .and_then(|_| KeyUri::parse(&format!("{}:{name}", self.schemes[0])).ok())
+    fn key_named(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {
+        let named = self.named.filter(|named| *named == name);
+        Ok(named.and_then(|_| KeyUri::parse(&format!("{}:{name}", self.schemes[0])).ok()))
     }
 }
 
@@ -170,10 +169,14 @@ fn a_bare_name_is_the_key_of_the_first_key_store_that_knows_it() {
     let older = Memory { name: "older", schemes: &["older"], named: Some("main"), ..Memory::new() };
     let newer = Memory { named: Some("main"), ..Memory::new() };
     let registry = Registry::new().with(older);
-    assert_eq!(registry.key_named("main"), Some(uri("older:main")));
+    assert_eq!(registry.key_named("main").unwrap(), Some(uri("older:main")));
     let registry = registry.with(newer);
-    assert_eq!(registry.key_named("main"), Some(uri("memory:main")), "the later registration is asked first");
-    assert_eq!(registry.key_named("nobody"), None);
+    assert_eq!(
+        registry.key_named("main").unwrap(),
+        Some(uri("memory:main")),
+        "the later registration is asked first"
+    );
+    assert_eq!(registry.key_named("nobody").unwrap(), None);
 }
 
 #[test]

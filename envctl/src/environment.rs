@@ -33,7 +33,7 @@ use crate::{
     descriptor,
     error::{CliError, Result},
     harden,
-    key_stores::secret_variables,
+    key_stores::setting_variables,
 };
 
 /// The secrets that were in the environment, by the names of their variables.
@@ -43,10 +43,11 @@ pub(crate) type Secrets = HashMap<OsString, Zeroizing<Vec<u8>>>;
 /// start handed over. Called first, while there is one thread and nothing is open.
 pub(crate) fn take_secrets_out() -> Result<()> {
     // An empty one is as good as none.
-    let variables: Vec<_> =
-        VARIABLES.iter().map(|name| (*name).to_owned()).chain(secret_variables()).collect();
+    let no_secrets: Vec<_> = setting_variables().collect();
     let is_secret = |(name, value): &(OsString, OsString)| {
-        !value.is_empty() && variables.iter().any(|secret| name == secret.as_str())
+        let is_no_secret = NO_SECRETS.iter().any(|known| name == known)
+            || no_secrets.iter().any(|known| name == known.as_str());
+        !value.is_empty() && name.as_bytes().starts_with(b"ENVCTL_") && !is_no_secret
     };
     let secrets: Vec<_> = env::vars_os().filter(is_secret).collect();
     if secrets.is_empty() {
@@ -129,8 +130,10 @@ fn pipe_at(place: &OsStr) -> Option<File> {
 
 static HANDED_OVER: Mutex<Option<File>> = Mutex::new(None);
 
-/// Every variable that may hold a secret, but for those of key stores.
-const VARIABLES: [&str; 3] = ["ENVCTL_PASSPHRASE", "ENVCTL_KEYSTORE_PASSPHRASE", "ENVCTL_NEW_PASSPHRASE"];
+/// Variables of envctl that hold no secret, beside the settings of key stores. Any other may be one,
+/// also of a key store that this build lacks: one environment may serve several builds.
+const NO_SECRETS: [&str; 5] =
+    ["ENVCTL_CONFIG", "ENVCTL_PROFILE", "ENVCTL_KEYSTORE", "ENVCTL_KEYS", HANDED_OVER_IN];
 
 /// Most bytes of names and values: as much as a pipe of any user may hold (pipe(7)).
 const MAX_LEN: usize = 1 << 20;

@@ -2,12 +2,13 @@
 
 use std::{error::Error, fmt, io, path::Path};
 
-use envelope_files::{FileError, trust::TrustError};
+use envelope_files::{FileError, secret::SecretSourceError, trust::TrustError};
 use envelope_local::{Argon2Error, KeystoreError};
 use envelope_providers::ProvidersError;
 use envelope_sdk::{
     DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
-    RewrapError, http::find_cause, printable, registry::MissingSetting, stream::StreamError,
+    RewrapError, http::find_cause, printable, registry::MissingSetting, secret::SecretError,
+    stream::StreamError,
 };
 
 use crate::{
@@ -80,6 +81,16 @@ impl CliError {
 
     pub(crate) fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What failed.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Message and hint in one, for an error that becomes part of another.
@@ -166,6 +177,13 @@ impl From<DecryptError> for CliError {
             }
             DecryptError::Keys { attempts } => {
                 let error = Self::new(kind_of_attempts(&attempts), tree(&attempts));
+                // Not the file that was to be opened is in question then.
+                if attempts.iter().any(|attempt| find_cause::<KeystoreError>(attempt).is_some()) {
+                    return error.hint(
+                        "the passphrase of the keystore is --keystore-passphrase-file, $ENVCTL_KEYSTORE_PASSPHRASE, or \
+                         the passphrase of the call; a keystore that was changed comes back from a backup",
+                    );
+                }
                 match attempts.iter().find_map(too_much_work) {
                     Some(work) => error.hint(format!(
                         "if you trust who made the file, --max-passphrase-work {work} opens it"
@@ -273,15 +291,22 @@ impl From<FileError> for CliError {
     }
 }
 
+impl CliError {
+    /// What a key store cannot do, and a key that there is none for, the call should not have named.
+    pub(crate) fn of_call(error: ProviderError) -> Self {
+        match error.kind() {
+            ProviderErrorKind::Unsupported => Self { kind: ErrorKind::Usage, ..error.into() },
+            _ => error.into(),
+        }
+    }
+}
+
 impl From<ProvidersError> for CliError {
     fn from(error: ProvidersError) -> Self {
         match error {
             ProvidersError::File(error) => error.into(),
             // Which providers there are is known before anything is asked: the call's words are wrong.
-            ProvidersError::Provider(error) if error.kind() == ProviderErrorKind::Unsupported => {
-                Self { kind: ErrorKind::Usage, ..error.into() }
-            }
-            ProvidersError::Provider(error) => error.into(),
+            ProvidersError::Provider(error) => Self::of_call(error),
             ProvidersError::Setting { provider, setting, error } => {
                 Self::usage(format!("the setting {setting} of {provider}: {error}"))
             }
@@ -308,7 +333,11 @@ fn kind_of_error(error: &ProviderError) -> ErrorKind {
     if let Some(keystore) = find_cause(error) {
         return kind_of_keystore(keystore);
     }
-    if find_cause::<TrustError>(error).is_some() {
+    let is_of_a_file =
+        find_cause::<TrustError>(error).is_some() || find_cause::<SecretSourceError>(error).is_some();
+    // Of a secret that nobody gave, the kind says that the call lacks it; of one that cannot be read, nothing.
+    let is_unread = find_cause::<SecretError>(error).is_some_and(|of| of.kind() == ProviderErrorKind::Other);
+    if is_of_a_file || is_unread {
         return ErrorKind::InputOutput;
     }
     match kind_of(error.kind()) {
@@ -368,8 +397,13 @@ fn what_to_do(error: &ProviderError) -> Option<String> {
                 option.value,
                 variable(&name)
             ),
+            // The keystore's option is of the program.
+            None if *provider == "local" => format!("name one with --{setting} FILE"),
             None => format!("name one as `{setting}` under [{provider}]"),
         });
+    }
+    if let Some(secret) = find_cause::<SecretError>(error) {
+        return secret.hint().map(ToOwned::to_owned);
     }
     match find_cause(error)? {
         KeystoreError::NotFound { .. } => {

@@ -71,10 +71,32 @@ pub(crate) fn hide_typing(terminal: &File, prompt: &str) -> io::Result<EchoGuard
         prompt: prompt.to_owned(),
     };
     let turn = Arc::clone(&prompting.turn);
-    state().prompting = Some(prompting);
+    {
+        let mut state = state();
+        // One at a time: whoever asks sees to that.
+        if state.over || state.prompting.is_some() {
+            return Err(io::Error::other("the call is over, or asks something else"));
+        }
+        state.prompting = Some(prompting);
+    }
     let guard = EchoGuard;
     hide_in_turn(&turn)?;
     Ok(guard)
+}
+
+/// Ends a prompt that another thread is waiting at, and lets none begin: the call is over,
+/// since another key failed, and the terminal goes back as it was.
+pub(crate) fn ask_no_more() {
+    let mut state = state();
+    state.over = true;
+    if let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) {
+        let begun = prompting.shown.is_some();
+        prompting.show();
+        if begun {
+            // What is said next stands on a line of its own.
+            let _ = prompting.terminal.write_all(b"\n");
+        }
+    }
 }
 
 /// Turns the echo on again when dropped.
@@ -114,11 +136,12 @@ fn hide_in_turn(turn: &Arc<Turn>) -> io::Result<()> {
         turn.wait()?;
         // Under it, so that a signal comes before or after, never between.
         let mut state = state();
+        let over = state.over;
         let Some(prompting) = state.prompting.as_mut().filter(|of| Arc::ptr_eq(&of.turn, turn)) else {
             turn.give_up();
             return Ok(());
         };
-        if prompting.shown.is_some() {
+        if prompting.shown.is_some() || over {
             return Ok(());
         }
         // A stop in the meantime gave it up.
@@ -208,6 +231,9 @@ fn parent_of(process: Pid) -> Option<Pid> {
 /// Back in the foreground, maybe with the terminal as the shell left it.
 fn go_on() {
     let mut state = state();
+    if state.over {
+        return;
+    }
     let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) else {
         return;
     };
@@ -233,9 +259,11 @@ fn ignored_at_start() -> u128 {
 
 struct State {
     prompting: Option<Prompting>,
+    /// The call is over: nobody is asked any more.
+    over: bool,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { prompting: None });
+static STATE: Mutex<State> = Mutex::new(State { prompting: None, over: false });
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -57,9 +57,12 @@ pub(crate) fn provider_names() -> PossibleValuesParser {
     registered().iter().map(|store| store.provider).collect::<Vec<_>>().into()
 }
 
-/// The variables of the environment that hold secrets of key stores.
-pub(crate) fn secret_variables() -> impl Iterator<Item = String> {
-    secret_names().map(|(name, _)| variable(&name))
+/// The variables of the environment that hold settings of key stores.
+pub(crate) fn setting_variables() -> impl Iterator<Item = String> {
+    let named = |store: &'static Registration| {
+        store.options.iter().map(|option| variable(&format!("{}-{}", store.provider, option.name)))
+    };
+    registered().iter().flat_map(named)
 }
 
 /// The variable of a setting or secret.

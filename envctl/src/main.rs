@@ -30,7 +30,9 @@ mod usage;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run() {
+    let outcome = run();
+    interrupt::ask_no_more();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error.report(usage::wants_json(std::env::args_os()));

@@ -12,7 +12,7 @@ use std::{
     io::{self, Read, Write},
     os::fd::RawFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use envelope_files::trust::{self, Purpose};
@@ -34,17 +34,24 @@ use crate::{
 
 /// The secrets of one run, as far as they were given, and the terminal for others.
 pub(crate) struct Passphrases {
-    /// By the names that key stores ask for.
-    given: HashMap<String, Given>,
+    /// By the names that key stores ask for, once they are read.
+    given: OnceLock<HashMap<String, Given>>,
     key_stores: Vec<(String, &'static str)>,
 }
 
 impl Passphrases {
+    /// Nothing is read yet.
+    pub(crate) fn of(global: &Global) -> Self {
+        let secrets = &global.key_stores.secrets;
+        let key_stores = secrets.iter().map(|secret| (secret.name.clone(), secret.what)).collect();
+        Self { given: OnceLock::new(), key_stores }
+    }
+
     /// Opens the files and descriptors that the call names, makes the process
     /// undumpable, and reads a line of each. Two secrets of one descriptor are
     /// two lines of it, in this order: passphrase, the keystore's, the new one,
     /// those of key stores.
-    pub(crate) fn of(global: &Global) -> Result<Self> {
+    pub(crate) fn read_given(&self, global: &Global) -> Result<()> {
         let mut named = Vec::new();
         let mut open = |name: &str, file: Option<&PathBuf>, number| -> Result<(String, Option<Source>)> {
             Ok((name.to_owned(), Source::open(file, number, &mut named)?))
@@ -66,9 +73,8 @@ impl Passphrases {
             let secret = Given::by(source, variable(&name), &mut secrets)?;
             given.insert(name, secret);
         }
-        let key_stores =
-            global.key_stores.secrets.iter().map(|secret| (secret.name.clone(), secret.what)).collect();
-        Ok(Self { given, key_stores })
+        let _ = self.given.set(given);
+        Ok(())
     }
 
     /// The passphrase of an existing keystore: its own, or the only one given.
@@ -99,7 +105,7 @@ impl Passphrases {
     }
 
     fn read(&self, name: &str) -> Result<Option<Zeroizing<String>>> {
-        self.given.get(name).map_or(Ok(None), Given::read_line)
+        self.given.get().and_then(|given| given.get(name)).map_or(Ok(None), Given::read_line)
     }
 
     fn ask_for(&self, name: &str, prompt: &Prompt<'_>) -> Result<Zeroizing<String>> {
@@ -139,7 +145,11 @@ fn secret_error(error: &CliError) -> SecretError {
         ErrorKind::Usage => ProviderErrorKind::Invalid,
         _ => ProviderErrorKind::Other,
     };
-    SecretError::new(kind, error.text())
+    let new = SecretError::new(kind, error.message());
+    match error.hint_text() {
+        Some(hint) => new.with_hint(hint),
+        None => new,
+    }
 }
 
 /// Something open that a line is to be read from.

@@ -40,8 +40,10 @@ impl Providers {
                 builder = builder.set(setting.provider, setting.name, value);
             }
         }
-        let passphrases = Arc::new(Passphrases::of(global)?);
+        let passphrases = Arc::new(Passphrases::of(global));
         let opened = builder.secrets(Arc::clone(&passphrases) as Arc<dyn Secrets>).build()?;
+        // After the configuration, in which there may be something wrong: a pipe may keep one waiting.
+        passphrases.read_given(global)?;
         Ok(Self { opened, passphrases })
     }
 

@@ -338,7 +338,7 @@ fn a_weakness_is_accepted_for_a_named_key_and_told() {
         configure(r#""extractable""#);
         setup
             .with_pin(&encrypt, 2)
-            .says("no weakness \"extractable\" can be accepted")
+            .says("it names a weakness that cannot be accepted")
             .says("wraps-and-decrypts");
         configure(r#""not-private""#);
         setup.with_pin(&encrypt, 0);

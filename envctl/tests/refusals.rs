@@ -123,7 +123,7 @@ fn malformed_arguments_give_exit_code_2() {
     sandbox
         .run(&["encrypt", "in", "-k", "main"], 2)
         .says("neither a key URI nor an alias")
-        .says("local:NAME");
+        .says("`keys list` shows them");
     sandbox.run(&["encrypt", "in", "-k", "ftp://user:secret@host/key"], 2);
     sandbox.run(&["encrypt", "in", "-k", "other:key"], 2).says("no provider");
     sandbox.run(&["encrypt", "in", "-k", "passphrase:", "-k", "passphrase:"], 2).says("two of the keys");

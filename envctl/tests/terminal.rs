@@ -289,7 +289,7 @@ fn nobody_can_hold_the_terminal_for_ever() {
     rustix::fs::fchmod(&slave, Mode::from_raw_mode(0o622)).unwrap();
     let mut child = Terminal::start_at(&sandbox, &slave);
     terminal.wait_for("another program holds the lock of the terminal, which other users may open");
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(3));
     flock(&device, FlockOperation::Unlock).unwrap();
     let mut child = Terminal::start_at(&sandbox, &slave);
     terminal.wait_for("Passphrase: ");
@@ -357,4 +357,49 @@ fn without_a_terminal_or_with_json_there_is_no_bar() {
     rustix::io::write(&slave, b"the end").unwrap();
     terminal.wait_for("the end");
     assert_eq!(terminal.seen, "the end");
+}
+
+#[test]
+fn the_secrets_of_one_call_are_asked_for_one_after_the_other() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.write("in", b"x");
+    for order in [["local:main", "passphrase:"], ["passphrase:", "local:main"]] {
+        let args = ["encrypt", "-f", "in", "-k", order[0], "-k", order[1]];
+        let (mut terminal, mut child) = Terminal::start(&sandbox, &args, false);
+        // Which of them comes first is nobody's promise.
+        let (mut of_keystore, mut of_file) = (false, false);
+        while !(of_keystore && of_file) {
+            while !(terminal.seen.contains("Passphrase: ") || terminal.seen.contains("keystore.json: ")) {
+                assert!(terminal.read(), "{:?}", terminal.seen);
+            }
+            let both = terminal.seen.contains("Passphrase: ") && terminal.seen.contains("keystore.json: ");
+            assert!(!both, "two prompts at once: {:?}", terminal.seen);
+            if terminal.seen.contains("keystore.json: ") {
+                terminal.type_line(common::PASSPHRASE);
+                of_keystore = true;
+            } else {
+                terminal.type_line("open sesame");
+                terminal.wait_for("Again, to be sure: ");
+                terminal.type_line("open sesame");
+                of_file = true;
+            }
+        }
+        terminal.wait_for("encrypted for");
+        assert!(child.wait().unwrap().success());
+        assert!(terminal.has_echo());
+    }
+}
+
+#[test]
+fn a_key_that_fails_while_somebody_is_asked_ends_the_call_and_gives_the_echo_back() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.write("in", b"x");
+    sandbox.write("pw", common::PASSPHRASE.as_bytes());
+    let args = ["encrypt", "in", "-k", "local:nope", "-k", "passphrase:", "--keystore-passphrase-file", "pw"];
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &args, false);
+    terminal.wait_for("has no key");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert!(terminal.has_echo(), "{:?}", terminal.seen);
 }

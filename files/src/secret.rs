@@ -111,7 +111,7 @@ impl fmt::Debug for SecretSource {
 #[non_exhaustive]
 pub enum SecretSourceError {
     /// The file cannot be opened, or others may read or write it.
-    #[error(transparent)]
+    #[error("{0}")]
     File(#[from] TrustError),
     /// The file or descriptor is open and cannot be read, or its first line is
     /// longer than 64 KiB or not UTF-8 ([`io::ErrorKind::InvalidData`]).

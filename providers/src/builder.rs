@@ -17,6 +17,7 @@ use crate::{
     EnvironmentSecrets, Providers, ProvidersError, Registration, backends,
     file::{self, Document},
     registration::{Given, OpenError},
+    secrets::InTurn,
 };
 
 /// Makes [`Providers`].
@@ -116,8 +117,13 @@ impl Builder {
             what: file::without_values(text, error),
         };
         let mut document = Document::parse(text, &self.registered).map_err(|error| wrong(&error))?;
-        let (keys, keystore) = document.keys(self.profile.as_deref())?;
-        let around = Surroundings::new(Arc::clone(&self.secrets)).keys(keys.all());
+        let of_profile = document.choose_profile(self.profile.as_deref())?;
+        let of_table = document
+            .settle_keystore()
+            .map_err(|what| ProvidersError::Content { path: path.into(), what: what.into() })?;
+        let keys = document.keys();
+        let secrets: Arc<dyn Secrets> = Arc::new(InTurn::new(self.secrets));
+        let around = Surroundings::new(Arc::clone(&secrets)).keys(keys.all());
         let mut registry = Registry::new();
         let mut given = self.given;
         let is_registered =
@@ -127,12 +133,13 @@ impl Builder {
             return Err(ProvidersError::Setting { provider, setting, error: SettingError::Unknown });
         }
         // The one setting of a key store that a profile has too; what the call says goes before it.
-        if let Some(path) = keystore {
+        if let Some(path) = of_profile {
             let (provider, name) = ("local".to_owned(), "keystore".to_owned());
             given.insert(0, Given { provider, name, value: path.into() });
         }
         let is_keystore = |given: &&Given| given.provider == "local" && given.name == "keystore";
-        let keystore = given.iter().rfind(is_keystore).map(|given| PathBuf::from(&given.value));
+        let named = given.iter().rfind(is_keystore).map(|given| PathBuf::from(&given.value));
+        let keystore = named.or(of_table);
         for registration in &self.registered {
             let of_it = |given: &&Given| given.provider == registration.provider;
             let given = given.iter().filter(of_it).cloned().collect();
@@ -144,9 +151,13 @@ impl Builder {
                     setting: name,
                     error,
                 },
-                OpenError::Scheme(error) => error,
+                OpenError::Scheme(error) if path.as_os_str().is_empty() => error.into(),
+                OpenError::Scheme(error) => {
+                    let (path, error) = (path.into(), Box::new(error));
+                    ProvidersError::Table { path, provider: registration.provider, error }
+                }
             })?);
         }
-        Ok(Providers { registry, keys, keystore, secrets: self.secrets })
+        Ok(Providers { registry, keys, keystore, secrets })
     }
 }

@@ -21,6 +21,16 @@ pub enum ProvidersError {
         /// What is wrong, and on which line.
         what: String,
     },
+    /// What the table of a key store says cannot be.
+    #[error("configuration {}: [{provider}]: {}", printable::path(path), error.message())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The provider, and its table.
+        provider: &'static str,
+        /// What is wrong.
+        error: Box<ProviderError>,
+    },
     /// The configuration has no profile of that name.
     #[error("there is no profile {name:?} in the configuration")]
     NoProfile {
@@ -78,7 +88,7 @@ impl ProvidersError {
                 } else {
                     format!("; aliases of the configuration: {}", list(aliases))
                 };
-                Some(format!("for a key of your keystore write local:NAME{aliases}"))
+                Some(format!("the keystore has no such key either: `keys list` shows them{aliases}"))
             }
             _ => None,
         }

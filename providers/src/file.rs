@@ -49,7 +49,7 @@ pub(crate) struct Document<'t> {
 struct Words {
     keys: Vec<String>,
     decrypt_keys: Vec<String>,
-    keystore: Option<PathBuf>,
+    keystore: Option<String>,
     aliases: BTreeMap<String, String>,
     profiles: BTreeMap<String, Profile>,
 }
@@ -77,27 +77,60 @@ impl<'t> Document<'t> {
         Ok(Self { words, tables })
     }
 
-    /// The keys, and the keystore, of the file and a profile of it.
-    pub(crate) fn keys(&mut self, profile: Option<&str>) -> Result<(Keys, Option<PathBuf>), ProvidersError> {
-        let words = std::mem::take(&mut self.words);
-        let mut profiles = words.profiles;
-        let profile = match profile {
-            None => Profile::default(),
-            Some(name) => profiles.remove(name).ok_or_else(|| ProvidersError::NoProfile {
-                name: name.to_owned(),
-                known: profiles.into_keys().collect(),
-            })?,
-        };
-        let keys = Keys {
-            encrypt: profile.keys.unwrap_or(words.keys),
-            decrypt: profile.decrypt_keys.unwrap_or(words.decrypt_keys),
-            aliases: words.aliases,
-        };
-        let of_table = || match self.tables.get("local")?.get_ref() {
-            DeValue::Table(table) => Some(table.get("keystore")?.get_ref().as_str()?.into()),
+    /// Puts a profile of the file first, and returns the keystore that it names.
+    pub(crate) fn choose_profile(&mut self, name: Option<&str>) -> Result<Option<PathBuf>, ProvidersError> {
+        let mut profiles = std::mem::take(&mut self.words.profiles);
+        let Some(name) = name else { return Ok(None) };
+        let profile = profiles.remove(name).ok_or_else(|| ProvidersError::NoProfile {
+            name: name.to_owned(),
+            known: profiles.into_keys().collect(),
+        })?;
+        if let Some(keys) = profile.keys {
+            self.words.keys = keys;
+        }
+        if let Some(keys) = profile.decrypt_keys {
+            self.words.decrypt_keys = keys;
+        }
+        Ok(profile.keystore)
+    }
+
+    /// `keystore` at the top is that of the table `[local]`, which it returns.
+    pub(crate) fn settle_keystore(&mut self) -> Result<Option<PathBuf>, &'static str> {
+        let local = self.tables.get("local").map(Spanned::get_ref);
+        let of_table = match local {
+            Some(DeValue::Table(table)) => table.get("keystore").and_then(|value| value.get_ref().as_str()),
             _ => None,
         };
-        Ok((keys, profile.keystore.or(words.keystore).or_else(of_table)))
+        let of_table = of_table.map(ToOwned::to_owned);
+        let Some(named) = self.words.keystore.take() else { return Ok(of_table.map(PathBuf::from)) };
+        match of_table {
+            Some(other) if other != named => {
+                return Err("it names two keystores: `keystore` and that of [local]");
+            }
+            Some(_) => {}
+            None => {
+                let nowhere = 0..0;
+                let table = self
+                    .tables
+                    .entry("local".to_owned())
+                    .or_insert_with(|| Spanned::new(nowhere.clone(), DeValue::Table(DeTable::new())));
+                // Another kind of value is told of when it is read.
+                if let DeValue::Table(table) = table.get_mut() {
+                    let value = DeValue::String(named.clone().into());
+                    table.insert(
+                        Spanned::new(nowhere.clone(), "keystore".into()),
+                        Spanned::new(nowhere, value),
+                    );
+                }
+            }
+        }
+        Ok(Some(named.into()))
+    }
+
+    /// The keys of the file, with those of the profile that was chosen.
+    pub(crate) fn keys(&mut self) -> Keys {
+        let Words { keys, decrypt_keys, aliases, .. } = std::mem::take(&mut self.words);
+        Keys { encrypt: keys, decrypt: decrypt_keys, aliases }
     }
 
     /// The table of a key store.

@@ -49,7 +49,7 @@ impl Keys {
     /// What a name means.
     pub(crate) fn key(&self, name: &str, registry: &Registry) -> Result<KeyUri, ProvidersError> {
         match self.configured(name) {
-            Err(error @ ProvidersError::NoSuchName { .. }) => registry.key_named(name).ok_or(error),
+            Err(error @ ProvidersError::NoSuchName { .. }) => registry.key_named(name)?.ok_or(error),
             key => key,
         }
     }

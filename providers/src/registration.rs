@@ -2,13 +2,12 @@
 
 use std::{ffi::OsString, sync::Arc};
 
-use envelope_sdk::registry::{
-    Scheme, SecretOption, SettingError, SettingOption, Settings, Surroundings, SurveyOption,
+use envelope_sdk::{
+    ProviderError,
+    registry::{Scheme, SecretOption, SettingError, SettingOption, Settings, Surroundings, SurveyOption},
 };
 use serde::de::DeserializeOwned;
 use toml::{Spanned, de::DeValue};
-
-use crate::ProvidersError;
 
 /// A key store that was registered: what a program may offer its user of it.
 #[derive(Clone, Copy)]
@@ -39,7 +38,7 @@ pub(crate) struct Given {
 pub(crate) enum OpenError {
     Table(toml::de::Error),
     Setting { name: String, error: SettingError },
-    Scheme(ProvidersError),
+    Scheme(ProviderError),
 }
 
 impl Registration {
@@ -66,5 +65,5 @@ fn open<S: Settings + DeserializeOwned>(
     for Given { name, value, .. } in given {
         settings.set(&name, value).map_err(|error| OpenError::Setting { name, error })?;
     }
-    settings.into_scheme(around).map_err(|error| OpenError::Scheme(error.into()))
+    settings.into_scheme(around).map_err(OpenError::Scheme)
 }

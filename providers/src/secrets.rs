@@ -1,6 +1,9 @@
-//! Secrets of the environment.
+//! Secrets of the environment, and asking one thing after the other.
 
-use std::env;
+use std::{
+    env,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use envelope_sdk::{
     ProviderErrorKind,
@@ -41,6 +44,30 @@ impl Secrets for EnvironmentSecrets {
     fn ask(&self, name: &str, _prompt: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError> {
         let message = format!("the secret {name} is needed: give it as ${}", Self::variable(name));
         Err(SecretError::new(ProviderErrorKind::Invalid, message))
+    }
+}
+
+/// Asks one question after the other: several keys are used at once, and a person
+/// can answer one.
+pub(crate) struct InTurn {
+    secrets: Arc<dyn Secrets>,
+    turn: Mutex<()>,
+}
+
+impl InTurn {
+    pub(crate) fn new(secrets: Arc<dyn Secrets>) -> Self {
+        Self { secrets, turn: Mutex::default() }
+    }
+}
+
+impl Secrets for InTurn {
+    fn given(&self, name: &str) -> Result<Option<Zeroizing<String>>, SecretError> {
+        self.secrets.given(name)
+    }
+
+    fn ask(&self, name: &str, prompt: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.secrets.ask(name, prompt)
     }
 }
 

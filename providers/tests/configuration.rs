@@ -74,6 +74,28 @@ fn a_profile_goes_before_the_file_and_the_call_before_both() {
 }
 
 #[test]
+fn the_keystore_at_the_top_is_that_of_its_table_whose_passphrase_file_is_for_it() {
+    let place = Place::new(&["main"]);
+    let encrypts = |text: &str| {
+        let asked = Arc::new(Counting::default());
+        let builder = place.builder(text).secrets(Arc::clone(&asked) as Arc<dyn Secrets>);
+        encrypt(builder.build().unwrap().keyring_to_encrypt(&["local:main".into()]).unwrap());
+        asked.asked()
+    };
+    assert_eq!(encrypts("keystore = 'KEYSTORE'\n[local]\npassphrase-file = 'PASSPHRASE'"), 0);
+    assert_eq!(
+        encrypts("keystore = 'KEYSTORE'\n[local]\nkeystore = 'KEYSTORE'\npassphrase-file = 'PASSPHRASE'"),
+        0
+    );
+    assert_eq!(encrypts("keystore = 'KEYSTORE'"), 1);
+    let error = place.builder("keystore = '/one'\n[local]\nkeystore = '/other'").build().err().unwrap();
+    assert!(
+        error.to_string().ends_with("config.toml: it names two keystores: `keystore` and that of [local]"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_passphrase_opens_only_where_it_is_asked_for() {
     let place = Place::new(&["main"]);
     let opening = |text: &str, given: Option<&str>| {

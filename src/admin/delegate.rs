@@ -83,6 +83,31 @@ macro_rules! delegate {
             async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
                 (**self).restore_key(key).await
             }
+
+            async fn check_set_not_after(
+                &self,
+                key: &KeyUri,
+                version: Option<&str>,
+                not_after: Option<u64>,
+            ) -> Result<(), ProviderError> {
+                (**self).check_set_not_after(key, version, not_after).await
+            }
+
+            async fn check_set_rotation(
+                &self,
+                key: &KeyUri,
+                rotation: AutoRotation,
+            ) -> Result<(), ProviderError> {
+                (**self).check_set_rotation(key, rotation).await
+            }
+
+            async fn check_set_alias(&self, alias: &str, key: &KeyUri) -> Result<(), ProviderError> {
+                (**self).check_set_alias(alias, key).await
+            }
+
+            async fn check_restore_key(&self, key: &KeyUri) -> Result<(), ProviderError> {
+                (**self).check_restore_key(key).await
+            }
         }
     };
 }

@@ -1,6 +1,6 @@
 //! [`ProviderError`]: what went wrong, for which key, and whether to try again.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use crate::KeyUri;
 
@@ -85,6 +85,18 @@ impl ProviderError {
         self
     }
 
+    /// The same error once more, for somebody else who waited for the same answer.
+    pub(crate) fn again(self: &Arc<Self>) -> Self {
+        Self {
+            kind: self.kind,
+            provider: self.provider,
+            key: self.key.clone(),
+            message: self.message.clone(),
+            retryable: self.retryable,
+            source: self.source.as_ref().map(|_| Box::new(Cause(Arc::clone(self))) as _),
+        }
+    }
+
     /// What it means.
     #[must_use]
     pub fn kind(&self) -> ProviderErrorKind {
@@ -113,6 +125,22 @@ impl ProviderError {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+}
+
+/// The cause of an error that was told more than once.
+#[derive(Debug)]
+struct Cause(Arc<ProviderError>);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.source.as_ref().map_or(Ok(()), |cause| cause.fmt(f))
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
     }
 }
 

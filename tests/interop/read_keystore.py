@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import re
+from json.decoder import scanstring
 
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives import hashes
@@ -38,16 +39,97 @@ def is_integer(value, bits):
 def parse(data):
     require(len(data) <= MAX_LEN, "F-1", "too large", "too large")
     try:
-        document = json.loads(data.decode("utf-8", "strict"))
-    except (ValueError, RecursionError):
+        document = loads(data.decode("utf-8", "strict"))
+    except ValueError:
         raise Failure("format failure", "[F-2] not JSON in UTF-8") from None
     require(isinstance(document, dict), "F-2", "not an object")
     version = document.get("envelope_keystore")
-    require(is_integer(version, 64), "F-2", "no version")
+    require(is_integer(version, 64) and "envelope_keystore" not in document.repeated, "F-2", "no version, or more than one")
     require(version == 1, "F-3", "another version", "unsupported version")
     check_members(document)
     require(printed(document) == data, "F-4", "another spelling")
     return document
+
+
+class Object(dict):
+    """An object of JSON, and which names stand in it more than once."""
+
+    def __init__(self):
+        super().__init__()
+        self.repeated = set()
+
+    def put(self, name, value):
+        if name in self:
+            self.repeated.add(name)
+        self[name] = value
+
+
+TOKEN = re.compile(
+    r"[ \t\n\r]*(?:(?P<mark>[][{}:,])|(?P<string>\")|(?P<word>true|false|null)"
+    r"|(?P<integer>(?:0|[1-9][0-9]*)(?![0-9.eE]))|(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)|\Z)"
+)
+WORDS = {"true": True, "false": False, "null": None}
+OTHER_NUMBER = object()  # What no member may be: with a sign, a fraction, an exponent, or of more than 20 digits.
+
+
+def loads(text):
+    """One text of RFC 8259, or ValueError. `json.loads` also takes NaN and Infinity, and refuses numbers of many digits and
+    deep nesting, which the number of a later format may stand beside."""
+    at, result, open_, names = 0, [], [], []
+    # What may stand next: a value (or the end of an empty array), a name (or the end of an empty object), `:`, or what is
+    # between two elements.
+    expected = "value"
+
+    def put(value):
+        if not open_:
+            result.append(value)
+        elif isinstance(open_[-1], list):
+            open_[-1].append(value)
+        else:
+            open_[-1].put(names.pop(), value)
+
+    while True:
+        token = TOKEN.match(text, at)
+        if token is None:
+            raise ValueError("no token of JSON")
+        at, kind, found = token.end(), token.lastgroup, token.group(token.lastgroup or 0)
+        if kind is None:
+            if open_ or not result:
+                raise ValueError("it ends too early")
+            return result[0]
+        if kind == "string":
+            found, at = scanstring(text, at)
+        if kind == "string" and expected in ("name", "name or end"):
+            names.append(found)
+            expected = "colon"
+        elif kind != "mark" and expected in ("value", "value or end"):
+            put(value_of(kind, found))
+            expected = "between"
+        elif found in ("[", "{") and kind == "mark" and expected in ("value", "value or end"):
+            value = [] if found == "[" else Object()
+            put(value)
+            open_.append(value)
+            expected = "value or end" if found == "[" else "name or end"
+        elif found == ":" and kind == "mark" and expected == "colon":
+            expected = "value"
+        elif found == "," and kind == "mark" and expected == "between" and open_:
+            expected = "value" if isinstance(open_[-1], list) else "name"
+        elif found == "]" and kind == "mark" and expected in ("value or end", "between") and open_ and isinstance(open_[-1], list):
+            open_.pop()
+            expected = "between"
+        elif found == "}" and kind == "mark" and expected in ("name or end", "between") and open_ and isinstance(open_[-1], dict):
+            open_.pop()
+            expected = "between"
+        else:
+            raise ValueError(f"{expected} was expected")
+
+
+def value_of(kind, found):
+    if kind == "string":
+        return found
+    if kind == "word":
+        return WORDS[found]
+    return int(found) if kind == "integer" and len(found) <= 20 else OTHER_NUMBER
 
 
 def printed(document):

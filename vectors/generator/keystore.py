@@ -362,6 +362,7 @@ def versions():
         ("true", "true"),
         ("null", "null"),
         ("negative", "-1"),
+        ("minus-zero", "-0"),
         ("leading-zero", "01"),
         ("exponent", "1e0"),
         ("array", "[2]"),
@@ -369,6 +370,27 @@ def versions():
     ):
         version(f"version-is-{label}", f"`envelope_keystore` is {value}.", number(value), FORMAT, "F-2 F-3")
     version("version-2-cut", "Format 2, but the text is no JSON.", lambda text: number(2)(text).replace('"keys": {', '"keys": '), FORMAT, "F-2 F-3")
+
+    def alone(name, comment, text, expect=VERSION, spec="F-3"):
+        put(name, expect, spec, comment, text)
+
+    # What JSON permits, whatever a parser likes of it, and what it does not.
+    alone("version-2-with-5000-digits", "Format 2 with a number of 5000 digits.", '{"envelope_keystore": 2, "cost": ' + "9" * 5000 + "}")
+    alone("version-2-nested-deeply", "Format 2 with a hundred thousand arrays in each other.", '{"envelope_keystore": 2, "keys": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    alone("version-2-with-large-exponent", "Format 2 with a number that no double holds.", '{"envelope_keystore": 2, "cost": 1e999999}')
+    for label, word in (("nan", "NaN"), ("infinity", "-Infinity")):
+        alone(f"version-2-with-{label}", f"Format 2, but {word} is no JSON.", f'{{"envelope_keystore": 2, "not_after": {word}}}', FORMAT, "F-2 F-3")
+
+    # A number that stands twice says nothing. Whether other members do is for the later format to say.
+    for label, first, second in (("2-and-3", "2", "3"), ("2-and-2", "2", "2"), ("1-and-2", "1", "2"), ("2-and-1", "2", "1")):
+        text = f'{{"envelope_keystore": {first}, "envelope_keystore": {second}}}'
+        alone(f"version-{label}", f"`envelope_keystore` is {first}, and then {second}.", text, FORMAT, "F-2 F-3")
+    text = '{"envelope_keystore": 2, "envelope\\u005fkeystore": 2}'
+    alone("version-2-and-2-escaped", "`envelope_keystore` stands twice, once with an escape.", text, FORMAT, "F-2 F-3")
+    alone("version-2-member-twice", "Format 2 with another member twice.", '{"envelope_keystore": 2, "keys": 1, "keys": 2}')
+    text = '{"envelope_keystore": 2, "keys": {"envelope_keystore": 1, "envelope_keystore": 1}}'
+    alone("version-2-inner-version-twice", "Format 2 with `envelope_keystore` twice in another object.", text)
+    alone("version-2-not-utf-8", "Format 2 with a byte that is no UTF-8.", b'{"envelope_keystore": 2, "x": "\xff"}', FORMAT, "F-2 F-3")
 
 
 def parameters():

@@ -12,11 +12,19 @@ mod keys;
 mod new_key;
 mod rotation;
 
+use aws_config::retry::RetryConfig;
+use aws_sdk_kms::config::{Builder, Config};
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, http::MAX_PAGES};
 
 use crate::error::failure;
 
 pub use key::{AwsKey, AwsKeyState};
+
+/// For a call that does something each time that it is done: it is attempted
+/// once, since the answer that is lost may be that it was done.
+fn once() -> Builder {
+    Config::builder().retry_config(RetryConfig::disabled())
+}
 
 /// Counts the pages of a list about `key`, and refuses a list without an end.
 #[derive(Default)]

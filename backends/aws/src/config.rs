@@ -2,18 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
-    meta::region::RegionProviderChain, profile::ProfileFileRegionProvider, retry::RetryConfig,
-    sts::AssumeRoleProvider, timeout::TimeoutConfig,
-};
+use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use envelope_sdk::{
-    ProviderError,
-    http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL},
-};
 
-use crate::{AwsKms, reach::Reach, transport};
+use crate::{
+    AwsKms,
+    reach::Reach,
+    sources::{Role, Sources},
+};
 
 /// Settings of [`AwsKms`]. Without any, the AWS SDK's defaults hold: the
 /// credentials of the environment, the shared configuration and credentials
@@ -24,28 +20,15 @@ use crate::{AwsKms, reach::Reach, transport};
 #[derive(Default)]
 #[must_use]
 pub struct AwsKmsBuilder {
-    profile: Option<String>,
-    region: Option<String>,
+    sources: Sources,
     replica_regions: Vec<String>,
-    pub(crate) endpoint_url: Option<String>,
-    fips: Option<bool>,
-    role: Option<Role>,
-    credentials: Option<SharedCredentialsProvider>,
-    attempt_timeout: Option<Duration>,
-    attempts: Option<u32>,
-    trusted_files_only: bool,
-}
-
-struct Role {
-    arn: String,
-    external_id: Option<String>,
 }
 
 impl AwsKmsBuilder {
     /// A profile of the shared configuration files, instead of `AWS_PROFILE`
     /// or `default`.
     pub fn profile(mut self, name: impl Into<String>) -> Self {
-        self.profile = Some(name.into());
+        self.sources.profile = Some(name.into());
         self
     }
 
@@ -53,7 +36,7 @@ impl AwsKmsBuilder {
     /// role, instead of `AWS_REGION` or the profile's. Wrapping and unwrapping
     /// take the region from the key's ARN.
     pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.region = Some(region.into());
+        self.sources.region = Some(region.into());
         self
     }
 
@@ -71,7 +54,7 @@ impl AwsKmsBuilder {
     /// Wherever it comes from, plain `http` is refused at each call unless it stays on this machine
     /// ([`check_endpoint`](envelope_sdk::http::check_endpoint)), and no proxy is used for it then.
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
-        self.endpoint_url = Some(url.into());
+        self.sources.endpoint_url = Some(url.into());
         self
     }
 
@@ -81,34 +64,35 @@ impl AwsKmsBuilder {
     /// endpoint of the environment or the profile it must be `false`, since the SDK
     /// refuses the two together.
     pub fn fips_endpoints(mut self, fips: bool) -> Self {
-        self.fips = Some(fips);
+        self.sources.fips = Some(fips);
         self
     }
 
     /// Assumes an IAM role, with the credentials found otherwise.
     pub fn assume_role(mut self, role_arn: impl Into<String>, external_id: Option<String>) -> Self {
-        self.role = Some(Role { arn: role_arn.into(), external_id });
+        self.sources.role = Some(Role { arn: role_arn.into(), external_id });
         self
     }
 
     /// Credentials from elsewhere, instead of the default chain.
     pub fn credentials(mut self, credentials: impl ProvideCredentials + 'static) -> Self {
-        self.credentials = Some(SharedCredentialsProvider::new(credentials));
+        self.sources.credentials = Some(SharedCredentialsProvider::new(credentials));
         self
     }
 
     /// How long one attempt of a call may take. 5 seconds by default; a call
     /// with its retries, four times that.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = Some(timeout);
+        self.sources.attempt_timeout = Some(timeout);
         self
     }
 
     /// How often a call is attempted when KMS throttles, fails or does not
     /// answer, with exponential backoff; at least 1. By default as
-    /// `AWS_MAX_ATTEMPTS` or the profile says, or 3 times.
+    /// `AWS_MAX_ATTEMPTS` or the profile says, or 3 times. A key is made, and
+    /// rotated, in one attempt.
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = Some(attempts.max(1));
+        self.sources.attempts = Some(attempts.max(1));
         self
     }
 
@@ -121,7 +105,7 @@ impl AwsKmsBuilder {
     /// [`Invalid`](envelope_sdk::ProviderErrorKind::Invalid) with a `TrustError` of
     /// that crate as its source. Elsewhere than on Unix nothing is checked.
     pub fn trusted_files_only(mut self) -> Self {
-        self.trusted_files_only = true;
+        self.sources.trusted_files_only = true;
         self
     }
 
@@ -129,68 +113,8 @@ impl AwsKmsBuilder {
     /// shared files and the credentials are read by the first call that needs
     /// them, and anew by the next one while there are no credentials in them.
     #[must_use]
-    pub fn build(mut self) -> AwsKms {
-        let replica_regions = std::mem::take(&mut self.replica_regions);
-        AwsKms::new(Reach::lazy(self), replica_regions)
-    }
-
-    /// Reads the environment and the shared configuration files. Credentials are
-    /// fetched at first use; nothing is asked over the network here.
-    pub(crate) async fn load(&self) -> Result<SdkConfig, ProviderError> {
-        #[cfg(unix)]
-        if self.trusted_files_only {
-            crate::shared_files::check()?;
-        }
-        let attempt_timeout = self.attempt_timeout.unwrap_or(ATTEMPT_TIMEOUT);
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(attempt_timeout)
-            .operation_timeout(attempt_timeout.saturating_mul(ATTEMPTS_OF_A_CALL))
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(self.region_provider())
-            .http_client(transport::for_credentials())
-            .timeout_config(timeouts);
-        if let Some(attempts) = self.attempts {
-            loader = loader.retry_config(RetryConfig::standard().with_max_attempts(attempts));
-        }
-        if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(fips) = self.fips.or(cfg!(feature = "fips").then_some(true)) {
-            loader = loader.use_fips(fips);
-        }
-        if let Some(credentials) = &self.credentials {
-            loader = loader.credentials_provider(credentials.clone());
-        }
-        let mut config = loader.load().await;
-        if let Some(role) = &self.role {
-            let mut provider =
-                AssumeRoleProvider::builder(&role.arn).session_name("envelope-sdk").configure(&config);
-            if let Some(id) = &role.external_id {
-                provider = provider.external_id(id);
-            }
-            let provider = SharedCredentialsProvider::new(provider.build().await);
-            config = config.into_builder().credentials_provider(provider).build();
-        }
-        Ok(config)
-    }
-
-    /// Whether a service may be asked for credentials.
-    pub(crate) fn asks_for_credentials(&self) -> bool {
-        self.credentials.is_none() || self.role.is_some()
-    }
-
-    /// The default chain without its last link, the instance's metadata: asking
-    /// for it takes seconds where there is none, and keys name their region.
-    fn region_provider(&self) -> RegionProviderChain {
-        let profile = ProfileFileRegionProvider::builder();
-        let profile = match &self.profile {
-            Some(name) => profile.profile_name(name),
-            None => profile,
-        };
-        RegionProviderChain::first_try(self.region.clone().map(Region::new))
-            .or_else(EnvironmentVariableRegionProvider::new())
-            .or_else(profile.build())
+    pub fn build(self) -> AwsKms {
+        AwsKms::new(Reach::lazy(self.sources), self.replica_regions)
     }
 }
 
@@ -198,9 +122,9 @@ impl AwsKmsBuilder {
 impl fmt::Debug for AwsKmsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AwsKmsBuilder")
-            .field("profile", &self.profile)
-            .field("region", &self.region)
-            .field("endpoint_url", &self.endpoint_url)
+            .field("profile", &self.sources.profile)
+            .field("region", &self.sources.region)
+            .field("endpoint_url", &self.sources.endpoint_url)
             .finish_non_exhaustive()
     }
 }

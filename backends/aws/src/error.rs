@@ -8,33 +8,38 @@
 //! | `InvalidCiphertextException`, `IncorrectKeyException` | `Unauthentic` | no |
 //! | `NotFoundException` | `NotFound` | no |
 //! | `AccessDeniedException`, expired, missing or refused credentials, `InvalidGrantTokenException` | `AccessDenied` | no |
+//! | settings, or credentials, that cannot be | `Invalid` | no |
 //! | `DisabledException`, `KMSInvalidStateException` (pending deletion or import) | `State` | no |
 //! | `ConflictException` (a rotation is under way) | `State` | yes |
-//! | `ThrottlingException`, status 429 | `Throttled` | yes |
-//! | `KeyUnavailableException`, `DependencyTimeoutException`, `KMSInternalException`, status 5xx, no connection or a broken one, time limit passed | `Unavailable` | yes |
+//! | `ThrottlingException`, status 429, both of the source of the credentials too | `Throttled` | yes |
+//! | `KeyUnavailableException`, `DependencyTimeoutException`, `KMSInternalException`, status 5xx, no connection or a broken one, time limit passed; all of these of the source of the credentials too | `Unavailable` | yes |
 //! | `InvalidKeyUsageException`, `UnsupportedOperationException`, status 501 | `Unsupported` | no |
 //! | `ValidationException`, `InvalidArnException`, `AlreadyExistsException`, … | `Invalid` | no |
 //! | an answer without what it must hold, too long, or that cannot be read | `Protocol` | no |
 //! | `LimitExceededException` (a quota), anything else | `Other` | no |
 
-use std::error::Error;
+mod codes;
+mod credentials;
 
-use aws_credential_types::provider::error::CredentialsError;
+use std::{error::Error, io};
+
 use aws_sdk_kms::{
     config::http::HttpResponse,
-    error::{ErrorMetadata, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
 };
 use envelope_sdk::{
     KeyUri, ProviderError,
-    ProviderErrorKind::{
-        self, AccessDenied, Invalid, NotFound, Other, Protocol, State, Throttled, Unauthentic, Unavailable,
-        Unsupported,
-    },
+    ProviderErrorKind::{self, Invalid, Other, Protocol, Throttled, Unavailable, Unsupported},
     http::{EndpointError, MAX_ANSWER_LEN, NOT_IMPLEMENTED, causes, find_cause, kind_of_status},
 };
 use http_body_util::LengthLimitError;
 
 use crate::transport::BrokenOff;
+use codes::known;
+use credentials::no_credentials;
+
+pub(crate) use codes::ALREADY_EXISTS;
+pub(crate) use credentials::{NO_REGION_OF_STS, finds_no_credentials};
 
 /// An error of this provider, about `key` if it is about one.
 pub(crate) fn failure<'k>(
@@ -49,15 +54,6 @@ pub(crate) fn failure<'k>(
     }
 }
 
-/// Whether the settings and AWS's own files have no credentials, or some that
-/// cannot be: before anybody was asked for them.
-pub(crate) fn finds_no_credentials(error: &(dyn Error + 'static)) -> bool {
-    matches!(
-        find_cause(error),
-        Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
-    )
-}
-
 /// The error of a call that needs the permission `action`, such as
 /// `kms:Encrypt`.
 pub(crate) fn refusal<E>(
@@ -68,8 +64,8 @@ pub(crate) fn refusal<E>(
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    if let Some(credentials) = find_cause::<CredentialsError>(error) {
-        return no_credentials(key, credentials);
+    if let Some(error) = no_credentials(key, error) {
+        return error;
     }
     if let Some(endpoint) = find_cause::<EndpointError>(error) {
         return failure(Invalid, key, format!("AWS KMS is not asked: {endpoint}"));
@@ -117,6 +113,36 @@ where
     }
 }
 
+/// Whether a call that was attempted once may have been done, although it ended
+/// so: its answer was lost.
+pub(crate) fn may_be_done<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: Error + 'static,
+{
+    let was_sent = no_credentials(None, error).is_none() && find_cause::<EndpointError>(error).is_none();
+    was_sent
+        && match error {
+            SdkError::ConstructionFailure(_) => false,
+            SdkError::DispatchFailure(dispatch) => {
+                let refused = find_cause::<io::Error>(error).map(io::Error::kind);
+                !dispatch.is_user() && refused != Some(io::ErrorKind::ConnectionRefused)
+            }
+            // KMS refuses with 400 what it does not do.
+            SdkError::ServiceError(service) => {
+                let status = service.raw().status().as_u16();
+                status == REQUEST_TIMEOUT || !(400..500).contains(&status)
+            }
+            _ => true,
+        }
+}
+
+/// The same error of a call that must not be repeated before somebody looked
+/// whether it was done, and how to look.
+pub(crate) fn unsure(error: &ProviderError, look: &str) -> ProviderError {
+    let message = format!("{}. It is not known whether it was done all the same: {look}", error.message());
+    failure(error.kind(), error.key(), message).retryable(false)
+}
+
 fn said<E>(action: &str, key: Option<&KeyUri>, error: &E, response: &HttpResponse) -> ProviderError
 where
     E: ProvideErrorMetadata,
@@ -148,11 +174,6 @@ where
         .retryable(matches!(kind, Unavailable | Throttled) || code == "ConflictException")
 }
 
-/// What is known of an error code.
-fn known(code: &str) -> Option<&'static (&'static str, ProviderErrorKind, &'static str)> {
-    CODES.iter().find(|(known, ..)| *known == code)
-}
-
 /// What a status means where no code says more. KMS answers 400 to whatever is
 /// wrong with a request, and says by a code what it is: without a code that is
 /// known, 400 says nothing. 404, 409, 410 and 412 are never its own. Whatever
@@ -165,56 +186,8 @@ fn kind_of(status: u16) -> ProviderErrorKind {
     }
 }
 
-fn no_credentials(key: Option<&KeyUri>, error: &CredentialsError) -> ProviderError {
-    if let Some(endpoint) = find_cause::<EndpointError>(error) {
-        return failure(Invalid, key, format!("the source of AWS credentials is not asked: {endpoint}"));
-    }
-    match error {
-        CredentialsError::ProviderTimedOut(_) => {
-            failure(Unavailable, key, "the source of AWS credentials did not answer in time")
-        }
-        // Both are said of settings and files, before anybody was asked.
-        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
-            let message = format!(
-                "there are no AWS credentials: {}. Set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, log in with \
-                 `aws sso login`, or run where a role is attached",
-                causes(error)
-            );
-            failure(AccessDenied, key, message)
-        }
-        // STS and its like are sent tokens and send keys: nothing of their answers is shown either.
-        _ => {
-            let why = match refused_by_source(error) {
-                Some((code, _, what)) => format!("{what} ({code})"),
-                None => "their source failed or refused".into(),
-            };
-            let message = format!(
-                "there are no AWS credentials: {why}. `aws sts get-caller-identity` with the same settings tells more; \
-                 AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`, give others"
-            );
-            failure(AccessDenied, key, message)
-        }
-    }
-}
-
-/// The error code of the service that was asked for credentials, if it is known.
-fn refused_by_source(
-    error: &CredentialsError,
-) -> Option<&'static (&'static str, ProviderErrorKind, &'static str)> {
-    if let Some(code) = find_cause::<ErrorMetadata>(error).and_then(ProvideErrorMetadata::code) {
-        return known(code);
-    }
-    // Errors that the SDK has a type for begin with their code.
-    let mut next = Some(error as &dyn Error);
-    while let Some(error) = next {
-        let words = error.to_string();
-        if let Some(code) = words.split([':', ' ']).next().and_then(known) {
-            return Some(code);
-        }
-        next = error.source();
-    }
-    None
-}
+/// Said of a request that came too slowly, by whatever stands between.
+const REQUEST_TIMEOUT: u16 = 408;
 
 pub(crate) const NAME: &str = "aws";
 
@@ -224,90 +197,10 @@ const NOT_IN_TIME: &str = "AWS KMS, or the source of the credentials for it (suc
 const NOT_SENT: &str = "the request to AWS KMS could not be sent: see that its endpoint, if one is set, is a URL of the \
                         form https://HOST:PORT, and the proxy too";
 
-/// Each error code that is shown, what it means, and what to do.
-const CODES: &[(&str, ProviderErrorKind, &str)] = &[
-    (
-        "InvalidCiphertextException",
-        Unauthentic,
-        "the context is another one, or the wrapped DEK was changed or made by another key",
-    ),
-    ("IncorrectKeyException", Unauthentic, "the wrapped DEK was made by another key"),
-    (
-        "NotFoundException",
-        NotFound,
-        "there is no such key or alias in this region and account: correct the ARN",
-    ),
-    ("AccessDeniedException", AccessDenied, "AWS KMS refuses the caller"),
-    ("AccessDenied", AccessDenied, "AWS refuses the caller"),
-    ("ExpiredTokenException", AccessDenied, EXPIRED),
-    ("ExpiredToken", AccessDenied, EXPIRED),
-    ("RequestExpired", AccessDenied, EXPIRED),
-    ("UnrecognizedClientException", AccessDenied, NOT_ACCEPTED),
-    ("InvalidClientTokenId", AccessDenied, NOT_ACCEPTED),
-    ("InvalidSignatureException", AccessDenied, NOT_ACCEPTED),
-    ("SignatureDoesNotMatch", AccessDenied, NOT_ACCEPTED),
-    ("IncompleteSignature", AccessDenied, NOT_ACCEPTED),
-    ("IncompleteSignatureException", AccessDenied, NOT_ACCEPTED),
-    ("MissingAuthenticationToken", AccessDenied, NOT_ACCEPTED),
-    ("MissingAuthenticationTokenException", AccessDenied, NOT_ACCEPTED),
-    ("NotAuthorized", AccessDenied, NOT_ACCEPTED),
-    ("OptInRequired", AccessDenied, NOT_ACCEPTED),
-    ("InvalidIdentityToken", AccessDenied, NOT_ACCEPTED),
-    ("InvalidIdentityTokenException", AccessDenied, NOT_ACCEPTED),
-    ("IDPRejectedClaim", AccessDenied, NOT_ACCEPTED),
-    ("IDPRejectedClaimException", AccessDenied, NOT_ACCEPTED),
-    ("UnauthorizedException", AccessDenied, NOT_ACCEPTED),
-    ("ForbiddenException", AccessDenied, NOT_ACCEPTED),
-    ("InvalidGrantException", AccessDenied, NOT_ACCEPTED),
-    ("InvalidClientException", AccessDenied, NOT_ACCEPTED),
-    ("RegionDisabledException", AccessDenied, "STS is not enabled in this region"),
-    ("InvalidGrantTokenException", AccessDenied, "the grant is not valid: create it anew"),
-    ("InvalidGrantIdException", AccessDenied, "the grant is not valid: create it anew"),
-    ("DisabledException", State, "the key is disabled: enable it, or use another one"),
-    (
-        "KMSInvalidStateException",
-        State,
-        "the state of the key does not permit it: it waits for its deletion, for key material or for its key store",
-    ),
-    ("ConflictException", State, "a rotation of the key is under way: try again later"),
-    ("ThrottlingException", Throttled, FEWER),
-    ("Throttling", Throttled, FEWER),
-    ("TooManyRequestsException", Throttled, FEWER),
-    ("RequestLimitExceeded", Throttled, FEWER),
-    ("KeyUnavailableException", Unavailable, "the key is not available at the moment"),
-    ("DependencyTimeoutException", Unavailable, FAILED),
-    ("KMSInternalException", Unavailable, FAILED),
-    ("InternalFailure", Unavailable, FAILED),
-    ("InternalServerError", Unavailable, FAILED),
-    ("ServiceUnavailable", Unavailable, FAILED),
-    ("ServiceUnavailableException", Unavailable, FAILED),
-    ("RequestTimeout", Unavailable, FAILED),
-    ("RequestTimeoutException", Unavailable, FAILED),
-    ("InvalidKeyUsageException", Unsupported, "the key is not a symmetric one for encryption and decryption"),
-    ("UnsupportedOperationException", Unsupported, "KMS does not do this with such a key"),
-    ("AlreadyExistsException", Invalid, "the name is taken"),
-    ("LimitExceededException", Other, "a quota of the account is used up: ask for a higher one"),
-    (
-        "ValidationException",
-        Invalid,
-        "KMS does not take the request: if a context is bound, shorten it and leave no value empty",
-    ),
-    ("InvalidArnException", Invalid, NOT_TAKEN),
-    ("InvalidAliasNameException", Invalid, NOT_TAKEN),
-    ("InvalidMarkerException", Invalid, NOT_TAKEN),
-    ("TagException", Invalid, NOT_TAKEN),
-    ("MalformedPolicyDocumentException", Invalid, NOT_TAKEN),
-];
-
-const EXPIRED: &str = "the credentials have expired: log in anew, or renew the session token";
-const NOT_ACCEPTED: &str = "AWS does not accept the credentials: check the access key, its secret, the account and this \
-                            machine's clock";
-const FEWER: &str = "AWS KMS wants fewer requests: cache data keys, or ask for a higher quota";
-const FAILED: &str = "AWS KMS failed";
-const NOT_TAKEN: &str = "KMS does not take the request";
-
 #[cfg(test)]
 mod tests {
+    use envelope_sdk::ProviderErrorKind::AccessDenied;
+
     use super::*;
 
     #[test]
@@ -327,13 +220,6 @@ mod tests {
             (503, Unavailable),
         ] {
             assert_eq!(kind_of(status), kind, "{status}");
-        }
-    }
-
-    #[test]
-    fn each_error_code_is_listed_once() {
-        for (at, (code, ..)) in CODES.iter().enumerate() {
-            assert!(CODES[..at].iter().all(|(other, ..)| other != code), "{code}");
         }
     }
 }

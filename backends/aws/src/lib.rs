@@ -2,13 +2,16 @@
 
 mod admin;
 mod config;
+mod credentials;
 mod error;
 mod provider;
 mod reach;
+mod retry;
 mod scheme;
 mod settings;
 #[cfg(unix)]
 mod shared_files;
+mod sources;
 mod transport;
 
 pub use admin::{AwsKey, AwsKeyState};

@@ -71,7 +71,7 @@ impl AwsKms {
 
     /// The client of a region.
     pub(crate) async fn client(&self, region: &str) -> Result<Client, ProviderError> {
-        Ok(self.settled().await?.client(region))
+        self.settled().await?.client(region)
     }
 
     /// Has the next call read the settings anew: they lack something.

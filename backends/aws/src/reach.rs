@@ -3,21 +3,27 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use aws_config::{Region, SdkConfig};
-use aws_sdk_kms::{Client, config::SharedHttpClient};
+use aws_sdk_kms::{
+    Client,
+    config::{AsyncSleep, SharedHttpClient},
+};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use envelope_sdk::{
     ProviderError,
     ProviderErrorKind::Invalid,
     http::{EndpointError, check_endpoint},
+    printable,
 };
 use futures_util::lock::Mutex as AsyncMutex;
 
 use crate::{
-    AwsKmsBuilder,
+    credentials::{Heard, checked},
     error::failure,
+    sources::Sources,
     transport::{self, CheckedEndpoints},
 };
 
@@ -32,7 +38,7 @@ pub(crate) enum Reach {
 /// Settings that are read by the first call, and anew by the next one if that was
 /// in vain.
 pub(crate) struct Lazy {
-    builder: AwsKmsBuilder,
+    sources: Sources,
     read: Mutex<Option<Arc<Settled>>>,
     /// Held by who reads, so that a crowd of first calls reads once.
     reading: AsyncMutex<()>,
@@ -40,13 +46,21 @@ pub(crate) struct Lazy {
 
 impl Reach {
     pub(crate) fn given(config: SdkConfig) -> Self {
-        Self::Given(Arc::new(Settled::new(config, None)))
+        let http = transport::for_keys(config.http_client());
+        let config = match config.credentials_provider() {
+            Some(provider) => {
+                // Nothing is heard of the services that it asks: their client was made elsewhere.
+                config.into_builder().credentials_provider(checked(provider, Heard::default())).build()
+            }
+            None => config,
+        };
+        Self::Given(Arc::new(Settled::new(config, http, None)))
     }
 
     /// Reads nothing yet.
-    pub(crate) fn lazy(builder: AwsKmsBuilder) -> Self {
+    pub(crate) fn lazy(sources: Sources) -> Self {
         let (read, reading) = (Mutex::default(), AsyncMutex::default());
-        Self::Lazy(Box::new(Lazy { builder, read, reading }))
+        Self::Lazy(Box::new(Lazy { sources, read, reading }))
     }
 
     /// The settings, read if they were not.
@@ -62,9 +76,11 @@ impl Reach {
         if let Some(settled) = lazy.known() {
             return Ok(settled);
         }
-        let builder = &lazy.builder;
-        let settled = Settled::new(builder.load().await?, builder.endpoint_url.clone());
-        settled.check_endpoints(builder)?;
+        let sources = &lazy.sources;
+        let http = transport::for_keys(None);
+        let settled = Settled::new(sources.load().await?, http, sources.endpoint_url.clone());
+        settled.check_endpoints(sources)?;
+        settled.region().map_or(Ok(()), check_region)?;
         Ok(Arc::clone(lazy.read().insert(Arc::new(settled))))
     }
 
@@ -97,18 +113,18 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    fn new(config: SdkConfig, endpoint_url: Option<String>) -> Self {
-        let http = transport::for_keys(config.http_client());
+    fn new(config: SdkConfig, http: SharedHttpClient, endpoint_url: Option<String>) -> Self {
         let config = transport::with_deadlines(config);
         Self { config, http, endpoint_url, clients: Mutex::default() }
     }
 
     /// The client of a region.
-    pub(crate) fn client(&self, region: &str) -> Client {
+    pub(crate) fn client(&self, region: &str) -> Result<Client, ProviderError> {
+        check_region(region)?;
         // Each change of it is one insertion.
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(region) {
-            return client.clone();
+            return Ok(client.clone());
         }
         let mut config = aws_sdk_kms::config::Builder::from(&self.config)
             .region(Region::new(region.to_owned()))
@@ -120,12 +136,19 @@ impl Settled {
         }
         let client = Client::from_conf(config.build());
         clients.insert(region.to_owned(), client.clone());
-        client
+        Ok(client)
     }
 
     /// The region of new and listed keys.
     pub(crate) fn region(&self) -> Option<&str> {
-        self.config.region().map(AsRef::as_ref)
+        self.config.region().map(AsRef::as_ref).filter(|region| !region.is_empty())
+    }
+
+    /// Waits as the settings have waits done, or not at all.
+    pub(crate) async fn wait(&self, time: Duration) {
+        if let Some(sleep) = self.config.sleep_impl() {
+            sleep.sleep(time).await;
+        }
     }
 
     /// The endpoint of KMS, if one is set anywhere.
@@ -145,14 +168,14 @@ impl Settled {
     /// Refuses endpoints at which the SDK panics: those that are empty. It asks
     /// KMS through [`CheckedEndpoints`], but services for credentials by clients
     /// of its own.
-    fn check_endpoints(&self, builder: &AwsKmsBuilder) -> Result<(), ProviderError> {
+    fn check_endpoints(&self, sources: &Sources) -> Result<(), ProviderError> {
         let is_empty = |endpoint: Option<String>| endpoint.is_some_and(|url| url.is_empty());
         let refuse =
             |who: &str| Err(failure(Invalid, None, format!("{who}: {}", EndpointError::NotAnEndpoint)));
         if is_empty(self.endpoint_url()) {
             return refuse("AWS KMS is not asked");
         }
-        if builder.asks_for_credentials()
+        if sources.asks_for_credentials()
             && CREDENTIAL_SERVICES.iter().any(|service| is_empty(self.endpoint_of(service)))
         {
             return refuse("the source of AWS credentials is not asked");
@@ -170,6 +193,21 @@ impl Settled {
     }
 }
 
+/// Refuses what is no name of a region: the SDK would sign with it, and panic at
+/// a line break.
+fn check_region(region: &str) -> Result<(), ProviderError> {
+    let fits = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if fits && (1..=MAX_REGION_LEN).contains(&region.len()) {
+        return Ok(());
+    }
+    let shown = printable::cut(region, MAX_REGION_LEN);
+    let message =
+        format!("`{shown}` is no name of an AWS region: correct AWS_REGION, the profile or the settings");
+    Err(failure(Invalid, None, message))
+}
+
+/// It is a label of a host's name.
+const MAX_REGION_LEN: usize = 63;
 const KMS: &str = "KMS";
 /// Those that the SDK may ask for credentials.
 const CREDENTIAL_SERVICES: [&str; 3] = ["STS", "SSO", "SSO OIDC"];

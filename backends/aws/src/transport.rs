@@ -36,15 +36,20 @@ use tracing::{
     instrument::{WithDispatch, WithSubscriber},
 };
 
+use crate::credentials::{Heard, Last};
+
 /// For requests that carry keys: what [`check_endpoint`] permits. `client` does
 /// the work, or one of this crate if there is none.
 pub(crate) fn for_keys(client: Option<SharedHttpClient>) -> SharedHttpClient {
-    SharedHttpClient::new(Guarded { client: client.unwrap_or_else(own_client), check: check_endpoint })
+    let client = client.unwrap_or_else(own_client);
+    SharedHttpClient::new(Guarded { client, check: check_endpoint, heard: None })
 }
 
-/// For the sources of credentials: what [`check_credential_endpoint`] permits.
-pub(crate) fn for_credentials() -> SharedHttpClient {
-    SharedHttpClient::new(Guarded { client: own_client(), check: check_credential_endpoint })
+/// For the sources of credentials: what [`check_credential_endpoint`] permits, and
+/// what is `heard` is told.
+pub(crate) fn for_credentials(heard: &Heard) -> SharedHttpClient {
+    let (client, heard) = (own_client(), Some(heard.clone()));
+    SharedHttpClient::new(Guarded { client, check: check_credential_endpoint, heard })
 }
 
 /// Where KMS is, as the SDK resolves it, unless somebody set an endpoint that
@@ -89,6 +94,7 @@ impl<F: Future> Unlogged for F {}
 struct Guarded {
     client: SharedHttpClient,
     check: Check,
+    heard: Option<Heard>,
 }
 
 type Check = fn(&str) -> Result<(), EndpointError>;
@@ -101,7 +107,7 @@ impl HttpClient for Guarded {
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let connector = self.client.http_connector(settings, components);
-        SharedHttpConnector::new(GuardedConnector { connector, check: self.check })
+        SharedHttpConnector::new(GuardedConnector { connector, check: self.check, heard: self.heard.clone() })
     }
 
     fn validate_base_client_config(
@@ -129,6 +135,7 @@ impl HttpClient for Guarded {
 struct GuardedConnector {
     connector: SharedHttpConnector,
     check: Check,
+    heard: Option<Heard>,
 }
 
 impl HttpConnector for GuardedConnector {
@@ -137,8 +144,18 @@ impl HttpConnector for GuardedConnector {
         if let Err(error) = (self.check)(request.uri()) {
             return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
         }
+        let heard = self.heard.clone();
+        if let Some(heard) = &heard {
+            heard.hear(Last::Nothing);
+        }
         let answer = self.connector.call(request);
-        HttpConnectorFuture::new(async move { answer.await.map(limited) })
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await?;
+            if let Some(heard) = heard {
+                heard.hear(Last::Status(answer.status().as_u16()));
+            }
+            Ok(limited(answer))
+        })
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! It gets a thread of its own and not one of a runtime's pool: this crate
 //! depends on no runtime, and a pool that can get no thread panics or waits for
-//! a busy one, while this does the work where it is. Callers hold a lock
-//! meanwhile, so there is one such thread for each provider or keystore.
+//! a busy one, while this does the work where it is. Callers that take memory or
+//! wait hold a lock meanwhile, so there is one such thread for each provider or
+//! keystore, and those beside that only read a file.
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -22,7 +24,8 @@ pub(crate) struct Panicked;
 /// Does `work` on another thread, or on this one where none is to be had.
 ///
 /// A caller that is dropped does not stop the work; what it returns is dropped
-/// then. A lock that belongs to the work moves into it.
+/// then. A lock that belongs to the work moves into it. A panic of the work ends
+/// neither thread.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
     run_on(|thread| thread::Builder::new().name("envelope-local".into()).spawn(thread).map(drop), work).await
 }
@@ -38,13 +41,18 @@ async fn run_on<T: Send + 'static>(
     let spawned = spawn(Box::new(move || {
         if let Some(work) = take(&of_thread) {
             // Nobody waits any more where this fails.
-            let _ = sender.send(work());
+            let _ = sender.send(caught(work));
         }
     }));
     match spawned {
-        Ok(()) => receiver.await.map_err(|_| Panicked),
-        Err(_) => take(&work).map(|work| work()).ok_or(Panicked),
+        Ok(()) => receiver.await.map_err(|_| Panicked)?,
+        Err(_) => caught(take(&work).ok_or(Panicked)?),
     }
+}
+
+/// What `work` returns, or that it panicked. It must leave behind nothing half-done that others see.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
 }
 
 fn take<W>(work: &Mutex<Option<W>>) -> Option<W> {
@@ -76,6 +84,8 @@ mod tests {
     #[test]
     fn a_panic_of_the_work_is_an_error_of_the_call() {
         assert_eq!(block_on(run(|| -> () { panic!("on purpose") })), Err(Panicked));
+        let none = |_| Err(io::Error::from(io::ErrorKind::WouldBlock));
+        assert_eq!(block_on(run_on(none, || -> () { panic!("on purpose") })), Err(Panicked));
     }
 
     #[test]

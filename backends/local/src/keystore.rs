@@ -12,18 +12,18 @@ mod admin;
 mod changes;
 mod document;
 mod file;
-mod keys;
+mod loaded;
 mod provider;
+mod sealing;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use envelope_sdk::{
     KeyUri, KeyUriError,
-    crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
+    crypto::{DefaultEngine, Engine, Key256},
     key_uri::local::LocalKey,
 };
 use futures_util::lock::Mutex as AsyncMutex;
@@ -31,7 +31,8 @@ use futures_util::lock::Mutex as AsyncMutex;
 use self::{
     document::{Argon2Record, Bytes, Document},
     file::Place,
-    keys::KeystoreKeys,
+    loaded::{Loaded, Mark},
+    sealing::KeystoreKeys,
 };
 use crate::{Argon2Params, KeystoreError, Passphrase, argon2id};
 
@@ -52,9 +53,16 @@ pub(crate) use {
 ///
 /// Each change locks `PATH.lock`, reads the file again, changes that and
 /// replaces the file; so changes of other processes are kept, also after one
-/// of them changed the passphrase. Wrapping, unwrapping and describing use what
-/// was read at the last opening, change or [`reload`](Self::reload): a service
-/// that runs for long calls `reload` to learn of rotations and suspensions.
+/// of them changed the passphrase. A dry run (`check_…` of
+/// [`KeyAdmin`](envelope_sdk::KeyAdmin)) reads the file too. Wrapping, unwrapping
+/// and describing use what was read last: at the opening, a dry run, a change, also
+/// one that was refused, or a [`reload`](Self::reload).
+///
+/// So a rotation, suspension or destruction by another process is **noticed at the
+/// next of these and not before**: until then, this process wraps and unwraps as if it had
+/// not been. A service that runs for long calls `reload` as often as it wants to learn
+/// of that. A [`KeystoreOnUse`](crate::KeystoreOnUse) has a handle for it that
+/// needs no `Keystore`.
 ///
 /// # Blocking
 ///
@@ -62,8 +70,8 @@ pub(crate) use {
 /// passphrase block the calling thread: some tenths of a second of Argon2id and
 /// 64 MiB, a write and sync of the file, and the wait for another process that
 /// changes it. In an asynchronous service, call them from `spawn_blocking`. The
-/// changes of [`KeyAdmin`](envelope_sdk::KeyAdmin) do the same on a thread of
-/// their own, one after the other; a change whose future was dropped is done to
+/// changes and dry runs of [`KeyAdmin`](envelope_sdk::KeyAdmin) do the same on a
+/// thread of their own, changes one after the other; a change whose future was dropped is done to
 /// its end or not at all. Wrapping and unwrapping are fine anywhere.
 ///
 /// # What the file does not protect against
@@ -199,7 +207,7 @@ impl Keystore {
     }
 
     /// Protects the keystore with another passphrase, with a new salt and the
-    /// Argon2id parameters it has. No KEK changes.
+    /// Argon2id parameters that the file has. No KEK changes.
     ///
     /// Copies of the old file still open with the old passphrase, and hold the
     /// same KEKs. If the old passphrase is known to others, rotate the keys and
@@ -209,6 +217,8 @@ impl Keystore {
     ///
     /// [`KeystoreError`]; the file is then as it was.
     pub fn change_passphrase(&self, new: &Passphrase) -> Result<(), KeystoreError> {
+        // Another process may have raised them.
+        self.reload()?;
         self.change_passphrase_with(new, self.store.read_loaded(|loaded| loaded.document.argon2id.params()))
     }
 
@@ -231,7 +241,8 @@ impl Keystore {
         })
     }
 
-    /// Reads the file again, to learn of what other processes changed.
+    /// Reads the file again, to learn of what other processes changed: rotations,
+    /// suspensions, keys that were destroyed or made.
     ///
     /// # Errors
     ///
@@ -253,8 +264,7 @@ impl Store {
     fn reload(&self) -> Result<(), KeystoreError> {
         let before = self.read_loaded(Loaded::mark);
         let document = self.accept(&self.place.read()?, before)?;
-        self.install(Loaded::new(self.path(), &self.keys, document)?);
-        Ok(())
+        self.install_newer(document, before)
     }
 
     fn of(place: Place, keys: KeystoreKeys, document: Document) -> Result<Self, KeystoreError> {
@@ -270,7 +280,10 @@ impl Store {
     ) -> Result<T, KeystoreError> {
         let lock = self.place.lock()?;
         let before = self.read_loaded(Loaded::mark);
-        let mut document = self.accept(&lock.read()?, before)?;
+        let current = self.accept(&lock.read()?, before)?;
+        let mut document = current.clone();
+        // What others changed is learned of also when this change is refused.
+        self.install_newer(current, before)?;
         let outcome = change(&mut document)?;
         document.generation += 1;
         let bytes = document.seal(self.path(), &self.keys)?;
@@ -291,9 +304,7 @@ impl Store {
         }
         document.verify(self.path(), &self.keys)?;
         let found = Mark::of(&document);
-        if found.generation < before.generation
-            || (found.generation == before.generation && found.mac != before.mac)
-        {
+        if found.is_behind(before) {
             return Err(KeystoreError::RolledBack {
                 path: self.path().into(),
                 found: found.generation,
@@ -301,6 +312,14 @@ impl Store {
             });
         }
         Ok(document)
+    }
+
+    /// Loads what was [accepted](Self::accept), unless that is what was loaded `before`.
+    fn install_newer(&self, document: Document, before: Mark) -> Result<(), KeystoreError> {
+        if Mark::of(&document) != before {
+            self.install(Loaded::new(self.path(), &self.keys, document)?);
+        }
+        Ok(())
     }
 
     /// Another thread may have installed a later generation meanwhile.
@@ -316,53 +335,6 @@ impl Store {
     }
 }
 
-/// A document with its KEKs ready for use.
-struct Loaded {
-    document: Document,
-    keks: BTreeMap<String, LoadedKey>,
-}
-
-struct LoadedKey {
-    uri: KeyUri,
-    /// One for each version of the record, `None` when destroyed.
-    versions: Vec<Option<XaesKey<DefaultEngine>>>,
-}
-
-impl Loaded {
-    fn new(path: &Path, keys: &KeystoreKeys, document: Document) -> Result<Self, KeystoreError> {
-        let mut keks = BTreeMap::new();
-        for (name, record) in &document.keys {
-            let uri = LocalKey::uri(&document.id, name)
-                .map_err(|error| document::malformed(path, error.to_string()))?;
-            let open = |version: &document::VersionRecord| {
-                let sealed = version.wrapped_kek.as_ref();
-                sealed.map(|sealed| keys.open_kek(&document.id, name, version.version, sealed)).transpose()
-            };
-            let versions = record.versions.iter().map(open).collect::<Result<_, _>>();
-            let versions = versions.map_err(|_| KeystoreError::Tampered { path: path.into() })?;
-            keks.insert(name.clone(), LoadedKey { uri, versions });
-        }
-        Ok(Self { document, keks })
-    }
-
-    fn mark(&self) -> Mark {
-        Mark::of(&self.document)
-    }
-}
-
-/// What tells one writing of the file from another.
-#[derive(Clone, Copy)]
-struct Mark {
-    generation: u64,
-    mac: Option<[u8; 32]>,
-}
-
-impl Mark {
-    fn of(document: &Document) -> Self {
-        Self { generation: document.generation, mac: document.mac.as_ref().map(|mac| mac.0) }
-    }
-}
-
 /// Wraps the keystore key under `passphrase` with a fresh salt.
 fn protect(
     path: &Path,
@@ -370,7 +342,7 @@ fn protect(
     id: &str,
     passphrase: &Passphrase,
     params: Argon2Params,
-) -> Result<(Argon2Record, Bytes<{ keys::SEALED_KEYSTORE_KEY_LEN }>), KeystoreError> {
+) -> Result<(Argon2Record, Bytes<{ sealing::SEALED_KEYSTORE_KEY_LEN }>), KeystoreError> {
     let mut salt = [0; argon2id::SALT_LEN];
     DefaultEngine::fill_random(&mut salt)?;
     let root = derive_root(path, passphrase, params, &salt)?;

@@ -1,36 +1,43 @@
 //! Key stores that are unlocked when they are used: nobody is asked for a
 //! passphrase that is not needed, and nobody twice.
 
+mod failure;
 mod keystore;
 mod passphrase;
 
-use std::{
-    error::Error,
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use envelope_files::secret::SecretSourceError;
-use envelope_sdk::{
-    ProviderError, ProviderErrorKind,
-    secret::{SecretError, Secrets},
+use envelope_sdk::{ProviderError, secret::Secrets};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
 };
-use futures_util::lock::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
-use crate::{KeystoreError, Passphrase, PassphraseError, blocking};
+use self::failure::{Failure, Unread};
+use crate::{Passphrase, blocking};
 
 pub use keystore::KeystoreOnUse;
 pub use passphrase::PassphraseOnUse;
 
-/// Something that is unlocked at its first use, on a thread that may block. What
-/// went wrong then is told again at each use.
+/// Something that is unlocked at its first use, on a thread that may block.
+///
+/// A crowd of calls shares one try and what comes of it. What was unlocked stays so,
+/// and so does a [failure](Failure::is_kept) that another try cannot change or must
+/// not repeat; after any other, the next use tries again.
 pub(crate) struct OnUse<T> {
     provider: &'static str,
     unlock: Arc<dyn Fn() -> Result<T, Failure> + Send + Sync>,
-    outcome: Arc<OnceLock<Result<Arc<T>, Failure>>>,
-    /// Held while it is unlocked, so that a crowd of calls asks once.
-    turn: Arc<AsyncMutex<()>>,
+    state: Arc<Mutex<State<T>>>,
+}
+
+type Outcome<T> = Result<Arc<T>, Failure>;
+
+struct State<T> {
+    /// What stays.
+    kept: Option<Outcome<T>>,
+    /// The try that is under way, also when nobody waits for it any more.
+    under_way: Option<Shared<BoxFuture<'static, Outcome<T>>>>,
 }
 
 impl<T: Send + Sync + 'static> OnUse<T> {
@@ -38,99 +45,56 @@ impl<T: Send + Sync + 'static> OnUse<T> {
         provider: &'static str,
         unlock: impl Fn() -> Result<T, Failure> + Send + Sync + 'static,
     ) -> Self {
-        Self { provider, unlock: Arc::new(unlock), outcome: Arc::default(), turn: Arc::default() }
+        let state = State { kept: None, under_way: None };
+        Self { provider, unlock: Arc::new(unlock), state: Arc::new(Mutex::new(state)) }
     }
 
     /// What was unlocked. The error is about no key.
     pub(crate) async fn get(&self) -> Result<Arc<T>, ProviderError> {
-        if self.outcome.get().is_none() {
-            self.unlock().await;
-        }
-        match self.outcome.get() {
-            Some(Ok(unlocked)) => Ok(Arc::clone(unlocked)),
-            Some(Err(failure)) => Err(failure.told_by(self.provider)),
-            None => Err(Failure::interrupted().told_by(self.provider)),
-        }
+        self.outcome().await.map_err(|failure| failure.told_by(self.provider))
     }
 
-    async fn unlock(&self) {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        if self.outcome.get().is_some() {
-            return;
-        }
-        let (unlock, outcome) = (Arc::clone(&self.unlock), Arc::clone(&self.outcome));
-        let unlocked = blocking::run(move || {
-            // Also when nobody waits any more, the next call waits for the answer of this one.
-            let _turn = turn;
-            let _ = outcome.set(unlock().map(Arc::new));
+    /// What was unlocked before.
+    pub(crate) fn unlocked(&self) -> Option<Arc<T>> {
+        locked(&self.state).kept.clone()?.ok()
+    }
+
+    async fn outcome(&self) -> Outcome<T> {
+        let under_way = {
+            let mut state = locked(&self.state);
+            if let Some(kept) = &state.kept {
+                return kept.clone();
+            }
+            // One that ended and is still here never ran.
+            let under_way = state.under_way.take().filter(|under_way| under_way.peek().is_none());
+            let under_way = under_way.unwrap_or_else(|| self.one_try().boxed().shared());
+            state.under_way.insert(under_way).clone()
+        };
+        under_way.await
+    }
+
+    fn one_try(&self) -> impl Future<Output = Outcome<T>> + Send + use<T> {
+        let (unlock, state) = (Arc::clone(&self.unlock), Arc::clone(&self.state));
+        let ended = blocking::run(move || {
+            // A panic, of who gives secrets, is an outcome too: the next try must not begin before there is one.
+            let outcome = blocking::caught(|| unlock()).unwrap_or_else(|panicked| Err(panicked.into()));
+            let outcome = outcome.map(Arc::new);
+            let mut state = locked(&state);
+            if outcome.as_ref().err().is_none_or(Failure::is_kept) {
+                state.kept = Some(outcome.clone());
+            }
+            let ended = state.under_way.take();
+            drop(state);
+            drop(ended);
+            outcome
         });
-        if unlocked.await.is_err() {
-            let _ = self.outcome.set(Err(Failure::interrupted()));
-        }
+        async { ended.await.unwrap_or_else(|panicked| Err(panicked.into())) }
     }
 }
 
-/// Why something was not unlocked, kept to be told again.
-#[derive(Clone)]
-pub(crate) struct Failure {
-    kind: ProviderErrorKind,
-    cause: Arc<dyn Error + Send + Sync>,
-}
-
-impl Failure {
-    fn new(kind: ProviderErrorKind, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self { kind, cause: Arc::new(cause) }
-    }
-
-    fn interrupted() -> Self {
-        Self::new(ProviderErrorKind::Other, blocking::Panicked)
-    }
-
-    fn told_by(&self, provider: &'static str) -> ProviderError {
-        ProviderError::without_key(self.kind, provider, self.cause.to_string())
-            .with_source(Kept(Arc::clone(&self.cause)))
-    }
-}
-
-impl From<SecretError> for Failure {
-    fn from(error: SecretError) -> Self {
-        Self::new(error.kind(), error)
-    }
-}
-
-impl From<PassphraseError> for Failure {
-    fn from(error: PassphraseError) -> Self {
-        Self::new(ProviderErrorKind::Invalid, error)
-    }
-}
-
-impl From<SecretSourceError> for Failure {
-    fn from(error: SecretSourceError) -> Self {
-        Self::new(ProviderErrorKind::Other, error)
-    }
-}
-
-impl From<KeystoreError> for Failure {
-    fn from(error: KeystoreError) -> Self {
-        Self::new(error.kind(), error)
-    }
-}
-
-/// An error that is told more than once. It says what its cause says, which is
-/// found below it.
-#[derive(Debug)]
-struct Kept(Arc<dyn Error + Send + Sync>);
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Kept {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
-    }
+fn locked<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
+    // Nothing panics while it is held.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The passphrase of that name, if it was given beforehand.

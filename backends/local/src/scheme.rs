@@ -11,7 +11,8 @@ use envelope_sdk::{
 };
 
 use crate::{
-    Keystore, KeystoreOnUse, LocalSettings, NAME, PassphraseOnUse, PassphraseProvider, passphrase_provider,
+    Keystore, KeystoreError, KeystoreOnUse, LocalSettings, NAME, PassphraseOnUse, PassphraseProvider,
+    passphrase_provider,
 };
 
 /// Opens keys of the schemes `local` and `passphrase`.
@@ -20,6 +21,10 @@ use crate::{
 /// passphrase for each [`Purpose`]. That the keystore's file is missing or unsafe is
 /// told when a key of it is opened here, before anybody is asked for a passphrase:
 /// the source of that error is a [`KeystoreError`](crate::KeystoreError).
+///
+/// What another process changed in the keystore (it suspended, rotated or destroyed a
+/// key) is noticed when [`Keyring::resolve`](envelope_sdk::Keyring::resolve) is called, or keys are managed, and not
+/// before: see [`KeystoreOnUse`]. A service calls it as often as it wants to learn of that.
 pub struct LocalScheme {
     settings: LocalSettings,
     secrets: Arc<dyn Secrets>,
@@ -94,13 +99,17 @@ impl Scheme for LocalScheme {
         }
     }
 
-    fn key_named(&self, name: &str) -> Option<KeyUri> {
-        let names = Keystore::read_names(self.settings.keystore_path().ok()?).ok()?;
+    fn key_named(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {
+        // Who has no keystore has no key in it.
+        let Ok(path) = self.settings.keystore_path() else { return Ok(None) };
+        let names = match Keystore::read_names(path) {
+            Ok(names) => names,
+            Err(KeystoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         // The short form, as the operator would write it: it means the keystore that is opened then.
-        if names.iter().any(|known| known == name) {
-            return KeyUri::parse(&format!("{NAME}:{name}")).ok();
-        }
-        None
+        let is_there = names.iter().any(|known| known == name);
+        Ok(if is_there { KeyUri::parse(&format!("{NAME}:{name}")).ok() } else { None })
     }
 
     fn admin(&self, key: Option<&KeyUri>) -> Result<Arc<dyn KeyAdmin>, ProviderError> {

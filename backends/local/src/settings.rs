@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -68,18 +69,29 @@ impl LocalSettings {
         found(self.of_call.keystore.clone().or_else(|| self.configured_keystore()))
     }
 
-    /// The file with the passphrase of that keystore, if there is one.
+    /// The file with the passphrase of that keystore, if there is one. Where a call
+    /// names a keystore, this looks whether it is the file of the table, however it
+    /// is spelled.
     #[must_use]
     pub fn keystore_passphrase_file(&self) -> Option<&Path> {
-        let named = &self.of_call.keystore;
-        let is_of_table = named.is_none() || *named == self.configured_keystore();
-        let of_table = self.passphrase_file.as_deref().filter(|_| is_of_table);
-        self.of_call.passphrase_file.as_deref().or(of_table)
+        let is_of_table = || match (&self.of_call.keystore, self.configured_keystore()) {
+            (None, _) => true,
+            (Some(named), Some(configured)) => is_same_file(named, &configured),
+            (Some(_), None) => false,
+        };
+        let of_table = || self.passphrase_file.as_deref().filter(|_| is_of_table());
+        self.of_call.passphrase_file.as_deref().or_else(of_table)
     }
 
     fn configured_keystore(&self) -> Option<PathBuf> {
         self.keystore.clone().or_else(default_keystore)
     }
+}
+
+/// Whether two paths mean one file. Of what is not there, only the spelling tells.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path| fs::canonicalize(path).ok();
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 fn found(path: Option<PathBuf>) -> Result<PathBuf, ProviderError> {

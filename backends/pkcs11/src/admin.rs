@@ -4,6 +4,7 @@
 mod changes;
 mod describe;
 mod listing;
+mod make;
 mod objects;
 
 use async_trait::async_trait;
@@ -61,7 +62,7 @@ impl KeyAdmin for Pkcs11Provider {
         let (selector, not_after) = (self.shared.token.clone(), new.not_after);
         let create = move |open: &Open, session: &Session| {
             check_new(open, session, &label, not_after)?;
-            objects::generate(open, session, &label, 1, not_after)?;
+            make::version(open, session, &label, 1, not_after)?;
             let name = KeyName::Versions(label);
             let uri = listing::uri(&selector, open, &name)?;
             describe::key(session, &name, Accepted::default(), uri)
@@ -113,7 +114,7 @@ impl KeyAdmin for Pkcs11Provider {
     async fn check_rotation(&self, key: &KeyUri) -> Result<(), ProviderError> {
         self.look(key, |open, named| {
             let keks = keys::all_versions(&open.session, &named.key, named.accepted)?;
-            changes::next_version(open, &named.key, &keks).map(drop)
+            changes::next_version(open, &open.session, &named.key, &keks).map(drop)
         })
         .await
     }
@@ -164,6 +165,21 @@ impl KeyAdmin for Pkcs11Provider {
             let kek = changes::one_version(&keks, version.as_deref())?;
             objects::set_not_after(session, kek, not_after)?;
             describe::key(session, &named.key, named.accepted, uri)
+        })
+        .await
+    }
+
+    async fn check_set_not_after(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        not_after: Option<u64>,
+    ) -> Result<(), ProviderError> {
+        let version = version.map(str::to_owned);
+        self.look(key, move |open, named| {
+            let keks = keys::all_versions(&open.session, &named.key, named.accepted)?;
+            let kek = changes::one_version(&keks, version.as_deref())?;
+            objects::new_end(&open.session, kek, not_after).map(drop)
         })
         .await
     }
@@ -247,6 +263,7 @@ fn check_new(open: &Open, session: &Session, label: &[u8], not_after: Option<u64
         let message = "there is a key of this name already: rotate it, or take another name";
         return Err(Failure::new(ProviderErrorKind::Invalid, message));
     }
+    make::check_free(session, label, 1)?;
     objects::check_keeps_days(session, objects::check_not_after(not_after)?)
 }
 

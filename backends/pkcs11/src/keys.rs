@@ -77,7 +77,7 @@ pub(crate) fn find(
                 1 => usable_keys(session, &wanted, accepted)?,
                 _ => secret_keys(session, &wanted)?,
             };
-            match only(&found)? {
+            match only(session, &found)? {
                 Some(handle) => secret(session, handle, number.to_string()),
                 None if number == 1 => find_pair(session, name),
                 None => Err(not_found(session, name, Some(number))),
@@ -86,7 +86,7 @@ pub(crate) fn find(
         (KeyName::Object { id, label }, _) => {
             let mut wanted = vec![Attribute::Id(id.clone())];
             wanted.extend(label.clone().map(Attribute::Label));
-            match only(&usable_keys(session, &wanted, accepted)?)? {
+            match only(session, &usable_keys(session, &wanted, accepted)?)? {
                 Some(handle) => secret(session, handle, String::new()),
                 None => find_pair(session, name),
             }
@@ -109,8 +109,8 @@ pub(crate) fn versions(session: &Session, name: &[u8], accepted: Accepted) -> Re
         }
     }
     found.sort_by_key(|(number, _)| *number);
-    if found.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-        return Err(ambiguous());
+    for same in found.chunk_by(|one, other| one.0 == other.0) {
+        check_only(session, &same.iter().map(|(_, handle)| *handle).collect::<Vec<_>>())?;
     }
     found.into_iter().map(|(number, handle)| secret(session, handle, number.to_string())).collect()
 }
@@ -134,20 +134,49 @@ pub(crate) fn all_versions(
 pub(crate) fn labelled_secret_keys(session: &Session) -> Result<Vec<(Vec<u8>, ObjectHandle)>, Failure> {
     let mut labelled = Vec::new();
     for handle in secret_keys(session, &[])? {
-        match session.get_attributes(handle, &[AttributeType::Label]) {
-            Ok(attributes) => {
-                let label = attributes.into_iter().find_map(|attribute| match attribute {
-                    Attribute::Label(label) => Some(label),
-                    _ => None,
-                });
-                labelled.push((label.unwrap_or_default(), handle));
-            }
-            // Somebody destroyed it since it was found.
-            Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        labelled.extend(label(session, handle)?.map(|label| (label, handle)));
     }
     Ok(labelled)
+}
+
+/// AES keys of the token with this label, private or not.
+pub(crate) fn labelled(session: &Session, label: &[u8]) -> Result<Vec<ObjectHandle>, Failure> {
+    search(session, ObjectClass::SECRET_KEY, KeyType::AES, None, &[Attribute::Label(label.to_vec())])
+}
+
+/// Those of them that are private.
+pub(crate) fn private_labelled(session: &Session, label: &[u8]) -> Result<Vec<ObjectHandle>, Failure> {
+    secret_keys(session, &[Attribute::Label(label.to_vec())])
+}
+
+/// The label of an object, or `None` when somebody destroyed it since it was found.
+pub(crate) fn label(session: &Session, handle: ObjectHandle) -> Result<Option<Vec<u8>>, Failure> {
+    one(session, handle, AttributeType::Label)
+}
+
+/// The id of an object, as [`label`].
+pub(crate) fn id(session: &Session, handle: ObjectHandle) -> Result<Option<Vec<u8>>, Failure> {
+    one(session, handle, AttributeType::Id)
+}
+
+/// The id of an object in words: `id=%01`.
+pub(crate) fn id_attribute(session: &Session, handle: ObjectHandle) -> Result<String, Failure> {
+    let id = id(session, handle)?.filter(|id| !id.is_empty());
+    Ok(id.map_or_else(|| "no id".to_owned(), |id| names::id_attribute(&id)))
+}
+
+fn one(session: &Session, handle: ObjectHandle, which: AttributeType) -> Result<Option<Vec<u8>>, Failure> {
+    match session.get_attributes(handle, &[which]) {
+        Ok(attributes) => {
+            let value = attributes.into_iter().find_map(|attribute| match attribute {
+                Attribute::Label(value) | Attribute::Id(value) => Some(value),
+                _ => None,
+            });
+            Ok(Some(value.unwrap_or_default()))
+        }
+        Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Private AES keys of the token with these attributes. Keys that are not
@@ -167,6 +196,18 @@ fn usable_keys(
         keys.extend(public_keys(session, wanted)?);
     }
     Ok(keys)
+}
+
+/// The AES keys that are not private and that a name means where that is accepted.
+pub(crate) fn public_named(session: &Session, name: &KeyName) -> Result<Vec<ObjectHandle>, Failure> {
+    let wanted = match name {
+        KeyName::Versions(label) => vec![Attribute::Label(label.clone())],
+        KeyName::Object { id, label } => {
+            let label = label.clone().map(Attribute::Label);
+            [Attribute::Id(id.clone())].into_iter().chain(label).collect()
+        }
+    };
+    public_keys(session, &wanted)
 }
 
 /// AES keys of the token that are not private.
@@ -206,24 +247,34 @@ fn find_pair(session: &Session, name: &KeyName) -> Result<Kek, Failure> {
             (wanted, "")
         }
     };
-    match only(&private_keys(session, &wanted)?)? {
+    match only(session, &private_keys(session, &wanted)?)? {
         Some(handle) => pair(session, handle, version.into()),
         None => Err(not_found(session, name, None)),
     }
 }
 
-fn only(handles: &[ObjectHandle]) -> Result<Option<ObjectHandle>, Failure> {
-    match handles {
-        [] => Ok(None),
-        [handle] => Ok(Some(*handle)),
-        _ => Err(ambiguous()),
-    }
+fn only(session: &Session, handles: &[ObjectHandle]) -> Result<Option<ObjectHandle>, Failure> {
+    check_only(session, handles)?;
+    Ok(handles.first().copied())
 }
 
-fn ambiguous() -> Failure {
-    let message = "several keys of the token have this name: name one by id= as well, or remove the others";
-    Failure::new(ProviderErrorKind::Invalid, message)
+/// Refuses a name that several keys have, and says by what else they are named.
+pub(crate) fn check_only(session: &Session, handles: &[ObjectHandle]) -> Result<(), Failure> {
+    if handles.len() < 2 {
+        return Ok(());
+    }
+    let ids: Result<Vec<_>, _> =
+        handles.iter().take(IDS_SHOWN).map(|handle| id_attribute(session, *handle)).collect();
+    let more = if handles.len() > IDS_SHOWN { " and more" } else { "" };
+    let message = format!(
+        "several keys of the token have this name, with {}{more}: name one by its id= as well; give the others \
+         another label with the token's own tool, or destroy those under which nothing was wrapped",
+        ids?.join(", ")
+    );
+    Err(Failure::new(ProviderErrorKind::Invalid, message))
 }
+
+const IDS_SHOWN: usize = 4;
 
 fn refused(reason: &str) -> Failure {
     let tolerable = Weakness::ALL.into_iter().find(|weakness| weakness.reason() == reason);

@@ -23,6 +23,7 @@ mod session;
 mod settings;
 mod slots;
 mod token;
+mod turn;
 mod weakness;
 mod wrap;
 

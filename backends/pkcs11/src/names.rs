@@ -1,6 +1,9 @@
 //! The names of keys: labels with versions.
 
-use envelope_sdk::{KeyUri, KeyUriError, key_uri::pkcs11::Pkcs11Attributes};
+use envelope_sdk::{
+    KeyUri, KeyUriError,
+    key_uri::{percent, pkcs11::Pkcs11Attributes},
+};
 
 use crate::selector::TokenSelector;
 
@@ -29,6 +32,9 @@ impl KeyName {
             (Some(label), None) if version_of(&label).1 != 1 => {
                 Err("it names one version; name the key, without #vN: the header says which version wrapped")
             }
+            (Some(label), None) if is_claim(&label) => Err(
+                "it names a version that is being made, or whose making was broken off: name that by id= as well",
+            ),
             (Some(label), None) => Ok(Self::Versions(label)),
             (None, None) => Err("it names neither object= nor id="),
         }
@@ -41,6 +47,27 @@ pub(crate) fn label_of(name: &[u8], version: u32) -> Vec<u8> {
         0 | 1 => name.to_vec(),
         version => [name, format!("#v{version}").as_bytes()].concat(),
     }
+}
+
+/// The label of a version that is being made. It is that of no version of any key.
+pub(crate) fn claim_of(name: &[u8], version: u32) -> Vec<u8> {
+    [name, format!("#v{version}{CLAIM}").as_bytes()].concat()
+}
+
+/// Whether a label is that of a version that is being made.
+pub(crate) fn is_claim(label: &[u8]) -> bool {
+    let number = label.strip_suffix(CLAIM.as_bytes()).and_then(|rest| {
+        let at = rest.windows(2).rposition(|pair| pair == b"#v").filter(|at| *at > 0)?;
+        decimal(std::str::from_utf8(&rest[at + 2..]).ok()?)
+    });
+    number.is_some()
+}
+
+/// `id=%01`, as a key URI has it.
+pub(crate) fn id_attribute(id: &[u8]) -> String {
+    let mut text = "id=".to_owned();
+    percent::encode(&mut text, id, true);
+    text
 }
 
 /// The name and the version that a label stands for. `db#v2` is version 2 of
@@ -74,6 +101,8 @@ pub(crate) fn uri_of(
     Pkcs11Attributes { token, manufacturer, serial, model, object, id }.to_uri()
 }
 
+const CLAIM: &str = "-new";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +124,22 @@ mod tests {
             assert_eq!(version_of(label.as_bytes()), (name.as_bytes(), version), "{label}");
             assert_eq!(label_of(name.as_bytes(), version), label.as_bytes(), "{label}");
         }
+    }
+
+    #[test]
+    fn a_claim_is_a_version_of_nothing_and_no_key() {
+        for (version, claim) in [(1, "db#v1-new"), (12, "db#v12-new")] {
+            assert_eq!(claim_of(b"db", version), claim.as_bytes());
+            assert_eq!(version_of(claim.as_bytes()), (claim.as_bytes(), 1));
+            assert!(is_claim(claim.as_bytes()));
+            let refused = KeyName::of(Some(claim.into()), None).unwrap_err();
+            assert!(refused.starts_with("it names a version that is being made"), "{refused}");
+            assert!(KeyName::of(Some(claim.into()), Some(vec![1])).is_ok());
+        }
+        for label in ["db-new", "db#v0-new", "#v1-new", "db#v01-new", "db#v1-new2", "db#v-new"] {
+            assert!(!is_claim(label.as_bytes()), "{label}");
+        }
+        assert_eq!(id_attribute(&[0, 255]), "id=%00%FF");
     }
 
     #[test]

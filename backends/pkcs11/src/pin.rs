@@ -60,7 +60,7 @@ pub enum PinError {
     #[error("the PIN is longer than 256 bytes")]
     TooLong,
     /// The file, descriptor or environment variable cannot be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Source(#[from] SecretSourceError),
     /// Nobody gave one; the text says why.
     #[error("{0}")]
@@ -190,6 +190,12 @@ impl PinSource {
         matches!(self.0, Source::None)
     }
 
+    /// Whether somebody gives it for each login, here or at the token if that asks by `itself`:
+    /// then another one may come after a wrong one.
+    pub(crate) fn is_given_anew(&self, itself: bool) -> bool {
+        matches!(self.0, Source::Ask(_)) || self.leaves_it_to_the_token(itself)
+    }
+
     /// Whether the token shall ask, which can do it (`itself`) or cannot.
     pub(crate) fn leaves_it_to_the_token(&self, itself: bool) -> bool {
         match self.0 {
@@ -239,6 +245,7 @@ mod tests {
     };
 
     use envelope_files::trust::TrustError;
+    use envelope_sdk::http::find_cause;
 
     use super::*;
 
@@ -291,6 +298,9 @@ mod tests {
             refused(),
             PinError::Source(SecretSourceError::File(TrustError::Readable { mode: 0o640, .. }))
         ));
+        let error = refused();
+        assert!(find_cause::<SecretSourceError>(&error).is_some(), "it is not hidden behind the error");
+        assert!(find_cause::<TrustError>(&error).is_some(), "nor is what is wrong with the file");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         assert!(PinSource::file(&path).with(PinTries::All, |pin| pin.0.as_str() == "1234").unwrap());
     }

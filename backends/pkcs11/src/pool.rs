@@ -7,6 +7,7 @@
 //! runtime is needed, and no executor's thread ever waits.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, Sender, channel},
@@ -27,6 +28,7 @@ pub(crate) struct Pool {
     /// Taken when the pool ends, which ends the threads.
     jobs: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
 }
 
 impl Pool {
@@ -34,9 +36,10 @@ impl Pool {
     pub(crate) fn start(shared: &Arc<Shared>, threads: usize) -> Result<Self, ModuleError> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        let mut pool = Self { jobs: Some(jobs), threads: Vec::with_capacity(threads) };
+        let (threads_begun, shared) = (Vec::with_capacity(threads), Arc::clone(shared));
+        let mut pool = Self { jobs: Some(jobs), threads: threads_begun, shared };
         for _ in 0..threads {
-            let (queue, worker) = (Arc::clone(&queue), Worker::new(Arc::clone(shared)));
+            let (queue, worker) = (Arc::clone(&queue), Worker::new(Arc::clone(&pool.shared)));
             let thread = thread::Builder::new().name("envelope-pkcs11".into());
             pool.threads.push(thread.spawn(move || work(&queue, worker))?);
         }
@@ -50,14 +53,17 @@ impl Pool {
         job: impl FnOnce(&mut Worker) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let (answer, waiting) = oneshot::channel();
+        let refusals = self.shared.refusals();
         let job: Job = Box::new(move |worker| {
+            worker.begin(refusals);
             // Nobody waits any more when the future was dropped.
             let _ = answer.send(job(worker));
         });
-        // A job that is not taken, or whose thread dies, drops the answer.
+        // A job that is not taken, or that panics, drops the answer.
         let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
         waiting.await.unwrap_or_else(|_| {
-            let message = "the thread of the session has ended: open the token anew";
+            let message = "what was called panicked, perhaps who is asked for the PIN; its session is closed, and the \
+                           next call opens another";
             Err(Failure::new(envelope_sdk::ProviderErrorKind::Other, message))
         })
     }
@@ -81,6 +87,10 @@ fn work(queue: &Mutex<Receiver<Job>>, mut worker: Worker) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        job(&mut worker);
+        // Who is asked for a PIN may panic. The thread serves others after that, by a session in
+        // which nothing is half done.
+        if catch_unwind(AssertUnwindSafe(|| job(&mut worker))).is_err() {
+            worker.forget();
+        }
     }
 }

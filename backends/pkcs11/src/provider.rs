@@ -185,9 +185,14 @@ impl Named {
         Ok(Self { key: name, accepted: accepted.of(key), token: TokenSelector::of_attributes(attributes) })
     }
 
+    /// Whether it may be a key of this token.
+    pub(crate) fn is_of(&self, open: &Open) -> bool {
+        self.token.fits(&open.token)
+    }
+
     /// Refuses a key of another token than the configured one.
     pub(crate) fn check_token(&self, open: &Open) -> Result<(), Failure> {
-        if self.token.fits(&open.token) {
+        if self.is_of(open) {
             return Ok(());
         }
         let label = printable::text(open.token.label());

@@ -27,8 +27,11 @@ use crate::{apart::apart, error::NAME, settings::Pkcs11Settings};
 /// A PIN is shown to the one token that it is for, and to no other:
 ///
 /// - that of the secret `pkcs11-pin`, or else of `pin-file`, to the token that the
-///   settings name, or that of all keys that are named, or the only one there is;
-///   where several are named it is refused;
+///   settings name, or else that of all keys of the configuration, or else that of all
+///   keys that had been opened when a PIN was first used, or the only one there is; where
+///   these are several, or another one is opened, it is refused. Tokens with a
+///   file of their own do not count, and one that is named by label and by serial
+///   number is one;
 /// - those of `[pkcs11.tokens.LABEL]` to that token;
 /// - for every other token, and where few tries are left, a person is asked.
 pub struct Pkcs11Scheme {

@@ -30,6 +30,7 @@ use crate::{
     refused::RefusedPins,
     selector::TokenSelector,
     token,
+    turn::Turn,
     weakness::{Accepted, AllAccepted},
 };
 
@@ -38,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) module: Pkcs11,
     pub(crate) token: TokenSelector,
     pin: PinSource,
-    /// A PIN that the token refused is not tried again, since each try may be the last.
+    /// A stored PIN that the token refused is not tried again, since each try may be the last.
     refused: RefusedPins,
     path: PathBuf,
     /// Whether the token was ever there: then it is gone now, not misspelt.
@@ -56,6 +57,11 @@ impl Shared {
         Self { module, token, pin, refused, path, seen, epoch, accepted }
     }
 
+    /// How many PINs were refused by now.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refused.count()
+    }
+
     pub(crate) fn keys_changed(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
@@ -65,6 +71,8 @@ impl Shared {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     open: Option<Open>,
+    /// How many PINs were refused when the call of this job began.
+    refusals: u64,
 }
 
 /// What a session knows of keys. Forgotten after a minute, so that a rotation by
@@ -74,6 +82,7 @@ type KeyCache = HashMap<(KeyName, Which), (Kek, Instant)>;
 /// An open session, logged in as far as the token wants it.
 pub(crate) struct Open {
     pub(crate) session: Session,
+    module: Pkcs11,
     pub(crate) slot: Slot,
     pub(crate) token: TokenInfo,
     pub(crate) can: Capabilities,
@@ -83,7 +92,17 @@ pub(crate) struct Open {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, open: None }
+        Self { shared, open: None, refusals: 0 }
+    }
+
+    /// Begins a call that was made when so many PINs had been refused.
+    pub(crate) fn begin(&mut self, refusals: u64) {
+        self.refusals = refusals;
+    }
+
+    /// Closes the session: an operation may be half done in it.
+    pub(crate) fn forget(&mut self) {
+        self.open = None;
     }
 
     /// Runs a job that changes nothing on the token, and once more when the
@@ -105,14 +124,15 @@ impl Worker {
         self.attempt(&mut job)
     }
 
-    /// Runs a job that changes something, on a session of its own that may
-    /// write, and never twice: whether a lost change took place is not known.
+    /// Runs a job that changes something, when no other program of this machine
+    /// changes something, on a session of its own that may write, and never twice: whether a lost change took place is not known.
     pub(crate) fn change<T>(
         &mut self,
         job: impl FnOnce(&Open, &Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.read(|open| open.check_alive())?;
         let shared = Arc::clone(&self.shared);
+        let _turn = Turn::wait_for(&shared.path)?;
         let open = self.open()?;
         let writing = shared.module.open_rw_session(open.slot)?;
         let outcome = job(open, &writing);
@@ -133,7 +153,7 @@ impl Worker {
         let epoch = self.shared.epoch.load(Ordering::SeqCst);
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(&self.shared, epoch)?,
+            None => Open::new(&self.shared, epoch, self.refusals)?,
         };
         if open.epoch != epoch {
             (open.keys, open.epoch) = (HashMap::default(), epoch);
@@ -143,7 +163,7 @@ impl Worker {
 }
 
 impl Open {
-    fn new(shared: &Shared, epoch: u64) -> Result<Self, Failure> {
+    fn new(shared: &Shared, epoch: u64, refusals: u64) -> Result<Self, Failure> {
         let found = match token::find(&shared.module, &shared.token) {
             Err(failure) if failure.remedy == Remedy::Reopen => {
                 module::initialize(&shared.module)?;
@@ -152,12 +172,17 @@ impl Open {
             found => found,
         };
         let (slot, token) = found.map_err(|failure| missing(shared, failure))?;
-        // Some modules have no read-only sessions; what they lack is told by the second error.
-        let session = shared.module.open_ro_session(slot).or_else(|_| shared.module.open_rw_session(slot))?;
-        log_in(shared, &session, slot, &token)?;
+        let module = shared.module.clone();
+        let session = session_for_reading(&module, slot)?;
+        log_in(shared, &session, slot, &token, refusals)?;
         shared.seen.store(true, Ordering::SeqCst);
         let can = Capabilities::of(&shared.module, slot)?;
-        Ok(Self { session, slot, token, can, keys: HashMap::default(), epoch })
+        Ok(Self { session, module, slot, token, can, keys: HashMap::default(), epoch })
+    }
+
+    /// Another session, which remembers nothing.
+    pub(crate) fn fresh_session(&self) -> Result<Session, Failure> {
+        Ok(session_for_reading(&self.module, self.slot)?)
     }
 
     /// Asks for a sign of life, and whether the login still holds.
@@ -187,6 +212,11 @@ impl Open {
     }
 }
 
+/// Some modules have no read-only sessions; what they lack is told by the second error.
+fn session_for_reading(module: &Pkcs11, slot: Slot) -> Result<Session, Error> {
+    module.open_ro_session(slot).or_else(|_| module.open_rw_session(slot))
+}
+
 /// A token that was there and is not now may come back; one that never was is
 /// misspelt.
 fn missing(shared: &Shared, failure: Failure) -> Failure {
@@ -200,26 +230,45 @@ fn missing(shared: &Shared, failure: Failure) -> Failure {
 }
 
 /// Logs in, unless the token needs no login or this process is logged in
-/// already: a login is of the process, not of the session.
-fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> Result<(), Failure> {
+/// already: a login is of the process, not of the session. `refusals` is how many PINs were
+/// refused when the call was made.
+fn log_in(
+    shared: &Shared,
+    session: &Session,
+    slot: Slot,
+    token: &TokenInfo,
+    refusals: u64,
+) -> Result<(), Failure> {
     if !token.login_required() {
         return Ok(());
     }
     let mut refused = shared.refused.lock();
-    let here = (shared.path.clone(), slot);
     if is_user(session.get_session_info()?.session_state()) {
         return Ok(());
     }
-    if let Some(before) = refused.get(&here) {
-        let message = format!("{before}. It was tried once and is not tried again, so that it is not locked");
-        return Err(Failure::new(ProviderErrorKind::AccessDenied, message));
-    }
     // As it is now: others may have tried since the token was found.
     let now = shared.module.get_token_info(slot)?;
+    let here = (shared.path.clone(), slot, now.serial_number().to_owned());
+    let pin = shared.pin.of_token(&|selector| token::is_the_one(&shared.module, selector, slot))?;
+    if let Some(before) = refused.get(&here) {
+        let denied = |message| Err(Failure::new(ProviderErrorKind::AccessDenied, message));
+        if !pin.is_given_anew(now.protected_authentication_path()) {
+            let said = &before.said;
+            return denied(format!(
+                "{said}. It was tried once and is not tried again, so that it is not locked"
+            ));
+        }
+        // A crowd of calls that wait for one answer must not use up the tries.
+        if before.number > refusals {
+            return denied(format!(
+                "{}. Another call asked for it: call again to be asked again",
+                before.said
+            ));
+        }
+    }
     if now.user_pin_locked() {
         return Err(Failure::new(ProviderErrorKind::AccessDenied, LOCKED));
     }
-    let pin = shared.pin.of_token(&|selector| token::is_the_one(&shared.module, selector, slot))?;
     let outcome = if pin.leaves_it_to_the_token(token.protected_authentication_path()) {
         session.login(UserType::User, None)
     } else if pin.is_none() {
@@ -245,7 +294,7 @@ fn log_in(shared: &Shared, session: &Session, slot: Slot, token: &TokenInfo) -> 
     };
     let failure = Failure::new(ProviderErrorKind::AccessDenied, said.clone()).with_source(error);
     if is_of_pin(code) {
-        refused.insert(here, said);
+        refused.insert(here, shared.refused.next(said));
     }
     Err(failure)
 }

@@ -47,8 +47,8 @@ pub struct Pkcs11Settings {
     pub token: Option<String>,
     /// The serial number of that token, in place of its label.
     pub serial: Option<String>,
-    /// A file with the PIN of the token that is named here. Where none is, of that
-    /// of all keys that are named, or of the only one.
+    /// A file with the PIN of the token that is named here. Where none is, of the one that
+    /// [`Pkcs11Scheme`](crate::Pkcs11Scheme) says.
     pub pin_file: Option<PathBuf>,
     /// How many sessions each token is used by at most
     /// ([`Pkcs11Config::sessions`](crate::Pkcs11Config::sessions)).
@@ -154,7 +154,7 @@ impl Pkcs11Settings {
                 .map_err(|error| invalid(format!("[[pkcs11.accept]] of the configuration: {error}")))?;
             if TokenSelector::of(&key).is_none() {
                 let message = "[[pkcs11.accept]] of the configuration: it is not a key of a token";
-                return Err(invalid(message).about(&key));
+                return Err(invalid(message));
             }
             for name in &accepted.weaknesses {
                 all.push((key.clone(), weakness(name)?));
@@ -192,8 +192,9 @@ fn selector(token: Option<&String>, serial: Option<&String>) -> Result<TokenSele
 fn weakness(name: &str) -> Result<Weakness, ProviderError> {
     Weakness::from_name(name).ok_or_else(|| {
         let known: Vec<_> = Weakness::ALL.into_iter().map(Weakness::name).collect();
+        // Not what stands there: somebody may have put a secret into the wrong place.
         invalid(format!(
-            "[[pkcs11.accept]] of the configuration: no weakness {name:?} can be accepted (those that can: {})",
+            "[[pkcs11.accept]] of the configuration: it names a weakness that cannot be accepted (those that can: {})",
             known.join(", ")
         ))
     })

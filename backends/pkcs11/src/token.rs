@@ -56,6 +56,21 @@ pub(crate) fn is_the_one(module: &Pkcs11, wanted: &TokenSelector, slot: Slot) ->
     Err(Failure::new(ProviderErrorKind::AccessDenied, message))
 }
 
+/// Whether two selectors mean one token: they say the same, or each fits one token alone, and
+/// that is the same.
+pub(crate) fn is_same(module: &Pkcs11, one: &TokenSelector, other: &TokenSelector) -> Result<bool, Failure> {
+    if one == other {
+        return Ok(true);
+    }
+    let slot = |wanted: &TokenSelector| -> Result<Option<Slot>, Failure> {
+        let mut fitting = initialized_tokens(module, wanted)?.tokens;
+        fitting.retain(|(_, token)| wanted.fits(token));
+        Ok(if let [(slot, _)] = fitting.as_slice() { Some(*slot) } else { None })
+    };
+    let slot_of_one = slot(one)?;
+    Ok(slot_of_one.is_some() && slot_of_one == slot(other)?)
+}
+
 /// Those that can be used, and why another one does not tell who it is.
 struct Tokens {
     tokens: Vec<(Slot, TokenInfo)>,

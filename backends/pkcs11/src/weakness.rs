@@ -72,6 +72,11 @@ impl AllAccepted {
         }
     }
 
+    /// The keys of which this is accepted.
+    pub(crate) fn keys(&self, weakness: Weakness) -> impl Iterator<Item = &KeyUri> {
+        self.0.iter().filter(move |(_, accepted)| *accepted == weakness).map(|(key, _)| key)
+    }
+
     pub(crate) fn of(&self, key: &KeyUri) -> Accepted {
         let has = |wanted| self.0.iter().any(|(of, weakness)| of == key && *weakness == wanted);
         Accepted {

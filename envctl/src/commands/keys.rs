@@ -7,7 +7,7 @@ use std::{
 };
 
 use envelope_sdk::{
-    KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, NewKey, ProviderError, ProviderErrorKind,
+    KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, KeyVersionDescription, NewKey, ProviderError,
     admin::{AutoRotation, Rotation, RotationStatus, all_keys},
     key_uri::is_key_name,
     printable,
@@ -61,14 +61,16 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
         }
         Keys::NotAfter { key, date, version, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
-            let end = if date == "never" { None } else { Some(moment::parse(&date)?) };
-            let text = end
-                .map_or("has no end of use".into(), |end| format!("to be used until {}", report::time(end)));
+            let (version, end) = (version.as_deref(), moment::parse_or_never(&date)?);
             if dry_run.dry_run {
-                ask(admin.describe_key(&uri))?;
-                return would(global, &format!("say \"{text}\" of"), &key);
+                ask(admin.check_set_not_after(&uri, version, end))?;
+                return would(global, &format!("say \"{}\" of", of_use(end)), &key);
             }
-            done(global, &text, &ask(admin.set_not_after(&uri, version.as_deref(), end))?)
+            let changed = ask(admin.set_not_after(&uri, version, end))?;
+            // A token keeps days: what is told is what stands there now.
+            let named = |known: &&KeyVersionDescription| version.is_none_or(|named| known.version == named);
+            let kept = changed.versions.iter().rfind(named).and_then(|version| version.not_after);
+            done(global, &of_use(kept), &changed)
         }
         Keys::AutoRotate { key, every, off, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
@@ -79,7 +81,7 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             };
             let what = if off { "no longer rotate by itself:" } else { "let rotate by itself:" };
             if dry_run.dry_run {
-                ask(admin.describe_key(&uri))?;
+                ask(admin.check_set_rotation(&uri, rotation))?;
                 return would(global, what, &key);
             }
             ask(admin.set_rotation(&uri, rotation))?;
@@ -98,7 +100,7 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
         Keys::Alias { alias, key, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
             if dry_run.dry_run {
-                ask(admin.describe_key(&uri))?;
+                ask(admin.check_set_alias(&alias, &uri))?;
                 return would(global, &format!("make {alias} an alias of"), &key);
             }
             let made = ask(admin.set_alias(&alias, &uri))?;
@@ -121,7 +123,7 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
         Keys::Restore { key, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
             if dry_run.dry_run {
-                ask(admin.describe_key(&uri))?;
+                ask(admin.check_restore_key(&uri))?;
                 return would(global, "restore", &key);
             }
             done(global, "restored", &ask(admin.restore_key(&uri))?)
@@ -159,15 +161,13 @@ fn change(global: &Global, providers: &Providers, args: &ChangeKey, change: KeyC
 
 /// Waits for an answer. What a key store cannot do, the call should not have asked for.
 fn ask<T>(answer: impl Future<Output = std::result::Result<T, ProviderError>>) -> Result<T> {
-    block_on(answer).map_err(|error| match error.kind() {
-        ProviderErrorKind::Unsupported => CliError::usage(CliError::from(error).text()),
-        _ => error.into(),
-    })
+    block_on(answer).map_err(CliError::of_call)
 }
 
 /// Who makes and lists keys.
 fn of_provider(providers: &Providers, name: &str) -> Result<Arc<dyn KeyAdmin>> {
-    Ok(providers.opened().registry().named(name)?.admin(None)?)
+    let registry = providers.opened().registry();
+    registry.named(name).and_then(|scheme| scheme.admin(None)).map_err(CliError::of_call)
 }
 
 /// A key by its name, its alias or its URI, and who manages it.
@@ -178,7 +178,7 @@ fn key_of(providers: &Providers, name: &str) -> Result<(KeyUri, Arc<dyn KeyAdmin
     } else {
         providers.key(name)?
     };
-    let admin = providers.registry().admin(&uri)?;
+    let admin = providers.registry().admin(&uri).map_err(CliError::of_call)?;
     Ok((uri, admin))
 }
 
@@ -258,6 +258,10 @@ fn list(global: &Global, keys: &[KeyDescription]) -> Result<()> {
         return report::status(false, &value, "no keys yet: `envctl keys create NAME` makes one");
     }
     report::print(global.json, &value, &text)
+}
+
+fn of_use(not_after: Option<u64>) -> String {
+    not_after.map_or("has no end of use".into(), |end| format!("to be used until {}", report::time(end)))
 }
 
 /// When the use of a key or version should end.

@@ -4,6 +4,11 @@ use std::time::UNIX_EPOCH;
 
 use crate::error::{CliError, Result};
 
+/// As [`parse`], or `None` for `never`.
+pub(crate) fn parse_or_never(text: &str) -> Result<Option<u64>> {
+    if text == "never" { Ok(None) } else { parse(text).map(Some) }
+}
+
 /// Seconds since 1970 of a moment such as `2027-12-31T12:00:00Z`, or of the end of
 /// a day such as `2027-12-31`, in UTC.
 pub(crate) fn parse(text: &str) -> Result<u64> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     cli::Global,
-    error::Result,
+    error::{CliError, Result},
     key_stores::KeyStoreCommand,
     providers::Providers,
     report::{self, details_json, safe},
@@ -16,10 +16,15 @@ use crate::{
 
 pub(crate) fn run(global: &Global, command: &KeyStoreCommand) -> Result<()> {
     let providers = Providers::new(global)?;
-    let details = block_on(providers.opened().registry().named(&command.provider)?.survey())?;
+    let details = survey(&providers, &command.provider)?;
     let mut text = String::new();
     table(&mut text, &details, 0, command.all);
     report::print(global.json, &Value::Object(details_json(&details)), &text)
+}
+
+fn survey(providers: &Providers, provider: &str) -> Result<Details> {
+    let scheme = providers.opened().registry().named(provider).map_err(CliError::of_call)?;
+    block_on(scheme.survey()).map_err(CliError::of_call)
 }
 
 /// A line for each fact, those about a part indented below it. What is not so and

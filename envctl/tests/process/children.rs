@@ -112,3 +112,22 @@ fn a_program_that_gives_credentials_inherits_no_secret_and_no_descriptor() {
         assert!(!descriptors.contains(name), "{name} in {descriptors}");
     }
 }
+
+/// One environment may serve several builds, and several programs of ours.
+#[test]
+fn a_secret_of_a_key_store_that_this_build_lacks_leaves_the_environment_too() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.envctl(&["encrypt", "-k", "passphrase:", "-", "-o", "out2"]);
+    let mut child = command
+        .env("ENVCTL_TOMORROW_TOKEN", "canary-4711")
+        .env("ENVCTL_PASSPHRASE", "pw")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It reads by now, and has started itself anew.
+    let _ = child.stdin.as_mut().unwrap().write_all(&vec![0; 1 << 20]);
+    let environment = fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!environment.windows(11).any(|part| part == b"canary-4711"));
+}

@@ -121,13 +121,19 @@ impl KeyAdmin for ExampleProvider {
         not_after: Option<u64>,
     ) -> Result<KeyDescription, ProviderError> {
         let mut keys = self.keys();
+        let at = position(&keys, key, version).map_err(Self::about(key))?;
         let found = keys.find_mut(key).map_err(Self::about(key))?;
-        let version = match version {
-            None => found.versions.last_mut(),
-            Some(version) => found.versions.iter_mut().find(|known| known.name() == version),
-        };
-        version.ok_or_else(|| Self::about(key)(no_such_version()))?.not_after = not_after;
+        found.versions.get_mut(at).into_iter().for_each(|version| version.not_after = not_after);
         describe(&keys, key).map_err(Self::about(key))
+    }
+
+    async fn check_set_not_after(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        _not_after: Option<u64>,
+    ) -> Result<(), ProviderError> {
+        position(&self.keys(), key, version).map(drop).map_err(Self::about(key))
     }
 
     async fn rotation_status(&self, key: &KeyUri) -> Result<RotationStatus, ProviderError> {
@@ -141,23 +147,26 @@ impl KeyAdmin for ExampleProvider {
 
     async fn set_alias(&self, alias: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         let mut keys = self.keys();
-        check_name(alias).map_err(Self::about(key))?;
-        let name = keys.find(key).map_err(Self::about(key))?.0.to_owned();
+        let name = check_alias(&keys, alias, key).map_err(Self::about(key))?.to_owned();
         keys.aliases.insert(alias.to_owned(), name);
         alias_uri(alias).map_err(Self::about(key))
+    }
+
+    async fn check_set_alias(&self, alias: &str, key: &KeyUri) -> Result<(), ProviderError> {
+        check_alias(&self.keys(), alias, key).map(drop).map_err(Self::about(key))
     }
 
     /// A key that was destroyed as a whole has its key material until the provider
     /// is dropped. It comes back suspended: somebody looks at it first.
     async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
         let mut keys = self.keys();
-        let found = keys.find_mut(key).map_err(Self::about(key))?;
-        if found.state != KeyState::Destroyed {
-            let message = format!("the key is {}: only a destroyed key is brought back", found.state);
-            return Err(ProviderError::new(State, SCHEME, key, message));
-        }
-        found.state = KeyState::Suspended;
+        check_restore(&keys, key).map_err(Self::about(key))?;
+        keys.find_mut(key).map_err(Self::about(key))?.state = KeyState::Suspended;
         describe(&keys, key).map_err(Self::about(key))
+    }
+
+    async fn check_restore_key(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        check_restore(&self.keys(), key).map_err(Self::about(key))
     }
 }
 
@@ -187,6 +196,29 @@ fn check_rotation(keys: &Keys, key: &KeyUri) -> Result<(), Refusal> {
 /// What is refused of a change: the same for the check and for the change.
 fn check_change(keys: &Keys, key: &KeyUri, version: Option<&str>, change: KeyChange) -> Result<(), Refusal> {
     admin::check_change(&describe(keys, key)?, version, change)
+}
+
+/// The name of the key that an alias is to mean.
+fn check_alias<'k>(keys: &'k Keys, alias: &str, key: &'k KeyUri) -> Result<&'k str, Refusal> {
+    check_name(alias)?;
+    Ok(keys.find(key)?.0)
+}
+
+fn check_restore(keys: &Keys, key: &KeyUri) -> Result<(), Refusal> {
+    match keys.find(key)?.1.state {
+        KeyState::Destroyed => Ok(()),
+        state => Err((State, format!("the key is {state}: only a destroyed key is brought back"))),
+    }
+}
+
+/// Where a version stands, or the current one.
+fn position(keys: &Keys, key: &KeyUri, version: Option<&str>) -> Result<usize, Refusal> {
+    let versions = &keys.find(key)?.1.versions;
+    let at = match version {
+        None => versions.len().checked_sub(1),
+        Some(version) => versions.iter().position(|known| known.name() == version),
+    };
+    at.ok_or_else(no_such_version)
 }
 
 fn describe(keys: &Keys, key: &KeyUri) -> Result<KeyDescription, Refusal> {

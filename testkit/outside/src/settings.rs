@@ -93,8 +93,9 @@ impl Scheme for ExampleScheme {
         Ok(self.provider.clone())
     }
 
-    fn key_named(&self, name: &str) -> Option<KeyUri> {
-        self.provider.keys().keys.contains_key(name).then(|| uri(name).ok())?
+    fn key_named(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {
+        let is_there = self.provider.keys().keys.contains_key(name);
+        Ok(if is_there { uri(name).ok() } else { None })
     }
 
     fn admin(&self, key: Option<&KeyUri>) -> Result<Arc<dyn KeyAdmin>, ProviderError> {

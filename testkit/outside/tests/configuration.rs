@@ -84,7 +84,9 @@ fn a_table_that_is_not_right_is_refused_with_its_file_and_without_its_values() {
     let file = File::new("[example]\npage-len = 0");
     let built = Providers::builder().register::<ExampleSettings>().file(&file.path).build();
     match built.map(drop).unwrap_err() {
-        ProvidersError::Provider(error) => assert_eq!(error.kind(), ProviderErrorKind::Invalid),
+        ProvidersError::Table { path, provider, error } => {
+            assert_eq!((path, provider, error.kind()), (file.path, "example", ProviderErrorKind::Invalid));
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -89,8 +89,8 @@ fn a_key_lives_from_creation_to_destruction_through_the_registry() {
 #[test]
 fn a_bare_name_is_a_key_that_there_is() {
     let registry = registry();
-    assert_eq!(registry.key_named("orders"), Some(uri("example:orders")));
-    assert_eq!(registry.key_named("nobody"), None);
+    assert_eq!(registry.key_named("orders").unwrap(), Some(uri("example:orders")));
+    assert_eq!(registry.key_named("nobody").unwrap(), None);
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod list;
 mod more;
 mod new;
 mod refuse;
+mod rotate;
+mod used;
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use envelope_sdk::{KeyAdmin, KeyProvider, KeyUri, NewKey};
 use super::{Outcome, Report, Task, report};
 
 pub use change::{
-    a_check_of_a_change_says_what_the_change_does, a_check_of_a_rotation_says_what_the_rotation_does,
+    a_check_of_a_change_says_what_the_change_does, each_version_of_a_rotated_key_does_what_its_states_permit,
     no_check_changes_anything,
 };
 pub use list::{
@@ -29,7 +31,8 @@ pub use list::{
 };
 pub use more::{
     a_destroyed_key_is_back_when_it_is_restored, an_alias_is_the_key_it_was_made_for,
-    rotation_by_itself_is_told_as_it_was_set, the_end_of_a_cryptoperiod_is_told_and_its_key_is_due,
+    rotation_by_itself_is_told_as_it_was_set, the_end_of_a_cryptoperiod_is_of_the_version_it_was_set_for,
+    the_end_of_a_cryptoperiod_is_told_and_its_key_is_due,
 };
 pub use new::{
     a_kind_option_or_name_that_no_key_store_has_is_refused,
@@ -37,6 +40,7 @@ pub use new::{
     what_a_new_key_is_asked_to_have_is_told_of_it_or_refused,
 };
 pub use refuse::{an_unknown_key_is_not_found, what_a_key_store_cannot_is_unsupported_and_not_worth_a_retry};
+pub use rotate::a_check_of_a_rotation_says_what_the_rotation_does;
 
 /// Who manages keys, who uses them, and the keys to make.
 ///
@@ -98,10 +102,18 @@ pub const ALL: &[AdminCheck] = &[
     ),
     ("no_check_changes_anything", no_check_changes_anything),
     ("a_check_of_a_change_says_what_the_change_does", a_check_of_a_change_says_what_the_change_does),
+    (
+        "each_version_of_a_rotated_key_does_what_its_states_permit",
+        each_version_of_a_rotated_key_does_what_its_states_permit,
+    ),
     ("a_check_of_a_rotation_says_what_the_rotation_does", a_check_of_a_rotation_says_what_the_rotation_does),
     (
         "the_end_of_a_cryptoperiod_is_told_and_its_key_is_due",
         the_end_of_a_cryptoperiod_is_told_and_its_key_is_due,
+    ),
+    (
+        "the_end_of_a_cryptoperiod_is_of_the_version_it_was_set_for",
+        the_end_of_a_cryptoperiod_is_of_the_version_it_was_set_for,
     ),
     ("a_destroyed_key_is_back_when_it_is_restored", a_destroyed_key_is_back_when_it_is_restored),
     ("an_alias_is_the_key_it_was_made_for", an_alias_is_the_key_it_was_made_for),

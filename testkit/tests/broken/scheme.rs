@@ -151,9 +151,9 @@ impl Scheme for Flawed {
         })
     }
 
-    fn key_named(&self, _name: &str) -> Option<KeyUri> {
+    fn key_named(&self, _name: &str) -> Result<Option<KeyUri>, ProviderError> {
         self.asks(Flaw::AsksForABareName);
-        None
+        Ok(None)
     }
 
     fn admin(&self, key: Option<&KeyUri>) -> Result<Arc<dyn KeyAdmin>, ProviderError> {

@@ -80,6 +80,11 @@ impl AwsKeyState {
         }
     }
 
+    /// Whether somebody disabled the key.
+    pub(super) fn is_disabled(&self) -> bool {
+        self.0 == SdkKeyState::Disabled
+    }
+
     /// Whether the key waits for its deletion.
     #[must_use]
     pub fn is_pending_deletion(&self) -> bool {

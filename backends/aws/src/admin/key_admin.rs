@@ -6,7 +6,7 @@ use envelope_sdk::{
     admin::{AutoRotation, KeyPage, RotationStatus},
 };
 
-use super::key::AwsKey;
+use super::{changes::Step, key::AwsKey};
 use crate::{AwsKms, error::NAME};
 
 /// Keys of KMS as far as its states go; see [`AwsKeyState`](crate::AwsKeyState).
@@ -18,6 +18,10 @@ use crate::{AwsKms, error::NAME};
 ///   configuration is where keys are made and listed. The option `multi-region`,
 ///   `true` or `false`, says whether the key may have replicas in other regions.
 ///   KMS makes no pre-active keys, and keeps no end of a cryptoperiod.
+/// - What would make a second key, or rotate twice, is attempted **once**
+///   (kms:CreateKey, kms:RotateKeyOnDemand): if the answer is lost, the error says
+///   that it is not known, how to look, and is not retryable. After an error of
+///   another change the key or alias is described, and what is for done.
 /// - Keys have no **versions** that could be named.
 /// - **Details** are `aws_state`, `description`, `origin`, `multi_region`,
 ///   `aliases` where the caller may list them (kms:ListAliases), and `deletion`.
@@ -68,9 +72,10 @@ impl KeyAdmin for AwsKms {
 
     /// kms:DescribeKey and kms:RotateKeyOnDemand.
     async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        let key = self.plan_rotation(key).await?.uri;
-        self.rotate_on_demand(&key).await?;
-        Ok(self.describe(&key).await?.describe())
+        let key = self.plan_rotation(key).await?;
+        self.rotate_on_demand(&key.uri).await?;
+        // The material alone is another one.
+        Ok(key.describe())
     }
 
     /// kms:DescribeKey.
@@ -88,7 +93,7 @@ impl KeyAdmin for AwsKms {
     ) -> Result<KeyDescription, ProviderError> {
         let (described, step) = self.plan_change(key, version, change).await?;
         self.take_step(&described.uri, step).await?;
-        Ok(self.describe(&described.uri).await?.describe())
+        self.describe_changed(&described.uri).await
     }
 
     /// kms:DescribeKey.
@@ -101,10 +106,15 @@ impl KeyAdmin for AwsKms {
         self.plan_change(key, version, change).await.map(drop)
     }
 
-    /// kms:EnableKeyRotation or kms:DisableKeyRotation. Every 90 to 2560 days, by
+    /// kms:DescribeKey, and kms:EnableKeyRotation or kms:DisableKeyRotation. Every 90 to 2560 days, by
     /// default every 365 days.
     async fn set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
         self.rotate_by_itself(key, rotation).await
+    }
+
+    /// kms:DescribeKey.
+    async fn check_set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
+        self.plan_period(key, rotation).await.map(drop)
     }
 
     /// kms:GetKeyRotationStatus and kms:ListKeyRotations. The detail
@@ -121,8 +131,20 @@ impl KeyAdmin for AwsKms {
         self.turn_alias(alias, key).await
     }
 
+    /// kms:DescribeKey.
+    async fn check_set_alias(&self, alias: &str, key: &KeyUri) -> Result<(), ProviderError> {
+        self.plan_alias(alias, key).await.map(drop)
+    }
+
     /// kms:CancelKeyDeletion and kms:DescribeKey. The key is suspended then.
     async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        Ok(self.cancel_deletion(key).await?.describe())
+        let key = self.plan_restoration(key).await?.uri;
+        self.take_step(&key, Step::Restore).await?;
+        self.describe_changed(&key).await
+    }
+
+    /// kms:DescribeKey.
+    async fn check_restore_key(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        self.plan_restoration(key).await.map(drop)
     }
 }

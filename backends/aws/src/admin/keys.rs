@@ -4,6 +4,7 @@ use aws_sdk_kms::types::KeyMetadata;
 use envelope_sdk::{
     KeyUri, ProviderError,
     ProviderErrorKind::{AccessDenied, Invalid, NotFound, Protocol},
+    key_uri::aws::KeyArn,
 };
 use futures_util::future::join_all;
 
@@ -55,6 +56,7 @@ impl AwsKms {
         };
         let arns = listed.keys.unwrap_or_default().into_iter().filter_map(|entry| entry.key_arn);
         let uris: Vec<KeyUri> = arns.filter_map(|arn| KeyUri::parse(&arn).ok()).collect();
+        check_listed(&uris, &region)?;
         let mut keys = Vec::new();
         for some in uris.chunks(AT_ONCE) {
             for described in join_all(some.iter().map(|uri| self.describe(uri))).await {
@@ -79,6 +81,18 @@ impl AwsKms {
             failure(Invalid, None, message)
         })
     }
+}
+
+/// Keys are listed of one region and account.
+fn check_listed(keys: &[KeyUri], region: &str) -> Result<(), ProviderError> {
+    let Some(first) = keys.first().and_then(KeyArn::of) else { return Ok(()) };
+    let fits =
+        |key: &KeyUri| KeyArn::of(key).is_some_and(|arn| arn.region == region && arn.same_account(&first));
+    if keys.iter().all(fits) {
+        return Ok(());
+    }
+    let message = "KMS listed keys of another region or account: do not trust what stands between";
+    Err(failure(Protocol, None, message))
 }
 
 /// The key of an answer to a call that asked for `asked`.

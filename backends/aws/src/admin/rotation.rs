@@ -12,8 +12,13 @@ use envelope_sdk::{
 use super::{
     Pages,
     key::{AwsKey, seconds},
+    once,
 };
-use crate::{AwsKms, error::failure, transport::Unlogged};
+use crate::{
+    AwsKms,
+    error::{failure, may_be_done, unsure},
+    transport::Unlogged,
+};
 
 impl AwsKms {
     /// The key, if it can be rotated: for the rotation and for its dry run, which
@@ -37,20 +42,26 @@ impl AwsKms {
         Ok(described)
     }
 
-    /// Rotates a key now. KMS allows 25 such rotations in the life of a key, and
-    /// may take a while; while one is under way, the error is retryable.
+    /// Rotates a key now, in one attempt. KMS allows 25 such rotations in the life
+    /// of a key, and may take a while; while one is under way, the error is
+    /// retryable.
     pub(super) async fn rotate_on_demand(&self, key: &KeyUri) -> Result<(), ProviderError> {
         let arn = self.arn(key)?;
         let call = self.client(arn.region).await?.rotate_key_on_demand().key_id(arn.text);
-        let sent = call.send().unlogged().await;
-        sent.map(drop).map_err(|error| self.refused("kms:RotateKeyOnDemand", key, &error))
+        let sent = call.customize().config_override(once()).send().unlogged().await;
+        sent.map(drop).map_err(|error| {
+            let refused = self.refused("kms:RotateKeyOnDemand", key, &error);
+            if may_be_done(&error) { unsure(&refused, LOOK) } else { refused }
+        })
     }
 
-    pub(super) async fn rotate_by_itself(
+    /// The key, if it can rotate so, and the period: `None` for never, and within
+    /// for the default. For the operation and its dry run, which so refuse the same.
+    pub(super) async fn plan_period(
         &self,
         key: &KeyUri,
         rotation: AutoRotation,
-    ) -> Result<(), ProviderError> {
+    ) -> Result<(KeyUri, Option<Option<i32>>), ProviderError> {
         let period = match rotation {
             AutoRotation::Off => None,
             AutoRotation::Default => Some(None),
@@ -59,7 +70,21 @@ impl AwsKms {
             )),
             _ => return Err(failure(Unsupported, key, "AWS KMS does not know this rotation")),
         };
-        let key = self.resolve(key).await?;
+        let described = self.plan_rotation(key).await?;
+        if period.is_some() && described.origin == IMPORTED {
+            let message = "the material of this key was imported, and KMS makes none for it: import new material, and \
+                           rotate the key";
+            return Err(failure(Unsupported, key, message));
+        }
+        Ok((described.uri, period))
+    }
+
+    pub(super) async fn rotate_by_itself(
+        &self,
+        key: &KeyUri,
+        rotation: AutoRotation,
+    ) -> Result<(), ProviderError> {
+        let (key, period) = self.plan_period(key, rotation).await?;
         let arn = self.arn(&key)?;
         let client = self.client(arn.region).await?;
         match period {
@@ -121,3 +146,6 @@ fn period(days: u32) -> Option<i32> {
 const PERIOD_DAYS: std::ops::RangeInclusive<u32> = 90..=2560;
 /// Origins of keys whose material KMS does not hold.
 const KEY_STORES: [&str; 2] = ["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"];
+const IMPORTED: &str = "EXTERNAL";
+const LOOK: &str = "see the status of its rotation, which tells one that is under way and those that were done, before it is \
+                    rotated again";

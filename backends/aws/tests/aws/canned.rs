@@ -77,12 +77,17 @@ pub(crate) fn refusal(status: u16, code: &str) -> Answer {
 
 /// What KMS says of [`the_key`], in this state and with these further members.
 pub(crate) fn described(state: &str, more: &str) -> Answer {
+    described_as(&the_key(), state, more)
+}
+
+/// What KMS says of a key.
+pub(crate) fn described_as(key: &KeyUri, state: &str, more: &str) -> Answer {
     said(
         200,
         format!(
             r#"{{"KeyMetadata":{{"KeyId":"1a","Arn":"{}","KeyState":"{state}","KeyUsage":"ENCRYPT_DECRYPT",
                 "KeySpec":"SYMMETRIC_DEFAULT","Origin":"AWS_KMS"{more}}}}}"#,
-            the_arn()
+            key.rest().trim_start_matches('/')
         ),
     )
 }

@@ -23,7 +23,9 @@ use envelope_testkit::{
 };
 
 use super::{
-    canned::{Canned, described, refusal, rewrap, said, the_arn, the_key, unwrap, wrap},
+    canned::{
+        Canned, call_of, described, described_as, refusal, rewrap, said, the_arn, the_key, unwrap, wrap,
+    },
     *,
 };
 
@@ -87,10 +89,7 @@ fn a_refusal_names_the_missing_permission() {
     for (action, refused) in [
         ("kms:DescribeKey", block_on(kms.describe(&the_key())).map(drop)),
         ("kms:ScheduleKeyDeletion", block_on(kms.schedule_deletion(&the_key(), 7)).map(drop)),
-        ("kms:CancelKeyDeletion", block_on(kms.restore_key(&the_key())).map(drop)),
         ("kms:ListAliases", block_on(kms.aliases(&the_key())).map(drop)),
-        ("kms:EnableKeyRotation", block_on(kms.set_rotation(&the_key(), AutoRotation::Default))),
-        ("kms:DisableKeyRotation", block_on(kms.set_rotation(&the_key(), AutoRotation::Off))),
         ("kms:GetKeyRotationStatus", block_on(kms.rotation_status(&the_key())).map(drop)),
     ] {
         let error = refused.unwrap_err();
@@ -118,7 +117,15 @@ fn a_refusal_behind_calls_that_are_permitted_names_the_missing_permission() {
             _ => status.clone(),
         };
         let calls = ["DescribeKey", "CreateKey", "CreateAlias", "UpdateAlias", "EnableKey", "DisableKey"];
-        let more = ["ScheduleKeyDeletion", "RotateKeyOnDemand", "GetKeyRotationStatus", "ListKeyRotations"];
+        let more = [
+            "ScheduleKeyDeletion",
+            "CancelKeyDeletion",
+            "RotateKeyOnDemand",
+            "EnableKeyRotation",
+            "DisableKeyRotation",
+            "GetKeyRotationStatus",
+            "ListKeyRotations",
+        ];
         Canned::by_call(calls.into_iter().chain(more).map(|call| (call, answer(call))).collect()).kms()
     };
     let change = |kms: AwsKms, state| block_on(kms.change_key(&the_key(), None, KeyChange::State(state)));
@@ -134,8 +141,20 @@ fn a_refusal_behind_calls_that_are_permitted_names_the_missing_permission() {
             change(behind("ScheduleKeyDeletion", "Disabled", true), Destroyed).map(drop),
         ),
         (
-            "kms:CreateAlias",
-            block_on(behind("CreateAlias", "Enabled", false).set_alias("a", &the_key())).map(drop),
+            "kms:CancelKeyDeletion",
+            block_on(behind("CancelKeyDeletion", "PendingDeletion", true).restore_key(&the_key())).map(drop),
+        ),
+        (
+            "kms:EnableKeyRotation",
+            block_on(
+                behind("EnableKeyRotation", "Enabled", true).set_rotation(&the_key(), AutoRotation::Default),
+            ),
+        ),
+        (
+            "kms:DisableKeyRotation",
+            block_on(
+                behind("DisableKeyRotation", "Enabled", true).set_rotation(&the_key(), AutoRotation::Off),
+            ),
         ),
         (
             "kms:RotateKeyOnDemand",
@@ -150,15 +169,17 @@ fn a_refusal_behind_calls_that_are_permitted_names_the_missing_permission() {
         assert_eq!(error.kind(), AccessDenied, "{action}: {error}");
         assert!(error.message().contains(&format!("needs {action} ")), "{action}: {error}");
     }
-    // The alias means another key before.
-    let other = said(
-        200,
-        format!(r#"{{"KeyMetadata":{{"KeyId":"b","Arn":"arn:aws:kms:{REGION}:{ACCOUNT}:key/b"}}}}"#),
-    );
-    let server =
-        Canned::by_call(vec![("DescribeKey", other), ("UpdateAlias", refusal(400, "AccessDeniedException"))]);
-    let error = block_on(server.kms().set_alias("a", &the_key())).unwrap_err();
-    assert!(error.message().contains("needs kms:UpdateAlias on"), "{error}");
+    // The alias means no key before, or another one.
+    for (before, action) in [(None, "kms:CreateAlias"), (Some(key("other")), "kms:UpdateAlias")] {
+        let server = Canned::answering(move |request| match (call_of(request).as_str(), &before) {
+            ("DescribeKey", _) if !request.text().contains("alias/") => described("Enabled", ""),
+            ("DescribeKey", Some(before)) => described_as(before, "Enabled", ""),
+            ("DescribeKey", None) => refusal(400, "NotFoundException"),
+            _ => refusal(400, "AccessDeniedException"),
+        });
+        let error = block_on(server.kms().set_alias("a", &the_key())).unwrap_err();
+        assert!(error.message().contains(&format!("needs {action} on")), "{error}");
+    }
 }
 
 #[test]
@@ -308,27 +329,6 @@ fn keys_of_other_regions_and_accounts_are_not_rewrapped_inside() {
         assert_eq!(block_on(rewrap(&server.kms(), &to)).unwrap(), None, "{to}");
     }
     assert_eq!(server.0.count(), 0);
-}
-
-#[test]
-fn a_key_whose_alias_cannot_be_made_is_scheduled_for_deletion() {
-    for (scheduled, words) in [
-        (said(200, "{}"), "it is scheduled for deletion"),
-        (refusal(400, "AccessDeniedException"), "delete it yourself"),
-    ] {
-        let server = Canned::by_call(vec![
-            ("DescribeKey", refusal(400, "NotFoundException")),
-            ("CreateKey", described("Enabled", "")),
-            ("CreateAlias", refusal(400, "AlreadyExistsException")),
-            ("ScheduleKeyDeletion", scheduled),
-        ]);
-        let error = block_on(server.kms().create_key(&NewKey::named("a"))).unwrap_err();
-        assert_eq!((error.kind(), error.key()), (Invalid, Some(&the_key())), "{error}");
-        for words in [words, "AlreadyExistsException"] {
-            assert!(error.message().contains(words), "{error}");
-        }
-        assert_eq!(server.calls(), ["DescribeKey", "CreateKey", "CreateAlias", "ScheduleKeyDeletion"]);
-    }
 }
 
 #[test]

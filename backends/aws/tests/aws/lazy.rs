@@ -190,7 +190,7 @@ fn configure(home: &Path, server: &HttpServer) {
     }
 }
 
-fn mode(path: &Path, mode: u32) {
+pub(crate) fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
@@ -200,7 +200,7 @@ fn scheme() -> Arc<dyn Scheme> {
 
 /// Runs the rest of the test in a process of its own, with an empty `~/.aws`,
 /// these variables and no others of AWS.
-fn in_a_home(variables: &[(&str, &str)], rest: impl Fn(&Path)) {
+pub(crate) fn in_a_home(variables: &[(&str, &str)], rest: impl Fn(&Path)) {
     if let Some(home) = env::var_os(HOME_OF_THE_TEST) {
         return rest(Path::new(&home));
     }
@@ -219,6 +219,7 @@ fn in_a_home(variables: &[(&str, &str)], rest: impl Fn(&Path)) {
     let ran = command.output().unwrap();
     let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success() && said.contains("1 passed"), "{variables:?}: {said}");
+    assert!(!said.contains("panicked"), "{variables:?}: {said}");
 }
 
 const HOME_OF_THE_TEST: &str = "ENVELOPE_HOME_OF_THE_TEST";

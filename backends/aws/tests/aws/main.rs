@@ -8,15 +8,19 @@ mod admin;
 mod aliases;
 mod calls;
 mod canned;
+mod changes;
 mod conformance;
 mod dependencies;
 mod faults;
 mod fips;
 #[cfg(unix)]
 mod lazy;
+mod lost;
 mod new_keys;
 mod recipients;
 mod registry;
+#[cfg(unix)]
+mod surroundings;
 mod transport;
 
 use std::sync::{

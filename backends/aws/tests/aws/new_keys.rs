@@ -42,6 +42,7 @@ fn what_kms_does_not_make_is_refused_by_the_dry_run_too_and_nobody_is_asked() {
         (named().description("x".repeat(8193)), Invalid, "8192"),
         (named().tag("", "x"), Invalid, "1 to 128"),
         (named().tag("aws:x", "x"), Invalid, "does not begin with aws:"),
+        (named().tag("AwS:x", "x"), Invalid, "does not begin with aws:"),
         (named().tag("x", "x".repeat(257)), Invalid, "at most 256"),
         (many, Invalid, "at most 50 tags"),
     ]

@@ -33,13 +33,14 @@ use crate::{KeystoreError, NAME, blocking};
 ///   wrap: rotate the key first, so that another version is current. For the
 ///   same reason an older version never becomes active again.
 /// - Destroying erases the wrapped KEKs from the file and drops them from
-///   memory here. Other processes drop them when they reload; backups and older
-///   copies of the file keep them.
+///   memory here. Other processes drop them when they read the file again; backups
+///   and older copies of the file keep them.
 /// - Each version may have an end of its cryptoperiod
 ///   ([`not_after`](envelope_sdk::KeyVersionDescription::not_after)), which is
-///   told and refuses nothing. One that a rotation adds has none until it is set.
-/// - Descriptions, and the answers of the dry runs, are of what was read or
-///   written last in this process.
+///   told and refuses nothing. One that a rotation adds has none until it is set, and
+///   one that is destroyed gets none.
+/// - Dry runs read the file first, as the operations do. Descriptions and the list
+///   are of what was read or written last in this process.
 #[async_trait]
 impl KeyAdmin for Keystore {
     fn provider(&self) -> &'static str {
@@ -65,6 +66,7 @@ impl KeyAdmin for Keystore {
 
     async fn check_new_key(&self, new: &NewKey) -> Result<(), ProviderError> {
         changes::check_new(new)?;
+        self.refresh().await?;
         Ok(self.store.read_loaded(|loaded| changes::check_vacant(&loaded.document, &new.name))?)
     }
 
@@ -98,7 +100,7 @@ impl KeyAdmin for Keystore {
     }
 
     async fn check_rotation(&self, key: &KeyUri) -> Result<(), ProviderError> {
-        self.check(key, |_, record| changes::next_version(record).map(drop))
+        self.check(key, |_, record| changes::next_version(record).map(drop)).await
     }
 
     async fn change_key(
@@ -118,7 +120,7 @@ impl KeyAdmin for Keystore {
         version: Option<&str>,
         change: KeyChange,
     ) -> Result<(), ProviderError> {
-        self.check(key, |uri, record| changes::change(uri, &mut record.clone(), version, change))
+        self.check(key, |uri, record| changes::change(uri, &mut record.clone(), version, change)).await
     }
 
     async fn set_not_after(
@@ -131,6 +133,15 @@ impl KeyAdmin for Keystore {
         self.change(key, move |_, _, record| changes::set_not_after(record, version.as_deref(), not_after))
             .await
     }
+
+    async fn check_set_not_after(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        not_after: Option<u64>,
+    ) -> Result<(), ProviderError> {
+        self.check(key, |_, record| changes::set_not_after(&mut record.clone(), version, not_after)).await
+    }
 }
 
 /// A key of this keystore that is being changed.
@@ -140,17 +151,30 @@ struct Own<'k> {
 }
 
 impl Keystore {
+    /// [`reload`](Self::reload), on a thread that may block.
+    pub(crate) async fn refresh(&self) -> Result<(), KeystoreError> {
+        let store = Arc::clone(&self.store);
+        let reloaded = blocking::run(move || store.reload()).await;
+        reloaded.unwrap_or_else(|panicked| Err(self.interrupted("read", panicked)))
+    }
+
+    fn interrupted(&self, action: &'static str, panicked: blocking::Panicked) -> KeystoreError {
+        KeystoreError::Io { action, path: self.path().into(), source: io::Error::other(panicked) }
+    }
+
     fn uri_of_new(&self, new: &NewKey) -> Result<KeyUri, ProviderError> {
         self.key_uri(&new.name)
             .map_err(|error| ProviderError::without_key(ProviderErrorKind::Invalid, NAME, error.to_string()))
     }
 
-    /// Asks `check` about a key as it was read or written last.
-    fn check(
+    /// Asks `check` about a key as it stands in the file now.
+    async fn check(
         &self,
         key: &KeyUri,
         check: impl FnOnce(&KeyUri, &KeyRecord) -> Result<(), KeystoreError>,
     ) -> Result<(), ProviderError> {
+        name_in(self.id(), key)?;
+        self.refresh().await.map_err(|error| ProviderError::from(error).about(key))?;
         self.store.read_loaded(|loaded| {
             let (_, record, keks) = self.store.find(loaded, key)?;
             check(&keks.uri, record).map_err(|error| ProviderError::from(error).about(key))
@@ -184,10 +208,7 @@ impl Keystore {
             let _turn = turn;
             store.update(|document| change(&store, document))
         });
-        updated.await.unwrap_or_else(|panicked| {
-            let (path, source) = (self.path().into(), io::Error::other(panicked));
-            Err(KeystoreError::Io { action: "change", path, source })
-        })
+        updated.await.unwrap_or_else(|panicked| Err(self.interrupted("change", panicked)))
     }
 }
 

@@ -66,11 +66,13 @@ pub(super) fn change(
     version: Option<&str>,
     change: KeyChange,
 ) -> Result<(), KeystoreError> {
+    if let (Some(version), KeyChange::State(next)) = (version, change) {
+        return change_version(record, version, next);
+    }
     admin::check_change(&describe(key, record), version, change)
         .map_err(|(kind, message)| KeystoreError::Refused { kind, message })?;
     match (version, change) {
         (None, KeyChange::State(next)) => change_whole(record, next),
-        (Some(version), KeyChange::State(next)) => return change_version(record, version, next),
         (None, KeyChange::Archive) => record.archived = true,
         _ => return refuse(ProviderErrorKind::Unsupported, "the keystore does not know this change"),
     }
@@ -88,9 +90,13 @@ pub(super) fn set_not_after(
         // A key without versions is no key of a file that was read.
         None => record.versions.len().saturating_sub(1),
     };
-    if let Some(version) = record.versions.get_mut(position) {
-        version.not_after = not_after;
+    let Some(version) = record.versions.get_mut(position) else { return Ok(()) };
+    if version.state == KeyState::Destroyed || record.state == KeyState::Destroyed {
+        let message =
+            format!("version {} is destroyed: it has no cryptoperiod that could end", version.version);
+        return refuse(ProviderErrorKind::Invalid, message);
     }
+    version.not_after = not_after;
     Ok(())
 }
 
@@ -124,25 +130,10 @@ fn change_whole(record: &mut KeyRecord, next: KeyState) {
     }
 }
 
-/// What a keystore refuses beyond the table of the states.
 fn change_version(record: &mut KeyRecord, number: &str, next: KeyState) -> Result<(), KeystoreError> {
     let position = position(record, number)?;
-    let is_current = position + 1 == record.versions.len();
-    let leaves_key_without =
-        matches!(next, KeyState::Deactivated | KeyState::Compromised | KeyState::Destroyed);
-    let may_wrap = matches!(record.state, KeyState::PreActive | KeyState::Active | KeyState::Suspended);
-    if is_current && leaves_key_without && may_wrap {
-        let message = format!(
-            "version {number} is the current one of a key that is {}: rotate the key first, or change the whole \
-             key to {next}",
-            record.state
-        );
-        return refuse(ProviderErrorKind::Invalid, message);
-    }
-    if !is_current && next == KeyState::Active {
-        let message =
-            format!("version {number} is not the current one: make it deactivated, so that it unwraps");
-        return refuse(ProviderErrorKind::Invalid, message);
+    if let Some(version) = record.versions.get(position) {
+        check_version(record, position, version, next)?;
     }
     if let Some(version) = record.versions.get_mut(position) {
         version.state = next;
@@ -151,6 +142,53 @@ fn change_version(record: &mut KeyRecord, number: &str, next: KeyState) -> Resul
         }
     }
     Ok(())
+}
+
+/// Refuses what the table of the states does not permit, or a keystore does not.
+fn check_version(
+    record: &KeyRecord,
+    position: usize,
+    version: &VersionRecord,
+    next: KeyState,
+) -> Result<(), KeystoreError> {
+    let (number, state) = (version.version, version.state);
+    let beyond_table = |next| beyond_table(record, position, number, next);
+    if state.may_become(next) {
+        return beyond_table(next).map_or(Ok(()), |message| refuse(ProviderErrorKind::Invalid, message));
+    }
+    // Not all that `lifecycle::check_transition` would list: a hint that is refused in its turn helps nobody.
+    let possible = KeyState::ALL.into_iter().filter(|other| state.may_become(*other));
+    let possible: Vec<_> =
+        possible.filter(|other| beyond_table(*other).is_none()).map(KeyState::name).collect();
+    let hint = match possible.as_slice() {
+        [] => "it stays so".into(),
+        possible => format!("it may become {}", possible.join(", ")),
+    };
+    let message = format!("version {number} is {state} and cannot become {next}: {hint}");
+    refuse(ProviderErrorKind::Invalid, message)
+}
+
+/// Why a keystore refuses a change that the table of the states permits.
+fn beyond_table(record: &KeyRecord, position: usize, number: u32, next: KeyState) -> Option<String> {
+    let is_current = position + 1 == record.versions.len();
+    let leaves_key_without =
+        matches!(next, KeyState::Deactivated | KeyState::Compromised | KeyState::Destroyed);
+    let may_wrap = matches!(record.state, KeyState::PreActive | KeyState::Active | KeyState::Suspended);
+    if is_current && leaves_key_without && may_wrap {
+        let whole = format!("change the whole key to {next}");
+        let remedy = match (record.state == KeyState::Active, record.state.may_become(next)) {
+            (true, true) => format!("rotate the key first, or {whole}"),
+            (true, false) => "rotate the key first".into(),
+            (false, true) => whole,
+            (false, false) => "make the key active and rotate it first".into(),
+        };
+        return Some(format!(
+            "version {number} is the current one of a key that is {}: {remedy}",
+            record.state
+        ));
+    }
+    (!is_current && next == KeyState::Active)
+        .then(|| format!("version {number} is not the current one: make it deactivated, so that it unwraps"))
 }
 
 fn position(record: &KeyRecord, number: &str) -> Result<usize, KeystoreError> {

@@ -17,11 +17,11 @@ use subtle::ConstantTimeEq;
 
 use super::{
     file::MAX_FILE_LEN,
-    keys::{KeystoreKeys, SEALED_KEK_LEN, SEALED_KEYSTORE_KEY_LEN},
+    sealing::{KeystoreKeys, SEALED_KEK_LEN, SEALED_KEYSTORE_KEY_LEN},
 };
 use crate::{Argon2Params, KeystoreError, argon2id::SALT_LEN};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
     envelope_keystore: u64,
@@ -34,7 +34,7 @@ pub(super) struct Document {
     pub(super) mac: Option<Bytes<32>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Argon2Record {
     m_cost: u32,
@@ -99,10 +99,12 @@ impl Document {
 
     /// Reads a file strictly; its MAC is checked by [`verify`](Self::verify).
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, KeystoreError> {
-        let document: Self = match serde_json::from_slice(bytes) {
+        // Also in what a reader passes over.
+        let text = std::str::from_utf8(bytes).map_err(|_| malformed(path, "it is not UTF-8".into()))?;
+        let document: Self = match serde_json::from_str(text) {
             Ok(document) => document,
             // A later format may have other members: its number says more than they do.
-            Err(error) => match serde_json::from_slice::<FormatOnly>(bytes) {
+            Err(error) => match serde_json::from_str::<FormatOnly>(text) {
                 Ok(FormatOnly { envelope_keystore }) if envelope_keystore != FORMAT => {
                     return Err(unsupported(path, envelope_keystore));
                 }

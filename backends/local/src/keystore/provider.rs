@@ -6,7 +6,11 @@ use envelope_sdk::{
     ProviderErrorKind, WrappedDek, key_uri::local::LocalKey, lifecycle, printable, wrap_binding,
 };
 
-use super::{Keystore, Loaded, LoadedKey, Store, document::KeyRecord};
+use super::{
+    Keystore, Store,
+    document::KeyRecord,
+    loaded::{Loaded, LoadedKey},
+};
 use crate::NAME;
 
 /// Wraps with `XAES-256-GCM`: nonce 24 ‖ ciphertext 32 ‖ tag 16. The

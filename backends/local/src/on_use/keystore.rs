@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use envelope_sdk::{
     secret::{Prompt, Secrets},
 };
 
-use super::{Failure, OnUse, given, passphrase};
+use super::{Failure, OnUse, Unread, given, passphrase};
 use crate::{
     Keystore, KeystoreError, NAME, Passphrase,
     keystore::{check_new, full_uri, name_in},
@@ -37,8 +37,31 @@ use crate::{
 /// 3. the secret `passphrase`, if it was given;
 /// 4. a person, who is asked for `keystore-passphrase` once.
 ///
-/// What goes wrong is told again at each use: nobody is asked twice, and a wrong
-/// passphrase is not tried again.
+/// # What goes wrong
+///
+/// A wrong passphrase, one that is refused (a person or the call gave it empty, or longer than
+/// 4096 bytes), and that there is none ([`SecretError`](envelope_sdk::secret::SecretError) of kind `Invalid`) are told
+/// again at each use: nothing of that is tried again. Whatever else goes wrong is
+/// told to those who waited, and tried again at the next use: the keystore's file or
+/// that of the passphrase cannot be read or is not as it must be, there is no memory, another key store that
+/// holds the secret does not answer. Nobody is asked for a passphrase again that was
+/// typed before.
+///
+/// No error of unlocking is [`Unauthentic`](envelope_sdk::ProviderErrorKind::Unauthentic),
+/// which is said of envelopes: a wrong passphrase, or a keystore that was changed, is
+/// [`AccessDenied`](envelope_sdk::ProviderErrorKind::AccessDenied), and the
+/// [`KeystoreError`] is its source.
+///
+/// # Several processes
+///
+/// Once it is open, the file is read again, on a thread of its own, by
+/// [`resolve`](KeyProvider::resolve) and before every administrative answer
+/// (descriptions, the list, dry runs and changes). Wrapping and unwrapping use what was
+/// read last. So **that another process suspended, rotated or destroyed a key is noticed
+/// when this process next resolves or manages keys, and not before.** A service calls
+/// [`Keyring::resolve`](envelope_sdk::Keyring::resolve) as often as it wants to learn of that, on a
+/// timer or on a signal. A file that must not be read (it was changed, went back, or is another
+/// keystore now) is the error of that call, and what was loaded before stays in use.
 ///
 /// # Blocking
 ///
@@ -113,17 +136,10 @@ impl KeystoreOnUse {
             path: path.clone(),
             source,
         })?;
-        let (named, expected) = (path.clone(), id.clone());
-        let unlock = move || {
-            let passphrase = passphrase_of(&named, &*secrets, source.as_ref())?;
-            let keystore = Keystore::open(&absolute, &passphrase)?;
-            if keystore.id() != expected {
-                let (expected, found) = (expected.clone(), keystore.id().to_owned());
-                return Err(KeystoreError::OtherKeystore { path: absolute.clone(), expected, found }.into());
-            }
-            Ok(keystore)
-        };
-        Ok(Self { path, id, keystore: OnUse::new(NAME, unlock) })
+        let (named, id_in_file) = (path.clone(), id.clone());
+        let typed = Mutex::default();
+        let locked = Locked { named, absolute, id: id_in_file, secrets, source, typed };
+        Ok(Self { path, id, keystore: OnUse::new(NAME, move || locked.unlock()) })
     }
 
     /// The keystore, to use `key` of it. A key of another one asks nobody.
@@ -131,25 +147,79 @@ impl KeystoreOnUse {
         name_in(&self.id, key)?;
         self.opened().await.map_err(|error| error.about(key))
     }
+
+    /// The keystore as it stands in the file now.
+    async fn now(&self) -> Result<Arc<Keystore>, ProviderError> {
+        match self.keystore.unlocked() {
+            None => self.opened().await,
+            Some(keystore) => {
+                keystore.refresh().await?;
+                Ok(keystore)
+            }
+        }
+    }
 }
 
-fn passphrase_of(
-    path: &Path,
-    secrets: &dyn Secrets,
-    source: Option<&SecretSource>,
-) -> Result<Passphrase, Failure> {
-    if let Some(passphrase) = given(secrets, KeystoreOnUse::SECRET)? {
-        return Ok(passphrase);
+/// A keystore that was not opened yet.
+struct Locked {
+    named: PathBuf,
+    absolute: PathBuf,
+    id: String,
+    secrets: Arc<dyn Secrets>,
+    source: Option<SecretSource>,
+    /// What a person typed and was not tried to its end: nobody types twice because a
+    /// disk or memory failed.
+    typed: Mutex<Option<Passphrase>>,
+}
+
+impl Locked {
+    fn unlock(&self) -> Result<Keystore, Failure> {
+        // Before anybody types.
+        self.check_id(&Keystore::read_id(&self.absolute)?)?;
+        let keystore = match self.passphrase_at_hand()? {
+            Some(passphrase) => Keystore::open(&self.absolute, &passphrase)?,
+            None => self.open_with_a_person()?,
+        };
+        self.check_id(keystore.id())?;
+        Ok(keystore)
     }
-    // The keystore's own, before one that may be for something else.
-    if let Some(source) = source {
-        return passphrase(source.read()?);
+
+    fn check_id(&self, found: &str) -> Result<(), KeystoreError> {
+        if found == self.id {
+            return Ok(());
+        }
+        let (path, expected) = (self.absolute.clone(), self.id.clone());
+        Err(KeystoreError::OtherKeystore { path, expected, found: found.into() })
     }
-    if let Some(passphrase) = given(secrets, super::PassphraseOnUse::SECRET)? {
-        return Ok(passphrase);
+
+    fn passphrase_at_hand(&self) -> Result<Option<Passphrase>, Failure> {
+        if let Some(passphrase) = given(&*self.secrets, KeystoreOnUse::SECRET)? {
+            return Ok(Some(passphrase));
+        }
+        // The keystore's own, before one that may be for something else.
+        if let Some(source) = &self.source {
+            let secret = source.read().map_err(Unread::Source)?;
+            // It may hold another one when it is read again.
+            return Ok(Some(Passphrase::new(secret.to_string()).map_err(Unread::Unfit)?));
+        }
+        given(&*self.secrets, super::PassphraseOnUse::SECRET)
     }
-    let text = format!("Passphrase of the keystore {}", printable::path(path));
-    passphrase(secrets.ask(KeystoreOnUse::SECRET, &Prompt::once(&text))?)
+
+    fn open_with_a_person(&self) -> Result<Keystore, Failure> {
+        let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
+        let passphrase = match typed.take() {
+            Some(passphrase) => passphrase,
+            None => {
+                let text = format!("Passphrase of the keystore {}", printable::path(&self.named));
+                passphrase(self.secrets.ask(KeystoreOnUse::SECRET, &Prompt::once(&text))?)?
+            }
+        };
+        let opened = Keystore::open(&self.absolute, &passphrase);
+        if !matches!(opened, Ok(_) | Err(KeystoreError::WrongPassphrase { .. })) {
+            *typed = Some(passphrase);
+        }
+        Ok(opened?)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -164,8 +234,15 @@ impl KeyProvider for KeystoreOnUse {
         None
     }
 
+    /// `local://ID/NAME` for `local:NAME`. Reads the file again if the keystore is
+    /// open, so that [`Keyring::resolve`](envelope_sdk::Keyring::resolve) is how a service learns of what other
+    /// processes changed; asks nobody for a passphrase.
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        full_uri(&self.id, key)
+        let full = full_uri(&self.id, key)?;
+        if let (Some(keystore), Ok(_)) = (self.keystore.unlocked(), name_in(&self.id, key)) {
+            keystore.refresh().await.map_err(|error| ProviderError::from(error).about(key))?;
+        }
+        Ok(full)
     }
 
     fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
@@ -230,11 +307,12 @@ impl KeyAdmin for KeystoreOnUse {
     }
 
     async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        self.with(key).await?.describe_key(key).await
+        name_in(&self.id, key)?;
+        self.now().await.map_err(|error| error.about(key))?.describe_key(key).await
     }
 
     async fn list_keys(&self, page: Option<&str>) -> Result<KeyPage, ProviderError> {
-        self.opened().await?.list_keys(page).await
+        self.now().await?.list_keys(page).await
     }
 
     async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
@@ -282,6 +360,27 @@ impl KeyAdmin for KeystoreOnUse {
 
     async fn set_alias(&self, alias: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         Cannot.set_alias(alias, key).await
+    }
+
+    async fn check_set_not_after(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        not_after: Option<u64>,
+    ) -> Result<(), ProviderError> {
+        self.with(key).await?.check_set_not_after(key, version, not_after).await
+    }
+
+    async fn check_set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
+        Cannot.check_set_rotation(key, rotation).await
+    }
+
+    async fn check_set_alias(&self, alias: &str, key: &KeyUri) -> Result<(), ProviderError> {
+        Cannot.check_set_alias(alias, key).await
+    }
+
+    async fn check_restore_key(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        Cannot.check_restore_key(key).await
     }
 
     async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {

@@ -24,8 +24,13 @@ use crate::{
 /// | `Decrypt` | `passphrase` | once, by `Passphrase` |
 /// | `Replace` | `new-passphrase` | twice, by `New passphrase` |
 ///
-/// What goes wrong is told again at each use. Asking and Argon2id are done on a
-/// thread of their own. Otherwise it is a [`PassphraseProvider`].
+/// A passphrase that is refused (it is empty, or longer than 4096 bytes), and that
+/// there is none ([`SecretError`](envelope_sdk::secret::SecretError) of kind `Invalid`), is told again at each use, and nobody is asked
+/// again. Whatever else goes wrong is told to those who waited, and tried again at the next use. No
+/// error of unlocking is [`Unauthentic`](envelope_sdk::ProviderErrorKind::Unauthentic).
+///
+/// Asking and Argon2id are done on a thread of their own. Otherwise it is a
+/// [`PassphraseProvider`].
 pub struct PassphraseOnUse(OnUse<PassphraseProvider>);
 
 impl PassphraseOnUse {

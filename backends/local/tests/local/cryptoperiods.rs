@@ -3,7 +3,7 @@
 use std::fs;
 
 use envelope_local::KeystoreError;
-use envelope_sdk::{KeyAdmin, KeyDescription, ProviderErrorKind};
+use envelope_sdk::{KeyAdmin, KeyChange, KeyDescription, KeyState, ProviderErrorKind};
 
 use super::*;
 
@@ -54,10 +54,38 @@ fn no_end_is_set_for_what_is_not_there() {
     block_on(store.keystore.create_key(&NewKey::named("db"))).unwrap();
     for (name, version) in [("db", "2"), ("db", "01"), ("db", ""), ("other", "1")] {
         let key = store.keystore.key_uri(name).unwrap();
+        let check = block_on(store.keystore.check_set_not_after(&key, Some(version), Some(END))).unwrap_err();
         let error = block_on(store.keystore.set_not_after(&key, Some(version), Some(END))).unwrap_err();
+        assert_eq!(check.to_string(), error.to_string());
         assert_eq!((error.kind(), error.key()), (ProviderErrorKind::NotFound, Some(&key)), "{error}");
     }
     assert_eq!(store.keystore.generation(), 1);
+}
+
+#[test]
+fn no_end_is_set_or_unset_for_what_is_destroyed() {
+    let store = Store::new();
+    let key = block_on(store.keystore.create_key(&NewKey::named("db").not_after(END))).unwrap().uri;
+    block_on(store.keystore.rotate_key(&key)).unwrap();
+    let go = |version: Option<&str>, state| {
+        block_on(store.keystore.change_key(&key, version, KeyChange::State(state))).unwrap();
+    };
+    let refused = |version: Option<&str>, end| {
+        let check = block_on(store.keystore.check_set_not_after(&key, version, end)).unwrap_err();
+        let error = block_on(store.keystore.set_not_after(&key, version, end)).unwrap_err();
+        assert_eq!(check.to_string(), error.to_string());
+        assert_eq!((error.kind(), error.key()), (ProviderErrorKind::Invalid, Some(&key)), "{error}");
+        assert!(error.message().ends_with("is destroyed: it has no cryptoperiod that could end"), "{error}");
+    };
+    go(Some("1"), KeyState::Destroyed);
+    refused(Some("1"), Some(END));
+    refused(Some("1"), None);
+    block_on(store.keystore.set_not_after(&key, None, Some(END))).unwrap();
+    go(None, KeyState::Deactivated);
+    block_on(store.keystore.set_not_after(&key, Some("2"), Some(END + 1))).unwrap();
+    go(None, KeyState::Destroyed);
+    refused(None, Some(END));
+    refused(Some("2"), None);
 }
 
 #[test]

@@ -101,6 +101,59 @@ fn a_dry_run_of_a_change_agrees_with_the_change_from_every_state() {
 }
 
 #[test]
+fn the_states_that_a_refused_change_of_a_version_lists_are_possible_from_there() {
+    let states = [PreActive, Active, Suspended, Deactivated, Compromised, Destroyed];
+    let key = KeyUri::parse("local:db").unwrap();
+    let check = |store: &Store, version: &str, state| {
+        said(block_on(store.keystore.check_change(&key, Some(version), KeyChange::State(state))))
+    };
+    let mut listed = 0;
+    for (pre_active, steps) in lives() {
+        let store = live(pre_active, &steps);
+        let versions = block_on(store.keystore.describe_key(&key)).unwrap().versions;
+        for version in &versions {
+            let version = version.version.as_str();
+            let possible: Vec<_> =
+                states.into_iter().filter(|state| check(&store, version, *state).is_ok()).collect();
+            for state in states {
+                let Err((_, words)) = check(&store, version, state) else { continue };
+                let hint = match words.split_once("it may become ") {
+                    Some((_, list)) => {
+                        list.split(", ").map(|name| KeyState::from_name(name).unwrap()).collect()
+                    }
+                    None if words.ends_with("it stays so") => Vec::new(),
+                    None => continue,
+                };
+                listed += 1;
+                assert_eq!(hint, possible, "pre-active {pre_active}, {steps:?}, version {version}: {words}");
+            }
+        }
+    }
+    assert!(listed > 50, "{listed} lists");
+}
+
+#[test]
+fn what_a_refused_change_of_the_current_version_advises_is_possible() {
+    for (pre_active, steps, next, advice) in [
+        (false, vec![], Deactivated, "rotate the key first, or change the whole key to deactivated"),
+        (false, vec![Step::Whole(Suspended)], Compromised, "change the whole key to compromised"),
+        (true, vec![], Destroyed, "change the whole key to destroyed"),
+        (true, vec![Step::Version("1", Active)], Deactivated, "make the key active and rotate it first"),
+    ] {
+        let store = live(pre_active, &steps);
+        let key = KeyUri::parse("local:db").unwrap();
+        let change = KeyChange::State(next);
+        let (kind, words) = said(block_on(store.keystore.change_key(&key, Some("1"), change))).unwrap_err();
+        assert_eq!(kind, ProviderErrorKind::Invalid);
+        assert!(words.ends_with(&format!(": {advice}")), "{words}");
+        let whole = block_on(store.keystore.check_change(&key, None, change));
+        assert_eq!(whole.is_ok(), advice.contains("whole"), "{words}");
+        let rotation = block_on(store.keystore.check_rotation(&key));
+        assert_eq!(rotation.is_ok(), advice.starts_with("rotate"), "{words}");
+    }
+}
+
+#[test]
 fn a_dry_run_of_a_rotation_agrees_with_the_rotation_from_every_state() {
     for (pre_active, steps) in lives() {
         let store = live(pre_active, &steps);

@@ -7,6 +7,7 @@ mod asynchronous;
 mod cryptoperiods;
 mod dry_runs;
 mod files;
+mod freshness;
 mod golden;
 mod keys;
 mod on_use;
@@ -15,6 +16,7 @@ mod processes;
 mod scheme;
 mod secrets;
 mod tampering;
+mod unlocking;
 mod vectors;
 
 use std::path::PathBuf;

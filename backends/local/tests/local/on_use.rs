@@ -171,7 +171,7 @@ fn a_wrong_passphrase_is_told_at_each_use_and_nobody_is_asked_twice() {
         unwrap(&keystore, &wrapped).unwrap_err(),
         block_on(keystore.list_keys(None)).unwrap_err(),
     ] {
-        assert_eq!(error.kind(), ProviderErrorKind::Unauthentic);
+        assert_eq!(error.kind(), ProviderErrorKind::AccessDenied);
         let cause = find_cause::<KeystoreError>(&error).unwrap();
         assert!(matches!(cause, KeystoreError::WrongPassphrase { .. }), "{cause}");
         told.push((error.key().map(ToString::to_string), error.message().to_owned()));
@@ -223,7 +223,7 @@ fn another_keystore_that_came_into_the_place_of_the_file_is_not_taken_for_it() {
     let keystore = on_use(&store, &program);
     fs::write(store.path(), other.text()).unwrap();
     let error = wrap(&keystore, "local:db", &dek()).unwrap_err();
-    assert_eq!(error.kind(), ProviderErrorKind::Unauthentic);
+    assert_eq!(error.kind(), ProviderErrorKind::AccessDenied);
     let cause = find_cause::<KeystoreError>(&error).unwrap();
     assert!(
         matches!(cause, KeystoreError::OtherKeystore { expected, found, .. }

@@ -114,13 +114,13 @@ fn a_bare_name_means_a_key_that_the_file_lists() {
     let (store, program) = (Store::new(), Program::new().shared());
     block_on(store.keystore.create_key(&NewKey::named("db"))).unwrap();
     let scheme = scheme(&store, &program);
-    assert_eq!(scheme.key_named("db"), Some(uri("local:db")));
+    assert_eq!(scheme.key_named("db").unwrap(), Some(uri("local:db")));
     for unknown in ["", "d", "DB", "db/", "passphrase", "local:db"] {
-        assert_eq!(scheme.key_named(unknown), None, "{unknown}");
+        assert_eq!(scheme.key_named(unknown).unwrap(), None, "{unknown}");
     }
     assert_eq!(program.asked(), Vec::<String>::new());
     let missing = LocalScheme::new(settings("/nowhere/keys.json"), program);
-    assert_eq!(missing.key_named("db"), None);
+    assert_eq!(missing.key_named("db").unwrap(), None);
 }
 
 #[test]
@@ -193,10 +193,33 @@ fn a_keystore_that_a_call_names_does_not_get_the_passphrase_of_the_configured_on
     let [keystore, file] = [("keystore", "/other"), ("passphrase-file", "/q")];
     assert_eq!(with(&[keystore, file]).as_deref(), Some("/q"));
     assert_eq!(with(&[file, keystore]).as_deref(), Some("/q"));
+    assert_eq!(with(&[("keystore", "/x/../k")]), None, "only what is there has two spellings");
     if let Some(path) = default_keystore() {
         of_table.keystore = None;
         of_table.set("keystore", path.into()).unwrap();
         assert_eq!(of_table.keystore_passphrase_file(), Some(Path::new("/p")));
+    }
+}
+
+#[test]
+fn another_spelling_of_the_configured_keystore_is_the_same_keystore() {
+    let (store, other) = (Store::new(), Store::new());
+    let folder = store.folder.path();
+    fs::create_dir(folder.join("sub")).unwrap();
+    std::os::unix::fs::symlink(folder, folder.join("link")).unwrap();
+    std::os::unix::fs::symlink(other.folder.path(), folder.join("elsewhere")).unwrap();
+    let mut of_table = settings(store.path());
+    of_table.passphrase_file = Some("/p".into());
+    let with = |keystore: PathBuf| {
+        let mut settings = of_table.clone();
+        settings.set("keystore", keystore.into()).unwrap();
+        settings.keystore_passphrase_file().map(Path::to_path_buf)
+    };
+    for same in ["keys.json", "./keys.json", "sub/../keys.json", "link/keys.json", "link/sub/../keys.json"] {
+        assert_eq!(with(folder.join(same)), Some("/p".into()), "{same}");
+    }
+    for other in ["elsewhere/keys.json", "sub/keys.json", "none/../keys.json", "keys.json.lock", "sub"] {
+        assert_eq!(with(folder.join(other)), None, "{other}");
     }
 }
 

@@ -228,7 +228,7 @@ fn a_tampered_file_is_not_written_over_and_the_loaded_keys_stay_in_use() {
     let changed = replaced(&store.text(), "\"archived\": false", "\"archived\": true");
     fs::write(store.path(), &changed).unwrap();
     let error = block_on(store.keystore.create_key(&NewKey::named("c"))).unwrap_err();
-    assert_eq!(error.kind(), envelope_sdk::ProviderErrorKind::Unauthentic);
+    assert_eq!(error.kind(), envelope_sdk::ProviderErrorKind::AccessDenied);
     assert_eq!(store.text(), changed);
     wrap(&store.keystore, "local:a", &dek()).unwrap();
 }

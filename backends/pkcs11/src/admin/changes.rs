@@ -4,7 +4,7 @@
 use cryptoki::session::Session;
 use envelope_sdk::{KeyChange, KeyState, KeyUri, ProviderErrorKind, admin, lifecycle};
 
-use super::{describe, objects};
+use super::{describe, make, objects};
 use crate::{
     error::Failure,
     keys::{self, Kek},
@@ -21,8 +21,8 @@ pub(super) fn rotate(
     accepted: Accepted,
 ) -> Result<(), Failure> {
     let keks = keys::all_versions(session, name, accepted)?;
-    let (label, number) = next_version(open, name, &keks)?;
-    objects::generate(open, session, label, number, None)?;
+    let (label, number) = next_version(open, session, name, &keks)?;
+    make::version(open, session, label, number, None)?;
     for old in keks.iter().filter(|kek| kek.attributes.state() == KeyState::Active) {
         match objects::go(session, old, KeyState::Deactivated) {
             // The label alone tells then that it is old.
@@ -36,9 +36,10 @@ pub(super) fn rotate(
     Ok(())
 }
 
-/// The label and number of the version that a rotation makes.
+/// The name and number of the version that a rotation makes.
 pub(super) fn next_version<'n>(
     open: &Open,
+    session: &Session,
     name: &'n KeyName,
     keks: &[Kek],
 ) -> Result<(&'n [u8], u32), Failure> {
@@ -58,6 +59,7 @@ pub(super) fn next_version<'n>(
     let number = names::decimal(&current.attributes.version).and_then(|number| number.checked_add(1));
     let number =
         number.ok_or_else(|| Failure::new(ProviderErrorKind::Invalid, "the key has too many versions"))?;
+    make::check_free(session, label, number)?;
     Ok((label, number))
 }
 

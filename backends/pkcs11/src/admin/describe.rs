@@ -2,7 +2,7 @@
 
 use cryptoki::session::Session;
 use envelope_sdk::{
-    KeyDescription, KeyState, KeyUri, KeyVersionDescription,
+    KeyDescription, KeyState, KeyUri, KeyUse, KeyVersionDescription,
     admin::{Detail, Details},
 };
 
@@ -34,15 +34,21 @@ pub(super) fn versions(session: &Session, keks: &[Kek], accepted: Accepted, uri:
     described.details(Details::new().with("objects", objects))
 }
 
-/// The states alone. A key is in the state of its last version. An older one never
-/// wraps, whatever its attributes permit.
+/// The states alone. A key is in the state of its last version, but that a key of which only
+/// that is suspended still opens what the others wrapped: it is deactivated. An older
+/// version never wraps, whatever its attributes permit.
 pub(super) fn description(keks: &[Kek], uri: KeyUri) -> KeyDescription {
     let states = states(keks);
     let versions = keks
         .iter()
         .zip(&states)
         .map(|(kek, state)| KeyVersionDescription::new(kek.attributes.version.clone(), *state, None));
-    let state = states.last().copied().unwrap_or(KeyState::Destroyed);
+    let opens = states.iter().any(|state| state.permits(KeyUse::Unwrap));
+    let state = match states.last() {
+        Some(KeyState::Suspended) if opens => KeyState::Deactivated,
+        Some(state) => *state,
+        None => KeyState::Destroyed,
+    };
     KeyDescription::new(uri, state, false, versions.collect())
 }
 

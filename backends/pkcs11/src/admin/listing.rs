@@ -9,9 +9,10 @@ use crate::{
     error::Failure,
     keys::{self, Kek},
     names::{self, KeyName},
+    provider::Named,
     selector::TokenSelector,
     session::Open,
-    weakness::AllAccepted,
+    weakness::{AllAccepted, Weakness},
 };
 
 /// The URI of a key of this token: as the configuration names the token, or by
@@ -36,7 +37,8 @@ pub(super) fn uri(configured: &TokenSelector, open: &Open, name: &KeyName) -> Re
 }
 
 /// Lists AES keys with their versions, and RSA key pairs, also those that are
-/// unfit to wrap. A key that only its id tells from others is named by that.
+/// unfit to wrap. A key that only its id tells from others is named by that. Keys that are
+/// not private are listed where that is accepted, under the URI of which it is accepted.
 pub(super) fn list(
     open: &Open,
     configured: &TokenSelector,
@@ -44,24 +46,46 @@ pub(super) fn list(
 ) -> Result<Vec<KeyDescription>, Failure> {
     let session = &open.session;
     let describe = |keks: &[Kek], uri: KeyUri| describe::versions(session, keks, accepted.of(&uri), uri);
-    let mut names: BTreeMap<Vec<u8>, Vec<(u32, Kek)>> = BTreeMap::new();
+    let (mut names, mut listed): (BTreeMap<Vec<u8>, Labelled>, Vec<_>) = Default::default();
     for (label, handle) in keys::labelled_secret_keys(session)? {
         let (name, number) = names::version_of(&label);
         let kek = keys::secret(session, handle, number.to_string())?;
-        names.entry(name.to_vec()).or_default().push((number, kek));
+        names.entry(name.to_vec()).or_default().versions.push((number, kek));
     }
     for handle in keys::private_keys(session, &[])? {
         let kek = keys::pair(session, handle, "1".into())?;
-        names.entry(kek.attributes.label.clone()).or_default().push((1, kek));
+        names.entry(kek.attributes.label.clone()).or_default().versions.push((1, kek));
     }
-    let mut listed = Vec::new();
-    for (name, mut versions) in names {
+    let mut seen = Vec::new();
+    for key in accepted.keys(Weakness::NotPrivate) {
+        let Some(named) = Named::of(key, accepted).ok().filter(|named| named.is_of(open)) else { continue };
+        for handle in keys::public_named(session, &named.key)? {
+            if seen.contains(&handle) {
+                continue;
+            }
+            seen.push(handle);
+            match &named.key {
+                KeyName::Versions(name) => {
+                    let labelled = names.entry(name.clone()).or_default();
+                    labelled.versions.push((1, keys::secret(session, handle, "1".into())?));
+                    labelled.uri = Some(key.clone());
+                }
+                KeyName::Object { .. } => {
+                    listed.push(describe(&[keys::secret(session, handle, String::new())?], key.clone()));
+                }
+            }
+        }
+    }
+    for (name, Labelled { uri: of_accepted, mut versions }) in names {
         versions.sort_by_key(|(number, _)| *number);
         let repeated = versions.windows(2).any(|pair| pair[0].0 == pair[1].0);
-        let (name_is_plain, keks) =
-            (names::version_of(&name).1 == 1, versions.into_iter().map(|(_, kek)| kek));
+        let name_is_plain = names::version_of(&name).1 == 1 && !names::is_claim(&name);
+        let keks = versions.into_iter().map(|(_, kek)| kek);
         if !name.is_empty() && !repeated && name_is_plain {
-            let uri = uri(configured, open, &KeyName::Versions(name))?;
+            let uri = match of_accepted {
+                Some(uri) => uri,
+                None => uri(configured, open, &KeyName::Versions(name))?,
+            };
             listed.push(describe(&keks.collect::<Vec<_>>(), uri));
             continue;
         }
@@ -75,4 +99,12 @@ pub(super) fn list(
     }
     listed.sort_by(|one, other| one.uri.cmp(&other.uri));
     Ok(listed)
+}
+
+/// The keys of one name.
+#[derive(Default)]
+struct Labelled {
+    /// That of which a weakness of the first one is accepted.
+    uri: Option<KeyUri>,
+    versions: Vec<(u32, Kek)>,
 }

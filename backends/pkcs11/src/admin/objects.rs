@@ -1,4 +1,4 @@
-//! What is written to a token: making, changing and removing keys. Each change
+//! What is written to keys that are there: changing and removing them. Each change
 //! is read back, since a token may accept it and do nothing.
 
 use cryptoki::{
@@ -8,16 +8,12 @@ use cryptoki::{
     session::Session,
     types::Date,
 };
-use envelope_sdk::{
-    KeyState, ProviderErrorKind,
-    crypto::{DefaultEngine, Engine},
-};
+use envelope_sdk::{KeyState, ProviderErrorKind};
 
 use crate::{
     dates,
     error::Failure,
     keys::{self, Kek},
-    names,
     session::Open,
 };
 
@@ -28,72 +24,6 @@ pub(super) fn check_can_generate(open: &Open) -> Result<(), Failure> {
     }
     let message = "the token does not make AES keys, or does not encrypt by AES-GCM with them";
     Err(Failure::new(ProviderErrorKind::Unsupported, message))
-}
-
-/// Makes version `number` of the AES-256 key `name` in the token.
-pub(super) fn generate(
-    open: &Open,
-    session: &Session,
-    name: &[u8],
-    number: u32,
-    not_after: Option<u64>,
-) -> Result<(), Failure> {
-    check_can_generate(open)?;
-    let end = check_not_after(not_after)?;
-    check_keeps_days(session, end)?;
-    let mut id = vec![0; ID_LEN];
-    DefaultEngine::fill_random(&mut id).map_err(|error| {
-        Failure::new(ProviderErrorKind::Other, format!("no randomness for an id: {error}"))
-    })?;
-    let label = names::label_of(name, number);
-    let mut template = vec![
-        Attribute::Token(true),
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Encrypt(true),
-        Attribute::Decrypt(true),
-        Attribute::Wrap(false),
-        Attribute::Unwrap(false),
-        Attribute::Sign(false),
-        Attribute::Verify(false),
-        Attribute::Derive(false),
-        Attribute::ValueLen(32.into()),
-        Attribute::Label(label.clone()),
-        Attribute::Id(id),
-    ];
-    template.extend(end.map(Attribute::EndDate));
-    let handle = session.generate_key(&Mechanism::AesKeyGen, &template)?;
-    let made = keys::secret(session, handle, number.to_string());
-    let problem = match made.map(|kek| kek.attributes.refusal()) {
-        Ok(None) => None,
-        Ok(Some(reason)) => Some(Failure::new(
-            ProviderErrorKind::Unsupported,
-            format!("the token made another key than it was asked for: {reason}"),
-        )),
-        Err(failure) => Some(failure),
-    };
-    let problem = problem.or_else(|| match session.find_objects(&[Attribute::Label(label)]) {
-        Ok(labelled) if labelled.len() == 1 => None,
-        // Two programs may have looked and then made the same version.
-        Ok(_) => Some(Failure::new(
-            ProviderErrorKind::Invalid,
-            "somebody else made the same version of this key just now: try again",
-        )),
-        Err(error) => Some(error.into()),
-    });
-    let problem = problem.or_else(|| {
-        let is_kept =
-            end.is_none() || keys::not_after(session, handle) == end.and_then(|end| dates::end_of(&end));
-        (!is_kept).then(no_end)
-    });
-    match problem {
-        None => Ok(()),
-        Some(failure) => {
-            session.destroy_object(handle)?;
-            Err(failure)
-        }
-    }
 }
 
 /// Refuses a state that this kind of key cannot have.
@@ -128,12 +58,7 @@ pub(super) fn check_not_after(not_after: Option<u64>) -> Result<Option<Date>, Fa
 /// Ends the cryptoperiod of one version with the last day that ends by `not_after`, or
 /// never.
 pub(super) fn set_not_after(session: &Session, kek: &Kek, not_after: Option<u64>) -> Result<(), Failure> {
-    let day = check_not_after(not_after)?;
-    let end = day.and_then(|day| dates::end_of(&day));
-    if keys::not_after(session, kek.handle) == end {
-        return Ok(());
-    }
-    check_keeps_days(session, day)?;
+    let Some(day) = new_end(session, kek, not_after)? else { return Ok(()) };
     // `cryptoki` has another type for a date of no bytes, which means that there is none.
     let none = || Attribute::VendorDefined((AttributeType::EndDate, Vec::new()));
     match session.update_attributes(kek.handle, &[day.map_or_else(none, Attribute::EndDate)]) {
@@ -141,7 +66,23 @@ pub(super) fn set_not_after(session: &Session, kek: &Kek, not_after: Option<u64>
         Err(error) if is_refused(&error) => return Err(no_end().with_source(error)),
         Err(error) => return Err(error.into()),
     }
+    let end = day.and_then(|day| dates::end_of(&day));
     if keys::not_after(session, kek.handle) == end { Ok(()) } else { Err(no_end()) }
+}
+
+/// What [`set_not_after`] would set: a day, or none; and nothing where that stands there
+/// already.
+pub(super) fn new_end(
+    session: &Session,
+    kek: &Kek,
+    not_after: Option<u64>,
+) -> Result<Option<Option<Date>>, Failure> {
+    let day = check_not_after(not_after)?;
+    if keys::not_after(session, kek.handle) == day.and_then(|day| dates::end_of(&day)) {
+        return Ok(None);
+    }
+    check_keeps_days(session, day)?;
+    Ok(Some(day))
 }
 
 /// Refuses a token that takes a day and does not tell it again, as SoftHSM does. Told by a
@@ -205,7 +146,7 @@ fn destroy(session: &Session, kek: &Kek) -> Result<(), Failure> {
     })
 }
 
-fn no_end() -> Failure {
+pub(super) fn no_end() -> Failure {
     let message = "the token does not keep the end of this key's cryptoperiod (CKA_END_DATE): rotate the key when it \
                    is due";
     Failure::new(ProviderErrorKind::Unsupported, message)
@@ -217,7 +158,8 @@ fn fixed() -> Failure {
     Failure::new(ProviderErrorKind::Unsupported, message)
 }
 
-fn is_refused(error: &Error) -> bool {
+/// Whether the token does not do such a thing at all.
+pub(super) fn is_refused(error: &Error) -> bool {
     let Error::Pkcs11(code, _) = error else {
         return matches!(error, Error::NullFunctionPointer | Error::NotSupported);
     };
@@ -232,6 +174,3 @@ fn is_refused(error: &Error) -> bool {
             | RvError::TemplateInconsistent
     )
 }
-
-/// Enough that no two keys of a token get the same.
-const ID_LEN: usize = 16;

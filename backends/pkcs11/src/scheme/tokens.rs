@@ -184,6 +184,27 @@ impl KeyAdmin for Tokens {
         self.of(key).await?.set_alias(alias, key).await
     }
 
+    async fn check_set_not_after(
+        &self,
+        key: &KeyUri,
+        version: Option<&str>,
+        not_after: Option<u64>,
+    ) -> Result<(), ProviderError> {
+        self.of(key).await?.check_set_not_after(key, version, not_after).await
+    }
+
+    async fn check_set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
+        self.of(key).await?.check_set_rotation(key, rotation).await
+    }
+
+    async fn check_set_alias(&self, alias: &str, key: &KeyUri) -> Result<(), ProviderError> {
+        self.of(key).await?.check_set_alias(alias, key).await
+    }
+
+    async fn check_restore_key(&self, key: &KeyUri) -> Result<(), ProviderError> {
+        self.of(key).await?.check_restore_key(key).await
+    }
+
     async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
         self.of(key).await?.restore_key(key).await
     }

@@ -83,12 +83,14 @@ fn settings_that_cannot_be_meant_are_refused() {
         let error = settings.the_token().and_then(|_| settings.accepted().map(drop)).unwrap_err();
         assert_eq!(error.kind(), ProviderErrorKind::Invalid, "{error}");
         assert!(error.message().contains(expected), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2") && error.key().is_none(), "{error:?}");
     };
     says("token = \"a\"\nserial = \"1\"", "by `token` and by `serial` (one of them is enough)");
     let accept = |key: &str, name: &str| format!("[[accept]]\nkey = {key:?}\nweaknesses = [{name:?}]");
-    let no_weakness = "no weakness \"extractable\" can be accepted (those that can: not-private, wraps";
-    says(&accept("pkcs11:token=a;object=b", "extractable"), no_weakness);
-    says(&accept("local:a", "not-private"), "it is not a key of a token");
+    let no_weakness =
+        "it names a weakness that cannot be accepted (those that can: not-private, wraps-and-decrypts)";
+    says(&accept("pkcs11:token=a;object=b", "hunter2"), no_weakness);
+    says(&accept("local:hunter2", "not-private"), "it is not a key of a token");
     says(&accept("4711", "not-private"), "[[pkcs11.accept]] of the configuration: key URI of 4 bytes");
     let unknown = toml::from_str::<Pkcs11Settings>("pin = \"1234\"").unwrap_err();
     assert!(unknown.message().starts_with("unknown field `pin`"), "{unknown}");

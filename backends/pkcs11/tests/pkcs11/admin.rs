@@ -27,6 +27,8 @@ on_each_token!(
     a_cryptoperiod_ends_with_its_last_whole_day,
     each_version_is_described_by_its_attributes,
     keys_are_one_page,
+    keys_that_are_not_private_are_listed_where_that_is_accepted,
+    a_key_of_which_the_current_version_alone_is_suspended_still_opens_and_is_told_as_deactivated,
 );
 
 fn go(
@@ -327,6 +329,50 @@ fn each_version_is_described_by_its_attributes(token: &Token) {
         .with("refused", "it does not have 256 bits, as an AES key must have here");
     let expected: Detail = [short].into_iter().collect();
     assert_eq!(objects(&provider.key_uri("short").unwrap()), Some(expected));
+}
+
+/// As they are used, and as they are described.
+fn keys_that_are_not_private_are_listed_where_that_is_accepted(token: &Token) {
+    let session = token.session();
+    for (label, id) in [("named", 1), ("by id", 2), ("nobody's", 3)] {
+        token.generate(&session, label, &[Attribute::Private(false), Attribute::Id(vec![id])]);
+    }
+    assert_eq!(list(&open(token)), []);
+    let of = |rest: &str| {
+        KeyUri::parse(&format!("pkcs11:token={};{rest}", token.label.replace(' ', "%20"))).unwrap()
+    };
+    let (named, by_id) = (of("object=named"), of("id=%02"));
+    let elsewhere = KeyUri::parse("pkcs11:token=elsewhere;object=named").unwrap();
+    let config = [&elsewhere, &named, &by_id]
+        .iter()
+        .fold(config(token), |config, key| config.accept(key, Weakness::NotPrivate));
+    let provider = Pkcs11Provider::open(config).unwrap();
+    assert_eq!(states(&rotate(&provider, &named).unwrap()), [("1", Deactivated), ("2", Active)]);
+    let listed = list(&provider);
+    assert_eq!(listed.iter().map(|key| &key.uri).collect::<Vec<_>>(), [&by_id, &named]);
+    for key in listed {
+        assert_eq!(block_on(provider.describe_key(&key.uri)).unwrap(), key);
+        wrap(&provider, &key.uri, &dek()).unwrap();
+    }
+}
+
+fn a_key_of_which_the_current_version_alone_is_suspended_still_opens_and_is_told_as_deactivated(
+    token: &Token,
+) {
+    let (provider, key) = with_key(token);
+    let old = wrap(&provider, &key, &dek()).unwrap();
+    rotate(&provider, &key).unwrap();
+    let new = wrap(&provider, &key, &dek()).unwrap();
+    let described = go(&provider, &key, Some("2"), Suspended).unwrap();
+    assert_eq!(
+        (described.state, states(&described)),
+        (Deactivated, vec![("1", Deactivated), ("2", Suspended)])
+    );
+    unwrap(&provider, &old).unwrap();
+    refused(unwrap(&provider, &new), State, "version 2 of the key is suspended");
+    assert_eq!(go(&provider, &key, Some("2"), Active).unwrap().state, Active);
+    assert_eq!(go(&provider, &key, None, Suspended).unwrap().state, Suspended);
+    refused(unwrap(&provider, &old), State, "version 1 of the key is suspended");
 }
 
 fn keys_are_one_page(token: &Token) {

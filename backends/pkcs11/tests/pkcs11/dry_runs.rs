@@ -10,6 +10,7 @@ use super::*;
 on_each_token!(
     a_dry_run_refuses_what_the_change_refuses,
     a_dry_run_changes_nothing,
+    a_dry_run_of_the_end_of_a_cryptoperiod_refuses_what_setting_it_refuses,
     what_a_token_has_no_place_for_is_refused_for_a_new_key,
 );
 
@@ -65,12 +66,39 @@ fn a_dry_run_refuses_what_the_change_refuses(token: &Token) {
     }
 }
 
+fn a_dry_run_of_the_end_of_a_cryptoperiod_refuses_what_setting_it_refuses(token: &Token) {
+    const END: u64 = 1_893_455_999;
+    let (provider, key) = with_key(token);
+    let nobody = provider.key_uri("nobody").unwrap();
+    let mut done = 0;
+    for key in [&key, &nobody] {
+        for version in [None, Some("1"), Some("7"), Some("x")] {
+            for end in [None, Some(END), Some(END), Some(END + 7), Some(7), Some(u64::MAX), None] {
+                let before = list(&provider);
+                let dry = words(block_on(provider.check_set_not_after(key, version, end)));
+                assert_eq!(list(&provider), before, "{version:?} {end:?}");
+                let outcome = block_on(provider.set_not_after(key, version, end));
+                if let Ok(described) = &outcome {
+                    done += 1;
+                    // The day that is stored, and not the second that was asked for.
+                    assert_eq!(described.versions[0].not_after, end.map(|_| END));
+                }
+                assert_eq!(dry, words(outcome), "{key} {version:?} {end:?}");
+            }
+        }
+    }
+    // SoftHSM keeps none, so that there is none to remove either.
+    assert_eq!(done, if token.kind == Kind::SoftHsm { 2 * 2 } else { 2 * 5 });
+    refused(block_on(provider.check_set_not_after(&key, None, Some(7))), Invalid, "the years 1970 to 9999");
+}
+
 fn a_dry_run_changes_nothing(token: &Token) {
     let (provider, key) = with_key(token);
     let before = list(&provider);
     block_on(provider.check_new_key(&NewKey::named("another"))).unwrap();
     block_on(provider.check_rotation(&key)).unwrap();
     block_on(provider.check_change(&key, None, KeyChange::State(Suspended))).unwrap();
+    block_on(provider.check_set_not_after(&key, None, None)).unwrap();
     assert_eq!(list(&provider), before);
 }
 

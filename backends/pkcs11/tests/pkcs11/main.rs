@@ -9,12 +9,14 @@
 mod admin;
 mod dry_runs;
 mod keys;
+mod making;
 mod modules;
 mod pins;
 mod scheme;
 mod sessions;
 #[path = "../tokens/mod.rs"]
 mod tokens;
+mod whose_pin;
 mod wraps;
 
 use envelope_pkcs11::{PinSource, Pkcs11Config, Pkcs11Provider, TokenSelector, Weakness};

@@ -15,7 +15,11 @@ use envelope_sdk::ProviderErrorKind::AccessDenied;
 use super::*;
 
 on_each_token!(
-    a_wrong_pin_is_tried_once_by_all_sessions_together,
+    a_wrong_stored_pin_is_tried_once_by_all_sessions_together,
+    a_person_who_mistypes_the_pin_is_asked_again_by_the_next_call,
+    a_crowd_of_calls_asks_a_person_once,
+    whoever_is_asked_may_panic_and_the_token_is_used_again,
+    a_pin_that_one_token_refused_is_tried_on_another_one_in_its_slot,
     a_wrong_pin_is_tried_once_on_a_token_that_is_named_in_two_ways,
     a_stored_pin_is_not_tried_when_few_tries_are_left,
     a_pin_is_shown_to_the_token_that_it_is_for_and_to_no_other,
@@ -45,33 +49,110 @@ fn counted(text: &'static str) -> (PinSource, Arc<AtomicU32>) {
     (source, asked)
 }
 
-fn a_wrong_pin_is_tried_once_by_all_sessions_together(token: &Token) {
-    let (wrong, asked) = counted("wrong-pin-0815");
-    let provider = with_pin(token, wrong);
+fn a_wrong_stored_pin_is_tried_once_by_all_sessions_together(token: &Token) {
+    let provider = with_pin(token, PinSource::pin(pin("wrong-pin-0815")));
     refused(log_in(&provider), AccessDenied, "the PIN is wrong");
     std::thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| refused(log_in(&provider), AccessDenied, "is not tried again"));
         }
     });
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
     let (right, _) = counted(PIN);
     log_in(&with_pin(token, right)).unwrap();
 }
 
+fn a_person_who_mistypes_the_pin_is_asked_again_by_the_next_call(token: &Token) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let person = PinSource::ask(move |_| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        Pin::new(if first { "wrong-pin-0815" } else { PIN }.into())
+    });
+    let provider = with_pin(token, person);
+    refused(log_in(&provider), AccessDenied, "the PIN is wrong");
+    log_in(&provider).unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+/// Or they would use up its tries.
+fn a_crowd_of_calls_asks_a_person_once(token: &Token) {
+    let (all_called, called) = std::sync::mpsc::channel::<()>();
+    let called = Mutex::new(called);
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let person = PinSource::ask(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let _ = called.lock().unwrap().recv();
+        Pin::new("wrong-pin-0815".into())
+    });
+    let provider = with_pin(token, person);
+    let mut calls: Vec<_> = (0..16).map(|_| provider.list_keys(None)).collect();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for call in &mut calls {
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+    }
+    drop(all_called);
+    for call in calls {
+        refused(block_on(call), AccessDenied, "the PIN is wrong");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // The one call of now.
+    refused(log_in(&provider), AccessDenied, "the PIN is wrong");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+/// Each would end a thread of the pool, and after as many there would be none.
+fn whoever_is_asked_may_panic_and_the_token_is_used_again(token: &Token) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let person = PinSource::ask(move |_| {
+        assert!(count.fetch_add(1, Ordering::SeqCst) >= 5, "the terminal is on fire");
+        Pin::new(PIN.into())
+    });
+    let provider = Pkcs11Provider::open(config(token).pin(person).sessions(2)).unwrap();
+    for _ in 0..5 {
+        refused(log_in(&provider), ProviderErrorKind::Other, "what was called panicked");
+    }
+    let key = create(&provider, "db").uri;
+    wrap(&provider, &key, &dek()).unwrap();
+}
+
+/// A token that is initialised anew may stay in its slot, and has another serial number.
+fn a_pin_that_one_token_refused_is_tried_on_another_one_in_its_slot(token: &Token) {
+    sessions::in_a_child(
+        "pins",
+        "a_pin_that_one_token_refused_is_tried_on_another_one_in_its_slot",
+        token,
+        |token| {
+            let refused_pins = RefusedPins::default();
+            let open = |text| {
+                let config = config(token).pin(PinSource::pin(pin(text))).refused_pins(&refused_pins);
+                Pkcs11Provider::open(config).unwrap()
+            };
+            let slot = token.slot();
+            refused(log_in(&open("wrong-pin-0815")), AccessDenied, "the PIN is wrong");
+            refused(log_in(&open(PIN)), AccessDenied, "is not tried again");
+            let serial = token.serial();
+            token.initialize_anew();
+            if token.slot() == slot && token.serial() != serial {
+                log_in(&open(PIN)).unwrap();
+            } else {
+                println!("{:?}: the same serial number, or another slot", token.kind);
+            }
+        },
+    );
+}
+
 fn a_wrong_pin_is_tried_once_on_a_token_that_is_named_in_two_ways(token: &Token) {
     let refused_pins = RefusedPins::default();
-    let (by_label, asked_by_label) = counted("wrong-pin-0815");
-    let (by_serial, asked_by_serial) = counted("wrong-pin-0815");
-    let open = |selector, pin| {
-        let config = Pkcs11Config::new(token.module(), selector).pin(pin);
+    let open = |selector| {
+        let config = Pkcs11Config::new(token.module(), selector).pin(PinSource::pin(pin("wrong-pin-0815")));
         Pkcs11Provider::open(config.refused_pins(&refused_pins)).unwrap()
     };
-    let by_label = open(TokenSelector::label(&token.label), by_label);
-    let by_serial = open(TokenSelector::serial(token.serial()), by_serial);
+    let by_label = open(TokenSelector::label(&token.label));
+    let by_serial = open(TokenSelector::serial(token.serial()));
     refused(log_in(&by_label), AccessDenied, "the PIN is wrong");
     refused(log_in(&by_serial), AccessDenied, "is not tried again");
-    assert_eq!((asked_by_label.load(Ordering::SeqCst), asked_by_serial.load(Ordering::SeqCst)), (1, 0));
     // Of another token it says nothing.
     let other = token.kind.labelled(&tokens::fresh_label());
     let other = config(&other).refused_pins(&refused_pins);

@@ -27,11 +27,11 @@ on_each_token!(
     a_crowd_of_first_calls_opens_a_token_once,
 );
 
-const WRONG: &str = "wrong-pin-0815";
+pub(super) const WRONG: &str = "wrong-pin-0815";
 
 /// Gives this PIN, and refuses to ask; what was asked is kept.
 #[derive(Default)]
-struct Given {
+pub(super) struct Given {
     pin: Option<&'static str>,
     answer: Option<&'static str>,
     asked: Mutex<Vec<String>>,
@@ -39,11 +39,11 @@ struct Given {
 }
 
 impl Given {
-    fn pin(pin: &'static str) -> Arc<Self> {
+    pub(super) fn pin(pin: &'static str) -> Arc<Self> {
         Arc::new(Self { pin: Some(pin), ..Self::default() })
     }
 
-    fn nothing() -> Arc<Self> {
+    pub(super) fn nothing() -> Arc<Self> {
         Arc::default()
     }
 
@@ -67,7 +67,7 @@ impl Secrets for Given {
     }
 }
 
-fn key_of(token: &Token, rest: &str) -> KeyUri {
+pub(super) fn key_of(token: &Token, rest: &str) -> KeyUri {
     KeyUri::parse(&format!("pkcs11:token={};{rest}", token.label.replace(' ', "%20"))).unwrap()
 }
 
@@ -75,7 +75,7 @@ fn settings(table: &str) -> Pkcs11Settings {
     toml::from_str(table).unwrap()
 }
 
-fn with_module(token: &Token, more: &str) -> Pkcs11Settings {
+pub(super) fn with_module(token: &Token, more: &str) -> Pkcs11Settings {
     settings(&format!("module = {:?}\n{more}", token.module()))
 }
 
@@ -83,7 +83,7 @@ fn scheme(settings: Pkcs11Settings, secrets: &Arc<Given>) -> Pkcs11Scheme {
     Pkcs11Scheme::new(settings, &Surroundings::new(Arc::clone(secrets) as _)).unwrap()
 }
 
-fn encrypt(scheme: &Pkcs11Scheme, key: &KeyUri) -> Result<WrappedDek, ProviderError> {
+pub(super) fn encrypt(scheme: &Pkcs11Scheme, key: &KeyUri) -> Result<WrappedDek, ProviderError> {
     let provider = scheme.open(key, Purpose::Encrypt)?;
     block_on(provider.wrap_dek(key, &dek(), &FullContext::empty()))
 }
@@ -93,14 +93,14 @@ fn wrap_at(provider: &dyn KeyProvider, key: &KeyUri) -> Result<WrappedDek, Provi
 }
 
 /// Two tokens of one module, each with a key `db`.
-struct TwoTokens {
-    one: Token,
-    other: Token,
+pub(super) struct TwoTokens {
+    pub(super) one: Token,
+    pub(super) other: Token,
     folder: tempfile::TempDir,
 }
 
 impl TwoTokens {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let (one, other) = (Kind::SoftHsm.token()?, Kind::SoftHsm.token()?);
         for token in [&one, &other] {
             create(&open(token), "db");
@@ -108,15 +108,15 @@ impl TwoTokens {
         Some(Self { one, other, folder: tempfile::tempdir().unwrap() })
     }
 
-    fn keys(&self) -> [KeyUri; 2] {
+    pub(super) fn keys(&self) -> [KeyUri; 2] {
         [key_of(&self.one, "object=db"), key_of(&self.other, "object=db")]
     }
 
-    fn scheme(&self, more: &str, secrets: &Arc<Given>) -> Pkcs11Scheme {
+    pub(super) fn scheme(&self, more: &str, secrets: &Arc<Given>) -> Pkcs11Scheme {
         scheme(with_module(&self.one, more), secrets)
     }
 
-    fn file(&self, pin: &str) -> String {
+    pub(super) fn file(&self, pin: &str) -> String {
         let path = self.folder.path().join(pin);
         std::fs::write(&path, format!("{pin}\n")).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -125,7 +125,7 @@ impl TwoTokens {
 
     /// No PIN was tried on the other token: after a wrong one it would take no
     /// stored one.
-    fn other_was_left_alone(&self) {
+    pub(super) fn other_was_left_alone(&self) {
         block_on(open(&self.other).list_keys(None)).unwrap();
     }
 }

@@ -51,7 +51,7 @@ fn an_expired_login_is_renewed(token: &Token) {
 }
 
 /// The rest of the test's process goes on with the module, so that a child does this.
-fn in_a_child(test: &str, token: &Token, job: impl FnOnce(&Token)) {
+pub(super) fn in_a_child(module: &str, test: &str, token: &Token, job: impl FnOnce(&Token)) {
     if env::var("ENVELOPE_PKCS11_CHILD").as_deref() == Ok(test) {
         return job(token);
     }
@@ -70,7 +70,7 @@ fn in_a_child(test: &str, token: &Token, job: impl FnOnce(&Token)) {
     };
     fs::write(at("kryoptic.conf"), (0..4).map(slot).collect::<String>()).unwrap();
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", &format!("sessions::{kind}::{test}"), "--nocapture"])
+        .args(["--exact", &format!("{module}::{kind}::{test}"), "--nocapture"])
         .env("ENVELOPE_PKCS11_CHILD", test)
         .env("SOFTHSM2_CONF", at("softhsm.conf"))
         .env("KRYOPTIC_CONF", at("kryoptic.conf"))
@@ -82,7 +82,7 @@ fn in_a_child(test: &str, token: &Token, job: impl FnOnce(&Token)) {
 }
 
 fn a_module_that_was_shut_down_is_started_again(token: &Token) {
-    in_a_child("a_module_that_was_shut_down_is_started_again", token, |token| {
+    in_a_child("sessions", "a_module_that_was_shut_down_is_started_again", token, |token| {
         let (provider, key) = with_key(token);
         let dek = dek();
         let wrapped = wrap(&provider, &key, &dek).unwrap();
@@ -100,7 +100,7 @@ fn a_module_that_was_shut_down_is_started_again(token: &Token) {
 /// The tokens' files are their hardware. What a module has read it may keep until it is shut down.
 fn a_token_that_was_removed_is_unavailable_and_used_again_when_it_is_back(token: &Token) {
     let test = "a_token_that_was_removed_is_unavailable_and_used_again_when_it_is_back";
-    in_a_child(test, token, |token| {
+    in_a_child("sessions", test, token, |token| {
         let (provider, key) = with_key(token);
         let dek = dek();
         let wrapped = wrap(&provider, &key, &dek).unwrap();

@@ -118,6 +118,16 @@ impl Token {
         self.context.get_token_info(self.slot()).unwrap().serial_number().to_owned()
     }
 
+    /// Makes another token of the same label and PIN in the place of this one.
+    pub(crate) fn initialize_anew(&self) {
+        let slot = self.slot();
+        self.context.init_token(slot, &AuthPin::from(SO_PIN.to_owned()), &self.label).unwrap();
+        let session = self.context.open_rw_session(self.slot()).unwrap();
+        session.login(UserType::So, Some(&AuthPin::from(SO_PIN.to_owned()))).unwrap();
+        session.init_pin(&AuthPin::from(PIN.to_owned())).unwrap();
+        session.logout().unwrap();
+    }
+
     /// Takes the token away: the module is shut down, and another token is made in its place.
     pub(crate) fn remove(self) {
         self.context.clone().finalize().unwrap();

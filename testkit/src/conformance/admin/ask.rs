@@ -1,8 +1,7 @@
 //! Asking who manages keys, with words for what came back.
 
 use envelope_sdk::{
-    KeyChange, KeyDescription, KeyState, KeyUri, NewKey, ProviderError, ProviderErrorKind, WrappedDek,
-    admin::all_keys,
+    KeyChange, KeyDescription, KeyUri, NewKey, ProviderError, ProviderErrorKind, WrappedDek, admin::all_keys,
 };
 
 use super::super::ask::{Step, context, fails, fresh_dek, not_run, told, wait};
@@ -51,46 +50,6 @@ pub(super) fn change(
     change: KeyChange,
 ) -> Step<Result<KeyDescription, ProviderError>> {
     wait(backend, backend.admin().change_key(key, version, change))
-}
-
-/// A new key in this state, or `None` if the key store cannot bring it there.
-pub(super) fn reach(backend: &dyn AdminBackend, state: KeyState) -> Step<Option<KeyUri>> {
-    use KeyState::{Active, Compromised, Deactivated, Destroyed, PreActive, Suspended};
-    if state == PreActive {
-        let new = backend.new_key().pre_active();
-        return match wait(backend, backend.admin().create_key(&new))? {
-            Ok(created) => Ok(Some(created.uri)),
-            Err(error) if is_unsupported(&error) => Ok(None),
-            Err(error) => fails(format!("creating a pre-active key failed: {}", told(&error))),
-        };
-    }
-    let ways: &[&[KeyState]] = match state {
-        Active => &[&[]],
-        Suspended => &[&[Suspended]],
-        Deactivated => &[&[Deactivated]],
-        Compromised => &[&[Compromised]],
-        // Where a key cannot be deactivated, a suspended one is destroyed.
-        Destroyed => &[&[Deactivated, Destroyed], &[Suspended, Destroyed]],
-        _ => &[],
-    };
-    for way in ways {
-        let key = must_create(backend, &backend.new_key())?.uri;
-        let mut there = true;
-        for next in *way {
-            match change(backend, &key, None, KeyChange::State(*next))? {
-                Ok(_) => {}
-                Err(error) if is_unsupported(&error) => {
-                    there = false;
-                    break;
-                }
-                Err(error) => return fails(format!("making {key} {next} failed: {}", told(&error))),
-            }
-        }
-        if there {
-            return Ok(Some(key));
-        }
-    }
-    Ok(None)
 }
 
 /// What must not change by looking: all but the details, which may tell the time.

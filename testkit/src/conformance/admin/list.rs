@@ -3,6 +3,7 @@
 use envelope_sdk::{
     KeyState,
     ProviderErrorKind::{Invalid, NotFound},
+    admin::KeyPage,
     http::MAX_PAGES,
 };
 
@@ -60,8 +61,9 @@ pub fn a_created_key_is_described_listed_and_used(backend: &dyn AdminBackend) ->
     })
 }
 
-/// Makes three keys and takes page after page: each key is there once, and
-/// the list ends. What is no page of this key store is refused.
+/// Makes three keys and takes page after page: each key is there once, no page is
+/// named twice, and the list ends. A page that is asked for again has the same keys.
+/// What is no page of this key store is refused.
 #[must_use]
 pub fn a_list_has_every_key_once_and_knows_its_own_pages_alone(backend: &dyn AdminBackend) -> Outcome {
     decide(|| {
@@ -70,16 +72,23 @@ pub fn a_list_has_every_key_once_and_knows_its_own_pages_alone(backend: &dyn Adm
         for _ in 0..3 {
             made.push(must_create(backend, &backend.new_key())?.uri);
         }
-        let (mut listed, mut page, mut pages) = (Vec::new(), None::<String>, Vec::new());
+        let (mut listed, mut pages) = (Vec::new(), Vec::<String>::new());
         loop {
-            let next = must("listing keys", wait(backend, admin.list_keys(page.as_deref()))?)?;
-            listed.extend(next.keys.into_iter().map(|key| key.uri));
+            let page = pages.last().map(String::as_str);
+            let next = must("listing keys", wait(backend, admin.list_keys(page))?)?;
+            let again = must("listing keys again", wait(backend, admin.list_keys(page))?)?;
+            let uris = |page: &KeyPage| page.keys.iter().map(|key| key.uri.clone()).collect::<Vec<_>>();
+            if uris(&next) != uris(&again) {
+                return fails(format!(
+                    "the page {page:?} of the list is another one when it is asked for again"
+                ));
+            }
+            listed.extend(uris(&next));
             let Some(token) = next.next else { break };
             if pages.contains(&token) || pages.len() == MAX_PAGES {
                 return fails("the list comes back to a page that was told before, and does not end");
             }
-            pages.push(token.clone());
-            page = Some(token);
+            pages.push(token);
         }
         for key in &made {
             let times = listed.iter().filter(|listed| *listed == key).count();

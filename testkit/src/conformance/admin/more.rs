@@ -12,9 +12,13 @@ use super::super::{
     ask::{context, decide, fails, must_refuse, must_resolve, not_run, told, wait},
 };
 use super::ask::{
-    change, is_unsupported, must, must_create, must_describe, must_list, must_open, must_use, reach,
+    change, is_unsupported, must, must_agree, must_create, must_describe, must_list, must_open, must_use,
 };
 use super::{AdminBackend, END};
+use super::{
+    change::UNKNOWN,
+    used::{Used, reach},
+};
 
 /// Ends the cryptoperiod of a key: that is told by the description and the list,
 /// the key is due from then on and not before, and wraps all the same. An end that
@@ -42,15 +46,56 @@ pub fn the_end_of_a_cryptoperiod_is_told_and_its_key_is_due(backend: &dyn AdminB
             }
             must_use(backend, &key)?;
         }
-        let current = must_describe(backend, &key)?.current().map(|version| version.version.clone());
-        let outcome = wait(backend, admin.set_not_after(&key, current.as_deref(), Some(END)))?;
-        must("the end of a named version", outcome)?;
-        let outcome = wait(backend, admin.set_not_after(&key, Some("conformance-suite"), Some(END)))?;
+        let outcome = wait(backend, admin.set_not_after(&key, Some(UNKNOWN), Some(END)))?;
         must_refuse("the end of a version that is not there", outcome, &[NotFound]).map(drop)
     })
 }
 
-/// Destroys a key and restores it: it is no longer destroyed, and made active it
+/// Rotates a key and ends the cryptoperiods of its old version and of its current
+/// one, by name and without: each time that of this version changes, and no other
+/// one. The check permits it, and refuses a version that is not there, as the change
+/// does.
+#[must_use]
+pub fn the_end_of_a_cryptoperiod_is_of_the_version_it_was_set_for(backend: &dyn AdminBackend) -> Outcome {
+    decide(|| {
+        let admin = backend.admin();
+        let mut used = Used::new(backend)?;
+        must("ending a cryptoperiod", wait(backend, admin.set_not_after(&used.key, None, Some(END)))?)?;
+        used.rotate(backend)?;
+        let mut expected = must_describe(backend, &used.key)?.versions;
+        let last = expected.len().saturating_sub(1);
+        let names: Vec<_> = expected.iter().map(|version| version.version.clone()).collect();
+        let (old, current) = (names.first().map(String::as_str), names.last().map(String::as_str));
+        for (at, version, end) in [
+            (0, old, Some(PAST)),
+            (last, current, Some(END)),
+            (last, None, None),
+            (last, current, Some(PAST)),
+            (0, old, None),
+        ] {
+            let what = format!("the end of version {version:?}");
+            let checked = wait(backend, admin.check_set_not_after(&used.key, version, end))?;
+            if must_describe(backend, &used.key)?.versions != expected {
+                return fails(format!("{what}: the check alone changed a version"));
+            }
+            let done = wait(backend, admin.set_not_after(&used.key, version, end))?;
+            must_agree(&what, &checked, &done)?;
+            let returned = must(&what, done)?;
+            expected.get_mut(at).into_iter().for_each(|version| version.not_after = end);
+            for told in [returned, must_describe(backend, &used.key)?] {
+                if told.versions != expected {
+                    let told = told.versions;
+                    return fails(format!("{what}: the versions must be {expected:?}, and are {told:?}"));
+                }
+            }
+            used.must_be_enforced(backend, &what)?;
+        }
+        let checked = wait(backend, admin.check_set_not_after(&used.key, Some(UNKNOWN), Some(END)))?;
+        must_refuse("the check of a version that is not there", checked, &[NotFound]).map(drop)
+    })
+}
+
+/// Destroys a key and restores it, each time as the check says: it is no longer destroyed, and made active it
 /// opens what it wrapped before. A key that was not destroyed is not restored.
 #[must_use]
 pub fn a_destroyed_key_is_back_when_it_is_restored(backend: &dyn AdminBackend) -> Outcome {
@@ -58,7 +103,10 @@ pub fn a_destroyed_key_is_back_when_it_is_restored(backend: &dyn AdminBackend) -
         let admin = backend.admin();
         let key = must_create(backend, &backend.new_key())?.uri;
         let wrapped = must_use(backend, &key)?;
-        match wait(backend, admin.restore_key(&key))? {
+        let checked = wait(backend, admin.check_restore_key(&key))?;
+        let done = wait(backend, admin.restore_key(&key))?;
+        must_agree("restoring an active key", &checked, &done)?;
+        match done {
             Err(error) if is_unsupported(&error) => return not_run(error.to_string()),
             outcome => {
                 must_refuse("restoring an active key", outcome, &[State, Invalid])?;
@@ -75,7 +123,12 @@ pub fn a_destroyed_key_is_back_when_it_is_restored(backend: &dyn AdminBackend) -
         must("destroying", change(backend, &key, None, KeyChange::State(way[1]))?)?;
         let outcome = wait(backend, backend.provider().unwrap_dek(&wrapped, &context()))?;
         must_refuse("unwrapping with a destroyed key", outcome, &[State, NotFound])?;
-        let restored = must("restoring", wait(backend, admin.restore_key(&key))?)?;
+        let checked = wait(backend, admin.check_restore_key(&key))?;
+        let outcome = wait(backend, backend.provider().unwrap_dek(&wrapped, &context()))?;
+        must_refuse("unwrapping with a key that a check alone restored", outcome, &[State, NotFound])?;
+        let done = wait(backend, admin.restore_key(&key))?;
+        must_agree("restoring a destroyed key", &checked, &done)?;
+        let restored = must("restoring", done)?;
         let described = must_describe(backend, &key)?;
         if restored.state != described.state || described.state == KeyState::Destroyed {
             return fails(format!("restored as {}, and described as {}", restored.state, described.state));
@@ -87,7 +140,7 @@ pub fn a_destroyed_key_is_back_when_it_is_restored(backend: &dyn AdminBackend) -
     })
 }
 
-/// Makes an alias and turns it to another key: a wrap for the alias is always one
+/// Makes an alias and turns it to another key, as the check permits: a wrap for the alias is always one
 /// under the key behind it, the provider resolves it to that key, and what
 /// was wrapped before still opens.
 #[must_use]
@@ -98,7 +151,10 @@ pub fn an_alias_is_the_key_it_was_made_for(backend: &dyn AdminBackend) -> Outcom
         let mut before = None;
         for _ in 0..2 {
             let key = must_create(backend, &backend.new_key())?.uri;
-            let alias = must("setting an alias", wait(backend, admin.set_alias(&name, &key))?)?;
+            let checked = wait(backend, admin.check_set_alias(&name, &key))?;
+            let done = wait(backend, admin.set_alias(&name, &key))?;
+            must_agree("setting an alias", &checked, &done)?;
+            let alias = must("setting an alias", done)?;
             let meant = must_resolve(backend, &*provider, &alias)?;
             if meant != key {
                 return fails(format!("the alias {alias} of {key} means {meant}"));
@@ -119,7 +175,7 @@ pub fn an_alias_is_the_key_it_was_made_for(backend: &dyn AdminBackend) -> Outcom
     })
 }
 
-/// Lets a key rotate by itself, and stops that: the status tells it each time. A
+/// Lets a key rotate by itself, and stops that, as the check permits: the status tells it each time. A
 /// key that is not active rotates by itself as little as by a call.
 #[must_use]
 pub fn rotation_by_itself_is_told_as_it_was_set(backend: &dyn AdminBackend) -> Outcome {
@@ -129,7 +185,10 @@ pub fn rotation_by_itself_is_told_as_it_was_set(backend: &dyn AdminBackend) -> O
         for rotation in [AutoRotation::Default, AutoRotation::Off, AutoRotation::Days(180), AutoRotation::Off]
         {
             let what = format!("rotation {rotation:?}");
-            match wait(backend, admin.set_rotation(&key, rotation))? {
+            let checked = wait(backend, admin.check_set_rotation(&key, rotation))?;
+            let done = wait(backend, admin.set_rotation(&key, rotation))?;
+            must_agree(&what, &checked, &done)?;
+            match done {
                 // It may know one period alone.
                 Err(error) if is_unsupported(&error) && matches!(rotation, AutoRotation::Days(_)) => continue,
                 outcome => must(&what, outcome)?,
@@ -143,8 +202,8 @@ pub fn rotation_by_itself_is_told_as_it_was_set(backend: &dyn AdminBackend) -> O
                 return fails(format!("{what} is told as {status:?}"));
             }
         }
-        if let Some(key) = reach(backend, KeyState::Suspended)? {
-            let outcome = wait(backend, admin.set_rotation(&key, AutoRotation::Default))?;
+        if let Some(used) = reach(backend, KeyState::Suspended, false)? {
+            let outcome = wait(backend, admin.set_rotation(&used.key, AutoRotation::Default))?;
             let kinds = [State, Unsupported, Invalid];
             must_refuse("rotation of a suspended key", outcome, &kinds)?;
         }

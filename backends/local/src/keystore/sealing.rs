@@ -1,5 +1,5 @@
-//! The keys of a keystore, from the root key down. See the parent module for
-//! the hierarchy.
+//! What seals what in a keystore, from the root key down: the keystore key and
+//! the KEKs. See the parent module for the hierarchy.
 //!
 //! ```text
 //! keystore_key = Cobblestone-256(root key, "envelope-keystore-v1 keystore key" ‖ 00 ‖ id 32
