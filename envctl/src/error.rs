@@ -93,7 +93,8 @@ impl CliError {
         self.hint.as_deref()
     }
 
-    /// Message and hint in one, for an error that becomes part of another.
+    /// Message and hint in one.
+    #[cfg(test)]
     pub(crate) fn text(&self) -> String {
         match &self.hint {
             Some(hint) => format!("{} ({hint})", self.message),
