@@ -86,7 +86,7 @@ pub trait KeyAdmin: Send + Sync {
     }
 
     /// Refuses what [`rotate_key`](Self::rotate_key) would refuse. Where states say
-    /// all, [`lifecycle::check_rotation`](crate::lifecycle::check_rotation) has the words.
+    /// all, [`lifecycle::check_rotation`] has the words.
     ///
     /// # Errors
     ///

@@ -109,7 +109,7 @@ impl ProviderError {
         self.retryable
     }
 
-    /// The provider's [`name`](KeyProvider::name).
+    /// The provider's [`name`](crate::KeyProvider::name).
     #[must_use]
     pub fn provider(&self) -> &'static str {
         self.provider
