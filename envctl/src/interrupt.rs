@@ -7,9 +7,12 @@ use std::{
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
+use envelope_files::{under_way, unfinished};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, getpgid, getpgrp, getppid, getsid},
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
 };
@@ -44,11 +47,14 @@ pub(crate) fn clean_up_when_told_to_end() -> Result<()> {
     let heeded: Vec<i32> = ending.chain([SIGTSTP, SIGCONT]).filter(heeded).collect();
     let mut signals = Signals::new(heeded).map_err(|error| cannot(&error))?;
     let handle = move || {
-        for signal in signals.forever() {
-            match signal {
-                SIGTSTP => stop(),
-                SIGCONT => go_on(),
-                signal => end(signal),
+        loop {
+            let came: Vec<i32> = signals.wait().collect();
+            for signal in came {
+                match signal {
+                    SIGTSTP => stop(),
+                    SIGCONT => go_on(),
+                    signal => end(signal, &mut signals),
+                }
             }
         }
     };
@@ -186,17 +192,41 @@ impl Prompting {
     }
 }
 
-fn end(signal: i32) {
+fn end(signal: i32, more: &mut Signals) {
     // Both held until the end: nothing is made, registered or named any more.
-    let _stopped = envelope_files::unfinished::remove_all();
+    let _stopped = unfinished::remove_all();
     let mut state = state();
     if let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) {
         prompting.show();
     }
     leave_line_if_interrupted();
+    let mut told = false;
+    under_way::end(|waited| {
+        if waited > AT_ONCE && !told {
+            told = true;
+            tell("waiting for the token, which may be changing a key; another signal ends this at once\n");
+        }
+        waited < PATIENCE && !more.pending().any(|signal| signal != SIGTSTP && signal != SIGCONT)
+    });
     let _ = emulate_default_handler(signal);
     // Those that it does not know end the process too.
     exit(128 + signal);
+}
+
+/// Waits for calls of key stores that are in this process: others may be under way when one has
+/// failed.
+pub(crate) fn finish_calls() {
+    under_way::end(|waited| waited < PATIENCE);
+}
+
+/// Writes to standard error if it takes that at once: nothing may hold the end up, neither the lock
+/// of `Stderr` nor a pipe that is full.
+fn tell(line: &str) {
+    let stderr = rustix::stdio::stderr();
+    let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+    if poll(&mut ready, Some(&Timespec::default())).is_ok() && ready[0].revents() == PollFlags::OUT {
+        let _ = rustix::io::write(stderr, line.as_bytes());
+    }
 }
 
 fn stop() {
@@ -268,6 +298,11 @@ static STATE: Mutex<State> = Mutex::new(State { prompting: None, over: false });
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// For which a call of a token is waited for at the end. Most take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Nobody wonders yet why nothing happens.
+const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// The signals that end a process (signal(7)) and that another process may send.
 const ENDING: [i32; 16] = [

@@ -32,13 +32,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let outcome = run();
     interrupt::ask_no_more();
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error.report(usage::wants_json(std::env::args_os()));
             ExitCode::from(error.exit_code())
         }
-    }
+    };
+    interrupt::finish_calls();
+    code
 }
 
 fn run() -> error::Result<()> {

@@ -9,12 +9,16 @@ mod tokens;
 
 use std::{
     env, fs,
-    process::{Command, Stdio},
+    io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, Stdio},
+    thread,
 };
 
 use common::{Ran, Sandbox};
 use cryptoki::object::Attribute;
 use envelope_testkit::servers;
+use rustix::process::{Pid, Signal, kill_process};
 use tokens::{Kind, PIN, Token};
 
 /// A token, and a sandbox whose configuration file names its module.
@@ -467,4 +471,71 @@ fn a_module_is_named_by_whoever_runs_envctl_and_absolutely() {
     let text = sandbox.file("report");
     with(text.to_str().unwrap()).says("cannot be loaded as a shared library");
     assert_eq!(sandbox.files(), ["report"]);
+}
+
+/// `envctl keys rotate` with a module that is slow to make a key, when it is about to.
+struct SlowRotation {
+    setup: Setup,
+    key: String,
+    envctl: Child,
+}
+
+impl SlowRotation {
+    fn begin() -> Option<Self> {
+        let setup = Setup::of(Kind::SoftHsm)?;
+        setup.with_pin(&["keys", "create", "--provider", "pkcs11", "db"], 0);
+        let slow = setup.sandbox.file("slow.so");
+        let file = |name: &str| format!("-D{name}={:?}", setup.sandbox.file(name));
+        let defines = [file("BEGUN"), file("GO")];
+        tokens::in_front_of(&setup.token.module(), tokens::SLOW_GENERATION, &defines, &slow);
+        let key = setup.key("object=db");
+        let module = slow.to_str().unwrap();
+        let mut command =
+            setup.envctl(&["--pkcs11-module", module, "--pkcs11-pin-file", "pin", "keys", "rotate", &key]);
+        let envctl = command.stderr(Stdio::piped()).spawn().unwrap();
+        while !setup.sandbox.file("BEGUN").exists() {
+            thread::yield_now();
+        }
+        Some(Self { setup, key, envctl })
+    }
+
+    /// Sends SIGINT and waits until envctl says that it waits for the token.
+    fn interrupt(&mut self) {
+        self.signal();
+        let mut said = String::new();
+        BufReader::new(self.envctl.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(
+            said,
+            "waiting for the token, which may be changing a key; another signal ends this at once\n"
+        );
+    }
+
+    fn signal(&self) {
+        kill_process(Pid::from_child(&self.envctl), Signal::INT).unwrap();
+    }
+
+    fn ends(&mut self) {
+        assert_eq!(self.envctl.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    }
+}
+
+#[test]
+fn a_signal_lets_a_token_finish_the_change_that_is_under_way() {
+    let Some(mut slow) = SlowRotation::begin() else { return };
+    slow.interrupt();
+    slow.setup.sandbox.write("GO", b"");
+    slow.ends();
+    let versions = slow.setup.with_pin(&["keys", "describe", &slow.key], 0).text();
+    assert!(
+        versions.contains("version 1: deactivated") && versions.contains("version 2: active"),
+        "{versions}"
+    );
+}
+
+#[test]
+fn another_signal_ends_a_call_of_a_token_at_once() {
+    let Some(mut slow) = SlowRotation::begin() else { return };
+    slow.interrupt();
+    slow.signal();
+    slow.ends();
 }

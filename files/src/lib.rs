@@ -23,7 +23,9 @@ mod read_file;
 mod recover;
 pub mod secret;
 pub mod trust;
+pub mod under_way;
 pub mod unfinished;
+mod user_folder;
 
 pub use error::FileError;
 pub use journal::Journal;
@@ -31,6 +33,7 @@ pub use locked::{HowWritten, LockedFile};
 pub use new_file::{Access, Existing, NewFile, Written, commit_both};
 pub use read_file::ReadFile;
 pub use recover::{JournalBeside, journal_beside, open_header};
+pub use user_folder::user_folder;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,10 @@
 use std::{fmt, io::Read, path::PathBuf};
 
 use cryptoki::types::AuthPin;
-use envelope_files::secret::{SecretSource, SecretSourceError};
+use envelope_files::{
+    secret::{SecretSource, SecretSourceError},
+    under_way,
+};
 use zeroize::Zeroizing;
 
 use crate::selector::TokenSelector;
@@ -214,8 +217,8 @@ impl PinSource {
             Source::None | Source::ProtectedPath | Source::ByToken { .. } => {
                 return Err(PinError::NotGiven("no source of a PIN is configured".into()));
             }
-            Source::Stored(secret) => Pin::of(secret.read()?)?,
-            Source::Ask(ask) => ask(tries)?,
+            Source::Stored(secret) => Pin::of(under_way::aside(|| secret.read())?)?,
+            Source::Ask(ask) => under_way::aside(|| ask(tries))?,
         };
         Ok(login(&pin))
     }

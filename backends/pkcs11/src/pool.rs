@@ -15,6 +15,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use envelope_files::under_way::UnderWay;
 use futures_channel::oneshot;
 
 use crate::{
@@ -86,7 +87,12 @@ impl Drop for Pool {
 fn work(queue: &Mutex<Receiver<Job>>, mut worker: Worker) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+        let _call = UnderWay::begin();
+        let Ok(job) = job else {
+            // Which closes its session.
+            drop(worker);
+            return;
+        };
         // Who is asked for a PIN may panic. The thread serves others after that, by a session in
         // which nothing is half done.
         if catch_unwind(AssertUnwindSafe(|| job(&mut worker))).is_err() {

@@ -188,7 +188,7 @@ fn made_by_another() -> Failure {
 fn claimed(name: &[u8], number: u32, id: &str) -> Failure {
     invalid(format!(
         "another program is making version {number} of this key, or was stopped while it did: try again. If that \
-         stays so, destroy the key with the label {} and {id}, which has wrapped nothing",
+         stays so, deactivate and then destroy the key with the label {} and {id}, which has wrapped nothing",
         quoted(&names::claim_of(name, number))
     ))
 }

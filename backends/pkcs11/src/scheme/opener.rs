@@ -6,6 +6,7 @@ use std::{
 };
 
 use cryptoki::context::Pkcs11;
+use envelope_files::under_way;
 use envelope_sdk::{
     KeyUri, ProviderError, ProviderErrorKind,
     registry::{MissingSetting, Surroundings},
@@ -121,7 +122,7 @@ impl Opener {
         opening: &TokenSelector,
         module: &Pkcs11,
     ) -> Result<Option<(TokenSelector, PinSource)>, ProviderError> {
-        let given = self.secrets.given(SECRET);
+        let given = under_way::aside(|| self.secrets.given(SECRET));
         let given =
             given.map_err(|error| ProviderError::without_key(error.kind(), NAME, error.to_string()))?;
         let called = self.configured()?;

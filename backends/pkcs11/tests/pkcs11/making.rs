@@ -14,7 +14,7 @@ use envelope_sdk::{
     ProviderErrorKind::{Invalid, Unavailable},
 };
 
-use super::*;
+use super::{tokens::LABEL_CHANGES, *};
 
 on_each_token!(
     processes_that_rotate_or_create_at_once_leave_one_key_of_each_version_and_lose_no_wrap,
@@ -189,7 +189,7 @@ fn a_key_that_is_not_private_is_in_the_way_of_a_version_and_the_dry_run_says_so(
 fn a_version_whose_making_was_broken_off_is_told_with_the_way_out(token: &Token) {
     let (provider, key) = with_key(token);
     token.generate(&token.session(), "db#v2-new", &[Attribute::Id(vec![7])]);
-    let says = "destroy the key with the label \"db#v2-new\" and id=%07, which has wrapped nothing";
+    let says = "deactivate and then destroy the key with the label \"db#v2-new\" and id=%07, which has wrapped nothing";
     refused(block_on(provider.check_rotation(&key)), Invalid, says);
     refused(block_on(provider.rotate_key(&key)), Invalid, says);
     assert_eq!(labelled(token, "db#v2"), []);
@@ -228,16 +228,8 @@ fn several_keys_of_one_name_are_told_by_their_ids(token: &Token) {
 /// The token behind a module whose `C_SetAttributeValue` of a label returns `code`.
 fn behind(token: &Token, folder: &tempfile::TempDir, code: u32, does: bool) -> Pkcs11Provider {
     let module = folder.path().join("module.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tokens/label_changes.c");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([module.as_os_str(), source.as_ref()])
-        .arg(format!("-DMODULE={:?}", token.module()))
-        .arg(format!("-DRETURNS={code}"))
-        .arg(format!("-DDOES={}", u8::from(does)))
-        .status()
-        .unwrap();
-    assert!(built.success());
+    let (returns, does) = (format!("-DRETURNS={code}"), format!("-DDOES={}", u8::from(does)));
+    tokens::in_front_of(&token.module(), LABEL_CHANGES, &[returns, does], &module);
     let pin = PinSource::pin(pin(PIN));
     Pkcs11Provider::open(Pkcs11Config::new(module, TokenSelector::label(&token.label)).pin(pin)).unwrap()
 }

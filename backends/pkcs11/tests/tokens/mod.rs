@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
+    fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -24,6 +26,20 @@ use envelope_testkit::servers::address;
 
 pub(crate) const PIN: &str = "correct-horse-4711";
 pub(crate) const SO_PIN: &str = "security-officer-1";
+
+/// Modules in front of another; see there.
+pub(crate) const LABEL_CHANGES: &str = include_str!("label_changes.c");
+pub(crate) const SLOW_GENERATION: &str = include_str!("slow_generation.c");
+
+/// Builds such a module as `built`.
+pub(crate) fn in_front_of(module: &Path, source: &str, defines: &[String], built: &Path) {
+    let file = built.with_extension("c");
+    fs::write(&file, source).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).args([built, &file]);
+    compiler.arg(format!("-DMODULE={module:?}")).args(defines);
+    assert!(compiler.status().unwrap().success());
+}
 
 /// Which software token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
