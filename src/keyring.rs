@@ -229,31 +229,24 @@ impl Keyring {
         recipients: &[WrappedDek],
         known: &[(usize, usize)],
     ) -> (Vec<(usize, usize)>, Vec<ProviderError>) {
-        let mut found = Vec::new();
-        let mut failed = Vec::new();
         let may_be = |key: &ConfiguredKey| {
             let is_of_the_scheme = |recipient: &WrappedDek| recipient.key_uri().scheme() == key.uri.scheme();
             key.meaning.known().is_none() && recipients.iter().any(is_of_the_scheme)
         };
         let asked: Vec<_> = self.decrypting.iter().enumerate().filter(|(_, key)| may_be(key)).collect();
-        let answers = join_all(asked.iter().map(|(_, key)| key.resolve())).await;
+        let answers =
+            join_all(asked.iter().map(|(_, key)| key.meaning.ask(&key.provider, &key.uri, false))).await;
+        let (mut found, mut failed) = (Vec::new(), Vec::new());
         for ((number, key), answer) in asked.into_iter().zip(answers) {
-            match answer {
-                Err(error) => failed.push(error),
-                Ok(meaning) => {
-                    for (at, recipient) in recipients.iter().enumerate() {
-                        let named = recipient.key_uri();
-                        // Once it was asked, a provider may know the alias itself: what was tried is not tried again.
-                        if named.scheme() == key.uri.scheme()
-                            && !known.contains(&(at, number))
-                            && key.provider.is_same_key(&meaning, named)
-                        {
-                            found.push((at, number));
-                        }
-                    }
-                }
+            if let Err(error) = answer {
+                failed.push(error);
+                continue;
             }
+            let is_it = |at: &usize| key.is_known_as(recipients[*at].key_uri());
+            found.extend((0..recipients.len()).filter(is_it).map(|at| (at, number)));
         }
+        // Once it was asked, a provider may know the alias by itself: what was tried is not tried again.
+        found.retain(|pair| !known.contains(pair));
         found.sort_unstable();
         (found, failed)
     }
@@ -284,21 +277,15 @@ impl Keyring {
         mut context: FullContext,
     ) -> Result<OpenedHeader, DecryptError> {
         let mut attempts = Vec::new();
-        let mut failed = Vec::new();
         let known: Vec<_> = self.known_to_open(header.recipients()).collect();
-        for &(at, number) in &known {
-            match self.decrypting[number].open(header, context, at, &mut attempts).await {
-                Ok(opened) => return Ok(opened),
-                Err(unverified) => (header, context) = *unverified,
-            }
+        match self.try_each(&known, header, context, &mut attempts).await {
+            Ok(opened) => return Ok(opened),
+            Err(unverified) => (header, context) = *unverified,
         }
-        let (found, errors) = self.found_to_open(header.recipients(), &known).await;
-        failed.extend(errors);
-        for (at, number) in found {
-            match self.decrypting[number].open(header, context, at, &mut attempts).await {
-                Ok(opened) => return Ok(opened),
-                Err(unverified) => (header, context) = *unverified,
-            }
+        let (found, failed) = self.found_to_open(header.recipients(), &known).await;
+        match self.try_each(&found, header, context, &mut attempts).await {
+            Ok(opened) => return Ok(opened),
+            Err(unverified) => (header, _) = *unverified,
         }
         attempts.extend(failed);
         if attempts.is_empty() {
@@ -307,6 +294,23 @@ impl Keyring {
             return Err(DecryptError::NoConfiguredKey { recipients });
         }
         Err(DecryptError::from_attempts(attempts))
+    }
+
+    /// Opens `header` with the first of these recipients and keys that does, or gives it back.
+    async fn try_each(
+        &self,
+        pairs: &[(usize, usize)],
+        mut header: Header,
+        mut context: FullContext,
+        attempts: &mut Vec<ProviderError>,
+    ) -> Result<OpenedHeader, Box<(Header, FullContext)>> {
+        for &(at, number) in pairs {
+            match self.decrypting[number].open(header, context, at, attempts).await {
+                Ok(opened) => return Ok(opened),
+                Err(unverified) => (header, context) = *unverified,
+            }
+        }
+        Err(Box::new((header, context)))
     }
 
     /// Refuses to make a header that has no recipient or too many.
@@ -371,24 +375,9 @@ impl ConfiguredKey {
                 || self.meaning.known().is_some_and(|meaning| self.provider.is_same_key(&meaning, named)))
     }
 
-    /// What the key means, as its provider said when it was first asked.
-    async fn resolve(&self) -> Result<KeyUri, ProviderError> {
-        match self.meaning.known() {
-            Some(known) => Ok(known),
-            None => self.resolve_anew().await,
-        }
-    }
-
-    /// What the key means now. The answer is kept.
+    /// What the key means now.
     async fn resolve_anew(&self) -> Result<KeyUri, ProviderError> {
-        let meaning = self.meaning.ask(&self.provider, &self.uri).await?;
-        if meaning.scheme() != self.uri.scheme() {
-            return Err(self.broken(&format!(
-                "it means a key of another scheme, {meaning}: do not trust what answers for it"
-            )));
-        }
-        self.meaning.keep(meaning.clone());
-        Ok(meaning)
+        self.meaning.ask(&self.provider, &self.uri, true).await
     }
 
     fn binds_context(&self, wrapped: &WrappedDek) -> bool {

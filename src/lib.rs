@@ -5,6 +5,7 @@ compile_error!("enable one of the features `aws-lc` (default) and `rustcrypto`")
 
 pub mod admin;
 pub mod context;
+pub mod crowd;
 pub mod crypto;
 mod data_key;
 mod envelope;

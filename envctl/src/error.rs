@@ -4,17 +4,14 @@ use std::{error::Error, fmt, io, path::Path};
 
 use envelope_files::{FileError, secret::SecretSourceError, trust::TrustError};
 use envelope_local::{Argon2Error, KeystoreError};
-use envelope_providers::ProvidersError;
+use envelope_providers::{EnvironmentSecrets, ProvidersError};
 use envelope_sdk::{
     DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
     RewrapError, http::find_cause, printable, registry::MissingSetting, secret::SecretError,
     stream::StreamError,
 };
 
-use crate::{
-    key_stores::{registered, variable},
-    report,
-};
+use crate::{key_stores::registered, report};
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
@@ -396,7 +393,7 @@ fn what_to_do(error: &ProviderError) -> Option<String> {
             Some(option) => format!(
                 "name one by --{name} {}, ${} or `{setting}` under [{provider}]",
                 option.value,
-                variable(&name)
+                EnvironmentSecrets::variable(&name)
             ),
             // The keystore's option is of the program.
             None if *provider == "local" => format!("name one with --{setting} FILE"),

@@ -8,7 +8,7 @@ use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, ValueHint,
     builder::PossibleValuesParser, error::ErrorKind, value_parser,
 };
-use envelope_providers::{Providers, Registration};
+use envelope_providers::{EnvironmentSecrets, Providers, Registration};
 
 /// Options of key stores: `--PROVIDER-SETTING VALUE`, `--PROVIDER-SECRET-file FILE`
 /// and `--PROVIDER-SECRET-fd N`.
@@ -60,14 +60,12 @@ pub(crate) fn provider_names() -> PossibleValuesParser {
 /// The variables of the environment that hold settings of key stores.
 pub(crate) fn setting_variables() -> impl Iterator<Item = String> {
     let named = |store: &'static Registration| {
-        store.options.iter().map(|option| variable(&format!("{}-{}", store.provider, option.name)))
+        store
+            .options
+            .iter()
+            .map(|option| EnvironmentSecrets::variable(&format!("{}-{}", store.provider, option.name)))
     };
     registered().iter().flat_map(named)
-}
-
-/// The variable of a setting or secret.
-pub(crate) fn variable(name: &str) -> String {
-    format!("ENVCTL_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
 fn secret_names() -> impl Iterator<Item = (String, &'static str)> {
@@ -82,7 +80,7 @@ impl Args for KeyStoreOptions {
         for store in registered() {
             for option in store.options {
                 let name = format!("{}-{}", store.provider, option.name);
-                let variable = variable(&name);
+                let variable = EnvironmentSecrets::variable(&name);
                 let hint = if option.value == "FILE" { ValueHint::FilePath } else { ValueHint::Other };
                 command = command.arg(
                     Arg::new(name.clone())
@@ -96,7 +94,8 @@ impl Args for KeyStoreOptions {
             }
         }
         for (name, what) in secret_names() {
-            let (file, fd, variable) = (format!("{name}-file"), format!("{name}-fd"), variable(&name));
+            let (file, fd, variable) =
+                (format!("{name}-file"), format!("{name}-fd"), EnvironmentSecrets::variable(&name));
             command = command
                 .arg(
                     Arg::new(file.clone())
@@ -137,7 +136,7 @@ impl FromArgMatches for KeyStoreOptions {
                 settings.push(Setting {
                     provider: store.provider,
                     name: option.name,
-                    variable: variable(&name),
+                    variable: EnvironmentSecrets::variable(&name),
                     value,
                 });
             }

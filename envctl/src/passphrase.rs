@@ -17,6 +17,7 @@ use std::{
 
 use envelope_files::trust::{self, Purpose};
 use envelope_local::Passphrase;
+use envelope_providers::EnvironmentSecrets;
 use envelope_sdk::{
     ProviderErrorKind, printable,
     secret::{self, Prompt, SecretError, Secrets},
@@ -29,7 +30,6 @@ use crate::{
     error::{CliError, ErrorKind, Result},
     harden,
     interrupt::{EchoGuard, hide_typing},
-    key_stores::variable,
 };
 
 /// The secrets of one run, as far as they were given, and the terminal for others.
@@ -70,7 +70,7 @@ impl Passphrases {
         })?;
         let mut given = HashMap::new();
         for (name, source) in sources {
-            let secret = Given::by(source, variable(&name), &mut secrets)?;
+            let secret = Given::by(source, EnvironmentSecrets::variable(&name), &mut secrets)?;
             given.insert(name, secret);
         }
         let _ = self.given.set(given);
@@ -115,7 +115,7 @@ impl Passphrases {
             "passphrase" => OF_PASSPHRASE.to_owned(),
             "keystore-passphrase" => OF_KEYSTORE.to_owned(),
             "new-passphrase" => OF_NEW.to_owned(),
-            name => format!("use --{name}-file, --{name}-fd or ${}", variable(name)),
+            name => format!("use --{name}-file, --{name}-fd or ${}", EnvironmentSecrets::variable(name)),
         };
         let mut terminal = Terminal::open(what, &sources)?;
         let text = Zeroizing::new(terminal.ask(prompt.text)?);

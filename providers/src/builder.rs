@@ -38,6 +38,22 @@ enum Source {
     User,
 }
 
+impl Source {
+    fn read(self) -> Result<Option<(PathBuf, String)>, ProvidersError> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::File(path) => file::read(&path).map(|text| Some((path, text))),
+            Self::User => {
+                let Some(folder) = envelope_files::user_folder("XDG_CONFIG_HOME", ".config") else {
+                    return Ok(None);
+                };
+                let path = folder.join("envctl/config.toml");
+                Ok(file::read_if_there(&path)?.map(|text| (path, text)))
+            }
+        }
+    }
+}
+
 impl Builder {
     pub(crate) fn new() -> Self {
         backends::register(Self {
@@ -103,14 +119,8 @@ impl Builder {
     /// [`ProvidersError`] that names the file and what is wrong with it, or the
     /// setting that is not taken.
     pub fn build(self) -> Result<Providers, ProvidersError> {
-        let source = match &self.source {
-            Source::Nothing => None,
-            Source::File(path) => Some((path.clone(), file::read(path)?)),
-            Source::User => file::user_folder("XDG_CONFIG_HOME", ".config")
-                .map(|folder| folder.join("envctl/config.toml"))
-                .and_then(|path| Some(file::read_if_there(&path).transpose()?.map(|text| (path, text))))
-                .transpose()?,
-        };
+        self.check_given()?;
+        let source = self.source.read()?;
         let (path, text) = source.as_ref().map_or((Path::new(""), ""), |(path, text)| (path, text.as_str()));
         let wrong = |error: &toml::de::Error| ProvidersError::Content {
             path: path.into(),
@@ -124,14 +134,7 @@ impl Builder {
         let keys = document.keys();
         let secrets: Arc<dyn Secrets> = Arc::new(InTurn::new(self.secrets));
         let around = Surroundings::new(Arc::clone(&secrets)).keys(keys.all());
-        let mut registry = Registry::new();
         let mut given = self.given;
-        let is_registered =
-            |given: &&Given| self.registered.iter().any(|known| known.provider == given.provider);
-        if let Some(Given { provider, name, .. }) = given.iter().find(|given| !is_registered(given)) {
-            let (provider, setting) = (provider.clone(), name.clone());
-            return Err(ProvidersError::Setting { provider, setting, error: SettingError::Unknown });
-        }
         // The one setting of a key store that a profile has too; what the call says goes before it.
         if let Some(path) = of_profile {
             let (provider, name) = ("local".to_owned(), "keystore".to_owned());
@@ -140,24 +143,35 @@ impl Builder {
         let is_keystore = |given: &&Given| given.provider == "local" && given.name == "keystore";
         let named = given.iter().rfind(is_keystore).map(|given| PathBuf::from(&given.value));
         let keystore = named.or(of_table);
+        let told = |error: OpenError, provider: &'static str| match error {
+            OpenError::Table(error) => wrong(&error),
+            OpenError::Setting { name, error } => {
+                ProvidersError::Setting { provider: provider.to_owned(), setting: name, error }
+            }
+            OpenError::Scheme(error) if path.as_os_str().is_empty() => error.into(),
+            OpenError::Scheme(error) => {
+                ProvidersError::Table { path: path.into(), provider, error: Box::new(error) }
+            }
+        };
+        let mut registry = Registry::new();
         for registration in &self.registered {
             let of_it = |given: &&Given| given.provider == registration.provider;
             let given = given.iter().filter(of_it).cloned().collect();
             let scheme = (registration.open)(document.table(registration.provider), given, &around);
-            registry = registry.with_arc(scheme.map_err(|error| match error {
-                OpenError::Table(error) => wrong(&error),
-                OpenError::Setting { name, error } => ProvidersError::Setting {
-                    provider: registration.provider.to_owned(),
-                    setting: name,
-                    error,
-                },
-                OpenError::Scheme(error) if path.as_os_str().is_empty() => error.into(),
-                OpenError::Scheme(error) => {
-                    let (path, error) = (path.into(), Box::new(error));
-                    ProvidersError::Table { path, provider: registration.provider, error }
-                }
-            })?);
+            registry = registry.with_arc(scheme.map_err(|error| told(error, registration.provider))?);
         }
         Ok(Providers { registry, keys, keystore, secrets })
+    }
+
+    fn check_given(&self) -> Result<(), ProvidersError> {
+        let is_registered =
+            |given: &&Given| self.registered.iter().any(|known| known.provider == given.provider);
+        match self.given.iter().find(|given| !is_registered(given)) {
+            None => Ok(()),
+            Some(Given { provider, name, .. }) => {
+                let (provider, setting) = (provider.clone(), name.clone());
+                Err(ProvidersError::Setting { provider, setting, error: SettingError::Unknown })
+            }
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     path::{Path, PathBuf},
 };
 
@@ -14,15 +13,6 @@ use toml::{
 };
 
 use crate::{ProvidersError, Registration, names::Keys};
-
-/// A folder of the XDG base directory specification, such as that of
-/// `XDG_CONFIG_HOME` with the default `.config`. One that is relative is ignored,
-/// as it demands. `None` where there is no home.
-#[must_use]
-pub fn user_folder(variable: &str, default: &str) -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(default)))
-}
 
 pub(crate) fn read(path: &Path) -> Result<String, ProvidersError> {
     let bytes = trust::read(path, Purpose::Settings, MAX_LEN)?;

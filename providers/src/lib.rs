@@ -17,7 +17,6 @@ use envelope_sdk::{KeyUri, Keyring, Registry, registry::Purpose, secret::Secrets
 
 pub use builder::Builder;
 pub use error::ProvidersError;
-pub use file::user_folder;
 pub use registration::Registration;
 pub use secrets::EnvironmentSecrets;
 

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 pub struct EnvironmentSecrets;
 
 impl EnvironmentSecrets {
-    /// The variable of a secret.
+    /// The variable of a secret, or of another setting, of this name.
     #[must_use]
     pub fn variable(name: &str) -> String {
         format!("ENVCTL_{}", name.to_ascii_uppercase().replace('-', "_"))

@@ -1,81 +1,68 @@
 //! What a configured key means, as its provider said.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared, WeakShared},
-};
-
-use crate::{KeyProvider, KeyUri, ProviderError, ProviderErrorKind};
+use crate::{KeyProvider, KeyUri, ProviderError, ProviderErrorKind, crowd::Crowd};
 
 /// The answer of a provider, kept, and the question while it is under way. Clones
 /// are one and the same.
 #[derive(Clone, Default)]
-pub(super) struct Meaning(Arc<Mutex<State>>);
+pub(super) struct Meaning(Arc<Inner>);
 
 #[derive(Default)]
-struct State {
-    known: Option<KeyUri>,
-    asking: Option<WeakShared<Question>>,
+struct Inner {
+    known: Mutex<Option<KeyUri>>,
+    question: Crowd<Result<KeyUri, ProviderError>>,
 }
-
-/// One question for a crowd of calls. Whoever waits for it drives it, so that a call
-/// that is no longer polled holds nobody up; when all are gone, so is the question.
-type Question = BoxFuture<'static, Result<KeyUri, Arc<ProviderError>>>;
 
 impl Meaning {
     /// What was answered last.
     pub(super) fn known(&self) -> Option<KeyUri> {
-        self.state().known.clone()
-    }
-
-    /// Keeps an answer.
-    pub(super) fn keep(&self, meaning: KeyUri) {
-        self.state().known = Some(meaning);
+        self.0.lock().clone()
     }
 
     pub(super) fn is_that_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Asks, or waits for a question that is under way.
+    /// The answer, asked for if there is none yet, or in any case if it is to be a new one.
     pub(super) async fn ask(
         &self,
         provider: &Arc<dyn KeyProvider>,
         key: &KeyUri,
+        anew: bool,
     ) -> Result<KeyUri, ProviderError> {
-        let asking = self.question(provider, key);
-        asking.await.map_err(|error| error.again())
-    }
-
-    fn question(&self, provider: &Arc<dyn KeyProvider>, key: &KeyUri) -> Shared<Question> {
-        let mut state = self.state();
-        let under_way = state.asking.as_ref().and_then(WeakShared::upgrade);
-        if let Some(asking) = under_way.filter(|asking| asking.peek().is_none()) {
-            return asking;
-        }
-        let (provider, key) = (Arc::clone(provider), key.clone());
-        let asking = async move {
-            // A panic would reach everybody who waits, and never end.
-            let answer = AssertUnwindSafe(provider.resolve(&key)).catch_unwind().await;
-            answer.unwrap_or_else(|_| Err(panicked(&*provider, &key))).map_err(Arc::new)
+        let (inner, asked, about) = (Arc::clone(&self.0), Arc::clone(provider), key.clone());
+        let question = || async move {
+            // Somebody else may have been answered since it was looked for.
+            let known = inner.lock().clone().filter(|_| !anew);
+            match known {
+                Some(known) => Ok(known),
+                None => inner.ask(&*asked, &about).await,
+            }
         };
-        let asking = asking.boxed().shared();
-        state.asking = asking.downgrade();
-        asking
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Each change of it is one assignment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.question.join(question).await.unwrap_or_else(|panicked| {
+            let message = "what it means was not found out";
+            Err(ProviderError::new(ProviderErrorKind::Other, provider.name(), key, message)
+                .with_source(panicked))
+        })
     }
 }
 
-fn panicked(provider: &dyn KeyProvider, key: &KeyUri) -> ProviderError {
-    let message = "what it means was not found out: the provider panicked";
-    ProviderError::new(ProviderErrorKind::Other, provider.name(), key, message)
+impl Inner {
+    async fn ask(&self, provider: &dyn KeyProvider, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        let meaning = provider.resolve(key).await?;
+        if meaning.scheme() != key.scheme() {
+            let message =
+                format!("it means a key of another scheme, {meaning}: do not trust what answers for it");
+            return Err(ProviderError::new(ProviderErrorKind::Protocol, provider.name(), key, message));
+        }
+        *self.lock() = Some(meaning.clone());
+        Ok(meaning)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<KeyUri>> {
+        // Each change of it is one assignment.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -4,15 +4,16 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::KeyUri;
 
-/// Why a provider did not wrap or unwrap.
-#[derive(Debug)]
+/// Why a provider did not wrap or unwrap. Clones share the error below: one answer may be
+/// told to many.
+#[derive(Debug, Clone)]
 pub struct ProviderError {
     kind: ProviderErrorKind,
     provider: &'static str,
     key: Option<KeyUri>,
     message: String,
     retryable: bool,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// What a [`ProviderError`] means.
@@ -74,7 +75,7 @@ impl ProviderError {
     /// Adds the error below. It must not print secret bytes.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -83,18 +84,6 @@ impl ProviderError {
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;
         self
-    }
-
-    /// The same error once more, for somebody else who waited for the same answer.
-    pub(crate) fn again(self: &Arc<Self>) -> Self {
-        Self {
-            kind: self.kind,
-            provider: self.provider,
-            key: self.key.clone(),
-            message: self.message.clone(),
-            retryable: self.retryable,
-            source: self.source.as_ref().map(|_| Box::new(Cause(Arc::clone(self))) as _),
-        }
     }
 
     /// What it means.
@@ -125,22 +114,6 @@ impl ProviderError {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
-    }
-}
-
-/// The cause of an error that was told more than once.
-#[derive(Debug)]
-struct Cause(Arc<ProviderError>);
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.source.as_ref().map_or(Ok(()), |cause| cause.fmt(f))
-    }
-}
-
-impl Error for Cause {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
     }
 }
 

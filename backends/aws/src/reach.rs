@@ -6,6 +6,12 @@ use std::{
     time::Duration,
 };
 
+use crate::{
+    credentials::{Heard, checked},
+    error::failure,
+    sources::Sources,
+    transport::{self, CheckedEndpoints},
+};
 use aws_config::{Region, SdkConfig};
 use aws_sdk_kms::{
     Client,
@@ -15,16 +21,9 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use envelope_sdk::{
     ProviderError,
     ProviderErrorKind::Invalid,
+    crowd::Crowd,
     http::{EndpointError, check_endpoint},
     printable,
-};
-use futures_util::lock::Mutex as AsyncMutex;
-
-use crate::{
-    credentials::{Heard, checked},
-    error::failure,
-    sources::Sources,
-    transport::{self, CheckedEndpoints},
 };
 
 /// The way to KMS.
@@ -32,7 +31,7 @@ pub(crate) enum Reach {
     /// With settings of the SDK that were made elsewhere.
     Given(Arc<Settled>),
     /// With settings that are read when they are first needed.
-    Lazy(Box<Lazy>),
+    Lazy(Arc<Lazy>),
 }
 
 /// Settings that are read by the first call, and anew by the next one if that was
@@ -40,8 +39,7 @@ pub(crate) enum Reach {
 pub(crate) struct Lazy {
     sources: Sources,
     read: Mutex<Option<Arc<Settled>>>,
-    /// Held by who reads, so that a crowd of first calls reads once.
-    reading: AsyncMutex<()>,
+    reading: Crowd<Result<Arc<Settled>, ProviderError>>,
 }
 
 impl Reach {
@@ -59,8 +57,7 @@ impl Reach {
 
     /// Reads nothing yet.
     pub(crate) fn lazy(sources: Sources) -> Self {
-        let (read, reading) = (Mutex::default(), AsyncMutex::default());
-        Self::Lazy(Box::new(Lazy { sources, read, reading }))
+        Self::Lazy(Arc::new(Lazy { sources, read: Mutex::default(), reading: Crowd::default() }))
     }
 
     /// The settings, read if they were not.
@@ -72,16 +69,11 @@ impl Reach {
         if let Some(settled) = lazy.known() {
             return Ok(settled);
         }
-        let _alone = lazy.reading.lock().await;
-        if let Some(settled) = lazy.known() {
-            return Ok(settled);
-        }
-        let sources = &lazy.sources;
-        let http = transport::for_keys(None);
-        let settled = Settled::new(sources.load().await?, http, sources.endpoint_url.clone());
-        settled.check_endpoints(sources)?;
-        settled.region().map_or(Ok(()), check_region)?;
-        Ok(Arc::clone(lazy.read().insert(Arc::new(settled))))
+        let reader = Arc::clone(lazy);
+        let settled = lazy.reading.join(|| async move { reader.settle().await }).await;
+        settled.unwrap_or_else(|panicked| {
+            Err(failure(Invalid, None, "the settings were not read").with_source(panicked))
+        })
     }
 
     /// Has the next call read the settings anew: there were no credentials, or no
@@ -94,6 +86,18 @@ impl Reach {
 }
 
 impl Lazy {
+    async fn settle(&self) -> Result<Arc<Settled>, ProviderError> {
+        // Somebody else may have read them since they were looked for.
+        if let Some(settled) = self.known() {
+            return Ok(settled);
+        }
+        let http = transport::for_keys(None);
+        let settled = Settled::new(self.sources.load().await?, http, self.sources.endpoint_url.clone());
+        settled.check_endpoints(&self.sources)?;
+        settled.region().map_or(Ok(()), check_region)?;
+        Ok(Arc::clone(self.read().insert(Arc::new(settled))))
+    }
+
     fn known(&self) -> Option<Arc<Settled>> {
         self.read().clone()
     }

@@ -214,47 +214,4 @@ impl KeystoreError {
             Self::Argon2 { .. } | Self::Random(_) | Self::Io { .. } => ProviderErrorKind::Other,
         }
     }
-
-    /// The same error once more, for somebody else who waited for the same answer.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::NotFound { path } => Self::NotFound { path: path.clone() },
-            Self::AlreadyExists { path } => Self::AlreadyExists { path: path.clone() },
-            Self::NoFileName { path } => Self::NoFileName { path: path.clone() },
-            Self::Symlink { path } => Self::Symlink { path: path.clone() },
-            Self::NotAFile { path } => Self::NotAFile { path: path.clone() },
-            Self::WrongOwner { path, owner, expected } => {
-                Self::WrongOwner { path: path.clone(), owner: *owner, expected: *expected }
-            }
-            Self::Permissions { path, mode } => Self::Permissions { path: path.clone(), mode: *mode },
-            Self::TooLarge { path, len } => Self::TooLarge { path: path.clone(), len: *len },
-            Self::Malformed { path, reason } => {
-                Self::Malformed { path: path.clone(), reason: reason.clone() }
-            }
-            Self::UnsupportedVersion { path, version } => {
-                Self::UnsupportedVersion { path: path.clone(), version: *version }
-            }
-            Self::Argon2 { path, source } => Self::Argon2 { path: path.clone(), source: *source },
-            Self::WrongPassphrase { path } => Self::WrongPassphrase { path: path.clone() },
-            Self::Tampered { path } => Self::Tampered { path: path.clone() },
-            Self::RolledBack { path, found, loaded } => {
-                Self::RolledBack { path: path.clone(), found: *found, loaded: *loaded }
-            }
-            Self::OtherKeystore { path, expected, found } => {
-                Self::OtherKeystore { path: path.clone(), expected: expected.clone(), found: found.clone() }
-            }
-            Self::Refused { kind, message } => Self::Refused { kind: *kind, message: message.clone() },
-            Self::Random(error) => Self::Random(*error),
-            Self::Io { action, path, source } => {
-                Self::Io { action, path: path.clone(), source: io_again(source) }
-            }
-        }
-    }
-}
-
-fn io_again(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
 }

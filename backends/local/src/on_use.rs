@@ -31,7 +31,8 @@ pub(crate) struct OnUse<T> {
     state: Arc<Mutex<State<T>>>,
 }
 
-type Outcome<T> = Result<Arc<T>, Failure>;
+/// The error is about no key.
+type Outcome<T> = Result<Arc<T>, ProviderError>;
 
 struct State<T> {
     /// What stays.
@@ -49,17 +50,13 @@ impl<T: Send + Sync + 'static> OnUse<T> {
         Self { provider, unlock: Arc::new(unlock), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// What was unlocked. The error is about no key.
-    pub(crate) async fn get(&self) -> Result<Arc<T>, ProviderError> {
-        self.outcome().await.map_err(|failure| failure.told_by(self.provider))
-    }
-
     /// What was unlocked before.
     pub(crate) fn unlocked(&self) -> Option<Arc<T>> {
         locked(&self.state).kept.clone()?.ok()
     }
 
-    async fn outcome(&self) -> Outcome<T> {
+    /// What was unlocked.
+    pub(crate) async fn get(&self) -> Outcome<T> {
         let under_way = {
             let mut state = locked(&self.state);
             if let Some(kept) = &state.kept {
@@ -74,13 +71,14 @@ impl<T: Send + Sync + 'static> OnUse<T> {
     }
 
     fn one_try(&self) -> impl Future<Output = Outcome<T>> + Send + use<T> {
-        let (unlock, state) = (Arc::clone(&self.unlock), Arc::clone(&self.state));
+        let (unlock, state, provider) = (Arc::clone(&self.unlock), Arc::clone(&self.state), self.provider);
         let ended = blocking::run(move || {
             // A panic, of who gives secrets, is an outcome too: the next try must not begin before there is one.
-            let outcome = blocking::caught(|| unlock()).unwrap_or_else(|panicked| Err(panicked.into()));
-            let outcome = outcome.map(Arc::new);
+            let unlocked = blocking::caught(|| unlock()).unwrap_or_else(|panicked| Err(panicked.into()));
+            let is_kept = unlocked.as_ref().err().is_none_or(Failure::is_kept);
+            let outcome = unlocked.map(Arc::new).map_err(|failure| failure.told_by(provider));
             let mut state = locked(&state);
-            if outcome.as_ref().err().is_none_or(Failure::is_kept) {
+            if is_kept {
                 state.kept = Some(outcome.clone());
             }
             let ended = state.under_way.take();
@@ -88,7 +86,7 @@ impl<T: Send + Sync + 'static> OnUse<T> {
             drop(ended);
             outcome
         });
-        async { ended.await.unwrap_or_else(|panicked| Err(panicked.into())) }
+        async move { ended.await.unwrap_or_else(|panicked| Err(Failure::from(panicked).told_by(provider))) }
     }
 }
 

@@ -1,13 +1,13 @@
 //! [`LocalSettings`]: the table `[local]` of a configuration.
 
 use std::{
-    env,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use envelope_files::user_folder;
 use envelope_sdk::{
     ProviderError, ProviderErrorKind,
     registry::{MissingSetting, Scheme, SettingError, Settings, Surroundings, text},
@@ -129,13 +129,7 @@ impl Settings for LocalSettings {
 /// specification demands.
 #[must_use]
 pub fn default_keystore() -> Option<PathBuf> {
-    of_user(env::var_os("XDG_DATA_HOME"), env::var_os("HOME"))
-}
-
-fn of_user(data: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
-    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = absolute(data).or_else(|| absolute(home).map(|home| home.join(".local/share")))?;
-    Some(folder.join("envctl/keystore.json"))
+    user_folder("XDG_DATA_HOME", ".local/share").map(|folder| folder.join("envctl/keystore.json"))
 }
 
 #[cfg(test)]
@@ -152,19 +146,5 @@ mod tests {
         assert_eq!(error.to_string(), text);
         let cause = find_cause::<MissingSetting>(&error).unwrap();
         assert_eq!((cause.provider, cause.setting), ("local", "keystore"));
-    }
-
-    #[test]
-    fn the_default_keystore_is_in_the_data_folder_and_relative_folders_are_ignored() {
-        let of = |data: Option<&str>, home: Option<&str>| {
-            of_user(data.map(Into::into), home.map(Into::into)).map(|path| path.display().to_string())
-        };
-        let at_home = Some("/h/.local/share/envctl/keystore.json".to_owned());
-        assert_eq!(of(Some("/d"), Some("/h")).unwrap(), "/d/envctl/keystore.json");
-        for ignored in [None, Some(""), Some("d"), Some("./d"), Some("~/d")] {
-            assert_eq!(of(ignored, Some("/h")), at_home, "{ignored:?}");
-            assert_eq!(of(ignored, None), None);
-            assert_eq!(of(ignored, Some("h")), None);
-        }
     }
 }

@@ -115,7 +115,8 @@ fn files_of_aws_that_others_may_write_are_not_used_until_that_is_mended() {
         }
         mode(&config, 0o666);
         block_on(canned::wrap(&trusting)).unwrap();
-        assert!(wrap().is_err(), "only who asks for it has them checked");
+        let error = wrap().unwrap_err();
+        assert!(find_cause::<TrustError>(&error).is_some(), "only who asks for it has them checked: {error}");
         mode(&config, 0o644);
         wrap().unwrap();
     });

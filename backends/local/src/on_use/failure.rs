@@ -1,19 +1,18 @@
 //! [`Failure`]: why something was not unlocked.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::error::Error;
 
 use envelope_files::secret::SecretSourceError;
 use envelope_sdk::{ProviderError, ProviderErrorKind, secret::SecretError};
 
 use crate::{KeystoreError, PassphraseError, blocking::Panicked};
 
-/// Why something was not unlocked. It may be told to many.
-#[derive(Clone)]
+/// Why something was not unlocked.
 pub(crate) enum Failure {
     Secret(SecretError),
     Passphrase(PassphraseError),
-    Unread(Arc<Unread>),
-    Keystore(Arc<KeystoreError>),
+    Unread(Unread),
+    Keystore(KeystoreError),
     Panicked(Panicked),
 }
 
@@ -41,23 +40,28 @@ impl Failure {
         match self {
             Self::Secret(error) => error.kind() == ProviderErrorKind::Invalid,
             Self::Passphrase(_) => true,
-            Self::Keystore(error) => matches!(**error, KeystoreError::WrongPassphrase { .. }),
+            Self::Keystore(error) => matches!(error, KeystoreError::WrongPassphrase { .. }),
             Self::Unread(_) | Self::Panicked(_) => false,
         }
     }
 
-    pub(super) fn told_by(&self, provider: &'static str) -> ProviderError {
-        let cause = self.cause();
-        let message = match self {
+    /// The error, to be told to all who wait.
+    pub(super) fn told_by(self, provider: &'static str) -> ProviderError {
+        let (kind, is_kept) = (self.kind(), self.is_kept());
+        let (message, cause): (String, Box<dyn Error + Send + Sync>) = match self {
             Self::Unread(unread) => {
                 let why = unread.source().map(|why| format!(": {why}")).unwrap_or_default();
-                format!("{unread}{why}")
+                (format!("{unread}{why}"), unread.into())
             }
-            Self::Panicked(_) => "it was not unlocked because of a panic".into(),
-            _ => cause.to_string(),
+            Self::Panicked(panicked) => {
+                ("it was not unlocked because of a panic".to_owned(), panicked.into())
+            }
+            Self::Secret(error) => (error.to_string(), error.into()),
+            Self::Passphrase(error) => (error.to_string(), error.into()),
+            Self::Keystore(error) => (error.to_string(), error.into()),
         };
-        let error = ProviderError::without_key(self.kind(), provider, message).with_source(cause);
-        if self.is_kept() { error.retryable(false) } else { error }
+        let error = ProviderError::without_key(kind, provider, message).with_source(cause);
+        if is_kept { error.retryable(false) } else { error }
     }
 
     fn kind(&self) -> ProviderErrorKind {
@@ -65,27 +69,14 @@ impl Failure {
             Self::Secret(error) => error.kind(),
             Self::Keystore(error) => error.kind(),
             Self::Passphrase(_) => ProviderErrorKind::Invalid,
-            Self::Unread(unread) => match **unread {
-                Unread::Source(_) => ProviderErrorKind::Other,
-                Unread::Unfit(_) => ProviderErrorKind::Invalid,
-            },
+            Self::Unread(Unread::Source(_)) => ProviderErrorKind::Other,
+            Self::Unread(Unread::Unfit(_)) => ProviderErrorKind::Invalid,
             Self::Panicked(_) => ProviderErrorKind::Other,
         };
         match kind {
             // Nothing was unwrapped: nothing is said of what should be.
             ProviderErrorKind::Unauthentic => ProviderErrorKind::AccessDenied,
             kind => kind,
-        }
-    }
-
-    /// The cause in its own type, so that it is found among the sources and said there once.
-    fn cause(&self) -> Box<dyn Error + Send + Sync> {
-        match self {
-            Self::Secret(error) => error.clone().into(),
-            Self::Passphrase(error) => (*error).into(),
-            Self::Unread(unread) => Told(Arc::clone(unread)).into(),
-            Self::Keystore(error) => error.again().into(),
-            Self::Panicked(error) => (*error).into(),
         }
     }
 }
@@ -102,22 +93,6 @@ macro_rules! from {
 
 from!(SecretError, Self::Secret);
 from!(PassphraseError, Self::Passphrase);
-from!(Unread, |unread| Self::Unread(Arc::new(unread)));
-from!(KeystoreError, |error| Self::Keystore(Arc::new(error)));
+from!(Unread, Self::Unread);
+from!(KeystoreError, Self::Keystore);
 from!(Panicked, Self::Panicked);
-
-/// An [`Unread`] that is told to many.
-#[derive(Debug)]
-struct Told(Arc<Unread>);
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Told {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
-    }
-}

@@ -321,7 +321,13 @@ fn names_are_unique_and_of_the_form_of_key_uris() {
     assert_eq!(kind(block_on(store.keystore.create_key(&NewKey::named("db")))), Invalid);
     for name in ["", "a/b", "-a", "a b", "ä", &"x".repeat(65)] {
         assert_eq!(kind(block_on(store.keystore.create_key(&NewKey::named(name)))), Invalid, "{name:?}");
-        assert!(store.keystore.key_uri(name).is_err());
+        let error = store.keystore.key_uri(name).unwrap_err();
+        let reason = if name.contains([' ', 'ä']) {
+            "must be printable ASCII"
+        } else {
+            "a local key name has 1 to 64"
+        };
+        assert!(error.reason().starts_with(reason), "{name:?}: {error}");
     }
     create(&store.keystore, &"x".repeat(64));
 }

@@ -1,14 +1,14 @@
 //! Every token of a module as one provider.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyUri, NewKey,
-    ProviderError, ProviderIdentity, WrappedDek,
+    ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
     admin::{AutoRotation, KeyPage, RotationStatus},
+    crowd::Crowd,
 };
-use futures_util::lock::Mutex;
 
 use super::opener::{Opener, token_of};
 use crate::{apart::apart, error::NAME, provider::Pkcs11Provider, selector::TokenSelector};
@@ -16,13 +16,21 @@ use crate::{apart::apart, error::NAME, provider::Pkcs11Provider, selector::Token
 /// A provider for each token that was used.
 pub(super) struct Tokens {
     opener: Arc<Opener>,
-    /// Held while a token is opened, so that a crowd of calls opens it once.
-    open: Mutex<Vec<(TokenSelector, Arc<Pkcs11Provider>)>>,
+    known: Mutex<Vec<(TokenSelector, Arc<Token>)>>,
+}
+
+/// One token, and its opening while that is under way.
+#[derive(Default)]
+struct Token {
+    open: OnceLock<Arc<Pkcs11Provider>>,
+    /// Of the threads that open it.
+    turn: Mutex<()>,
+    opening: Crowd<Result<Arc<Pkcs11Provider>, ProviderError>>,
 }
 
 impl Tokens {
     pub(super) fn new(opener: Opener) -> Self {
-        Self { opener: Arc::new(opener), open: Mutex::default() }
+        Self { opener: Arc::new(opener), known: Mutex::default() }
     }
 
     pub(super) fn opener(&self) -> &Opener {
@@ -40,15 +48,44 @@ impl Tokens {
     }
 
     async fn token(&self, selector: TokenSelector) -> Result<Arc<Pkcs11Provider>, ProviderError> {
-        let mut open = self.open.lock().await;
-        if let Some((_, token)) = open.iter().find(|(of, _)| *of == selector) {
-            return Ok(Arc::clone(token));
+        let token = self.known(&selector);
+        if let Some(open) = token.open.get() {
+            return Ok(Arc::clone(open));
         }
-        let (opener, wanted) = (Arc::clone(&self.opener), selector.clone());
-        let token = Arc::new(apart(move || opener.open(wanted)).await?);
-        open.push((selector, Arc::clone(&token)));
-        Ok(token)
+        let (opener, opened) = (Arc::clone(&self.opener), Arc::clone(&token));
+        let open = || {
+            apart(move || {
+                // Also when nobody waits any more, what was opened is kept: a PIN may have been asked for.
+                let _turn = lock(&opened.turn);
+                if let Some(open) = opened.open.get() {
+                    return Ok(Arc::clone(open));
+                }
+                let open = Arc::new(opener.open(selector)?);
+                Ok(Arc::clone(opened.open.get_or_init(|| open)))
+            })
+        };
+        token.opening.join(open).await.unwrap_or_else(|panicked| {
+            let message = "the token was not opened";
+            Err(ProviderError::without_key(ProviderErrorKind::Other, NAME, message).with_source(panicked))
+        })
     }
+
+    fn known(&self, selector: &TokenSelector) -> Arc<Token> {
+        let mut known = lock(&self.known);
+        if let Some((_, token)) = known.iter().find(|(of, _)| of == selector) {
+            return Arc::clone(token);
+        }
+        // One that nobody could open is forgotten: headers may name any number of them.
+        known.retain(|(_, token)| token.open.get().is_some() || Arc::strong_count(token) > 1);
+        let token = Arc::<Token>::default();
+        known.push((selector.clone(), Arc::clone(&token)));
+        token
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change of what it guards is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // A method that is not handed on would be the default in place of the token's own.
@@ -207,5 +244,28 @@ impl KeyAdmin for Tokens {
 
     async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
         self.of(key).await?.restore_key(key).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope_sdk::registry::{Settings, Surroundings};
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::settings::Pkcs11Settings;
+
+    #[test]
+    fn tokens_that_nobody_could_open_are_not_kept() {
+        let mut settings = Pkcs11Settings::default();
+        settings.set("module", "/nonexistent/module.so".into()).unwrap();
+        let tokens = Tokens::new(Opener::new(settings, &Surroundings::default()).unwrap());
+        for number in 0..100 {
+            let key = format!("pkcs11:token={number};object=key").parse().unwrap();
+            let error = block_on(tokens.of(&key)).err().unwrap();
+            assert_eq!(error.kind(), ProviderErrorKind::Invalid, "{error}");
+            assert!(error.to_string().contains("/nonexistent/module.so"), "{error}");
+        }
+        assert!(lock(&tokens.known).len() <= 1);
     }
 }

@@ -1,4 +1,5 @@
 use cryptoki::{
+    error::{Error, RvError},
     mechanism::Mechanism,
     object::{Attribute, AttributeType},
 };
@@ -64,8 +65,10 @@ fn a_created_key_cannot_leave_the_token(token: &Token) {
     // Reading the value gives nothing, though not always an error.
     let value = session.get_attributes(handle, &[AttributeType::Value]);
     assert!(value.is_ok_and(|value| value.is_empty()));
-    let extractable = session.update_attributes(handle, &[Attribute::Extractable(true)]);
-    assert!(extractable.is_err(), "extractable stays false");
+    let error = session.update_attributes(handle, &[Attribute::Extractable(true)]).unwrap_err();
+    assert!(matches!(error, Error::Pkcs11(RvError::AttributeReadOnly, _)), "{error}");
+    let extractable = session.get_attributes(handle, &[AttributeType::Extractable]).unwrap();
+    assert_eq!(format!("{extractable:?}"), "[Extractable(false)]");
 }
 
 fn rotation_keeps_the_uri_and_old_versions_unwrap(token: &Token) {
