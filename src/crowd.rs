@@ -3,7 +3,7 @@
 use std::{
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use futures_util::{
@@ -15,7 +15,8 @@ use futures_util::{
 ///
 /// Whoever waits drives the work. So a call that is no longer polled holds up no other, as it would
 /// with a lock that is held while something is waited for; and when all who wait are
-/// gone, so is the work.
+/// gone, so is the work. (Connections and timers of a runtime are driven by that runtime alone: work that
+/// has some ends only if the runtime of the call that began it goes on running.)
 ///
 /// The next call after its end begins anew. Work whose answer is to stay looks for
 /// it first and keeps it before it ends: then it is done once, whoever comes when.
@@ -41,20 +42,45 @@ impl<T: Clone + Send + Sync + 'static> Crowd<T> {
         self.work(begin).await
     }
 
+    /// Waits for work that begins after this call: what is under way now may have looked
+    /// at something before it changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Panicked`].
+    pub async fn join_next<W>(&self, begin: impl FnOnce() -> W) -> Result<T, Panicked>
+    where
+        W: Future<Output = T> + Send + 'static,
+    {
+        let before = Self::under_way(&self.lock());
+        if let Some(before) = before {
+            // Told to those who wait for it.
+            let _ = before.await;
+        }
+        self.join(begin).await
+    }
+
     fn work<W>(&self, begin: impl FnOnce() -> W) -> Shared<Work<T>>
     where
         W: Future<Output = T> + Send + 'static,
     {
-        // Each change of it is one assignment.
-        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = under_way.as_ref().and_then(WeakShared::upgrade);
-        if let Some(work) = known.filter(|work| work.peek().is_none()) {
+        let mut known = self.lock();
+        if let Some(work) = Self::under_way(&known) {
             return work;
         }
         let work = AssertUnwindSafe(begin()).catch_unwind().map(|done| done.map_err(|_| Panicked));
         let work = work.boxed().shared();
-        *under_way = work.downgrade();
+        *known = work.downgrade();
         work
+    }
+
+    fn under_way(known: &Option<WeakShared<Work<T>>>) -> Option<Shared<Work<T>>> {
+        known.as_ref().and_then(WeakShared::upgrade).filter(|work| work.peek().is_none())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<WeakShared<Work<T>>>> {
+        // Each change of it is one assignment.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,6 +130,27 @@ mod tests {
         let answers = block_on(join_all((0..64).map(|_| one())));
         assert!(answers.iter().all(|answer| *answer == Ok(0)), "{answers:?}");
         assert_eq!(block_on(one()), Ok(1));
+    }
+
+    #[test]
+    fn the_next_work_begins_after_the_call_and_is_one_for_all_who_called() {
+        let (crowd, gate, begun) = (Crowd::default(), Arc::default(), AtomicUsize::new(0));
+        let begin = || {
+            let (number, gate) = (begun.fetch_add(1, Ordering::SeqCst), Arc::clone(&gate));
+            async move {
+                all(&gate, number + 1).await;
+                number
+            }
+        };
+        let mut first = pin!(crowd.join(begin));
+        assert!(poll_once(first.as_mut()).is_pending());
+        let mut next = pin!(join_all((0..8).map(|_| crowd.join_next(begin))));
+        assert!(poll_once(next.as_mut()).is_pending());
+        gate.store(1, Ordering::SeqCst);
+        assert!(poll_once(next.as_mut()).is_pending());
+        gate.store(2, Ordering::SeqCst);
+        assert_eq!(block_on(next), [Ok(1); 8]);
+        assert_eq!(block_on(first), Ok(0));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Keyring {
     /// # Errors
     ///
     /// [`ProviderError`] of the first key that cannot be resolved; what was
-    /// answered before stays in use for it.
+    /// answered before stays in use for it, and the others are asked all the same.
     pub async fn resolve(&self) -> Result<(), ProviderError> {
         let mut keys: Vec<&ConfiguredKey> = Vec::new();
         for key in self.encrypting.iter().chain(&self.decrypting) {
@@ -108,7 +108,8 @@ impl Keyring {
                 keys.push(key);
             }
         }
-        try_join_all(keys.into_iter().map(ConfiguredKey::resolve_anew)).await.map(drop)
+        let answers = join_all(keys.into_iter().map(ConfiguredKey::resolve_anew)).await;
+        answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     /// The URIs of the keys that encrypt, as configured.
@@ -222,20 +223,19 @@ impl Keyring {
         })
     }
 
-    /// The same of those keys of which only their provider can tell, and was not
-    /// asked yet; and why it could not.
+    /// The same but for what is `known`, once providers were asked what those keys mean of
+    /// which only they can tell; and why one could not. Who was asked since `known` was put
+    /// together, by another call, is not asked again, but counts.
     async fn found_to_open(
         &self,
         recipients: &[WrappedDek],
         known: &[(usize, usize)],
     ) -> (Vec<(usize, usize)>, Vec<ProviderError>) {
         let may_be = |key: &ConfiguredKey| {
-            let is_of_the_scheme = |recipient: &WrappedDek| recipient.key_uri().scheme() == key.uri.scheme();
-            key.meaning.known().is_none() && recipients.iter().any(is_of_the_scheme)
+            recipients.iter().any(|recipient| recipient.key_uri().scheme() == key.uri.scheme())
         };
         let asked: Vec<_> = self.decrypting.iter().enumerate().filter(|(_, key)| may_be(key)).collect();
-        let answers =
-            join_all(asked.iter().map(|(_, key)| key.meaning.ask(&key.provider, &key.uri, false))).await;
+        let answers = join_all(asked.iter().map(|(_, key)| key.meaning.learn(&key.provider, &key.uri))).await;
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         for ((number, key), answer) in asked.into_iter().zip(answers) {
             if let Err(error) = answer {
@@ -377,7 +377,7 @@ impl ConfiguredKey {
 
     /// What the key means now.
     async fn resolve_anew(&self) -> Result<KeyUri, ProviderError> {
-        self.meaning.ask(&self.provider, &self.uri, true).await
+        self.meaning.learn_anew(&self.provider, &self.uri).await
     }
 
     fn binds_context(&self, wrapped: &WrappedDek) -> bool {

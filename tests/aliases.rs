@@ -443,6 +443,77 @@ fn resolving_tells_a_key_that_is_not_there_and_keeps_what_was_answered_before() 
     assert_eq!(block_on(reader.decrypt(&sealed, &context())).unwrap(), b"attack");
 }
 
+#[test]
+fn one_key_that_cannot_be_resolved_keeps_no_other_from_it() {
+    let (broken, aliased) = (Aliased::new(), Aliased::new());
+    let keyring =
+        Keyring::new().decrypt(broken.provider.clone(), alias()).decrypt(aliased.provider.clone(), alias());
+    block_on(keyring.resolve()).unwrap();
+    broken.means(Err(ProviderErrorKind::Unavailable));
+    aliased.means(Ok(key("two")));
+    // It is told while the other one is still to answer.
+    aliased.waits.store(true, Ordering::SeqCst);
+    let mut resolving = pin!(keyring.resolve());
+    assert!(resolving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    aliased.waits.store(false, Ordering::SeqCst);
+    assert_eq!(block_on(resolving).unwrap_err().kind(), ProviderErrorKind::Unavailable);
+    let reader = Envelope::new(keyring.clone());
+    assert_eq!(block_on(reader.decrypt(&aliased.sealed_by("two"), &context())).unwrap(), b"attack");
+}
+
+#[test]
+fn resolving_asks_after_the_call_and_an_answer_that_comes_late_replaces_no_newer_one() {
+    let aliased = Aliased::new();
+    let (one, two) = (aliased.sealed_by("one"), aliased.sealed_by("two"));
+    let (reader, context) = (aliased.reader(), context());
+    aliased.waits.store(true, Ordering::SeqCst);
+    let mut late = pin!(reader.decrypt(&one, &context));
+    assert!(late.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    aliased.means(Ok(key("two")));
+    aliased.waits.store(false, Ordering::SeqCst);
+    block_on(reader.keyring().resolve()).unwrap();
+    assert_eq!(block_on(reader.decrypt(&two, &context)).unwrap(), b"attack");
+    let error = block_on(late).unwrap_err();
+    assert!(matches!(error, DecryptError::NoConfiguredKey { .. }), "{error:?}");
+    assert_eq!(block_on(reader.decrypt(&two, &context)).unwrap(), b"attack");
+}
+
+/// What another call learned between the looks of this one at what is known and what is not.
+#[test]
+fn an_alias_that_another_call_resolved_meanwhile_is_tried_like_any_other() {
+    let aliased = Aliased::new();
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let provider =
+        AlteredProvider::new(aliased.provider.clone()).on_unwrap(move |below, wrapped, context| {
+            let failing = Arc::clone(&failing);
+            Box::pin(async move {
+                if *wrapped.key_uri() != key("two") {
+                    return below.unwrap_dek(wrapped, context).await;
+                }
+                poll_fn(|task| {
+                    task.waker().wake_by_ref();
+                    if failing.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                Err(ProviderError::new(ProviderErrorKind::Unavailable, "memory", wrapped.key_uri(), "down"))
+            })
+        });
+    let provider = Arc::new(provider);
+    let writers =
+        Keyring::new().encrypt(aliased.below.clone(), key("two")).encrypt(aliased.below.clone(), key("one"));
+    let sealed = block_on(Envelope::new(writers).encrypt(b"attack", &context())).unwrap();
+    let reader =
+        Envelope::new(Keyring::new().decrypt(provider.clone(), key("two")).decrypt(provider, alias()));
+    let context = context();
+    let mut slow = pin!(reader.decrypt(&sealed, &context));
+    assert!(slow.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(block_on(reader.decrypt(&aliased.sealed_by("one"), &context)).unwrap(), b"attack");
+    fails.store(true, Ordering::SeqCst);
+    assert_eq!(block_on(slow).unwrap(), b"attack");
+    assert_eq!(aliased.asked(), 1);
+}
+
 // Rewrapping
 
 #[test]
