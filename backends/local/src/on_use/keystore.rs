@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use envelope_files::secret::SecretSource;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyUri, NewKey,
-    ProviderError, ProviderIdentity, WrappedDek,
+    ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
     admin::{AutoRotation, KeyPage, RotationStatus},
+    crowd::Crowd,
     printable,
     secret::{Prompt, Secrets},
 };
@@ -45,7 +46,7 @@ use crate::{
 /// told to those who waited, and tried again at the next use: the keystore's file or
 /// that of the passphrase cannot be read or is not as it must be, there is no memory, another key store that
 /// holds the secret does not answer. Nobody is asked for a passphrase again that was
-/// typed before.
+/// typed before, unless the file has another one since.
 ///
 /// No error of unlocking is [`Unauthentic`](envelope_sdk::ProviderErrorKind::Unauthentic),
 /// which is said of envelopes: a wrong passphrase, or a keystore that was changed, is
@@ -60,7 +61,7 @@ use crate::{
 /// read last. So **that another process suspended, rotated or destroyed a key is noticed
 /// when this process next resolves or manages keys, and not before.** A service calls
 /// [`Keyring::resolve`](envelope_sdk::Keyring::resolve) as often as it wants to learn of that, on a
-/// timer or on a signal. A file that must not be read (it was changed, went back, or is another
+/// timer or on a signal. Encrypting and decrypting, by a new keyring too, read the file no more. A file that must not be read (it was changed, went back, or is another
 /// keystore now) is the error of that call, and what was loaded before stays in use.
 ///
 /// # Blocking
@@ -71,6 +72,7 @@ pub struct KeystoreOnUse {
     path: PathBuf,
     id: String,
     keystore: OnUse<Keystore>,
+    refreshing: Crowd<Result<(), ProviderError>>,
 }
 
 impl KeystoreOnUse {
@@ -139,7 +141,8 @@ impl KeystoreOnUse {
         let (named, id_in_file) = (path.clone(), id.clone());
         let typed = Mutex::default();
         let locked = Locked { named, absolute, id: id_in_file, secrets, source, typed };
-        Ok(Self { path, id, keystore: OnUse::new(NAME, move || locked.unlock()) })
+        let keystore = OnUse::new(NAME, move || locked.unlock());
+        Ok(Self { path, id, keystore, refreshing: Crowd::default() })
     }
 
     /// The keystore, to use `key` of it. A key of another one asks nobody.
@@ -153,10 +156,22 @@ impl KeystoreOnUse {
         match self.keystore.unlocked() {
             None => self.opened().await,
             Some(keystore) => {
-                keystore.refresh().await?;
+                self.refresh(&keystore).await?;
                 Ok(keystore)
             }
         }
+    }
+
+    /// Reads the file once for all who ask at a time: it may hold many keys.
+    async fn refresh(&self, keystore: &Arc<Keystore>) -> Result<(), ProviderError> {
+        let read = || {
+            let keystore = Arc::clone(keystore);
+            async move { keystore.refresh().await.map_err(ProviderError::from) }
+        };
+        self.refreshing.join_next(read).await.unwrap_or_else(|panicked| {
+            let message = "the keystore was not read again because of a panic";
+            Err(ProviderError::without_key(ProviderErrorKind::Other, NAME, message).with_source(panicked))
+        })
     }
 }
 
@@ -207,18 +222,29 @@ impl Locked {
 
     fn open_with_a_person(&self) -> Result<Keystore, Failure> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
-        let passphrase = match typed.take() {
-            Some(passphrase) => passphrase,
-            None => {
-                let text = format!("Passphrase of the keystore {}", printable::path(&self.named));
-                passphrase(self.secrets.ask(KeystoreOnUse::SECRET, &Prompt::once(&text))?)?
+        if let Some(passphrase) = typed.take() {
+            match self.open_by(passphrase, &mut typed) {
+                // It may have been right when it was typed.
+                Err(KeystoreError::WrongPassphrase { .. }) => {}
+                opened => return Ok(opened?),
             }
-        };
+        }
+        let text = format!("Passphrase of the keystore {}", printable::path(&self.named));
+        let asked = self.secrets.ask(KeystoreOnUse::SECRET, &Prompt::once(&text))?;
+        Ok(self.open_by(passphrase(asked)?, &mut typed)?)
+    }
+
+    /// Keeps the passphrase if it is not known whether it is right.
+    fn open_by(
+        &self,
+        passphrase: Passphrase,
+        typed: &mut Option<Passphrase>,
+    ) -> Result<Keystore, KeystoreError> {
         let opened = Keystore::open(&self.absolute, &passphrase);
         if !matches!(opened, Ok(_) | Err(KeystoreError::WrongPassphrase { .. })) {
             *typed = Some(passphrase);
         }
-        Ok(opened?)
+        opened
     }
 }
 
@@ -240,7 +266,7 @@ impl KeyProvider for KeystoreOnUse {
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         let full = full_uri(&self.id, key)?;
         if let (Some(keystore), Ok(_)) = (self.keystore.unlocked(), name_in(&self.id, key)) {
-            keystore.refresh().await.map_err(|error| ProviderError::from(error).about(key))?;
+            self.refresh(&keystore).await.map_err(|error| error.about(key))?;
         }
         Ok(full)
     }
@@ -249,8 +275,9 @@ impl KeyProvider for KeystoreOnUse {
         ContextBinding::Provider
     }
 
+    /// Whether `configured` means `recipient` by its id alone, so that nothing is read for that.
     fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        configured == recipient
+        configured == recipient || full_uri(&self.id, configured).is_ok_and(|full| full == *recipient)
     }
 
     async fn wrap_dek(

@@ -55,6 +55,26 @@ fn a_service_learns_of_a_suspension_when_its_keyring_resolves() {
     block_on(envelope.decrypt(&sealed, &context)).unwrap();
 }
 
+/// What is loaded serves, whatever becomes of the file.
+#[test]
+fn a_new_keyring_of_a_loaded_keystore_reads_no_file_but_to_resolve() {
+    let (store, service, _) = service();
+    let context = EncryptionContext::new();
+    let sealed = {
+        let first = Envelope::new(Keyring::new().encrypt(Arc::clone(&service) as _, db()));
+        block_on(first.encrypt(b"data", &context)).unwrap()
+    };
+    fs::remove_file(store.path()).unwrap();
+    let keyring = Keyring::new().both(service as _, db());
+    let again = Envelope::new(keyring.clone());
+    assert_eq!(block_on(again.decrypt(&sealed, &context)).unwrap(), b"data");
+    let more = block_on(again.encrypt(b"more", &context)).unwrap();
+    let error = block_on(keyring.resolve()).unwrap_err();
+    assert!(matches!(find_cause(&error), Some(KeystoreError::NotFound { .. })), "{error}");
+    assert_eq!(error.key(), Some(&db()));
+    assert_eq!(block_on(again.decrypt(&more, &context)).unwrap(), b"more");
+}
+
 #[test]
 fn resolving_learns_of_rotations_new_keys_and_destruction_and_of_a_full_name_too() {
     let (store, service, wrapped) = service();

@@ -228,6 +228,22 @@ fn nobody_is_asked_for_a_keystore_that_cannot_be_read_and_nobody_types_twice() {
 }
 
 #[test]
+fn what_was_typed_and_is_wrong_since_the_file_has_another_one_is_asked_for_again() {
+    let store = with_key();
+    let person = Script::new([says(SECRET), says("new horse")]);
+    let keystore = on_use(&store, &person);
+    let good = fs::read_to_string(store.path()).unwrap();
+    let changed = good.replacen("\"state\": \"active\"", "\"state\": \"suspended\"", 1);
+    assert_ne!(good, changed);
+    fs::write(store.path(), changed).unwrap();
+    assert!(matches!(find_cause(&refused(&keystore)), Some(KeystoreError::Tampered { .. })));
+    fs::write(store.path(), good).unwrap();
+    store.keystore.change_passphrase_with(&passphrase("new horse"), FAST).unwrap();
+    wrap(&keystore, "local:db", &dek()).unwrap();
+    assert_eq!(person.asked(), 2);
+}
+
+#[test]
 fn a_panic_of_who_gives_secrets_is_told_and_then_the_right_answer_is_taken() {
     let store = with_key();
     let secrets = Script::new([panics(), says(SECRET)]);
