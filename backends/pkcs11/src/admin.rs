@@ -8,7 +8,6 @@ mod make;
 mod objects;
 
 use async_trait::async_trait;
-use cryptoki::session::Session;
 use envelope_sdk::{
     KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, NewKey, ProviderError, ProviderErrorKind,
     admin::KeyPage, key_uri::is_key_name, printable,
@@ -60,12 +59,12 @@ impl KeyAdmin for Pkcs11Provider {
         let about = self.key_uri(&new.name).ok();
         let label = checked_words(new).map_err(|failure| failure.about(about.as_ref()))?;
         let (selector, not_after) = (self.shared.token.clone(), new.not_after);
-        let create = move |open: &Open, session: &Session| {
-            check_new(open, session, &label, not_after)?;
-            make::version(open, session, &label, 1, not_after)?;
+        let create = move |open: &Open| {
+            check_new(open, &label, not_after)?;
+            make::version(open, &label, 1, not_after)?;
             let name = KeyName::Versions(label);
             let uri = listing::uri(&selector, open, &name)?;
-            describe::key(session, &name, Accepted::default(), uri)
+            describe::key(&open.session, &name, Accepted::default(), uri)
         };
         self.with_writing_session(about.as_ref(), create).await
     }
@@ -76,7 +75,7 @@ impl KeyAdmin for Pkcs11Provider {
         let not_after = new.not_after;
         let check = move |open: &mut Open| {
             open.check_alive()?;
-            check_new(open, &open.session, &label, not_after)
+            check_new(open, &label, not_after)
         };
         self.with_session(about.as_ref(), check).await
     }
@@ -104,9 +103,9 @@ impl KeyAdmin for Pkcs11Provider {
 
     async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
         let uri = key.clone();
-        self.act(key, move |open, session, named| {
-            changes::rotate(open, session, &named.key, named.accepted)?;
-            describe::key(session, &named.key, named.accepted, uri)
+        self.act(key, move |open, named| {
+            changes::rotate(open, &named.key, named.accepted)?;
+            describe::key(&open.session, &named.key, named.accepted, uri)
         })
         .await
     }
@@ -114,7 +113,7 @@ impl KeyAdmin for Pkcs11Provider {
     async fn check_rotation(&self, key: &KeyUri) -> Result<(), ProviderError> {
         self.look(key, |open, named| {
             let keks = keys::all_versions(&open.session, &named.key, named.accepted)?;
-            changes::next_version(open, &open.session, &named.key, &keks).map(drop)
+            changes::next_version(open, &named.key, &keks).map(drop)
         })
         .await
     }
@@ -126,7 +125,8 @@ impl KeyAdmin for Pkcs11Provider {
         change: KeyChange,
     ) -> Result<KeyDescription, ProviderError> {
         let (uri, version) = (key.clone(), version.map(str::to_owned));
-        self.act(key, move |_, session, named| {
+        self.act(key, move |open, named| {
+            let session = &open.session;
             let keks = keys::all_versions(session, &named.key, named.accepted)?;
             let steps = changes::steps(&uri, &keks, version.as_deref(), change)?;
             steps.iter().try_for_each(|(kek, state)| objects::go(session, kek, *state))?;
@@ -160,7 +160,8 @@ impl KeyAdmin for Pkcs11Provider {
         not_after: Option<u64>,
     ) -> Result<KeyDescription, ProviderError> {
         let (uri, version) = (key.clone(), version.map(str::to_owned));
-        self.act(key, move |_, session, named| {
+        self.act(key, move |open, named| {
+            let session = &open.session;
             let keks = keys::all_versions(session, &named.key, named.accepted)?;
             let kek = changes::one_version(&keks, version.as_deref())?;
             objects::set_not_after(session, kek, not_after)?;
@@ -218,12 +219,12 @@ impl Pkcs11Provider {
     async fn act<T: Send + 'static>(
         &self,
         key: &KeyUri,
-        act: impl FnOnce(&Open, &Session, &Named) -> Result<T, Failure> + Send + 'static,
+        act: impl FnOnce(&Open, &Named) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, ProviderError> {
         let named = Named::of(key, &self.shared.accepted)?;
-        let job = move |open: &Open, session: &Session| {
+        let job = move |open: &Open| {
             named.check_token(open)?;
-            act(open, session, &named)
+            act(open, &named)
         };
         self.with_writing_session(Some(key), job).await
     }
@@ -257,7 +258,8 @@ fn checked_words(new: &NewKey) -> Result<Vec<u8>, Failure> {
 }
 
 /// Refuses a key that cannot be made, or whose name is taken.
-fn check_new(open: &Open, session: &Session, label: &[u8], not_after: Option<u64>) -> Result<(), Failure> {
+fn check_new(open: &Open, label: &[u8], not_after: Option<u64>) -> Result<(), Failure> {
+    let session = &open.session;
     objects::check_can_generate(open)?;
     if !keys::versions(session, label, Accepted::default())?.is_empty() || keys::has_pair(session, label)? {
         let message = "there is a key of this name already: rotate it, or take another name";

@@ -29,12 +29,13 @@ use crate::{
 /// nothing else: neither module, nor slot, nor PIN.
 ///
 /// The token is looked for, and the PIN asked for, at the first use. All calls
-/// of the token run on threads of the provider's own, one for each session;
+/// of the token run on threads of the provider's own, one for each session and one for changes;
 /// dropping the provider waits for the calls that were begun, and closes the
 /// sessions.
 pub struct Pkcs11Provider {
     pub(crate) shared: Arc<Shared>,
     pool: Pool,
+    changes: Pool,
 }
 
 impl Pkcs11Provider {
@@ -49,8 +50,8 @@ impl Pkcs11Provider {
         let module = module::load(&config.module)?;
         let sessions = config.sessions;
         let shared = Arc::new(Shared::new(module, config));
-        let pool = Pool::start(&shared, sessions)?;
-        Ok(Self { shared, pool })
+        let (pool, changes) = (Pool::start(&shared, sessions)?, Pool::start(&shared, 1)?);
+        Ok(Self { shared, pool, changes })
     }
 
     /// The URI `pkcs11:token=…;object=NAME` of a key of this token, whether it
@@ -90,13 +91,16 @@ impl Pkcs11Provider {
     }
 
     /// As [`with_session`](Self::with_session) for what changes something on the
-    /// token.
+    /// token: one change after the other, on a thread that may have to wait for other programs while
+    /// those of the pool serve on.
     pub(crate) async fn with_writing_session<T: Send + 'static>(
         &self,
         about: Option<&KeyUri>,
-        job: impl FnOnce(&Open, &cryptoki::session::Session) -> Result<T, Failure> + Send + 'static,
+        job: impl FnOnce(&Open) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, ProviderError> {
-        let outcome = self.pool.run(move |worker| worker.change(job)).await;
+        // Others do not wait until somebody has typed a PIN.
+        self.with_session(about, |open| open.check_alive()).await?;
+        let outcome = self.changes.run(move |worker| worker.change(job)).await;
         outcome.map_err(|failure| failure.about(about))
     }
 }

@@ -17,6 +17,7 @@ use cryptoki::{
     session::{Session, SessionState, UserType},
     slot::{Slot, TokenInfo},
 };
+use envelope_files::under_way;
 use envelope_sdk::ProviderErrorKind;
 
 use crate::{
@@ -125,18 +126,13 @@ impl Worker {
     }
 
     /// Runs a job that changes something, when no other program of this machine
-    /// changes something, on a session of its own that may write, and never twice: whether a lost change took place is not known.
-    pub(crate) fn change<T>(
-        &mut self,
-        job: impl FnOnce(&Open, &Session) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        self.read(|open| open.check_alive())?;
-        let shared = Arc::clone(&self.shared);
-        let _turn = Turn::wait_for(&shared.path)?;
-        let open = self.open()?;
-        let writing = shared.module.open_rw_session(open.slot)?;
-        let outcome = job(open, &writing);
-        shared.keys_changed();
+    /// changes something, in a session of its own that may write, and never twice: whether a lost
+    /// change took place is not known.
+    pub(crate) fn change<T>(&self, job: impl FnOnce(&Open) -> Result<T, Failure>) -> Result<T, Failure> {
+        let _turn = under_way::aside(|| Turn::wait_for(&self.shared.path))?;
+        let open = Open::new(&self.shared, 0, self.refusals, Access::Write)?;
+        let outcome = job(&open);
+        self.shared.keys_changed();
         outcome
     }
 
@@ -153,7 +149,7 @@ impl Worker {
         let epoch = self.shared.epoch.load(Ordering::SeqCst);
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(&self.shared, epoch, self.refusals)?,
+            None => Open::new(&self.shared, epoch, self.refusals, Access::Read)?,
         };
         if open.epoch != epoch {
             (open.keys, open.epoch) = (HashMap::default(), epoch);
@@ -163,7 +159,7 @@ impl Worker {
 }
 
 impl Open {
-    fn new(shared: &Shared, epoch: u64, refusals: u64) -> Result<Self, Failure> {
+    fn new(shared: &Shared, epoch: u64, refusals: u64, access: Access) -> Result<Self, Failure> {
         let found = match token::find(&shared.module, &shared.token) {
             Err(failure) if failure.remedy == Remedy::Reopen => {
                 module::initialize(&shared.module)?;
@@ -173,7 +169,10 @@ impl Open {
         };
         let (slot, token) = found.map_err(|failure| missing(shared, failure))?;
         let module = shared.module.clone();
-        let session = session_for_reading(&module, slot)?;
+        let session = match access {
+            Access::Read => session_for_reading(&module, slot)?,
+            Access::Write => module.open_rw_session(slot)?,
+        };
         log_in(shared, &session, slot, &token, refusals)?;
         shared.seen.store(true, Ordering::SeqCst);
         let can = Capabilities::of(&shared.module, slot)?;
@@ -210,6 +209,13 @@ impl Open {
         self.keys.insert(wanted, (kek.clone(), Instant::now()));
         Ok(kek)
     }
+}
+
+/// What a session is for.
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Write,
 }
 
 /// Some modules have no read-only sessions; what they lack is told by the second error.

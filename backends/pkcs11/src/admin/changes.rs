@@ -1,7 +1,6 @@
 //! Rotations and changes of state: what they would do, and whether they may. A dry
 //! run asks the same and stops there.
 
-use cryptoki::session::Session;
 use envelope_sdk::{KeyChange, KeyState, KeyUri, ProviderErrorKind, admin, lifecycle};
 
 use super::{describe, make, objects};
@@ -14,15 +13,11 @@ use crate::{
 };
 
 /// Makes the next version of a key, and deactivates the older ones.
-pub(super) fn rotate(
-    open: &Open,
-    session: &Session,
-    name: &KeyName,
-    accepted: Accepted,
-) -> Result<(), Failure> {
+pub(super) fn rotate(open: &Open, name: &KeyName, accepted: Accepted) -> Result<(), Failure> {
+    let session = &open.session;
     let keks = keys::all_versions(session, name, accepted)?;
-    let (label, number) = next_version(open, session, name, &keks)?;
-    make::version(open, session, label, number, None)?;
+    let (label, number) = next_version(open, name, &keks)?;
+    make::version(open, label, number, None)?;
     for old in keks.iter().filter(|kek| kek.attributes.state() == KeyState::Active) {
         match objects::go(session, old, KeyState::Deactivated) {
             // The label alone tells then that it is old.
@@ -39,7 +34,6 @@ pub(super) fn rotate(
 /// The name and number of the version that a rotation makes.
 pub(super) fn next_version<'n>(
     open: &Open,
-    session: &Session,
     name: &'n KeyName,
     keks: &[Kek],
 ) -> Result<(&'n [u8], u32), Failure> {
@@ -59,7 +53,7 @@ pub(super) fn next_version<'n>(
     let number = names::decimal(&current.attributes.version).and_then(|number| number.checked_add(1));
     let number =
         number.ok_or_else(|| Failure::new(ProviderErrorKind::Invalid, "the key has too many versions"))?;
-    make::check_free(session, label, number)?;
+    make::check_free(&open.session, label, number)?;
     Ok((label, number))
 }
 

@@ -52,13 +52,8 @@ pub(super) fn check_free(session: &Session, name: &[u8], number: u32) -> Result<
 }
 
 /// Makes version `number` of the AES-256 key `name` in the token.
-pub(super) fn version(
-    open: &Open,
-    session: &Session,
-    name: &[u8],
-    number: u32,
-    not_after: Option<u64>,
-) -> Result<(), Failure> {
+pub(super) fn version(open: &Open, name: &[u8], number: u32, not_after: Option<u64>) -> Result<(), Failure> {
+    let session = &open.session;
     objects::check_can_generate(open)?;
     let end = objects::check_not_after(not_after)?;
     objects::check_keeps_days(session, end)?;

@@ -2,9 +2,12 @@
 
 use std::{
     env,
+    fs::File,
     io::{BufRead, BufReader, Write},
     path::PathBuf,
+    pin::pin,
     process::{Child, Command, Stdio},
+    task::{Context, Waker},
 };
 
 use cryptoki::object::{Attribute, CertificateType, ObjectClass, ObjectHandle};
@@ -13,6 +16,7 @@ use envelope_sdk::{
     KeyState::{Deactivated, Destroyed},
     ProviderErrorKind::{Invalid, Unavailable},
 };
+use futures_util::future::join_all;
 
 use super::{tokens::LABEL_CHANGES, *};
 
@@ -24,6 +28,7 @@ on_each_token!(
     several_keys_of_one_name_are_told_by_their_ids,
     a_token_that_lets_no_label_be_changed_makes_keys_all_the_same,
     what_a_token_did_before_it_reported_a_fault_is_looked_at,
+    changes_that_wait_for_another_program_hold_up_no_wrap,
 );
 
 fn labelled(token: &Token, label: &str) -> Vec<ObjectHandle> {
@@ -259,4 +264,22 @@ fn what_a_token_did_before_it_reported_a_fault_is_looked_at(token: &Token) {
     let does_it = behind(token, &folder, DEVICE_ERROR, true);
     assert_eq!(states(&block_on(does_it.rotate_key(&key)).unwrap()).len(), 2);
     assert_eq!(wrap(&provider, &key, &dek()).unwrap().key_version(), "2");
+}
+
+/// Whoever may read the module may hold its lock.
+fn changes_that_wait_for_another_program_hold_up_no_wrap(token: &Token) {
+    const OK: u32 = 0;
+    let folder = tempfile::tempdir().unwrap();
+    let provider = behind(token, &folder, OK, true);
+    let key = create(&provider, "db").uri;
+    let theirs = File::open(folder.path().join("module.so")).unwrap();
+    theirs.lock().unwrap();
+    // More than there are sessions.
+    let mut rotations = pin!(join_all((0..8).map(|_| provider.rotate_key(&key))));
+    assert!(rotations.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(wrap(&provider, &key, &dek()).unwrap().key_version(), "1");
+    drop(theirs);
+    let rotated: Result<Vec<_>, _> = block_on(rotations).into_iter().collect();
+    assert_eq!(rotated.unwrap().len(), 8);
+    assert_eq!(wrap(&provider, &key, &dek()).unwrap().key_version(), "9");
 }
