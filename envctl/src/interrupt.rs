@@ -97,7 +97,7 @@ pub(crate) fn ask_no_more() {
     state.over = true;
     if let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) {
         let begun = prompting.shown.is_some();
-        prompting.show();
+        prompting.cut_off();
         if begun {
             // What is said next stands on a line of its own.
             let _ = prompting.terminal.write_all(b"\n");
@@ -185,8 +185,18 @@ impl Prompting {
 
     /// Gives the echo back, and the turn to whoever waits for it.
     fn show(&mut self) {
+        self.end(OptionalActions::Now);
+    }
+
+    /// The same before there is an answer: what was typed of it is for nobody else, such as the
+    /// shell.
+    fn cut_off(&mut self) {
+        self.end(OptionalActions::Flush);
+    }
+
+    fn end(&mut self, typed: OptionalActions) {
         if let Some(shown) = self.shown.take() {
-            let _ = tcsetattr(&self.terminal, OptionalActions::Now, &shown);
+            let _ = tcsetattr(&self.terminal, typed, &shown);
         }
         self.turn.give_up();
     }
@@ -197,7 +207,7 @@ fn end(signal: i32, more: &mut Signals) {
     let _stopped = unfinished::remove_all();
     let mut state = state();
     if let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) {
-        prompting.show();
+        prompting.cut_off();
     }
     leave_line_if_interrupted();
     let mut told = false;
@@ -234,7 +244,7 @@ fn stop() {
         return;
     }
     if let Some(prompting) = &mut state().prompting {
-        prompting.show();
+        prompting.cut_off();
     }
     let _ = emulate_default_handler(SIGTSTP);
 }

@@ -221,6 +221,24 @@ fn stopped_at_the_prompt_it_gives_the_echo_back_and_asks_again_when_it_goes_on()
     assert!(terminal.has_echo());
 }
 
+/// With `noflsh` the terminal keeps it at a signal that is typed, as it does at others.
+#[test]
+fn what_was_typed_at_a_prompt_that_is_cut_off_is_thrown_away() {
+    for (signal, code) in [(b'\x1c', 131), (b'\x1a', 147)] {
+        let sandbox = Sandbox::new();
+        sandbox.write("in", b"x");
+        let script = "stty noflsh; set -m; \"$@\"; echo code $?; read -r line; echo \"read: $line\"; kill -9 %1; exit 0";
+        let (mut terminal, mut child) = Terminal::start_script(&sandbox, script, &["encrypt", "in"], false);
+        terminal.wait_for("Passphrase: ");
+        terminal.master.write_all(&[b"half", &[signal][..]].concat()).unwrap();
+        terminal.wait_for(&format!("code {code}"));
+        terminal.type_line("next");
+        terminal.wait_for("read: ");
+        terminal.wait_for("read: next");
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn of_two_that_ask_at_one_terminal_one_waits_and_no_passphrase_is_shown() {
     let sandbox = Sandbox::new();
