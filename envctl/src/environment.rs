@@ -23,6 +23,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use envelope_sdk::printable;
 use rustix::{
     io::{FdFlags, fcntl_setfd, ioctl_fionbio},
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
@@ -54,8 +55,10 @@ pub(crate) fn take_secrets_out() -> Result<()> {
         return receive();
     }
     let error = start_anew(&secrets).err().unwrap_or_else(|| io::ErrorKind::Other.into());
-    Err(CliError::other(format!("cannot take the secrets out of the environment: {error}"))
-        .hint("give them by a file or descriptor, such as --passphrase-file, or see that /proc is mounted"))
+    let names: Vec<_> = secrets.iter().map(|(name, _)| printable::text(&name.to_string_lossy())).collect();
+    let names = names.join(", ");
+    Err(CliError::other(format!("cannot take {names} out of the environment, which may be secret: {error}"))
+        .hint("give secrets by a file or descriptor, such as --passphrase-file, and unset what is none, or see that /proc is mounted"))
 }
 
 /// What was handed over, once.

@@ -128,12 +128,6 @@ impl Builder {
         };
         let mut document = Document::parse(text, &self.registered).map_err(|error| wrong(&error))?;
         let of_profile = document.choose_profile(self.profile.as_deref())?;
-        let of_table = document
-            .settle_keystore()
-            .map_err(|what| ProvidersError::Content { path: path.into(), what: what.into() })?;
-        let keys = document.keys();
-        let secrets: Arc<dyn Secrets> = Arc::new(InTurn::new(self.secrets));
-        let around = Surroundings::new(Arc::clone(&secrets)).keys(keys.all());
         let mut given = self.given;
         // The one setting of a key store that a profile has too; what the call says goes before it.
         if let Some(path) = of_profile {
@@ -142,7 +136,13 @@ impl Builder {
         }
         let is_keystore = |given: &&Given| given.provider == "local" && given.name == "keystore";
         let named = given.iter().rfind(is_keystore).map(|given| PathBuf::from(&given.value));
+        let of_table = document
+            .settle_keystore(named.is_some())
+            .map_err(|what| ProvidersError::Content { path: path.into(), what: what.into() })?;
         let keystore = named.or(of_table);
+        let keys = document.keys();
+        let secrets: Arc<dyn Secrets> = Arc::new(InTurn::new(self.secrets));
+        let around = Surroundings::new(Arc::clone(&secrets)).keys(keys.all());
         let told = |error: OpenError, provider: &'static str| match error {
             OpenError::Table(error) => wrong(&error),
             OpenError::Setting { name, error } => {

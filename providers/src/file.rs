@@ -84,8 +84,9 @@ impl<'t> Document<'t> {
         Ok(profile.keystore)
     }
 
-    /// `keystore` at the top is that of the table `[local]`, which it returns.
-    pub(crate) fn settle_keystore(&mut self) -> Result<Option<PathBuf>, &'static str> {
+    /// `keystore` at the top is that of the table `[local]`, which it returns. Unless one was `chosen`
+    /// by the profile or the call, they must not contradict each other.
+    pub(crate) fn settle_keystore(&mut self, chosen: bool) -> Result<Option<PathBuf>, &'static str> {
         let local = self.tables.get("local").map(Spanned::get_ref);
         let of_table = match local {
             Some(DeValue::Table(table)) => table.get("keystore").and_then(|value| value.get_ref().as_str()),
@@ -94,7 +95,7 @@ impl<'t> Document<'t> {
         let of_table = of_table.map(ToOwned::to_owned);
         let Some(named) = self.words.keystore.take() else { return Ok(of_table.map(PathBuf::from)) };
         match of_table {
-            Some(other) if other != named => {
+            Some(other) if Path::new(&other) != Path::new(&named) && !chosen => {
                 return Err("it names two keystores: `keystore` and that of [local]");
             }
             Some(_) => {}
@@ -105,7 +106,9 @@ impl<'t> Document<'t> {
                     .entry("local".to_owned())
                     .or_insert_with(|| Spanned::new(nowhere.clone(), DeValue::Table(DeTable::new())));
                 // Another kind of value is told of when it is read.
-                if let DeValue::Table(table) = table.get_mut() {
+                if let DeValue::Table(table) = table.get_mut()
+                    && !table.contains_key("keystore")
+                {
                     let value = DeValue::String(named.clone().into());
                     table.insert(
                         Spanned::new(nowhere.clone(), "keystore".into()),

@@ -88,7 +88,15 @@ fn the_keystore_at_the_top_is_that_of_its_table_whose_passphrase_file_is_for_it(
         0
     );
     assert_eq!(encrypts("keystore = 'KEYSTORE'"), 1);
-    let error = place.builder("keystore = '/one'\n[local]\nkeystore = '/other'").build().err().unwrap();
+    let keystore = |builder: Builder| builder.build().unwrap().keystore().map(PathBuf::from);
+    let twice = place.builder("keystore = '/x/a.json'\n[local]\nkeystore = '/x/./a.json'");
+    assert_eq!(keystore(twice), Some("/x/a.json".into()));
+    let two = "keystore = '/one'\n[local]\nkeystore = '/other'\n[profiles.third]\nkeystore = '/third'";
+    assert_eq!(keystore(place.builder(two).profile("third")), Some("/third".into()));
+    assert_eq!(keystore(place.builder(two).set("local", "keystore", "/fourth")), Some("/fourth".into()));
+    let error = place.builder("keystore = '/one'\n[local]\nkeystore = 4711").build().err().unwrap();
+    assert!(error.to_string().ends_with("invalid type: integer …, expected path string, line 3"), "{error}");
+    let error = place.builder(two).build().err().unwrap();
     assert!(
         error.to_string().ends_with("config.toml: it names two keystores: `keystore` and that of [local]"),
         "{error}"

@@ -8,6 +8,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use crate::{
     AwsKms,
     reach::Reach,
+    retry::MOST_ATTEMPTS,
     sources::{Role, Sources},
 };
 
@@ -88,11 +89,11 @@ impl AwsKmsBuilder {
     }
 
     /// How often a call is attempted when KMS throttles, fails or does not
-    /// answer, with exponential backoff; at least 1. By default as
+    /// answer, with exponential backoff; from 1 to 1000, the nearest of these otherwise. By default as
     /// `AWS_MAX_ATTEMPTS` or the profile says, or 3 times. A key is made, and
     /// rotated, in one attempt.
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.sources.attempts = Some(attempts.max(1));
+        self.sources.attempts = Some(attempts.clamp(1, MOST_ATTEMPTS));
         self
     }
 

@@ -20,8 +20,9 @@ use crate::error::failure;
 pub(crate) fn settled(config: &SdkConfig) -> Result<RetryConfig, ProviderError> {
     let mut retry = RetryConfig::standard();
     if let Some(said) = ATTEMPTS.said(config) {
-        let attempts = said.parse().ok().filter(|attempts| *attempts > 0);
-        let attempts = attempts.ok_or_else(|| ATTEMPTS.refuse(&said, "it is a whole number from 1"))?;
+        let attempts = said.parse().ok().filter(|attempts| (1..=MOST_ATTEMPTS).contains(attempts));
+        let attempts =
+            attempts.ok_or_else(|| ATTEMPTS.refuse(&said, "it is a whole number from 1 to 1000"))?;
         retry = retry.with_max_attempts(attempts);
     }
     if let Some(said) = MODE.said(config) {
@@ -61,5 +62,7 @@ impl Setting {
 
 const ATTEMPTS: Setting = Setting { variable: "AWS_MAX_ATTEMPTS", of_the_profile: "max_attempts" };
 const MODE: Setting = Setting { variable: "AWS_RETRY_MODE", of_the_profile: "retry_mode" };
+/// The SDK goes through all of them, also where no time is left.
+pub(crate) const MOST_ATTEMPTS: u32 = 1000;
 /// Characters that are shown of a value.
 const SHOWN: usize = 40;

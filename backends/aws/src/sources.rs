@@ -1,7 +1,7 @@
 //! What is read of the settings, the environment and AWS's own files:
 //! [`Sources`].
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{env, panic::AssertUnwindSafe, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
@@ -50,6 +50,7 @@ impl Sources {
         if self.trusted_files_only {
             crate::shared_files::check()?;
         }
+        check_execution_environment()?;
         // The SDK panics at some settings. Those that are known are refused before.
         match AssertUnwindSafe(self.read()).catch_unwind().await {
             Ok(read) => read,
@@ -131,5 +132,19 @@ impl Sources {
     }
 }
 
+/// The SDK puts it into a header of each request, and says of one that does not fit that the
+/// connection broke.
+fn check_execution_environment() -> Result<(), ProviderError> {
+    match env::var(EXECUTION_ENVIRONMENT) {
+        Ok(said) if said.contains(char::is_control) => {
+            let message =
+                format!("{EXECUTION_ENVIRONMENT} cannot have a line break or another control character");
+            Err(failure(Invalid, None, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+const EXECUTION_ENVIRONMENT: &str = "AWS_EXECUTION_ENV";
 const PANICKED: &str = "the AWS SDK failed over its settings: see the AWS_ variables of the environment and the profile for \
                         values that cannot be";

@@ -22,6 +22,8 @@ fn retries_that_cannot_be_are_a_wrong_setting_that_is_named_and_no_panic() {
         ("AWS_MAX_ATTEMPTS", "0"),
         ("AWS_MAX_ATTEMPTS", "-1"),
         ("AWS_MAX_ATTEMPTS", "x"),
+        ("AWS_MAX_ATTEMPTS", "1001"),
+        ("AWS_MAX_ATTEMPTS", "2147483647"),
         ("AWS_MAX_ATTEMPTS", "99999999999"),
     ] {
         in_a_home(&[(name, value)], |_| {
@@ -118,23 +120,19 @@ fn refused_and_not_shown(error: &ProviderError) {
 
 #[test]
 fn a_region_that_is_none_is_refused_and_no_panic() {
-    in_a_home(
-        &[("AWS_REGION", "eu\nx: y"), ("AWS_EXECUTION_ENV", "a\nb"), ("AWS_SDK_UA_APP_ID", "a\nb")],
-        |_| {
-            let keys = || Credentials::new("test", "s", None, None, "tests");
-            let builder =
-                || AwsKms::builder().endpoint_url("http://127.0.0.1:1").credentials(keys()).attempts(1);
-            let error = block_on(wrap(&builder().build())).unwrap_err();
-            assert_eq!((error.kind(), error.key()), (Invalid, None), "{error}");
-            assert!(error.message().contains("is no name of an AWS region"), "{error}");
-            assert!(!error.message().contains('\n'), "{error}");
-            let role = builder().assume_role("arn:aws:iam::111122223333:role/x", None);
-            assert_eq!(block_on(wrap(&role.build())).unwrap_err().kind(), Invalid);
-            // The others of these variables are in no way.
-            let error = block_on(wrap(&builder().region(REGION).build())).unwrap_err();
-            assert_eq!(error.kind(), Unavailable, "{error}");
-        },
-    );
+    in_a_home(&[("AWS_REGION", "eu\nx: y"), ("AWS_SDK_UA_APP_ID", "a\nb")], |_| {
+        let keys = || Credentials::new("test", "s", None, None, "tests");
+        let builder = || AwsKms::builder().endpoint_url("http://127.0.0.1:1").credentials(keys()).attempts(1);
+        let error = block_on(wrap(&builder().build())).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (Invalid, None), "{error}");
+        assert!(error.message().contains("is no name of an AWS region"), "{error}");
+        assert!(!error.message().contains('\n'), "{error}");
+        let role = builder().assume_role("arn:aws:iam::111122223333:role/x", None);
+        assert_eq!(block_on(wrap(&role.build())).unwrap_err().kind(), Invalid);
+        // The others of these variables are in no way.
+        let error = block_on(wrap(&builder().region(REGION).build())).unwrap_err();
+        assert_eq!(error.kind(), Unavailable, "{error}");
+    });
 }
 
 #[test]
@@ -230,6 +228,15 @@ fn a_role_without_a_region_is_a_wrong_setting() {
     });
 }
 
+#[test]
+fn an_execution_environment_that_fits_into_no_header_is_a_wrong_setting() {
+    in_a_home(&[("AWS_EXECUTION_ENV", "a\nb")], |_| {
+        let error = block_on(wrap(&at("http://127.0.0.1:1").build())).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (Invalid, false), "{error}");
+        assert!(error.message().contains("AWS_EXECUTION_ENV cannot have a line break"), "{error}");
+    });
+}
+
 /// Whatever else the SDK reads: its values are ignored, or an error.
 #[test]
 fn other_settings_that_cannot_be_are_no_panic() {
@@ -247,7 +254,6 @@ fn other_settings_that_cannot_be_are_no_panic() {
         ("AWS_DISABLE_REQUEST_COMPRESSION", odd),
         ("AWS_AUTH_SCHEME_PREFERENCE", odd),
         ("AWS_SIGV4A_SIGNING_REGION_SET", odd),
-        ("AWS_EXECUTION_ENV", odd),
         ("AWS_SDK_UA_APP_ID", odd),
         ("AWS_LAMBDA_FUNCTION_NAME", odd),
         ("_X_AMZN_TRACE_ID", odd),
