@@ -18,6 +18,9 @@ use futures_util::{
 /// gone, so is the work. (Connections and timers of a runtime are driven by that runtime alone: work that
 /// has some ends only if the runtime of the call that began it goes on running.)
 ///
+/// A panic of the work is told to all who wait. What begins it, and what is done when it is dropped, must not
+/// panic.
+///
 /// The next call after its end begins anew. Work whose answer is to stay looks for
 /// it first and keeps it before it ends: then it is done once, whoever comes when.
 pub struct Crowd<T>(Mutex<Option<WeakShared<Work<T>>>>);

@@ -27,8 +27,8 @@ use signal_hook::{
 
 use crate::{
     error::{CliError, Result},
-    progress::leave_line_if_interrupted,
-    turn::{Turn, is_in_foreground},
+    progress::is_shown,
+    turn::{Turn, is_in_background, is_in_foreground},
 };
 
 /// From now on a signal that ends the process cleans up first.
@@ -209,14 +209,24 @@ fn end(signal: i32, more: &mut Signals) {
     if let Some(prompting) = state.prompting.as_mut().filter(|of| is_in_foreground(&of.terminal)) {
         prompting.cut_off();
     }
-    leave_line_if_interrupted();
+    if is_shown() {
+        // So that the shell's prompt does not stand in the line of the bar.
+        tell("\n");
+    }
     let mut told = false;
     under_way::end(|waited| {
-        if waited > AT_ONCE && !told {
-            told = true;
-            tell("waiting for the token, which may be changing a key; another signal ends this at once\n");
+        let another = more.pending().any(|signal| !matches!(signal, SIGTSTP | SIGCONT | SIGHUP));
+        if !told {
+            // Nobody has asked for that yet: one act can be two signals, as that of timeout(1) is.
+            told = waited > AT_ONCE;
+            if told {
+                tell(
+                    "waiting for the token, which may be changing a key; another signal ends this at once\n",
+                );
+            }
+            return true;
         }
-        waited < PATIENCE && !more.pending().any(|signal| signal != SIGTSTP && signal != SIGCONT)
+        waited < PATIENCE && !another
     });
     let _ = emulate_default_handler(signal);
     // Those that it does not know end the process too.
@@ -230,9 +240,13 @@ pub(crate) fn finish_calls() {
 }
 
 /// Writes to standard error if it takes that at once: nothing may hold the end up, neither the lock
-/// of `Stderr` nor a pipe that is full.
+/// of `Stderr`, nor a pipe that is full, nor a terminal that stops who writes to it from the
+/// background.
 fn tell(line: &str) {
     let stderr = rustix::stdio::stderr();
+    if is_in_background(stderr) {
+        return;
+    }
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
     if poll(&mut ready, Some(&Timespec::default())).is_ok() && ready[0].revents() == PollFlags::OUT {
         let _ = rustix::io::write(stderr, line.as_bytes());

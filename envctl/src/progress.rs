@@ -80,12 +80,9 @@ impl Drop for Progress {
     }
 }
 
-/// Leaves the line of a bar, so that the shell's prompt does not stand in it.
-pub(crate) fn leave_line_if_interrupted() {
-    if SHOWN.load(Ordering::SeqCst) {
-        // Not through `Stderr`, whose lock may be held by who is stuck in a write.
-        let _ = rustix::io::write(rustix::stdio::stderr(), b"\n");
-    }
+/// Whether a bar stands in the line of the terminal.
+pub(crate) fn is_shown() -> bool {
+    SHOWN.load(Ordering::SeqCst)
 }
 
 static SHOWN: AtomicBool = AtomicBool::new(false);

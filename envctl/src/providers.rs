@@ -2,9 +2,12 @@
 //! over it. Passphrases are asked for, and key stores opened, only when a key is really used,
 //! and once per run.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use envelope_sdk::secret::Secrets;
+use envelope_sdk::{Registry, secret::Secrets};
 
 use crate::{
     cli::Global,
@@ -42,6 +45,9 @@ impl Providers {
         }
         let passphrases = Arc::new(Passphrases::of(global));
         let opened = builder.secrets(Arc::clone(&passphrases) as Arc<dyn Secrets>).build()?;
+        // What is dropped waits for its threads, and one of them for a person or a token: a call that has
+        // failed says so first (`main`).
+        KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(opened.registry().clone());
         // After the configuration, in which there may be something wrong: a pipe may keep one waiting.
         passphrases.read_given(global)?;
         Ok(Self { opened, passphrases })
@@ -64,3 +70,6 @@ impl Providers {
         })
     }
 }
+
+/// To the end of the process.
+static KEPT: Mutex<Vec<Registry>> = Mutex::new(Vec::new());

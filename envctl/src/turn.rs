@@ -8,7 +8,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    os::{fd::AsFd, unix::fs::MetadataExt},
 };
 
 use rustix::{
@@ -79,6 +79,11 @@ impl Turn {
 /// A process in the background that touches the terminal is stopped.
 pub(crate) fn is_in_foreground(terminal: &File) -> bool {
     tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp())
+}
+
+/// Whether it is the controlling terminal, and another process group has it now.
+pub(crate) fn is_in_background(terminal: impl AsFd) -> bool {
+    tcgetpgrp(terminal).is_ok_and(|group| group != getpgrp())
 }
 
 /// The controlling terminal by its own name.

@@ -532,6 +532,22 @@ fn a_signal_lets_a_token_finish_the_change_that_is_under_way() {
     );
 }
 
+/// timeout(1) signals its child and then its group, and a terminal that is closed may do so twice.
+#[test]
+fn signals_that_come_together_are_one() {
+    let Some(mut slow) = SlowRotation::begin() else { return };
+    kill_process(Pid::from_child(&slow.envctl), Signal::HUP).unwrap();
+    slow.interrupt();
+    kill_process(Pid::from_child(&slow.envctl), Signal::HUP).unwrap();
+    slow.setup.sandbox.write("GO", b"");
+    assert!(matches!(slow.envctl.wait().unwrap().signal(), Some(1 | 2)));
+    let versions = slow.setup.with_pin(&["keys", "describe", &slow.key], 0).text();
+    assert!(
+        versions.contains("version 1: deactivated") && versions.contains("version 2: active"),
+        "{versions}"
+    );
+}
+
 #[test]
 fn another_signal_ends_a_call_of_a_token_at_once() {
     let Some(mut slow) = SlowRotation::begin() else { return };

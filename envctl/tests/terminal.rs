@@ -1,8 +1,16 @@
 //! What a person at a terminal sees: a pseudo-terminal stands for it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so"
+)]
 
 mod common;
+#[cfg(feature = "all")]
+#[path = "../../backends/pkcs11/tests/tokens/mod.rs"]
+mod tokens;
 
 use std::{
     fs::File,
@@ -420,4 +428,46 @@ fn a_key_that_fails_while_somebody_is_asked_ends_the_call_and_gives_the_echo_bac
     terminal.wait_for("has no key");
     assert_eq!(child.wait().unwrap().code(), Some(5));
     assert!(terminal.has_echo(), "{:?}", terminal.seen);
+}
+
+/// A sandbox with a token, whose PIN is given to nobody, and a key of it.
+#[cfg(feature = "all")]
+fn with_token() -> Option<(Sandbox, String)> {
+    let token = tokens::Kind::SoftHsm.token()?;
+    let sandbox = Sandbox::new();
+    sandbox.configure(&format!("[pkcs11]\nmodule = {:?}\ntoken = {:?}\n", token.module(), token.label));
+    sandbox.write("in", b"x");
+    sandbox.write("pin", format!("{}\n", tokens::PIN).as_bytes());
+    let mut create =
+        sandbox.envctl(&["--pkcs11-pin-file", "pin", "keys", "create", "--provider", "pkcs11", "db"]);
+    create.env("SOFTHSM2_CONF", std::env::var_os("SOFTHSM2_CONF").unwrap());
+    common::Ran::of(create.output().unwrap(), 0);
+    Some((sandbox, format!("pkcs11:token={};object=db", token.label.replace(' ', "%20"))))
+}
+
+#[cfg(feature = "all")]
+#[test]
+fn a_key_that_fails_while_a_pin_is_asked_for_ends_the_call() {
+    let Some((sandbox, key)) = with_token() else { return };
+    sandbox.keystore(&["main"]);
+    sandbox.write("pw", common::PASSPHRASE.as_bytes());
+    let args = ["encrypt", "in", "-k", "local:nope", "-k", &key, "--keystore-passphrase-file", "pw"];
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &args, false);
+    terminal.wait_for("has no key");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert!(terminal.has_echo(), "{:?}", terminal.seen);
+}
+
+/// Nothing is under way then but the question.
+#[cfg(feature = "all")]
+#[test]
+fn an_interrupt_at_the_prompt_for_a_pin_waits_for_no_call_of_the_token() {
+    let Some((sandbox, key)) = with_token() else { return };
+    let args = ["encrypt", "in", "-k", &key, "-k", &format!("{key}%20")];
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &args, false);
+    terminal.wait_for("PIN of the token");
+    terminal.master.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    while terminal.read() {}
+    assert!(!terminal.seen.contains("waiting for the token"), "{:?}", terminal.seen);
 }

@@ -136,7 +136,7 @@ impl Sources {
 /// connection broke.
 fn check_execution_environment() -> Result<(), ProviderError> {
     match env::var(EXECUTION_ENVIRONMENT) {
-        Ok(said) if said.contains(char::is_control) => {
+        Ok(said) if said.contains(|c: char| c.is_ascii_control() && c != '\t') => {
             let message =
                 format!("{EXECUTION_ENVIRONMENT} cannot have a line break or another control character");
             Err(failure(Invalid, None, message))

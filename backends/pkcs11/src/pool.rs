@@ -47,8 +47,9 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Runs `job` on a thread of the pool. If the future is dropped, the job
-    /// still ends and its result is dropped, which wipes a DEK.
+    /// Runs `job` on a thread of the pool. If the future is dropped, a job that has begun
+    /// still ends and its result is dropped, which wipes a DEK; one that has not is not begun: who
+    /// called may have called again.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Worker) -> Result<T, Failure> + Send + 'static,
@@ -56,6 +57,9 @@ impl Pool {
         let (answer, waiting) = oneshot::channel();
         let refusals = self.shared.refusals();
         let job: Job = Box::new(move |worker| {
+            if answer.is_canceled() {
+                return;
+            }
             worker.begin(refusals);
             // Nobody waits any more when the future was dropped.
             let _ = answer.send(job(worker));

@@ -1,6 +1,6 @@
 //! Wrapping and unwrapping DEKs on a token.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use envelope_sdk::{
@@ -100,7 +100,8 @@ impl Pkcs11Provider {
     ) -> Result<T, ProviderError> {
         // Others do not wait until somebody has typed a PIN.
         self.with_session(about, |open| open.check_alive()).await?;
-        let outcome = self.changes.run(move |worker| worker.change(job)).await;
+        let called = Instant::now();
+        let outcome = self.changes.run(move |worker| worker.change(called, job)).await;
         outcome.map_err(|failure| failure.about(about))
     }
 }

@@ -128,8 +128,12 @@ impl Worker {
     /// Runs a job that changes something, when no other program of this machine
     /// changes something, in a session of its own that may write, and never twice: whether a lost
     /// change took place is not known.
-    pub(crate) fn change<T>(&self, job: impl FnOnce(&Open) -> Result<T, Failure>) -> Result<T, Failure> {
-        let _turn = under_way::aside(|| Turn::wait_for(&self.shared.path))?;
+    pub(crate) fn change<T>(
+        &self,
+        called: Instant,
+        job: impl FnOnce(&Open) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let _turn = under_way::aside(|| Turn::wait_for(&self.shared.path, called))?;
         let open = Open::new(&self.shared, 0, self.refusals, Access::Write)?;
         let outcome = job(&open);
         self.shared.keys_changed();
@@ -248,7 +252,8 @@ fn log_in(
     if !token.login_required() {
         return Ok(());
     }
-    let mut refused = shared.refused.lock();
+    // Held while somebody is asked.
+    let mut refused = under_way::aside(|| shared.refused.lock());
     if is_user(session.get_session_info()?.session_state()) {
         return Ok(());
     }

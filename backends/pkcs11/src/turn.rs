@@ -25,12 +25,13 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Waits, but not for ever: whoever may read the module may hold its lock.
-    pub(crate) fn wait_for(module: &Path) -> Result<Self, Failure> {
-        Self::within(module, WAIT)
+    /// Waits, but not for ever: whoever may read the module may hold its lock. Changes that were
+    /// `called` for at one time give up at one time.
+    pub(crate) fn wait_for(module: &Path, called: Instant) -> Result<Self, Failure> {
+        Self::within(module, called, WAIT)
     }
 
-    fn within(module: &Path, wait: Duration) -> Result<Self, Failure> {
+    fn within(module: &Path, begun: Instant, wait: Duration) -> Result<Self, Failure> {
         let failed = |kind, message| Err(Failure::new(kind, message));
         let file = match trust::open(module, Purpose::Code) {
             Ok(file) => file,
@@ -38,7 +39,6 @@ impl Turn {
                 return failed(ProviderErrorKind::AccessDenied, format!("the PKCS#11 module: {error}"));
             }
         };
-        let begun = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _locked: Some(file) }),
@@ -71,15 +71,15 @@ mod tests {
         let module = folder.path().join("module.so");
         std::fs::write(&module, "").unwrap();
         std::fs::set_permissions(&module, std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
-        let first = Turn::within(&module, Duration::ZERO).expect("it is free");
+        let first = Turn::within(&module, Instant::now(), Duration::ZERO).expect("it is free");
         for wait in [Duration::ZERO, PAUSE] {
-            let busy = Turn::within(&module, wait).unwrap_err();
+            let busy = Turn::within(&module, Instant::now(), wait).unwrap_err();
             assert_eq!(busy.kind, ProviderErrorKind::Unavailable);
             assert!(busy.message.contains("module.so for too long"), "{}", busy.message);
         }
         drop(first);
-        Turn::within(&module, Duration::ZERO).expect("it is free again");
-        let gone = Turn::wait_for(&folder.path().join("none")).unwrap_err();
+        Turn::within(&module, Instant::now(), Duration::ZERO).expect("it is free again");
+        let gone = Turn::wait_for(&folder.path().join("none"), Instant::now()).unwrap_err();
         assert!(gone.message.starts_with("the PKCS#11 module: cannot read"), "{}", gone.message);
     }
 }

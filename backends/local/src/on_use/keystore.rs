@@ -61,7 +61,8 @@ use crate::{
 /// read last. So **that another process suspended, rotated or destroyed a key is noticed
 /// when this process next resolves or manages keys, and not before.** A service calls
 /// [`Keyring::resolve`](envelope_sdk::Keyring::resolve) as often as it wants to learn of that, on a
-/// timer or on a signal. Encrypting and decrypting, by a new keyring too, read the file no more. A file that must not be read (it was changed, went back, or is another
+/// timer or on a signal. Encrypting does not read the file again, nor
+/// does decrypting where a key fits, by a new keyring either. A file that must not be read (it was changed, went back, or is another
 /// keystore now) is the error of that call, and what was loaded before stays in use.
 ///
 /// # Blocking

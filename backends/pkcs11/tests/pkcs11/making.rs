@@ -29,6 +29,7 @@ on_each_token!(
     a_token_that_lets_no_label_be_changed_makes_keys_all_the_same,
     what_a_token_did_before_it_reported_a_fault_is_looked_at,
     changes_that_wait_for_another_program_hold_up_no_wrap,
+    changes_that_nobody_waits_for_any_more_are_not_begun,
 );
 
 fn labelled(token: &Token, label: &str) -> Vec<ObjectHandle> {
@@ -282,4 +283,25 @@ fn changes_that_wait_for_another_program_hold_up_no_wrap(token: &Token) {
     let rotated: Result<Vec<_>, _> = block_on(rotations).into_iter().collect();
     assert_eq!(rotated.unwrap().len(), 8);
     assert_eq!(wrap(&provider, &key, &dek()).unwrap().key_version(), "9");
+}
+
+/// Who gave up may have called again.
+fn changes_that_nobody_waits_for_any_more_are_not_begun(token: &Token) {
+    const OK: u32 = 0;
+    let folder = tempfile::tempdir().unwrap();
+    let provider = behind(token, &folder, OK, true);
+    let key = create(&provider, "db").uri;
+    let theirs = File::open(folder.path().join("module.so")).unwrap();
+    theirs.lock().unwrap();
+    {
+        let mut rotations = pin!(join_all((0..5).map(|_| provider.rotate_key(&key))));
+        assert!(rotations.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        // By now they are in the queue: this came after them.
+        wrap(&provider, &key, &dek()).unwrap();
+        assert!(rotations.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    drop(theirs);
+    let versions = states(&block_on(provider.rotate_key(&key)).unwrap()).len();
+    // One may have begun.
+    assert!(versions <= 3, "{versions}");
 }
