@@ -11,6 +11,7 @@
 //!   wrongly on demand.
 //! - [`servers`] tells a test where a real server is, or skips it by name;
 //!   [`http_server`] is one whose answers a test writes down.
+//! - `gcp_server` (feature `gcp-server`) stands in for Google Cloud KMS.
 //! - [`secrets`] looks for a secret in all forms in which it might be printed.
 //!
 //! For tests only: nothing here stores a key.
@@ -18,6 +19,8 @@
 mod altered;
 pub mod conformance;
 mod fault;
+#[cfg(feature = "gcp-server")]
+pub mod gcp_server;
 pub mod http_server;
 mod memory;
 pub mod secrets;

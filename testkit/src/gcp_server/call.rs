@@ -1,0 +1,103 @@
+//! A request taken apart: path, verb, query, body, and who asks.
+
+use serde_json::Value;
+
+use super::{
+    fields::Fields,
+    reply::{Code, Refusal},
+};
+use crate::http_server::Request;
+
+/// One call of the API.
+pub(super) struct Call {
+    pub(super) method: String,
+    /// The path without `/v1/` and without the verb.
+    pub(super) path: String,
+    /// What follows the colon of `PATH:VERB`; empty without one.
+    pub(super) verb: String,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) body: Value,
+    /// The bearer token.
+    pub(super) token: Option<String>,
+}
+
+impl Call {
+    pub(super) fn read(request: &Request) -> Result<Self, Refusal> {
+        let path = decoded(request.path()).ok_or_else(|| Refusal::invalid("The path is no UTF-8."))?;
+        let path = path.strip_prefix("/v1/").ok_or_else(|| not_served(request))?;
+        let (path, verb) = path.split_once(':').unwrap_or((path, ""));
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        let query: Option<Vec<_>> = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
+        let body = match request.body.as_slice() {
+            [] => Value::Null,
+            body => serde_json::from_slice(body)
+                .map_err(|error| Refusal::invalid(format!("Invalid JSON payload received. {error}")))?,
+        };
+        let token = request
+            .header("authorization")
+            .map(|value| value.split_once(' ').map_or("", |(_, token)| token).to_owned());
+        Ok(Self {
+            method: request.method.clone(),
+            path: path.to_owned(),
+            verb: verb.to_owned(),
+            query: query.ok_or_else(|| Refusal::invalid("The query is no UTF-8."))?,
+            body,
+            token,
+        })
+    }
+
+    /// A parameter of the query.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn fields(&self) -> Fields<'_> {
+        Fields::of(&self.body)
+    }
+
+    /// Whether enumerations are to be answered as numbers.
+    pub(super) fn wants_numbers(&self) -> bool {
+        self.parameter("$alt").is_some_and(|value| value.split(';').any(|part| part == "enum-encoding=int"))
+    }
+
+    /// What this server does not do is refused rather than passed over.
+    pub(super) fn refuse_parameters(&self, names: &[&str]) -> Result<(), Refusal> {
+        match names.iter().find(|name| self.parameter(name).is_some_and(|value| !value.is_empty())) {
+            None => Ok(()),
+            Some(name) => Err(Refusal::new(
+                Code::Unimplemented,
+                format!("This server does not know the parameter {name}."),
+            )),
+        }
+    }
+}
+
+fn not_served(request: &Request) -> Refusal {
+    Refusal::new(Code::NotFound, format!("Nothing is served at {}.", request.path()))
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    Some((decoded(name)?, decoded(&value.replace('+', " "))?))
+}
+
+/// Undoes `%41`. A percent sign that stands for itself stays.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex =
+            (*first == b'%').then(|| after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok())).flatten();
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
