@@ -3,7 +3,10 @@
 //!
 //! Google offers no emulator. This one encrypts with AES-256-GCM, knows versions,
 //! their states, checksums and pages, and refuses in Google's words. What it takes
-//! and gives can be checked against Google's own description of the API.
+//! and gives is checked against Google's own description of the API, the discovery
+//! document, where `ENVELOPE_TEST_GCP_DISCOVERY` says that it is: what is not as
+//! described is answered with the status 500, written to standard error and kept
+//! in [`GcpServer::violations`].
 //!
 //! ```
 //! # use std::{io::{Read, Write}, net::TcpStream};
@@ -26,13 +29,16 @@
 
 mod call;
 mod cipher;
+mod control;
 mod crc32c;
+mod discovery;
 mod enums;
 mod fields;
 mod jobs;
 mod keys;
 mod page;
 mod place;
+mod python;
 mod reply;
 mod rings;
 mod roles;
@@ -43,31 +49,76 @@ mod time;
 mod versions;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::{self, Write as _},
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+pub use python::PythonClient;
 pub use reply::{Code, Reply};
 pub use state::State;
 
-use self::{call::Call, reply::Refusal, store::Store, time::Clock};
+use self::{
+    call::Call,
+    discovery::{Discovery, EnumForm},
+    reply::Refusal,
+    store::Store,
+    time::Clock,
+};
 use crate::http_server::{Answer, HttpServer, Request};
 
 /// The server. Its clones are the same server.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct GcpServer(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     store: Mutex<Store>,
     clock: Clock,
+    discovery: Option<Source>,
+    exchanges: AtomicUsize,
+    violations: Mutex<Vec<String>>,
+}
+
+/// The document that is checked by.
+enum Source {
+    Environment(&'static Discovery),
+    File(Box<Discovery>),
 }
 
 impl GcpServer {
-    /// A server without any keys, which listens nowhere yet.
+    /// A server without any keys, which listens nowhere yet. It checks what passes
+    /// when `ENVELOPE_TEST_GCP_DISCOVERY` is set.
+    ///
+    /// # Panics
+    ///
+    /// When the document cannot be read, or is required and not named.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::checked_by(Discovery::of_environment().map(Source::Environment))
+    }
+
+    /// As [`new`](Self::new), with the discovery document in `file`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] when it cannot be read or is no such document.
+    pub fn with_discovery(file: impl AsRef<Path>) -> io::Result<Self> {
+        let document = Box::new(Discovery::read(file.as_ref())?);
+        Ok(Self::checked_by(Some(Source::File(document))))
+    }
+
+    fn checked_by(discovery: Option<Source>) -> Self {
+        Self(Arc::new(Shared {
+            store: Mutex::default(),
+            clock: Clock::default(),
+            discovery,
+            exchanges: AtomicUsize::new(0),
+            violations: Mutex::default(),
+        }))
     }
 
     /// Listens on a free port of loopback, until the process ends.
@@ -91,13 +142,43 @@ impl GcpServer {
     #[must_use]
     pub fn reply(&self, request: &Request) -> Reply {
         let call = match Call::read(request) {
+            Ok(call) if call.is_control => return control::answer(self, &call),
             Ok(call) => call,
             Err(refusal) => return refusal.into(),
         };
-        match self.answer(&call) {
-            Ok(reply) => reply,
-            Err(refusal) => refusal.into(),
+        self.0.exchanges.fetch_add(1, Ordering::SeqCst);
+        let Some(discovery) = self.0.discovery.as_ref().map(Source::document) else {
+            return in_form(self.answer(&call), &call);
+        };
+        let wrong = discovery.check_request(&call);
+        if !wrong.is_empty() {
+            return self.violated(&call, "the request", &wrong);
         }
+        let reply = self.answer(&call);
+        let mut wrong = discovery.check_reply(&call, &reply, EnumForm::Names);
+        let reply = in_form(reply, &call);
+        if call.wants_numbers() {
+            wrong.extend(discovery.check_reply(&call, &reply, EnumForm::Numbers));
+        }
+        if wrong.is_empty() { reply } else { self.violated(&call, "the answer", &wrong) }
+    }
+
+    /// What was not as the discovery document says, so far.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.0.violations).clone()
+    }
+
+    /// Whether there is a discovery document to check by.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.0.discovery.is_some()
+    }
+
+    /// How many calls of the API there were.
+    #[must_use]
+    pub fn exchanges(&self) -> usize {
+        self.0.exchanges.load(Ordering::SeqCst)
     }
 
     /// Moves the clock of the server ahead: versions that are to be destroyed
@@ -111,25 +192,55 @@ impl GcpServer {
     /// # Panics
     ///
     /// When there is no version of that name.
-    #[expect(clippy::expect_used, reason = "a test that names another version shall stop")]
     pub fn set_state(&self, version: &str, state: State) {
-        self.store().version(version).expect("a version").state = state;
+        assert!(self.try_set_state(version, state), "there is no version {version}");
     }
 
-    fn answer(&self, call: &Call) -> Result<Reply, Refusal> {
+    fn try_set_state(&self, version: &str, state: State) -> bool {
+        lock(&self.0.store).version(version).map(|version| version.state = state).is_ok()
+    }
+
+    fn answer(&self, call: &Call) -> Reply {
         let now = self.0.clock.now();
-        let mut store = self.store();
-        store.settle(now)?;
-        let mut body = route::answer(&mut store, call, now)?;
-        if call.wants_numbers() {
-            enums::to_numbers(&mut body);
-        }
-        Ok(Reply::ok(body))
+        let mut store = lock(&self.0.store);
+        let answer = store.settle(now).and_then(|()| route::answer(&mut store, call, now));
+        answer.map_or_else(Refusal::into, Reply::ok)
     }
 
-    fn store(&self) -> MutexGuard<'_, Store> {
-        // A request that panicked has changed nothing, or all that it was to.
-        self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn violated(&self, call: &Call, what: &str, wrong: &[String]) -> Reply {
+        let wrong = wrong.join("; ");
+        let line = format!("{} {}: {what} is not as described: {wrong}", call.method, call.full_path());
+        // Where standard error is closed, the status says it.
+        let _ = io::stderr().write_all(format!("gcp_server: {line}\n").as_bytes());
+        lock(&self.0.violations).push(line.clone());
+        Reply::error(Code::Internal, line)
     }
 }
 
+impl Default for GcpServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Source {
+    fn document(&self) -> &Discovery {
+        match self {
+            Self::Environment(document) => document,
+            Self::File(document) => document,
+        }
+    }
+}
+
+/// With the enumerations as `call` asks for them.
+fn in_form(mut reply: Reply, call: &Call) -> Reply {
+    if call.wants_numbers() && reply.status == 200 {
+        enums::to_numbers(&mut reply.body);
+    }
+    reply
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A request that panicked has changed nothing, or all that it was to.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

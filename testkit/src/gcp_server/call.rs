@@ -11,6 +11,8 @@ use crate::http_server::Request;
 /// One call of the API.
 pub(super) struct Call {
     pub(super) method: String,
+    /// Whether it is of the tests' own calls, under `/test/`.
+    pub(super) is_control: bool,
     /// The path without `/v1/` and without the verb.
     pub(super) path: String,
     /// What follows the colon of `PATH:VERB`; empty without one.
@@ -24,7 +26,8 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn read(request: &Request) -> Result<Self, Refusal> {
         let path = decoded(request.path()).ok_or_else(|| Refusal::invalid("The path is no UTF-8."))?;
-        let path = path.strip_prefix("/v1/").ok_or_else(|| not_served(request))?;
+        let control = path.strip_prefix("/test/");
+        let path = control.or(path.strip_prefix("/v1/")).ok_or_else(|| not_served(request))?;
         let (path, verb) = path.split_once(':').unwrap_or((path, ""));
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         let query: Option<Vec<_>> = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
@@ -38,12 +41,21 @@ impl Call {
             .map(|value| value.split_once(' ').map_or("", |(_, token)| token).to_owned());
         Ok(Self {
             method: request.method.clone(),
+            is_control: control.is_some(),
             path: path.to_owned(),
             verb: verb.to_owned(),
             query: query.ok_or_else(|| Refusal::invalid("The query is no UTF-8."))?,
             body,
             token,
         })
+    }
+
+    /// The path with version and verb, as the discovery document writes it.
+    pub(super) fn full_path(&self) -> String {
+        match self.verb.as_str() {
+            "" => format!("v1/{}", self.path),
+            verb => format!("v1/{}:{verb}", self.path),
+        }
     }
 
     /// A parameter of the query.

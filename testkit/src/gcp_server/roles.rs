@@ -8,10 +8,16 @@ use serde_json::json;
 
 use super::reply::{Code, Refusal};
 
-/// Refuses `permission` on `resource` to the owner of `token`.
-pub(super) fn check(token: Option<&str>, permission: &str, resource: &str) -> Result<(), Refusal> {
+/// Refuses `permission` on `resource`, which `method` needs, to the owner of
+/// `token`.
+pub(super) fn check(
+    token: Option<&str>,
+    method: &str,
+    permission: &str,
+    resource: &str,
+) -> Result<(), Refusal> {
     let allowed = match token.unwrap_or_default() {
-        "expired" => return Err(unauthenticated()),
+        "expired" => return Err(unauthenticated(method)),
         "nobody" => false,
         // The permissions of roles/cloudkms.cryptoKeyEncrypter and so on:
         // https://cloud.google.com/kms/docs/reference/permissions-and-roles
@@ -39,7 +45,7 @@ pub(super) fn check(token: Option<&str>, permission: &str, resource: &str) -> Re
     ))
 }
 
-fn unauthenticated() -> Refusal {
+fn unauthenticated(method: &str) -> Refusal {
     let message = "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie \
                    or other valid authentication credential. See \
                    https://developers.google.com/identity/sign-in/web/devconsole-project.";
@@ -48,10 +54,13 @@ fn unauthenticated() -> Refusal {
         json!({
             "reason": "ACCESS_TOKEN_EXPIRED",
             "domain": "googleapis.com",
-            "metadata": { "service": "cloudkms.googleapis.com" },
+            "metadata": {
+                "service": "cloudkms.googleapis.com",
+                "method": format!("google.cloud.kms.v1.KeyManagementService.{method}"),
+            },
         }),
     )
 }
 
-pub(super) const ENCRYPT: &str = "cloudkms.cryptoKeyVersions.useToEncrypt";
-pub(super) const DECRYPT: &str = "cloudkms.cryptoKeyVersions.useToDecrypt";
+const ENCRYPT: &str = "cloudkms.cryptoKeyVersions.useToEncrypt";
+const DECRYPT: &str = "cloudkms.cryptoKeyVersions.useToDecrypt";
