@@ -1,0 +1,246 @@
+//! The way to KMS: read before the first call, and kept.
+
+use std::{
+    env,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use envelope_sdk::{ProviderError, ProviderErrorKind::Invalid, crowd::Crowd, http::check_endpoint};
+use google_cloud_gax::client_builder::internal::with_follow_redirects;
+use google_cloud_kms_v1::client::KeyManagementService;
+
+use crate::{
+    call::{Limits, unlogged},
+    credentials::Sources,
+    error::failure,
+};
+
+/// Settings that are read by the first call, and anew by the next one if that was
+/// in vain.
+pub(crate) struct Reach {
+    plan: Arc<Plan>,
+    read: Arc<Mutex<Option<Settled>>>,
+    reading: Crowd<Result<Settled, ProviderError>>,
+}
+
+struct Plan {
+    sources: Sources,
+    endpoint: Endpoint,
+    limits: Limits,
+}
+
+/// The client, and how it is used.
+#[derive(Clone)]
+pub(crate) struct Settled {
+    pub(crate) client: KeyManagementService,
+    pub(crate) limits: Limits,
+}
+
+impl Reach {
+    /// Reads nothing yet.
+    pub(crate) fn new(sources: Sources, endpoint: Endpoint, limits: Limits) -> Self {
+        let plan = Arc::new(Plan { sources, endpoint, limits });
+        Self { plan, read: Arc::default(), reading: Crowd::default() }
+    }
+
+    /// The settings, read if they were not.
+    pub(crate) async fn settled(&self) -> Result<Settled, ProviderError> {
+        if let Some(settled) = lock(&self.read).clone() {
+            return Ok(settled);
+        }
+        let (plan, read) = (Arc::clone(&self.plan), Arc::clone(&self.read));
+        let settled = self.reading.join(|| async move {
+            // Somebody else may have read them since they were looked for.
+            if let Some(settled) = lock(&read).clone() {
+                return Ok(settled);
+            }
+            let settled = plan.settle().await?;
+            Ok(lock(&read).insert(settled).clone())
+        });
+        settled.await.unwrap_or_else(|panicked| {
+            Err(failure(Invalid, None, "the settings were not read").with_source(panicked))
+        })
+    }
+
+    /// Has the next call read the settings anew: there were no credentials in them.
+    pub(crate) fn forget(&self) {
+        *lock(&self.read) = None;
+    }
+
+    /// The endpoint, if one is set, safe to show.
+    pub(crate) fn shown_endpoint(&self) -> Result<Option<String>, ProviderError> {
+        self.plan.endpoint.checked().map(|url| url.map(str::to_owned))
+    }
+}
+
+fn lock(read: &Mutex<Option<Settled>>) -> MutexGuard<'_, Option<Settled>> {
+    // Each change of it is one step.
+    read.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Plan {
+    async fn settle(&self) -> Result<Settled, ProviderError> {
+        let endpoint = self.endpoint.checked()?;
+        if self.sources.are_anonymous() && !endpoint.is_some_and(is_on_this_machine) {
+            return Err(failure(Invalid, None, ANONYMOUS));
+        }
+        if let Some(url) = endpoint.filter(|url| is_plain(url)) {
+            refuse_proxies(host_of(url), |name| env::var(name).ok())?;
+        }
+        let mut limits = self.limits.clone();
+        if limits.quota_project.is_none() {
+            limits.quota_project = env::var(QUOTA).ok().filter(|project| !project.is_empty());
+        }
+        if limits.quota_project.as_deref().is_some_and(|project| !is_project(project)) {
+            let message =
+                format!("the quota project is no name of a project: correct {QUOTA} or the settings");
+            return Err(failure(Invalid, None, message));
+        }
+        let sources = self.sources.clone();
+        // A file may be a pipe that somebody has yet to write to.
+        let loaded = tokio::task::spawn_blocking(move || sources.load()).await;
+        let credentials = loaded
+            .map_err(|_| failure(Invalid, None, "the credentials were not read: Google's client failed"))??;
+        let mut builder = KeyManagementService::builder().with_credentials(credentials);
+        if let Some(url) = endpoint {
+            builder = builder.with_endpoint(url);
+        }
+        // A redirect would send the DEK to whomever it names, also by plain http.
+        let built = with_follow_redirects(builder, false).build();
+        let client = unlogged(built).await.map_err(|error| {
+            let why = if error.is_universe_domain_mismatch() {
+                "the credentials are of another cloud than GOOGLE_CLOUD_UNIVERSE_DOMAIN says, or than Google's own"
+            } else {
+                "see the endpoint, if one is set, and the certificates of this machine (SSL_CERT_FILE)"
+            };
+            failure(Invalid, None, format!("the client of Cloud KMS cannot be made: {why}"))
+        })?;
+        Ok(Settled { client, limits })
+    }
+}
+
+/// Where KMS is asked.
+#[derive(Clone, Default)]
+pub(crate) struct Endpoint {
+    pub(crate) url: Option<String>,
+}
+
+impl Endpoint {
+    fn checked(&self) -> Result<Option<&str>, ProviderError> {
+        let Some(url) = &self.url else { return Ok(None) };
+        // A user name or password in it is refused, and not shown.
+        check_endpoint(url)
+            .map_err(|error| failure(Invalid, None, format!("Cloud KMS is not asked: {error}")))?;
+        if url.contains(['?', '#']) {
+            return Err(failure(
+                Invalid,
+                None,
+                "Cloud KMS is not asked: its endpoint has no query and no fragment",
+            ));
+        }
+        Ok(Some(url))
+    }
+}
+
+fn is_plain(url: &str) -> bool {
+    url.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("http:"))
+}
+
+/// Plain `http` may go there.
+fn is_on_this_machine(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    check_endpoint(&format!("http://{rest}")).is_ok()
+}
+
+/// Of an endpoint that was checked.
+fn host_of(url: &str) -> &str {
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// The client hands plain `http` to a proxy of the environment also where it goes
+/// to this machine, and that would read the DEK.
+fn refuse_proxies(host: &str, variable: impl Fn(&str) -> Option<String>) -> Result<(), ProviderError> {
+    let value = |name: &&str| variable(name).filter(|value| !value.is_empty());
+    let Some(set) = PROXIES.iter().find(|name| value(name).is_some()) else { return Ok(()) };
+    let except = NO_PROXIES.iter().find_map(value).unwrap_or_default();
+    if except.split(',').map(str::trim).any(|known| known == "*" || known == host) {
+        return Ok(());
+    }
+    let message = format!(
+        "the endpoint of Cloud KMS is plain http on this machine, and {set} would have a proxy read what is sent there: name \
+         {host} in NO_PROXY"
+    );
+    Err(failure(Invalid, None, message))
+}
+
+/// It stands in a header.
+fn is_project(name: &str) -> bool {
+    (1..=MAX_PROJECT_LEN).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
+}
+
+const QUOTA: &str = "GOOGLE_CLOUD_QUOTA_PROJECT";
+const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+/// The first of them holds.
+const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
+const ANONYMOUS: &str = "without credentials Cloud KMS is asked only at an endpoint on this machine (127.0.0.1, ::1, \
+                         localhost): set one, or credentials";
+/// Those of a domain are longer than the 30 characters of others.
+const MAX_PROJECT_LEN: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_endpoint_on_this_machine_is_asked_without_credentials() {
+        for (url, here) in [
+            ("http://127.0.0.1:9000", true),
+            ("https://localhost:1", true),
+            ("https://[::1]:1/", true),
+            ("https://cloudkms.googleapis.com", false),
+            ("https://127.0.0.1.example", false),
+            ("nothing", false),
+        ] {
+            assert_eq!(is_on_this_machine(url), here, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_never_reads_plain_http() {
+        let with = |host: &str, set: &[(&str, &str)]| {
+            refuse_proxies(host, |name| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let here = host_of("http://127.0.0.1:9000/kms");
+        assert_eq!((here, host_of("http://[::1]:1")), ("127.0.0.1", "::1"));
+        assert!(with(here, &[]).is_ok() && with(here, &[("HTTP_PROXY", "")]).is_ok());
+        assert!(with(here, &[("https_proxy", "http://proxy.example")]).is_ok());
+        for name in PROXIES {
+            let error = with(here, &[(name, "http://proxy.example")]).unwrap_err();
+            assert!(error.kind() == Invalid && error.message().contains(name), "{error}");
+            for (except, fits) in [
+                ("*", true),
+                ("localhost, 127.0.0.1", true),
+                ("localhost", false),
+                ("127.0.0.1.example", false),
+            ] {
+                let set = [(name, "http://proxy.example"), ("NO_PROXY", except)];
+                assert_eq!(with(here, &set).is_ok(), fits, "{name} {except}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quota_project_is_one_that_a_header_can_hold() {
+        assert!(is_project("example.com:p-1"));
+        assert!(
+            !is_project("") && !is_project("a\nb") && !is_project("a b") && !is_project(&"a".repeat(256))
+        );
+    }
+}
