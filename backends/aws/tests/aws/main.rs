@@ -15,6 +15,7 @@ mod faults;
 mod fips;
 #[cfg(unix)]
 mod lazy;
+mod live;
 mod lost;
 mod new_keys;
 mod recipients;
