@@ -24,8 +24,9 @@
 //! ```
 //!
 //! Who sends no token may do everything; a bearer token that is called as one of
-//! `encrypter`, `decrypter`, `encrypterDecrypter`, `viewer`, `admin` and `nobody`
-//! may do what the role of that name may; with `expired` nobody is known.
+//! `encrypter`, `decrypter`, `encrypterDecrypter`, `cryptoOperator`, `viewer`,
+//! `admin` and `nobody` may do what the role of that name may; with `expired`
+//! nobody is known.
 
 mod call;
 mod cipher;
@@ -144,6 +145,9 @@ impl GcpServer {
         let call = match Call::read(request) {
             Ok(call) if call.is_control => return control::answer(self, &call),
             Ok(call) => call,
+            Err(refusal) if self.is_checked() => {
+                return self.violated(request, "the request", &[refusal.message().to_owned()]);
+            }
             Err(refusal) => return refusal.into(),
         };
         self.0.exchanges.fetch_add(1, Ordering::SeqCst);
@@ -152,7 +156,7 @@ impl GcpServer {
         };
         let wrong = discovery.check_request(&call);
         if !wrong.is_empty() {
-            return self.violated(&call, "the request", &wrong);
+            return self.violated(request, "the request", &wrong);
         }
         let reply = self.answer(&call);
         let mut wrong = discovery.check_reply(&call, &reply, EnumForm::Names);
@@ -160,7 +164,7 @@ impl GcpServer {
         if call.wants_numbers() {
             wrong.extend(discovery.check_reply(&call, &reply, EnumForm::Numbers));
         }
-        if wrong.is_empty() { reply } else { self.violated(&call, "the answer", &wrong) }
+        if wrong.is_empty() { reply } else { self.violated(request, "the answer", &wrong) }
     }
 
     /// What was not as the discovery document says, so far.
@@ -207,9 +211,9 @@ impl GcpServer {
         answer.map_or_else(Refusal::into, Reply::ok)
     }
 
-    fn violated(&self, call: &Call, what: &str, wrong: &[String]) -> Reply {
+    fn violated(&self, request: &Request, what: &str, wrong: &[String]) -> Reply {
         let wrong = wrong.join("; ");
-        let line = format!("{} {}: {what} is not as described: {wrong}", call.method, call.full_path());
+        let line = format!("{} {}: {what} is not as described: {wrong}", request.method, request.path());
         // Where standard error is closed, the status says it.
         let _ = io::stderr().write_all(format!("gcp_server: {line}\n").as_bytes());
         lock(&self.0.violations).push(line.clone());

@@ -12,29 +12,30 @@ use super::{
     enums::PROTECTION_LEVEL,
     fields::{Fields, base64},
     keys::SYMMETRIC,
+    place::not_found,
     reply::{Code, Refusal},
     store::{Key, MARK_LEN, Store, Version},
 };
 
-/// Encrypts with the version of that name, or with the primary one of the key.
+/// Encrypts with the version `version_name` of the key, or with its primary one.
 pub(super) fn encrypt(
     store: &mut Store,
     call: &Call,
     key: &str,
-    version: Option<&str>,
+    version_name: Option<&str>,
 ) -> Result<Value, Refusal> {
-    let version = match version {
-        Some(version) => &*store.version(version)?,
-        None => {
-            let key = symmetric(store.key(key)?)?;
-            key.primary().ok_or_else(|| {
-                Refusal::new(
-                    Code::FailedPrecondition,
-                    format!("CryptoKey {} has no primary version.", key.name),
-                )
-            })?
-        }
+    let key = symmetric(store.key(key)?)?;
+    let version = match version_name {
+        Some(name) => key.versions.iter().find(|known| known.name == name),
+        None => key.primary(),
     };
+    let version = version.ok_or_else(|| match version_name {
+        Some(name) => not_found("CryptoKeyVersion", name),
+        None => {
+            let message = format!("CryptoKey {} has no primary version.", key.name);
+            Refusal::new(Code::FailedPrecondition, message)
+        }
+    })?;
     let plaintext = Checked::read(call.fields(), "plaintext", "plaintext")?;
     let aad = Checked::read(call.fields(), "additionalAuthenticatedData", "additional_authenticated_data")?;
     check_sizes(version, plaintext.bytes.len(), aad.bytes.len())?;

@@ -119,6 +119,10 @@ impl Refusal {
         Self::new(Code::InvalidArgument, message)
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn detail(mut self, name: &str, fields: Value) -> Self {
         self.details.push(detail(name, fields));
         self

@@ -19,15 +19,15 @@ pub(super) fn check(
     let allowed = match token.unwrap_or_default() {
         "expired" => return Err(unauthenticated(method)),
         "nobody" => false,
-        // The permissions of roles/cloudkms.cryptoKeyEncrypter and so on:
-        // https://cloud.google.com/kms/docs/reference/permissions-and-roles
-        "encrypter" => permission == ENCRYPT || permission.starts_with("cloudkms.locations."),
-        "decrypter" => permission == DECRYPT || permission.starts_with("cloudkms.locations."),
-        "encrypterDecrypter" => {
-            [ENCRYPT, DECRYPT].contains(&permission) || permission.starts_with("cloudkms.locations.")
+        // https://cloud.google.com/iam/docs/roles-permissions/cloudkms
+        "encrypter" => LOCATIONS.contains(&permission) || permission == ENCRYPT,
+        "decrypter" => LOCATIONS.contains(&permission) || permission == DECRYPT,
+        "encrypterDecrypter" => LOCATIONS.contains(&permission) || [ENCRYPT, DECRYPT].contains(&permission),
+        "cryptoOperator" => {
+            LOCATIONS.contains(&permission) || [ENCRYPT, DECRYPT, RANDOM].contains(&permission)
         }
         "viewer" => permission.ends_with(".get") || permission.ends_with(".list"),
-        "admin" => ![ENCRYPT, DECRYPT].contains(&permission),
+        "admin" => ![ENCRYPT, DECRYPT, RANDOM].contains(&permission),
         _ => true,
     };
     if allowed {
@@ -64,3 +64,5 @@ fn unauthenticated(method: &str) -> Refusal {
 
 const ENCRYPT: &str = "cloudkms.cryptoKeyVersions.useToEncrypt";
 const DECRYPT: &str = "cloudkms.cryptoKeyVersions.useToDecrypt";
+const RANDOM: &str = "cloudkms.locations.generateRandomBytes";
+const LOCATIONS: [&str; 2] = ["cloudkms.locations.get", "cloudkms.locations.list"];

@@ -94,7 +94,9 @@ impl Store {
             if let Some(time) = key.next_rotation.filter(|time| *time <= now) {
                 let number = key.add_version(now, None)?;
                 key.primary = Some(number);
-                key.next_rotation = key.rotation_period.map(|period| (time + period).max(now));
+                // One rotation, however long nobody asked.
+                let next = |period| if time + period > now { time + period } else { now + period };
+                key.next_rotation = key.rotation_period.map(next);
             }
         }
         Ok(())

@@ -40,11 +40,16 @@ impl Served {
     fn ask(&self, method: &str, target: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
         let authorization = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
         let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, target, &authorization, &body)
+    }
+
+    /// The same of a request as it is, with these header fields.
+    fn send(&self, method: &str, target: &str, fields: &str, body: &str) -> (u16, Value) {
         let mut peer = TcpStream::connect(self.http.address()).unwrap();
+        let len = body.len();
         write!(
             peer,
-            "{method} {target} HTTP/1.1\r\nconnection: close\r\n{authorization}content-length: {}\r\n\r\n{body}",
-            body.len()
+            "{method} {target} HTTP/1.1\r\nconnection: close\r\n{fields}content-length: {len}\r\n\r\n{body}"
         )
         .unwrap();
         let mut answer = String::new();

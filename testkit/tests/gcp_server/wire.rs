@@ -29,16 +29,16 @@ fn what_is_no_call_is_refused() {
         ("GET", "/v2/x", "", "NOT_FOUND", "Nothing is served at /v2/x."),
         ("POST", "/v1/x:encrypt", "{", "INVALID_ARGUMENT", "Invalid JSON payload received."),
     ] {
-        let mut peer = TcpStream::connect(served.http.address()).unwrap();
-        let len = body.len();
-        write!(peer, "{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n{body}")
-            .unwrap();
-        let mut answer = String::new();
-        peer.read_to_string(&mut answer).unwrap();
-        let error: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-        assert_eq!(error["error"]["status"], code);
-        assert!(error["error"]["message"].as_str().unwrap().starts_with(message), "{error}");
+        let (status, error) = served.send(method, path, "", body);
+        let (code, message) = if served.gcp.is_checked() {
+            ("INTERNAL", format!("{method} {path}: the request is not as described: {message}"))
+        } else {
+            (code, message.to_owned())
+        };
+        assert_eq!((&error["error"]["code"], &error["error"]["status"]), (&json!(status), &json!(code)));
+        assert!(error["error"]["message"].as_str().unwrap().starts_with(&message), "{error}");
     }
+    assert_eq!(served.gcp.violations().len(), if served.gcp.is_checked() { 2 } else { 0 });
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn what_is_no_base64_is_refused_and_not_repeated() {
         served.refused("POST", &format!("/v1/{KEY}:encrypt"), None, &json!({ "plaintext": "sécret" }));
     let (code, message) = if served.gcp.is_checked() {
         let described = "EncryptRequest.plaintext has not the format byte";
-        ("INTERNAL", format!("POST v1/{KEY}:encrypt: the request is not as described: {described}"))
+        ("INTERNAL", format!("POST /v1/{KEY}:encrypt: the request is not as described: {described}"))
     } else {
         let message = "Invalid value at 'plaintext' (TYPE_BYTES), Base64 decoding failed";
         ("INVALID_ARGUMENT", message.to_owned())
@@ -67,6 +67,12 @@ fn a_token_that_is_called_as_a_role_may_do_what_the_role_may() {
         ("get", "GET", format!("/v1/{KEY}"), Value::Null),
         ("list", "GET", format!("/v1/{RING}/cryptoKeys"), Value::Null),
         ("create", "POST", format!("/v1/{KEY}/cryptoKeyVersions"), json!({})),
+        (
+            "random",
+            "POST",
+            format!("/v1/{LOCATION}:generateRandomBytes"),
+            json!({ "lengthBytes": 8, "protectionLevel": "HSM" }),
+        ),
     ];
     let may = |token: &str| -> Vec<&str> {
         let allowed = |(_, method, target, body): &&(_, &str, String, Value)| {
@@ -79,10 +85,11 @@ fn a_token_that_is_called_as_a_role_may_do_what_the_role_may() {
     assert_eq!(may("encrypter"), ["encrypt"]);
     assert_eq!(may("decrypter"), ["decrypt"]);
     assert_eq!(may("encrypterDecrypter"), ["encrypt", "decrypt"]);
+    assert_eq!(may("cryptoOperator"), ["encrypt", "decrypt", "random"]);
     assert_eq!(may("viewer"), ["get", "list"]);
     assert_eq!(may("admin"), ["get", "list", "create"]);
     assert_eq!(may("nobody"), [""; 0]);
-    assert_eq!(may("ya29.something"), ["encrypt", "decrypt", "get", "list", "create"]);
+    assert_eq!(may("ya29.something"), ["encrypt", "decrypt", "get", "list", "create", "random"]);
     let (code, _) = served.refused("GET", &format!("/v1/{KEY}"), Some("expired"), &Value::Null);
     assert_eq!(code, "UNAUTHENTICATED");
     let missing = format!("/v1/{RING}/cryptoKeys/missing");
