@@ -191,6 +191,14 @@ impl GcpServer {
         self.0.clock.advance(by);
     }
 
+    /// From now on a change of the primary version, or out of the state
+    /// `ENABLED`, takes effect in `encrypt` and `decrypt` so much later: one minute,
+    /// in rare cases hours, says
+    /// <https://cloud.google.com/kms/docs/consistency>. At once by default.
+    pub fn set_propagation(&self, takes: Duration) {
+        lock(&self.0.store).propagation = takes;
+    }
+
     /// Puts a version into a state, also one that a call cannot bring about.
     ///
     /// # Panics
@@ -201,7 +209,10 @@ impl GcpServer {
     }
 
     fn try_set_state(&self, version: &str, state: State) -> bool {
-        lock(&self.0.store).version(version).map(|version| version.state = state).is_ok()
+        lock(&self.0.store)
+            .version(version)
+            .map(|version| (version.state, version.used_until) = (state, None))
+            .is_ok()
     }
 
     fn answer(&self, call: &Call) -> Reply {

@@ -3,6 +3,8 @@
 //! A ciphertext is a format byte, the mark of its version, a nonce, and what
 //! AES-256-GCM makes: so `decrypt` finds the version by itself.
 
+use std::time::SystemTime;
+
 use envelope_sdk::crypto::{Aes256Gcm as _, DefaultEngine, Engine, TAG_LEN};
 use serde_json::{Value, json};
 
@@ -23,11 +25,12 @@ pub(super) fn encrypt(
     call: &Call,
     key: &str,
     version_name: Option<&str>,
+    now: SystemTime,
 ) -> Result<Value, Refusal> {
     let key = symmetric(store.key(key)?)?;
     let version = match version_name {
         Some(name) => key.versions.iter().find(|known| known.name == name),
-        None => key.primary(),
+        None => key.encrypting(now),
     };
     let version = version.ok_or_else(|| match version_name {
         Some(name) => not_found("CryptoKeyVersion", name),
@@ -39,7 +42,7 @@ pub(super) fn encrypt(
     let plaintext = Checked::read(call.fields(), "plaintext", "plaintext")?;
     let aad = Checked::read(call.fields(), "additionalAuthenticatedData", "additional_authenticated_data")?;
     check_sizes(version, plaintext.bytes.len(), aad.bytes.len())?;
-    let material = usable(version)?;
+    let material = usable(version, now)?;
     let mut nonce = [0; NONCE_LEN];
     DefaultEngine::fill_random(&mut nonce)
         .map_err(|_| Refusal::new(Code::Internal, "The system has no randomness."))?;
@@ -58,7 +61,7 @@ pub(super) fn encrypt(
 }
 
 /// Decrypts with the version that the ciphertext names.
-pub(super) fn decrypt(store: &mut Store, call: &Call, name: &str) -> Result<Value, Refusal> {
+pub(super) fn decrypt(store: &mut Store, call: &Call, name: &str, now: SystemTime) -> Result<Value, Refusal> {
     let key = symmetric(store.key(name)?)?;
     let ciphertext = Checked::read(call.fields(), "ciphertext", "ciphertext")?.bytes;
     let aad =
@@ -73,7 +76,7 @@ pub(super) fn decrypt(store: &mut Store, call: &Call, name: &str) -> Result<Valu
     let version = key.versions.iter().find(|version| version.mark == *mark).ok_or_else(|| {
         Refusal::invalid("Decryption failed: verify that 'name' refers to the correct CryptoKey.")
     })?;
-    let material = usable(version)?;
+    let material = usable(version, now)?;
     let mut plaintext = vec![0; sealed.len() - TAG_LEN];
     Gcm::new(material).open_to(nonce, &aad, sealed, &mut plaintext).map_err(|_| garbage())?;
     let mut answer = json!({
@@ -141,8 +144,8 @@ fn symmetric(key: &mut Key) -> Result<&Key, Refusal> {
     Err(Refusal::invalid(format!("CryptoKey {} has purpose {}, not {SYMMETRIC}.", key.name, key.purpose)))
 }
 
-fn usable(version: &Version) -> Result<&[u8; 32], Refusal> {
-    version.state.check_use(&version.name)?;
+fn usable(version: &Version, now: SystemTime) -> Result<&[u8; 32], Refusal> {
+    version.check_use(now)?;
     let material = version.material.as_ref().map(envelope_sdk::crypto::Key256::expose);
     material.ok_or_else(|| Refusal::new(Code::Internal, format!("{} has no material.", version.name)))
 }

@@ -41,6 +41,7 @@ pub(super) fn create(store: &mut Store, call: &Call, ring: &str, now: SystemTime
         created: now,
         template,
         primary: None,
+        primary_before: None,
         rotation_period: None,
         next_rotation: None,
         destroy_after: fields.duration("destroyScheduledDuration")?.unwrap_or(DEFAULT_DESTROY_AFTER),
@@ -104,7 +105,13 @@ pub(super) fn patch(store: &mut Store, call: &Call, name: &str, now: SystemTime)
     Ok(key.resource())
 }
 
-pub(super) fn update_primary(store: &mut Store, call: &Call, name: &str) -> Result<Value, Refusal> {
+pub(super) fn update_primary(
+    store: &mut Store,
+    call: &Call,
+    name: &str,
+    now: SystemTime,
+) -> Result<Value, Refusal> {
+    let known = now + store.propagation;
     let key = store.key(name)?;
     if key.purpose != SYMMETRIC {
         return Err(Refusal::invalid(format!(
@@ -117,7 +124,7 @@ pub(super) fn update_primary(store: &mut Store, call: &Call, name: &str) -> Resu
     let number = key.versions.iter().position(|known| known.name == version);
     let number = number.ok_or_else(|| super::place::not_found("CryptoKeyVersion", &version))?;
     key.versions[number].state.check_change(&version, &[State::Enabled])?;
-    key.primary = Some(number + 1);
+    key.set_primary(number + 1, known);
     Ok(key.resource())
 }
 

@@ -66,20 +66,20 @@ pub(super) fn answer(store: &mut Store, call: &Call, now: SystemTime) -> Result<
         }
         ("POST", Place::Key(name), "updatePrimaryVersion") => {
             may("UpdateCryptoKeyPrimaryVersion", "cryptoKeys.update", &name)?;
-            keys::update_primary(store, call, &name)
+            keys::update_primary(store, call, &name, now)
         }
         ("POST", Place::Key(name), "encrypt") => {
             may("Encrypt", "cryptoKeyVersions.useToEncrypt", &name)?;
-            cipher::encrypt(store, call, &name, None)
+            cipher::encrypt(store, call, &name, None, now)
         }
         ("POST", Place::Version(name), "encrypt") => {
             let key = ancestor(&name, KEY);
             may("Encrypt", "cryptoKeyVersions.useToEncrypt", key)?;
-            cipher::encrypt(store, call, key, Some(&name))
+            cipher::encrypt(store, call, key, Some(&name), now)
         }
         ("POST", Place::Key(name), "decrypt") => {
             may("Decrypt", "cryptoKeyVersions.useToDecrypt", &name)?;
-            cipher::decrypt(store, call, &name)
+            cipher::decrypt(store, call, &name, now)
         }
         ("GET", Place::Versions { key }, "") => {
             may("ListCryptoKeyVersions", "cryptoKeyVersions.list", &key)?;
@@ -95,7 +95,7 @@ pub(super) fn answer(store: &mut Store, call: &Call, now: SystemTime) -> Result<
         }
         ("PATCH", Place::Version(name), "") => {
             may("UpdateCryptoKeyVersion", "cryptoKeyVersions.update", &name)?;
-            versions::patch(store, call, &name)
+            versions::patch(store, call, &name, now)
         }
         ("POST", Place::Version(name), "destroy") => {
             may("DestroyCryptoKeyVersion", "cryptoKeyVersions.destroy", &name)?;

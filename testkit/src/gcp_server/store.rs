@@ -19,6 +19,8 @@ use super::{
 #[derive(Default)]
 pub(super) struct Store {
     pub(super) rings: BTreeMap<String, Ring>,
+    /// How long it takes until every server knows of a change.
+    pub(super) propagation: Duration,
 }
 
 pub(super) struct Ring {
@@ -34,6 +36,8 @@ pub(super) struct Key {
     pub(super) template: Template,
     /// The number of the primary version.
     pub(super) primary: Option<usize>,
+    /// The version that encrypted before, and until when some servers take it still.
+    pub(super) primary_before: Option<(usize, SystemTime)>,
     pub(super) rotation_period: Option<Duration>,
     pub(super) next_rotation: Option<SystemTime>,
     pub(super) destroy_after: Duration,
@@ -54,6 +58,8 @@ pub(super) struct Version {
     pub(super) template: Template,
     pub(super) state: State,
     pub(super) created: SystemTime,
+    /// Until when some servers do not know that it is not enabled any more.
+    pub(super) used_until: Option<SystemTime>,
     pub(super) destroy_time: Option<SystemTime>,
     pub(super) destroyed: Option<SystemTime>,
     /// Where the key of an external manager is.
@@ -84,6 +90,7 @@ impl Store {
     /// Does what the service does by itself in the course of time: versions are
     /// destroyed, keys rotated.
     pub(super) fn settle(&mut self, now: SystemTime) -> Result<(), Refusal> {
+        let known = now + self.propagation;
         for key in self.rings.values_mut().flat_map(|ring| ring.keys.values_mut()) {
             for version in &mut key.versions {
                 if let Some(time) = version.destroy_time.filter(|time| *time <= now) {
@@ -93,7 +100,7 @@ impl Store {
             }
             if let Some(time) = key.next_rotation.filter(|time| *time <= now) {
                 let number = key.add_version(now, None)?;
-                key.primary = Some(number);
+                key.set_primary(number, known);
                 // One rotation, however long nobody asked.
                 let next = |period| if time + period > now { time + period } else { now + period };
                 key.next_rotation = key.rotation_period.map(next);
@@ -115,6 +122,7 @@ impl Key {
             template: self.template,
             state: State::Enabled,
             created: now,
+            used_until: None,
             destroy_time: None,
             destroyed: None,
             external,
@@ -126,6 +134,21 @@ impl Key {
 
     pub(super) fn primary(&self) -> Option<&Version> {
         self.versions.get(self.primary? - 1)
+    }
+
+    /// The version that encrypts at this time.
+    pub(super) fn encrypting(&self, now: SystemTime) -> Option<&Version> {
+        match self.primary_before {
+            Some((number, until)) if now < until => self.versions.get(number - 1),
+            _ => self.primary(),
+        }
+    }
+
+    /// Makes the version of that number the primary one; some servers know it
+    /// at `known` only.
+    pub(super) fn set_primary(&mut self, number: usize, known: SystemTime) {
+        self.primary_before = self.primary.map(|before| (before, known));
+        self.primary = Some(number);
     }
 
     /// The resource as it is answered.
@@ -160,6 +183,26 @@ impl Key {
 }
 
 impl Version {
+    /// Goes to another state. Enabling is known at once, other changes are `known`
+    /// to some servers then only.
+    pub(super) fn leave_for(&mut self, state: State, known: SystemTime) {
+        self.used_until = match (self.state, state) {
+            (_, State::Enabled) => None,
+            (State::Enabled, _) => Some(known),
+            _ => self.used_until,
+        };
+        self.state = state;
+    }
+
+    /// Refuses to use a version that is not enabled.
+    pub(super) fn check_use(&self, now: SystemTime) -> Result<(), Refusal> {
+        if self.used_until.is_some_and(|until| now < until) {
+            Ok(())
+        } else {
+            self.state.check_use(&self.name)
+        }
+    }
+
     /// The resource as it is answered.
     pub(super) fn resource(&self) -> Value {
         let mut resource = json!({

@@ -46,7 +46,8 @@ pub(super) fn create(store: &mut Store, call: &Call, key: &str, now: SystemTime)
 }
 
 /// Enables or disables.
-pub(super) fn patch(store: &mut Store, call: &Call, name: &str) -> Result<Value, Refusal> {
+pub(super) fn patch(store: &mut Store, call: &Call, name: &str, now: SystemTime) -> Result<Value, Refusal> {
+    let known = now + store.propagation;
     let version = store.version(name)?;
     for path in mask(call)? {
         if path != "state" {
@@ -59,7 +60,7 @@ pub(super) fn patch(store: &mut Store, call: &Call, name: &str) -> Result<Value,
         _ => return Err(Refusal::invalid("The state may be changed to ENABLED or DISABLED only.")),
     };
     version.state.check_change(name, &[State::Enabled, State::Disabled])?;
-    version.state = state;
+    version.leave_for(state, known);
     Ok(version.resource())
 }
 
@@ -68,9 +69,11 @@ pub(super) fn destroy(store: &mut Store, name: &str, now: SystemTime) -> Result<
         let key = super::place::ancestor(name, super::store::KEY);
         store.key(key).map(|key| key.destroy_after)
     })?;
+    let known = now + store.propagation;
     let version = store.version(name)?;
     version.state.check_change(name, &[State::Enabled, State::Disabled])?;
-    (version.state, version.destroy_time) = (State::DestroyScheduled, Some(now + after));
+    version.leave_for(State::DestroyScheduled, known);
+    version.destroy_time = Some(now + after);
     Ok(version.resource())
 }
 

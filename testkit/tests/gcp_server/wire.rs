@@ -1,6 +1,8 @@
 //! What no client of Google's sends or asks for, and what both forms of the wire
 //! are.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -149,4 +151,32 @@ fn the_next_page_begins_behind_the_last_one_though_more_was_made_meanwhile() {
     assert_eq!(second["totalSize"], 6);
     let (code, _) = served.refused("GET", &format!("/v1/{RING}/cryptoKeys?pageSize=-1"), None, &Value::Null);
     assert_eq!(code, "INVALID_ARGUMENT");
+}
+
+#[test]
+fn changes_take_effect_when_every_server_knows_of_them() {
+    let served = Served::new();
+    let minute = Duration::from_secs(60);
+    served.gcp.set_propagation(minute);
+    let encrypted_by = || {
+        let answer = served.ok("POST", &format!("/v1/{KEY}:encrypt"), &json!({ "plaintext": "" }));
+        answer["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    };
+    served.ok("POST", &format!("/v1/{KEY}/cryptoKeyVersions"), &json!({}));
+    let switch = json!({ "cryptoKeyVersionId": "2" });
+    let switched = served.ok("POST", &format!("/v1/{KEY}:updatePrimaryVersion"), &switch);
+    assert_eq!(switched["primary"]["name"], format!("{KEY}/cryptoKeyVersions/2"));
+    assert_eq!(encrypted_by(), "1", "as if it had not been switched");
+    served.gcp.advance(minute);
+    assert_eq!(encrypted_by(), "2");
+    let version = format!("/v1/{KEY}/cryptoKeyVersions/2?updateMask=state");
+    for state in ["DISABLED", "ENABLED", "DISABLED"] {
+        assert_eq!(served.ok("PATCH", &version, &json!({ "state": state }))["state"], state);
+        assert_eq!(encrypted_by(), "2", "{state}");
+    }
+    served.gcp.advance(minute);
+    let (code, _) = served.refused("POST", &format!("/v1/{KEY}:encrypt"), None, &json!({ "plaintext": "" }));
+    assert_eq!(code, "FAILED_PRECONDITION");
+    served.ok("PATCH", &version, &json!({ "state": "ENABLED" }));
+    assert_eq!(encrypted_by(), "2", "enabling is known at once");
 }
