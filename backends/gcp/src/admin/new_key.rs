@@ -103,7 +103,7 @@ impl GcpKms {
             .set_crypto_key_id(&new.name)
             .set_crypto_key(key)
             // KMS could not know which key of the external key manager the first version is.
-            .set_skip_initial_version_creation(external.is_some());
+            .set_skip_initial_version_creation(protection.is_external());
         let made = limits.once(call).send().until(limits.deadline()).await.map_err(|failed| {
             if failed.is_taken() {
                 let message = format!("there is a key {} already: rotate it, or take another name", new.name);
@@ -115,7 +115,7 @@ impl GcpKms {
         if made.name != uri.rest().trim_start_matches('/') {
             return Err(unsure(&failure(Protocol, None, OTHER_PLACE), LOOK));
         }
-        if external.is_some() {
+        if protection.is_external() {
             let first = self.make_version(&uri, external).await?;
             self.promote(&uri, &first).await?;
         }

@@ -1,0 +1,188 @@
+//! A DEK is in no error and in nothing that is logged, at any level, whatever a
+//! server answers. In a process of its own: a logger is installed once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
+
+#[path = "../gcp/canned.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod canned;
+
+use std::{
+    error::Error as _,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use base64ct::{Base64, Encoding};
+use canned::{Canned, decrypted, encrypted, refusal, some_wrap, the_key, with};
+use envelope_gcp::{GcpKms, GcpKmsBuilder};
+use envelope_sdk::{
+    Dek, EncryptionContext, FullContext, KeyAdmin, KeyProvider, KeyUri, NewKey, crypto::DefaultEngine,
+};
+use envelope_testkit::{
+    gcp_server::GcpServer,
+    http_server::Answer,
+    secrets::{Canary, demand_none},
+};
+use tokio::runtime::Runtime;
+
+/// Everything that anybody logs by `log` or `tracing`, on every thread.
+#[test]
+fn no_log_at_any_level_holds_a_dek_while_it_is_wrapped_and_unwrapped() {
+    listen();
+    let http = GcpServer::new().serve();
+    let kms = once_at(&http.url()).hsm_randomness(true).build();
+    block_on(kms.create_key_ring(RING)).unwrap();
+    let key = block_on(kms.create_key(&NewKey::named("canary"))).unwrap().uri;
+    let (dek, wrapped) = block_on(kms.generate_dek(&key, &context())).unwrap();
+    let again = block_on(kms.wrap_dek(&key, &dek, &context())).unwrap();
+    for wrapped in [wrapped, again] {
+        assert_eq!(block_on(kms.unwrap_dek(&wrapped, &context())).unwrap().expose(), dek.expose());
+    }
+    let log = lock().clone();
+    for heard in ["log: a word", "event: "] {
+        assert!(log.contains(heard), "nobody listened to {heard}");
+    }
+    demand_none(&[Canary::new("the DEK", dek.expose())], "the log", log.as_bytes());
+}
+
+/// In its message, its details, a header, or an answer that is none: a server may
+/// repeat what it was sent.
+#[test]
+fn no_error_shows_a_dek_that_a_server_repeats() {
+    listen();
+    let dek = fresh_dek();
+    let canaries = [Canary::new("the DEK", dek.expose())];
+    let said = Base64::encode_string(dek.expose());
+    let detail = format!(
+        r#"{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{said}","domain":"{said}",
+            "metadata":{{"a":"{said}"}}}}"#
+    );
+    let json = |value: serde_json::Value| Answer::json(200, value.to_string());
+    let wrong = |value, field, to: &str| json(with(value, field, Some(serde_json::json!(to))));
+    let answers = [
+        refusal(400, "FAILED_PRECONDITION", &said, &detail),
+        refusal(403, "PERMISSION_DENIED", &format!("current state is: {said}"), &detail),
+        refusal(400, &said, &said, &detail),
+        refusal(500, "INTERNAL", &said, &detail),
+        Answer::new(502).header("x-echo", &*said).body(said.clone()),
+        Answer::new(307).header("location", format!("http://127.0.0.1:1/{said}")),
+        Answer::json(200, said.clone()),
+        Answer::json(200, format!(r#"{{"ciphertext": "{said}", "plaintext": "{said}"}}"#)),
+        Answer::json(200, format!(r#"{{"ciphertext": 1, "plaintext": [], "name": "{said}"}}"#)),
+        wrong(encrypted(), "name", &said),
+        wrong(decrypted(dek.expose()), "plaintextCrc32c", &said),
+        wrong(decrypted(dek.expose()), "plaintextCrc32c", "7"),
+        json(decrypted(&[dek.expose().as_slice(), &[0]].concat())),
+    ];
+    for answer in answers {
+        let server = Canned::answering(move |_| answer.clone());
+        let kms = server.kms();
+        let errors = [
+            block_on(kms.wrap_dek(&the_key(), &dek, &context())).map(drop),
+            block_on(kms.unwrap_dek(&some_wrap(), &context())).map(drop),
+        ];
+        for error in errors.into_iter().filter_map(Result::err) {
+            let mut shown = format!("{error} {error:?} {error:#?}");
+            let mut next = error.source();
+            while let Some(source) = next {
+                shown += &format!("{source} {source:?}");
+                next = source.source();
+            }
+            demand_none(&canaries, "an error", shown.as_bytes());
+        }
+    }
+    demand_none(&canaries, "the log", lock().as_bytes());
+}
+
+/// Writes down all that is said, from now on.
+fn listen() {
+    static INSTALLED: LazyLock<()> = LazyLock::new(|| {
+        log::set_logger(&Listener).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+        tracing::subscriber::set_global_default(Listener).unwrap();
+        log::trace!("a word");
+        tracing::trace!("a word");
+    });
+    LazyLock::force(&INSTALLED);
+}
+
+fn lock() -> MutexGuard<'static, String> {
+    static HEARD: Mutex<String> = Mutex::new(String::new());
+    HEARD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Listener;
+
+impl log::Log for Listener {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("log: {} ({})\n", record.args(), record.target());
+        *lock() += &line;
+    }
+    fn flush(&self) {}
+}
+
+impl tracing::Subscriber for Listener {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        let mut fields = Fields(format!("span: {}", span.metadata().name()));
+        span.record(&mut fields);
+        *lock() += &fields.0;
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        let mut fields = Fields("record:".to_owned());
+        values.record(&mut fields);
+        *lock() += &fields.0;
+    }
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = Fields(format!("event: {}", event.metadata().target()));
+        event.record(&mut fields);
+        *lock() += &fields.0;
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+struct Fields(String);
+
+impl tracing::field::Visit for Fields {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!(" {}={value:?}\n", field.name());
+    }
+}
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(future)
+}
+
+fn once_at(endpoint: &str) -> GcpKmsBuilder {
+    GcpKms::builder()
+        .endpoint_url(endpoint)
+        .anonymous()
+        .key_ring(RING)
+        .attempts(1)
+        .attempt_timeout(Duration::from_millis(1500))
+}
+
+fn key(name: &str) -> KeyUri {
+    KeyUri::parse(&format!("{RING}/cryptoKeys/{name}")).unwrap()
+}
+
+fn context() -> FullContext {
+    EncryptionContext::new().with("tenant", "42").full().unwrap()
+}
+
+fn fresh_dek() -> Dek {
+    Dek::generate::<DefaultEngine>().unwrap()
+}
+
+const RING: &str = "projects/tests/locations/europe-west3/keyRings/tests";
