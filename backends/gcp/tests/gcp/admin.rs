@@ -1,12 +1,12 @@
 //! Administration against the stand-in.
 
+use envelope_gcp::Protection;
 use envelope_sdk::{
     KeyAdmin, KeyChange, KeyProvider,
     KeyState::{Active, Compromised, Deactivated, Destroyed, PreActive, Suspended},
     ProviderErrorKind::{Invalid, NotFound, State, Unsupported},
     admin::{AutoRotation, Detail, Details, Rotation},
 };
-use envelope_gcp::Protection;
 use serde_json::Value;
 
 use super::{canned::the_key, *};
@@ -57,9 +57,7 @@ fn a_key_ring_is_made_if_that_is_asked_for() {
     let server = GcpServer::new();
     let kms = at(&server.serve().url()).build();
     let new = NewKey::named("k");
-    for refused in
-        [block_on(kms.check_new_key(&new)), block_on(kms.create_key(&new)).map(drop)]
-    {
+    for refused in [block_on(kms.check_new_key(&new)), block_on(kms.create_key(&new)).map(drop)] {
         let error = refused.unwrap_err();
         assert_eq!((error.kind(), error.key()), (NotFound, None));
         assert!(error.message().contains("create-key-ring=true"), "{error}");

@@ -45,11 +45,9 @@ fn an_answer_of_encrypt_that_was_corrupted_is_attempted_again_and_never_accepted
 
 #[test]
 fn an_answer_of_decrypt_that_was_corrupted_is_attempted_again_and_never_accepted() {
-    for (field, value) in [
-        ("plaintextCrc32c", Some(json!("7"))),
-        ("plaintextCrc32c", None),
-        ("plaintext", Some(json!("AAAA"))),
-    ] {
+    for (field, value) in
+        [("plaintextCrc32c", Some(json!("7"))), ("plaintextCrc32c", None), ("plaintext", Some(json!("AAAA")))]
+    {
         let server = Canned::saying(with(decrypted(&[7; 32]), field, value).to_string());
         let kms = at(&server.0.url()).attempts(2).build();
         let error = block_on(kms.unwrap_dek(&some_wrap(), &context())).unwrap_err();
@@ -67,7 +65,8 @@ fn an_answer_of_decrypt_that_was_corrupted_is_attempted_again_and_never_accepted
 fn what_was_corrupted_once_is_right_the_second_time() {
     let bad = with(encrypted(), "ciphertextCrc32c", Some(json!("7"))).to_string();
     let server = Canned::in_turn([Answer::json(200, bad), Answer::json(200, encrypted().to_string())]);
-    let wrapped = block_on(at(&server.0.url()).build().wrap_dek(&the_key(), &fresh_dek(), &context())).unwrap();
+    let wrapped =
+        block_on(at(&server.0.url()).build().wrap_dek(&the_key(), &fresh_dek(), &context())).unwrap();
     assert_eq!((wrapped.key_version(), server.0.count()), ("1", 2));
     // Google says so of a request that was changed on the way to it.
     let words = "The checksum in field ciphertext_crc32c did not match the data in field ciphertext.";
@@ -135,7 +134,8 @@ fn a_wrap_of_another_key_or_of_no_version_is_refused() {
         format!("{RING}/cryptoKeys/the-key/cryptoKeyVersions/"),
         format!("{RING}/cryptoKeys/the-key/cryptoKeyVersions/0"),
         format!("{RING}/cryptoKeys/the-key/cryptoKeyVersions/1/more"),
-        "projects/other/locations/europe-west3/keyRings/tests/cryptoKeys/the-key/cryptoKeyVersions/1".to_owned(),
+        "projects/other/locations/europe-west3/keyRings/tests/cryptoKeys/the-key/cryptoKeyVersions/1"
+            .to_owned(),
         String::new(),
     ] {
         let server = Canned::saying(with(encrypted(), "name", Some(json!(name))).to_string());

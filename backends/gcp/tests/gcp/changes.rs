@@ -41,7 +41,8 @@ fn a_whole_key_is_suspended_and_active_again_with_each_of_its_versions() {
 fn single_versions_go_as_the_table_says() {
     let gcp = Gcp::new();
     let key = rotated(&gcp);
-    let go = |version: &str, state| block_on(gcp.kms.change_key(&key, Some(version), KeyChange::State(state)));
+    let go =
+        |version: &str, state| block_on(gcp.kms.change_key(&key, Some(version), KeyChange::State(state)));
     // The primary one.
     assert_eq!(go("3", Destroyed).unwrap_err().kind(), State, "it is active");
     assert_eq!(go("3", Deactivated).unwrap_err().kind(), Unsupported);
@@ -99,13 +100,14 @@ fn a_dry_run_refuses_what_the_change_refuses_in_the_same_words_and_does_nothing(
 #[test]
 fn a_change_whose_answer_is_lost_is_done() {
     let gcp = Gcp::new();
-    for (verb, way) in [
-        ("PATCH cryptoKeyVersions", &[Suspended][..]),
-        ("destroy", &[Suspended, Destroyed]),
-    ] {
+    for (verb, way) in [("PATCH cryptoKeyVersions", &[Suspended][..]), ("destroy", &[Suspended, Destroyed])] {
         let key = gcp.key();
         let http = gcp.server.serve_with(move |request, reply| {
-            if call_of(request) == verb { Reply::error(Code::Unavailable, "lost").into() } else { reply.into() }
+            if call_of(request) == verb {
+                Reply::error(Code::Unavailable, "lost").into()
+            } else {
+                reply.into()
+            }
         });
         let kms = once_at(&http.url()).build();
         for state in way {

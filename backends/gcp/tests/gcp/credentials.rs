@@ -158,7 +158,11 @@ fn credentials_that_cannot_be_are_refused_and_not_shown() {
 #[test]
 fn a_source_of_tokens_that_refuses_or_is_away_is_told_apart_and_not_repeated() {
     for (answer, kind, retryable) in [
-        (Answer::json(400, r#"{"error":"invalid_grant","error_description":"canary-4711"}"#), AccessDenied, false),
+        (
+            Answer::json(400, r#"{"error":"invalid_grant","error_description":"canary-4711"}"#),
+            AccessDenied,
+            false,
+        ),
         (Answer::json(401, r#"{"error":"canary-4711"}"#), AccessDenied, false),
         (Answer::new(503).body("canary-4711"), Unavailable, true),
     ] {
@@ -167,7 +171,8 @@ fn a_source_of_tokens_that_refuses_or_is_away_is_told_apart_and_not_repeated() {
             "type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
             "token_uri": format!("{}/token", issuer.url()),
         });
-        let kms = asking().0.credentials_json(json.to_string()).attempt_timeout(Duration::from_secs(1)).build();
+        let kms =
+            asking().0.credentials_json(json.to_string()).attempt_timeout(Duration::from_secs(1)).build();
         let error = wrap(&kms).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable(), error.key()), (kind, retryable, Some(&the_key())));
         assert!(!format!("{error} {error:?}").contains("4711"), "{error}");

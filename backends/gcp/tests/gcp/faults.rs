@@ -100,7 +100,8 @@ fn reasons_of_google_that_are_known_say_what_to_do() {
         assert!(error.message().ends_with(&format!("({code}, {reason})")), "{error}");
         assert!(error.message().contains(words), "{error}");
     }
-    let detail = r#"{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"NEVER_HEARD_OF","domain":"d"}"#;
+    let detail =
+        r#"{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"NEVER_HEARD_OF","domain":"d"}"#;
     let server = Canned::answering(move |_| refusal(403, "PERMISSION_DENIED", "no", detail));
     assert!(!server.wrap().unwrap_err().message().contains("NEVER_HEARD_OF"));
 }

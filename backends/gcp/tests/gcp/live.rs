@@ -14,7 +14,8 @@ use super::*;
 #[test]
 #[ignore = "needs a project of Google Cloud, and costs money: scripts/live gcp"]
 fn a_real_key_ring_conforms() {
-    let ring = env::var("ENVELOPE_LIVE_GCP_KEY_RING").expect("the key ring, projects/P/locations/L/keyRings/R");
+    let ring =
+        env::var("ENVELOPE_LIVE_GCP_KEY_RING").expect("the key ring, projects/P/locations/L/keyRings/R");
     let mut settings = GcpKms::builder().key_ring(&ring);
     if let Ok(url) = env::var("ENVELOPE_LIVE_GCP_ENDPOINT") {
         settings = settings.endpoint_url(url).anonymous();

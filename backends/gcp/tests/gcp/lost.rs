@@ -14,9 +14,11 @@ use super::{canned::call_of, *};
 
 /// The stand-in does it and its answer to that call is another one.
 fn losing(gcp: &Gcp, lost: &'static str, answer: Answer) -> (HttpServer, GcpKms) {
-    let http = gcp.server.serve_with(move |request, reply| {
-        if call_of(request) == lost { answer.clone() } else { reply.into() }
-    });
+    let http = gcp.server.serve_with(
+        move |request, reply| {
+            if call_of(request) == lost { answer.clone() } else { reply.into() }
+        },
+    );
     let kms = at(&http.url()).build();
     (http, kms)
 }
@@ -41,7 +43,8 @@ fn a_key_or_version_is_made_in_one_attempt_and_a_lost_answer_says_how_to_look() 
         let name = fresh_name();
         let error = block_on(kms.create_key(&NewKey::named(&name))).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (kind, false), "{error}");
-        let words = "It is not known whether it was done all the same: describe the key, before another is made";
+        let words =
+            "It is not known whether it was done all the same: describe the key, before another is made";
         assert!(error.message().ends_with(words), "{error}");
         assert_eq!(counted(&http, "POST cryptoKeys"), 1);
         assert!(block_on(gcp.kms.describe(&key(&name))).is_ok(), "it was made");
@@ -77,18 +80,18 @@ fn a_name_that_was_taken_meanwhile_is_told_as_taken() {
     let name = fresh_name();
     let error = block_on(kms.create_key(&NewKey::named(&name))).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (Invalid, false));
-    assert_eq!(
-        error.message(),
-        format!("there is a key {name} already: rotate it, or take another name")
-    );
+    assert_eq!(error.message(), format!("there is a key {name} already: rotate it, or take another name"));
 }
 
 #[test]
 fn a_key_ring_whose_answer_was_lost_is_looked_for() {
     let server = GcpServer::new();
-    let http = server.serve_with(|request, reply| {
-        if call_of(request) == "POST keyRings" { Answer::hang_up() } else { reply.into() }
-    });
+    let http =
+        server.serve_with(
+            |request, reply| {
+                if call_of(request) == "POST keyRings" { Answer::hang_up() } else { reply.into() }
+            },
+        );
     let kms = at(&http.url()).build();
     block_on(kms.create_key_ring(RING)).unwrap();
     assert_eq!(counted(&http, "POST keyRings"), 1);

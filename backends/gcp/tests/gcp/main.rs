@@ -32,9 +32,7 @@ use std::{
 };
 
 use envelope_gcp::{GcpKms, GcpKmsBuilder};
-use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyAdmin, KeyUri, NewKey, crypto::DefaultEngine,
-};
+use envelope_sdk::{Dek, EncryptionContext, FullContext, KeyAdmin, KeyUri, NewKey, crypto::DefaultEngine};
 use envelope_testkit::{gcp_server::GcpServer, http_server::HttpServer};
 use tokio::runtime::Runtime;
 

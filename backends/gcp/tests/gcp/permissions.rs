@@ -4,14 +4,10 @@
 use std::sync::Arc;
 
 use envelope_sdk::{
-    Envelope, KeyAdmin, KeyProvider, Keyring, KeyChange, KeyState,
-    ProviderErrorKind::AccessDenied,
+    Envelope, KeyAdmin, KeyChange, KeyProvider, KeyState, Keyring, ProviderErrorKind::AccessDenied,
 };
 
-use super::{
-    credentials::bearer,
-    *,
-};
+use super::{credentials::bearer, *};
 
 #[test]
 fn an_encrypter_wraps_and_a_decrypter_unwraps_and_neither_does_more() {

@@ -48,10 +48,9 @@ fn rewrap_moves_an_envelope_from_one_google_key_to_another_and_to_a_local_one_an
 fn an_envelope_does_not_open_with_another_key_or_under_another_context() {
     let (kms, key) = google();
     let context = EncryptionContext::new().with("tenant", "42");
-    let sealed = block_on(
-        Envelope::new(Keyring::new().encrypt(kms.clone(), key.clone())).encrypt(b"x", &context),
-    )
-    .unwrap();
+    let sealed =
+        block_on(Envelope::new(Keyring::new().encrypt(kms.clone(), key.clone())).encrypt(b"x", &context))
+            .unwrap();
     let (other_kms, other) = google();
     let with_other = Envelope::new(Keyring::new().decrypt(other_kms, other));
     let refused = block_on(with_other.decrypt(&sealed, &context)).unwrap_err();
@@ -63,8 +62,9 @@ fn an_envelope_does_not_open_with_another_key_or_under_another_context() {
 }
 
 fn opens_with_each(recipients: &[Recipient]) {
-    let keyring =
-        recipients.iter().fold(Keyring::new(), |keyring, (kms, key)| keyring.encrypt(kms.clone(), key.clone()));
+    let keyring = recipients
+        .iter()
+        .fold(Keyring::new(), |keyring, (kms, key)| keyring.encrypt(kms.clone(), key.clone()));
     let context = EncryptionContext::new().with("tenant", "42").withhold("patient", "7");
     let sealed = block_on(Envelope::new(keyring).encrypt(b"attack at dawn", &context)).unwrap();
     assert_eq!(Envelope::inspect(&sealed).unwrap().recipients().len(), recipients.len());

@@ -22,7 +22,10 @@ fn the_table_of_a_configuration_is_read_with_the_names_of_its_documentation() {
     assert_eq!((settings.key_ring.as_deref(), settings.quota_project.as_deref()), (Some("r"), Some("q")));
     assert_eq!((settings.impersonate.as_deref(), settings.delegates.len()), (Some("a@b"), 1));
     assert!(settings.metadata_server && settings.anonymous && settings.hsm_randomness);
-    assert_eq!((settings.protection.as_deref(), settings.endpoint_url.as_deref()), (Some("hsm"), Some("https://x")));
+    assert_eq!(
+        (settings.protection.as_deref(), settings.endpoint_url.as_deref()),
+        (Some("hsm"), Some("https://x"))
+    );
     let error = serde_json::from_str::<GcpSettings>(r#"{"keyring": "r"}"#).unwrap_err();
     assert!(error.to_string().contains("unknown field `keyring`"), "{error}");
 }

@@ -21,8 +21,8 @@ use super::{AdminBackend, END};
 /// [`KeyState`], but that a suspended key may be destroyed: a key store may know no
 /// deactivated ones.
 ///
-/// A key store that destroys on a later day tells the key as suspended until then,
-/// and [restores](envelope_sdk::KeyAdmin::restore_key) it.
+/// A key store that destroys on a later day tells the key, or the version, as
+/// suspended until then, and [restores](envelope_sdk::KeyAdmin::restore_key) it.
 #[must_use]
 pub fn a_check_of_a_change_says_what_the_change_does(backend: &dyn AdminBackend) -> Outcome {
     decide(|| every_change(backend, false, &[Of::Key, Of::Current, Of::Unknown]))
@@ -174,7 +174,8 @@ fn must_do_as_checked(
     if !from.is_some_and(|from| may_be_done(from, version.is_some(), what)) {
         return fails(format!("{name} was done, which no state permits"));
     }
-    let destroyed = version.is_none() && what == KeyChange::State(KeyState::Destroyed);
+    let destroys = what == KeyChange::State(KeyState::Destroyed);
+    let destroyed = version.is_none() && destroys;
     for described in [Some(&returned), now.as_ref().ok()].into_iter().flatten() {
         must_be_told(&name, version, what, described)?;
         must_leave_the_others(&name, version, before.as_ref().ok(), described)?;
@@ -186,7 +187,7 @@ fn must_do_as_checked(
     }
     used.must_be_enforced(backend, &format!("after {name}"))?;
     // What waits for its deletion is not for ever only suspended.
-    if destroyed && now.is_ok_and(|now| now.state != KeyState::Destroyed) {
+    if destroys && now.is_ok_and(|now| waits(&now, version)) {
         wait(backend, backend.admin().restore_key(&used.key))?.or_else(|error| {
             fails(format!("{name}: it is described as suspended, and is not restored: {}", told(&error)))
         })?;
@@ -201,6 +202,16 @@ fn must_do_as_checked(
 /// its deletion is suspended until that day.
 fn is_told_as(described: &KeyDescription, state: KeyState) -> bool {
     described.state == state || (state, described.state) == (KeyState::Destroyed, KeyState::Suspended)
+}
+
+/// Whether what was destroyed still waits for that day.
+fn waits(now: &KeyDescription, version: Option<&str>) -> bool {
+    match version {
+        None => now.state != KeyState::Destroyed,
+        Some(version) => {
+            now.versions.iter().any(|known| known.version == version && known.state != KeyState::Destroyed)
+        }
+    }
 }
 
 /// Whether a key store may do it at all.
@@ -222,7 +233,9 @@ fn must_be_told(name: &str, version: Option<&str>, what: KeyChange, now: &KeyDes
     let is_told = match (what, version) {
         (KeyChange::State(next), None) => is_told_as(now, next),
         (KeyChange::State(next), Some(version)) => {
-            of_version(version).map_or(next == KeyState::Destroyed, |version| version.state == next)
+            let is_told =
+                |state| state == next || (next, state) == (KeyState::Destroyed, KeyState::Suspended);
+            of_version(version).map_or(next == KeyState::Destroyed, |version| is_told(version.state))
         }
         _ => now.archived,
     };
