@@ -5,6 +5,7 @@ use envelope_sdk::{
     KeyAdmin, KeyChange, KeyProvider,
     KeyState::{Active, Compromised, Deactivated, Destroyed, PreActive, Suspended},
     ProviderErrorKind::{Invalid, NotFound, State, Unsupported},
+    WrappedDek,
     admin::{AutoRotation, Detail, Details, Rotation},
 };
 use serde_json::Value;
@@ -43,7 +44,7 @@ fn a_key_is_created_with_its_options_described_and_listed() {
     assert_eq!(made.details, expected);
     assert_eq!(made.state, Active);
     assert_eq!(block_on(gcp.kms.describe_key(&made.uri)).unwrap(), made);
-    assert_eq!(block_on(gcp.kms.list_keys(None)).unwrap().keys, [made.clone()]);
+    assert_eq!(block_on(gcp.kms.list_keys(None)).unwrap().keys, std::slice::from_ref(&made));
     let taken = block_on(gcp.kms.create_key(&NewKey::named("orders"))).unwrap_err();
     assert_eq!((taken.kind(), taken.key()), (Invalid, None));
     assert_eq!(taken.message(), "there is a key orders already: rotate it, or take another name");
@@ -122,7 +123,7 @@ fn a_rotated_key_wraps_with_its_new_version_and_opens_with_each() {
         assert_eq!(rotated.current().unwrap().version, number);
         wraps.push(block_on(gcp.kms.wrap_dek(&key, &dek, &context())).unwrap());
     }
-    let numbers: Vec<_> = wraps.iter().map(|wrapped| wrapped.key_version()).collect();
+    let numbers: Vec<_> = wraps.iter().map(WrappedDek::key_version).collect();
     assert_eq!(numbers, ["1", "2", "3"]);
     for wrapped in &wraps {
         assert_eq!(block_on(gcp.kms.unwrap_dek(wrapped, &context())).unwrap().expose(), dek.expose());

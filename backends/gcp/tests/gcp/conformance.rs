@@ -18,17 +18,17 @@ use super::*;
 
 #[test]
 fn keys_in_software_conform() {
-    conforms(Kms::with(|builder| builder));
+    conforms(&Kms::with(|builder| builder));
 }
 
 /// The DEK of an envelope is then made by `generate_dek`.
 #[test]
 fn keys_conform_with_randomness_of_a_cloud_hsm() {
-    conforms(Kms::with(|builder| builder.hsm_randomness(true)));
+    conforms(&Kms::with(|builder| builder.hsm_randomness(true)));
 }
 
-fn conforms(kms: Kms) {
-    let report = conformance::run(&kms);
+fn conforms(kms: &Kms) {
+    let report = conformance::run(kms);
     report.assert_conforms();
     let not_run: Vec<_> = report.not_run.iter().map(|(check, _)| *check).collect();
     assert_eq!(

@@ -14,6 +14,7 @@ mod dependencies;
 mod external;
 mod faults;
 mod interop;
+mod lists;
 mod live;
 mod load;
 mod lost;

@@ -31,7 +31,7 @@ fn an_envelope_of_a_local_and_a_google_key_opens_with_either() {
 #[test]
 fn rewrap_moves_an_envelope_from_aws_to_google_and_back() {
     let Some(address) = servers::address("LOCALSTACK") else { return };
-    goes_there_and_back(aws(&address), google());
+    goes_there_and_back(&aws(&address), &google());
 }
 
 #[test]
@@ -39,9 +39,9 @@ fn rewrap_moves_an_envelope_from_one_google_key_to_another_and_to_a_local_one_an
     let gcp = Gcp::new();
     let keys = (gcp.key(), gcp.key());
     let kms: Arc<dyn KeyProvider> = Arc::new(at(&gcp.http.url()).build());
-    goes_there_and_back((kms.clone(), keys.0), (kms.clone(), keys.1.clone()));
+    goes_there_and_back(&(kms.clone(), keys.0), &(kms.clone(), keys.1.clone()));
     let (_folder, local) = local();
-    goes_there_and_back((kms, keys.1), local);
+    goes_there_and_back(&(kms, keys.1), &local);
 }
 
 #[test]
@@ -74,12 +74,12 @@ fn opens_with_each(recipients: &[Recipient]) {
     }
 }
 
-fn goes_there_and_back(one: Recipient, other: Recipient) {
+fn goes_there_and_back(one: &Recipient, other: &Recipient) {
     let context = EncryptionContext::new().with("tenant", "42");
     let first = Envelope::new(Keyring::new().encrypt(one.0.clone(), one.1.clone()));
     let sealed = block_on(first.encrypt(b"attack at dawn", &context)).unwrap();
     let mut moved = sealed;
-    for (from, to) in [(&one, &other), (&other, &one)] {
+    for (from, to) in [(one, other), (other, one)] {
         let keyring =
             Keyring::new().encrypt(to.0.clone(), to.1.clone()).decrypt(from.0.clone(), from.1.clone());
         moved = block_on(Envelope::new(keyring).rewrap(&moved, &context)).unwrap();

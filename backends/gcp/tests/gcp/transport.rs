@@ -2,7 +2,7 @@
 
 use envelope_sdk::{
     KeyProvider, ProviderError,
-    ProviderErrorKind::{Invalid, Other},
+    ProviderErrorKind::{Invalid, Other, Unavailable},
 };
 use envelope_testkit::http_server::{Answer, HttpServer};
 
@@ -83,4 +83,19 @@ fn the_quota_project_is_sent_and_must_fit_into_a_header() {
     let error = wrap(&once_at(&server.0.url()).quota_project("a\r\nb: c").build()).unwrap_err();
     assert_eq!(error.kind(), Invalid);
     assert_eq!(server.0.count(), 1);
+}
+
+/// Google's client takes no limit of size: the deadline ends it.
+#[test]
+fn an_answer_without_an_end_ends_with_the_deadline() {
+    for answer in [
+        Answer::new(200).header("content-type", "application/json").endless(),
+        Answer::new(503).endless(),
+        Answer::json(200, encrypted().to_string()).dripping(Duration::from_millis(50)),
+    ] {
+        let server = Canned::answering(move |_| answer.clone());
+        let kms = at(&server.0.url()).attempts(1).attempt_timeout(Duration::from_millis(100)).build();
+        let error = wrap(&kms).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
+    }
 }
