@@ -77,6 +77,16 @@ impl Failed {
         })
     }
 
+    /// Whether the call had no credentials, or their source failed.
+    pub(crate) fn lacks_credentials(&self) -> bool {
+        matches!(self, Self::Client(error) if innermost(error).is_authentication())
+    }
+
+    /// Whether the request never left this machine.
+    pub(crate) fn was_not_sent(&self) -> bool {
+        matches!(self, Self::Client(error) if innermost(error).is_connect())
+    }
+
     /// Whether there is something already of the name that was asked for.
     pub(crate) fn is_taken(&self) -> bool {
         self.status().is_some_and(|status| status.code == Code::AlreadyExists)

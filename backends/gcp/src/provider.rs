@@ -107,7 +107,7 @@ impl GcpKms {
     }
 
     fn forget_without_credentials(&self, failed: &Failed) {
-        if matches!(failed, Failed::Client(error) if error.is_authentication()) {
+        if failed.lacks_credentials() {
             self.reach.forget();
         }
     }

@@ -132,7 +132,7 @@ impl GcpKms {
         refused: ProviderError,
     ) -> Result<(), ProviderError> {
         // No earlier attempt was permitted either.
-        if refused.kind() == AccessDenied || matches!(failed, Failed::Client(error) if error.is_connect()) {
+        if refused.kind() == AccessDenied || failed.was_not_sent() {
             return Err(refused);
         }
         let Ok(now) = self.version_now(key, version).await else { return Err(refused) };

@@ -75,6 +75,18 @@ fn an_endpoint_may_have_a_path_before_it() {
     assert_eq!(path, format!("/behind/a/proxy/v1/{RING}/cryptoKeys/the-key:encrypt"));
 }
 
+/// The project of a domain has a colon, as the verbs of Google have.
+#[test]
+fn a_key_of_a_project_of_a_domain_is_asked_by_its_name() {
+    let name = "projects/example.com:p-1/locations/global/keyRings/r/cryptoKeys/k";
+    let answer = canned::with(encrypted(), "name", Some(format!("{name}/cryptoKeyVersions/3").into()));
+    let server = Canned::saying(answer.to_string());
+    let key = KeyUri::parse(name).unwrap();
+    let wrapped = block_on(server.kms().wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    assert_eq!((wrapped.key_uri(), wrapped.key_version()), (&key, "3"));
+    assert_eq!(server.0.requests()[0].path(), format!("/v1/{name}:encrypt"));
+}
+
 #[test]
 fn the_quota_project_is_sent_and_must_fit_into_a_header() {
     let server = Canned::saying(encrypted().to_string());
