@@ -25,12 +25,12 @@ fn status_kib(child: &Child, field: &str) -> Option<u64> {
     Some(value.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-/// Some 13 MiB are pages of the program's own file (unoptimised), and the smallest Argon2id
+/// Some 14 MiB are pages of the program's own file (unoptimised, with the clients of two clouds), and the smallest Argon2id
 /// takes 19 for a moment before the stream begins (the recommended one 64).
 fn assert_little(what: &str, while_streaming: u64, peak: u64) {
     eprintln!("resident memory of {what}: {while_streaming} KiB while it streams, {peak} at its peak");
     assert!(while_streaming <= (8 + 16) * 1024, "{what}: {while_streaming} KiB");
-    assert!(peak <= (13 + 19 + 4) * 1024, "{what}: {peak} KiB");
+    assert!(peak <= (14 + 19 + 4) * 1024, "{what}: {peak} KiB");
 }
 
 #[test]
