@@ -2,34 +2,14 @@
 //! send and to check: <https://cloud.google.com/kms/docs/data-integrity-guidelines>.
 //! It finds accidents on the way, not attackers: those the wrap's own tag finds.
 
+use crc::{CRC_32_ISCSI, Crc};
+
 /// The checksum of `bytes`, as the protocol has it: in 64 bits.
 pub(crate) fn crc32c(bytes: &[u8]) -> i64 {
-    let rest = bytes.iter().fold(u32::MAX, |crc, byte| {
-        let [low, ..] = crc.to_le_bytes();
-        TABLE[usize::from(low ^ byte)] ^ (crc >> 8)
-    });
-    i64::from(!rest)
+    i64::from(CASTAGNOLI.checksum(bytes))
 }
 
-const TABLE: [u32; 256] = table();
-
-const fn table() -> [u32; 256] {
-    let mut table = [0_u32; 256];
-    let mut at = 0_u32;
-    while at < 256 {
-        let (mut crc, mut bit) = (at, 0);
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ CASTAGNOLI } else { crc >> 1 };
-            bit += 1;
-        }
-        table[at as usize] = crc;
-        at += 1;
-    }
-    table
-}
-
-/// The polynomial 0x1EDC6F41, its bits in reverse.
-const CASTAGNOLI: u32 = 0x82f6_3b78;
+const CASTAGNOLI: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 #[cfg(test)]
 mod tests {
