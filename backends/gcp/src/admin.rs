@@ -49,6 +49,9 @@ impl Pages {
     }
 }
 
+/// Most on a page, which may have 1000.
+const PAGE: i32 = 100;
+
 /// Of a key that is in another place than was asked.
 const OTHER_PLACE: &str =
     "Cloud KMS answered for another key or key ring than was asked: do not trust what stands between";

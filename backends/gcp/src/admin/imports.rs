@@ -3,12 +3,12 @@
 
 use envelope_sdk::{
     ProviderError,
-    ProviderErrorKind::{Invalid, Protocol},
+    ProviderErrorKind::Protocol,
     admin::{Detail, Details},
 };
 use google_cloud_kms_v1::model::{ImportJob, import_job::ImportJobState};
 
-use super::{GET_IMPORT, LIST_IMPORTS, OTHER_PLACE, Pages, keys::PAGE, rings::is_ring, version::seconds};
+use super::{GET_IMPORT, LIST_IMPORTS, OTHER_PLACE, PAGE, Pages, rings::check_ring, version::seconds};
 use crate::{GcpKms, Protection, call::Within, error::failure, reach::Settled};
 
 /// What Cloud KMS tells of an import job. No key material.
@@ -64,7 +64,7 @@ impl GcpKms {
     ///
     /// # Errors
     ///
-    /// [`Invalid`] for a name that is none; what KMS says (cloudkms.importJobs.list).
+    /// [`Invalid`](envelope_sdk::ProviderErrorKind::Invalid) for a name that is none; what KMS says (cloudkms.importJobs.list).
     pub async fn import_jobs(&self, key_ring: &str) -> Result<Vec<GcpImportJob>, ProviderError> {
         check_ring(key_ring)?;
         let Settled { client, limits } = self.settled().await?;
@@ -93,12 +93,4 @@ impl GcpKms {
         let told = GcpImportJob::of(ring, told).filter(|told| told.name == job);
         told.ok_or_else(|| failure(Protocol, None, OTHER_PLACE))
     }
-}
-
-pub(super) fn check_ring(key_ring: &str) -> Result<(), ProviderError> {
-    if is_ring(key_ring) {
-        return Ok(());
-    }
-    let message = "a key ring is named projects/P/locations/L/keyRings/R: correct key-ring in the settings";
-    Err(failure(Invalid, None, message))
 }

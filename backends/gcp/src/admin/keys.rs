@@ -11,7 +11,7 @@ use envelope_sdk::{
 use futures_util::future::join_all;
 
 use super::{
-    GET, GET_VERSION, LIST, LIST_VERSIONS, OTHER_PLACE, Pages, imports::GcpImportJob, key::GcpKey,
+    GET, GET_VERSION, LIST, LIST_VERSIONS, OTHER_PLACE, PAGE, Pages, imports::GcpImportJob, key::GcpKey,
     version::GcpVersion,
 };
 use crate::{GcpKms, call::Within, error::failure, reach::Settled};
@@ -155,8 +155,6 @@ fn is_token(token: &str) -> bool {
     (1..=MAX_TOKEN_LEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Keys or versions of a page: at most 1000.
-pub(super) const PAGE: i32 = 100;
 /// Keys whose versions are listed at once: KMS throttles by project.
 const AT_ONCE: usize = 8;
 const MAX_TOKEN_LEN: usize = 4096;

@@ -8,7 +8,7 @@ use envelope_sdk::{
 };
 use google_cloud_kms_v1::model::KeyRing;
 
-use super::{CREATE_RING, GET_RING, LIST_RINGS, OTHER_PLACE, Pages, imports::check_ring, keys::PAGE};
+use super::{CREATE_RING, GET_RING, LIST_RINGS, OTHER_PLACE, PAGE, Pages};
 use crate::{
     GcpKms,
     call::Within,
@@ -109,7 +109,15 @@ impl GcpKms {
     }
 }
 
-pub(super) fn is_ring(name: &str) -> bool {
+pub(super) fn check_ring(key_ring: &str) -> Result<(), ProviderError> {
+    if is_ring(key_ring) {
+        return Ok(());
+    }
+    let message = "a key ring is named projects/P/locations/L/keyRings/R: correct key-ring in the settings";
+    Err(failure(Invalid, None, message))
+}
+
+fn is_ring(name: &str) -> bool {
     CryptoKeyName::parse(&format!("{name}/cryptoKeys/k")).is_some()
 }
 
