@@ -6,7 +6,10 @@
 mod common;
 
 use common::{Ran, Sandbox};
-use envelope_testkit::{gcp_server::GcpServer, http_server::HttpServer};
+use envelope_testkit::{
+    gcp_server::GcpServer,
+    http_server::{Answer, HttpServer},
+};
 
 #[test]
 fn a_key_is_created_described_listed_rotated_suspended_and_destroyed() {
@@ -70,6 +73,39 @@ fn a_file_of_a_local_and_a_google_key_opens_with_either_and_moves_to_another() {
     gcp.run(&["decrypt", "-f", "-k", &key("two"), "in.envelope", "-o", "out"], 0);
     assert_eq!(gcp.sandbox.read("out"), b"secret");
     gcp.run(&["decrypt", "-k", &key("one"), "in.envelope", "-o", "never"], 4);
+}
+
+/// However the exception from proxies is spelt.
+#[test]
+fn no_proxy_of_the_environment_reads_what_is_sent_in_plain_http() {
+    let gcp = Gcp::new();
+    let proxy = HttpServer::answering(|_| Answer::json(200, "{}"));
+    gcp.sandbox.write("in", b"secret");
+    let key = format!("{RING}/cryptoKeys/k");
+    for (variable, exceptions) in [
+        ("HTTP_PROXY", &[][..]),
+        ("all_proxy", &[]),
+        ("HTTP_PROXY", &[("NO_PROXY", "*")]),
+        ("HTTP_PROXY", &[("NO_PROXY", "corp.example"), ("no_proxy", "127.0.0.1")]),
+        ("HTTP_PROXY", &[("NO_PROXY", ""), ("no_proxy", "127.0.0.1")]),
+    ] {
+        let mut command = gcp.sandbox.envctl(&["encrypt", "-k", &key, "in"]);
+        command.env(variable, proxy.url()).envs(exceptions.iter().copied());
+        Ran::of(command.output().unwrap(), 2)
+            .says("a proxy of the environment")
+            .says("name 127.0.0.1 in NO_PROXY");
+    }
+    assert_eq!(proxy.count(), 0);
+}
+
+#[test]
+fn a_metadata_server_of_the_environment_that_is_elsewhere_is_not_asked_in_plain_http() {
+    let gcp = Gcp::new();
+    gcp.sandbox.configure("[gcp]\n");
+    gcp.sandbox.write("in", b"secret");
+    let mut command = gcp.sandbox.envctl(&["encrypt", "-k", &format!("{RING}/cryptoKeys/k"), "in"]);
+    command.env("GCE_METADATA_HOST", "192.0.2.1");
+    Ran::of(command.output().unwrap(), 2).says("the source of the credentials is not asked");
 }
 
 struct Gcp {

@@ -14,6 +14,8 @@ mod rings;
 mod rotation;
 mod version;
 
+use std::collections::HashSet;
+
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, http::MAX_PAGES};
 
 use crate::error::{Call, failure};
@@ -25,8 +27,7 @@ pub use version::{GcpVersion, GcpVersionState};
 /// Counts the pages of a list, and refuses one without an end.
 #[derive(Default)]
 struct Pages {
-    turned: usize,
-    last: String,
+    known: HashSet<String>,
 }
 
 impl Pages {
@@ -36,16 +37,24 @@ impl Pages {
         next: String,
         key: impl Into<Option<&'k KeyUri>>,
     ) -> Result<Option<String>, ProviderError> {
-        self.turned += 1;
         if next.is_empty() {
             return Ok(None);
         }
-        if self.turned >= MAX_PAGES || next == self.last {
+        if self.known.len() >= MAX_PAGES || !self.known.insert(next.clone()) {
             let message = format!("the list of Cloud KMS repeats itself, or has more than {MAX_PAGES} pages");
             return Err(failure(ProviderErrorKind::Protocol, key, message));
         }
-        self.last.clone_from(&next);
         Ok(Some(next))
+    }
+
+    /// Refuses a page of more than was asked for.
+    fn check_count<'k>(count: usize, key: impl Into<Option<&'k KeyUri>>) -> Result<(), ProviderError> {
+        if count <= PAGE as usize {
+            return Ok(());
+        }
+        let message =
+            "Cloud KMS answered with more on a page than was asked for: do not trust what stands between";
+        Err(failure(ProviderErrorKind::Protocol, key, message))
     }
 }
 

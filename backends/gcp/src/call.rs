@@ -1,8 +1,9 @@
 //! One call of Cloud KMS: with its retries and deadlines, and in silence.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use envelope_sdk::http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL};
+use futures_util::FutureExt;
 use google_cloud_gax::options::RequestOptionsBuilder;
 use tokio::time::{Instant, timeout_at};
 use tracing::{
@@ -70,10 +71,13 @@ impl Limits {
 /// nor the pauses.
 pub(crate) trait Within<T>: Future<Output = google_cloud_gax::Result<T>> + Sized {
     async fn until(self, deadline: Instant) -> Result<T, Failed> {
-        match unlogged(timeout_at(deadline, self)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Failed::Client(error)),
-            Err(_) => Err(Failed::TimedOut),
+        // It panics without a runtime, and where the one in which it keeps tokens fresh has ended.
+        let call = AssertUnwindSafe(async { timeout_at(deadline, self).await }).catch_unwind();
+        match unlogged(call).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => Err(Failed::Client(error)),
+            Ok(Err(_)) => Err(Failed::TimedOut),
+            Err(_) => Err(Failed::Panicked),
         }
     }
 }

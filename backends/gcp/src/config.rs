@@ -52,7 +52,7 @@ impl GcpKmsBuilder {
     }
 
     /// The same with a metadata server at another address. Plain `http` is
-    /// refused but on this machine and at link-local addresses.
+    /// refused but on this machine and at link-local addresses. `GCE_METADATA_HOST` must not name another one.
     pub fn metadata_server_at(mut self, url: impl Into<String>) -> Self {
         self.sources.from = From::Metadata(Some(url.into()));
         self

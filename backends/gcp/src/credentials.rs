@@ -109,7 +109,7 @@ impl Sources {
     }
 
     fn of_environment(&self) -> Result<Credentials, ProviderError> {
-        if let Some(path) = env::var_os(VARIABLE) {
+        if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
             let path = PathBuf::from(path);
             return self.of_file(&path)?.ok_or_else(|| gone(&path));
         }
@@ -153,6 +153,17 @@ impl Sources {
 /// The metadata server. Its universe is said, so that it is not asked for it.
 fn metadata(endpoint: Option<&str>) -> Result<Credentials, ProviderError> {
     let builder = mds::Builder::default().with_universe_domain(universe());
+    // Google's client takes this before what it is told.
+    if let Some(host) = env::var(METADATA).ok().filter(|host| !host.is_empty()) {
+        if endpoint.is_some() {
+            let message =
+                format!("{METADATA} and the settings both say where the metadata server is: unset one");
+            return Err(failure(Invalid, None, message));
+        }
+        if host != METADATA_NAME {
+            urls::check(&format!("http://{host}"))?;
+        }
+    }
     let builder = match endpoint {
         None => builder,
         Some(url) => {
@@ -213,16 +224,23 @@ fn gone(path: &Path) -> ProviderError {
 
 /// `gcloud auth application-default login` writes it.
 fn left_by_gcloud() -> Option<PathBuf> {
+    const FILE: &str = "application_default_credentials.json";
+    if let Some(folder) = env::var_os("CLOUDSDK_CONFIG").filter(|folder| !folder.is_empty()) {
+        return Some(PathBuf::from(folder).join(FILE));
+    }
     let (variable, beyond) = if cfg!(windows) { ("APPDATA", "gcloud") } else { ("HOME", ".config/gcloud") };
-    Some(PathBuf::from(env::var_os(variable)?).join(beyond).join("application_default_credentials.json"))
+    Some(PathBuf::from(env::var_os(variable)?).join(beyond).join(FILE))
 }
 
 /// Google's own cloud, or that of a partner.
 pub(crate) fn universe() -> String {
-    env::var("GOOGLE_CLOUD_UNIVERSE_DOMAIN").unwrap_or_else(|_| "googleapis.com".to_owned())
+    env::var("GOOGLE_CLOUD_UNIVERSE_DOMAIN").unwrap_or_else(|_| GOOGLES_OWN.to_owned())
 }
 
+pub(crate) const GOOGLES_OWN: &str = "googleapis.com";
 const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+const METADATA: &str = "GCE_METADATA_HOST";
+const METADATA_NAME: &str = "metadata.google.internal";
 const KMS_SCOPE: &str = "https://www.googleapis.com/auth/cloudkms";
 /// Most bytes of a file of credentials; what Google writes has some 2 KiB.
 #[cfg(unix)]

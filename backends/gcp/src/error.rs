@@ -56,6 +56,8 @@ pub(crate) enum Failed {
     Client(Error),
     /// The time limit of all attempts passed.
     TimedOut,
+    /// The client panicked.
+    Panicked,
 }
 
 impl Failed {
@@ -63,7 +65,7 @@ impl Failed {
     fn status(&self) -> Option<&Status> {
         match self {
             Self::Client(error) => innermost(error).status(),
-            Self::TimedOut => None,
+            Self::TimedOut | Self::Panicked => None,
         }
     }
 
@@ -77,9 +79,14 @@ impl Failed {
         })
     }
 
-    /// Whether the call had no credentials, or their source failed.
+    /// Whether the call had no credentials, their source failed, or the client is broken: the
+    /// next one makes another.
     pub(crate) fn lacks_credentials(&self) -> bool {
-        matches!(self, Self::Client(error) if innermost(error).is_authentication())
+        match self {
+            Self::Client(error) => innermost(error).is_authentication(),
+            Self::Panicked => true,
+            Self::TimedOut => false,
+        }
     }
 
     /// Whether the request never left this machine.
@@ -130,6 +137,7 @@ pub(crate) fn refusal<'k>(call: Call, key: impl Into<Option<&'k KeyUri>>, failed
     let error = match failed {
         Failed::Client(error) => innermost(error),
         Failed::TimedOut => return failure(Unavailable, key, NOT_IN_TIME),
+        Failed::Panicked => return failure(Other, key, PANICKED),
     };
     if error.is_authentication() {
         return no_credentials(key, error);
@@ -236,7 +244,7 @@ fn denied(call: Call, key: Option<&KeyUri>) -> String {
              has it"
         ),
         None => format!(
-            "Google refuses the caller, or there is no such key ring. The caller needs {permission}, as {role} has it"
+            "Google refuses the caller, or there is no such key ring or location. The caller needs {permission}, as {role} has it"
         ),
     }
 }
@@ -272,6 +280,8 @@ pub(crate) const NAME: &str = "gcp";
 
 const UNAUTHENTIC: &str = "the context is another one, or the wrapped DEK was changed or made by another key";
 const NOT_IN_TIME: &str = "Cloud KMS, or the source of the credentials for it, did not answer in time";
+const PANICKED: &str = "Google's client failed: the tokio runtime of an earlier call has ended, or there is none. Call again, \
+                        within one that lives as long as this provider";
 const NOT_REACHED: &str =
     "Cloud KMS cannot be reached: see the network, the proxy and the endpoint, if one is set";
 const BROKE_OFF: &str = "the connection to Cloud KMS was lost before the whole answer was there";

@@ -9,6 +9,7 @@ mod error;
 mod integrity;
 mod protection;
 mod provider;
+mod proxies;
 mod reach;
 mod retry;
 mod scheme;

@@ -5,14 +5,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use envelope_sdk::{ProviderError, ProviderErrorKind::Invalid, crowd::Crowd, http::check_endpoint};
+use envelope_sdk::{
+    ProviderError,
+    ProviderErrorKind::{Invalid, Other, Unavailable},
+    crowd::Crowd,
+    http::check_endpoint,
+};
 use google_cloud_gax::client_builder::internal::with_follow_redirects;
 use google_cloud_kms_v1::client::KeyManagementService;
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     call::{Limits, unlogged},
     credentials::Sources,
     error::failure,
+    proxies,
 };
 
 /// Settings that are read by the first call, and anew by the next one if that was
@@ -48,6 +55,9 @@ impl Reach {
         if let Some(settled) = lock(&self.read).clone() {
             return Ok(settled);
         }
+        if Handle::try_current().is_err() {
+            return Err(failure(Other, None, NO_RUNTIME));
+        }
         let (plan, read) = (Arc::clone(&self.plan), Arc::clone(&self.read));
         let settled = self.reading.join(|| async move {
             // Somebody else may have read them since they were looked for.
@@ -57,7 +67,9 @@ impl Reach {
             let settled = plan.settle().await?;
             Ok(lock(&read).insert(settled).clone())
         });
-        settled.await.unwrap_or_else(|panicked| {
+        let settled = timeout(self.plan.limits.whole(), settled).await;
+        let settled = settled.map_err(|_| failure(Unavailable, None, NOT_READ_IN_TIME))?;
+        settled.unwrap_or_else(|panicked| {
             Err(failure(Invalid, None, "the settings were not read").with_source(panicked))
         })
     }
@@ -84,8 +96,8 @@ impl Plan {
         if self.sources.are_anonymous() && !endpoint.is_some_and(is_on_this_machine) {
             return Err(failure(Invalid, None, ANONYMOUS));
         }
-        if let Some(url) = endpoint.filter(|url| is_plain(url)) {
-            refuse_proxies(host_of(url), |name| env::var(name).ok())?;
+        if let Some(url) = endpoint {
+            proxies::refuse(url)?;
         }
         let mut limits = self.limits.clone();
         if limits.quota_project.is_none() {
@@ -142,39 +154,10 @@ impl Endpoint {
     }
 }
 
-fn is_plain(url: &str) -> bool {
-    url.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("http:"))
-}
-
 /// Plain `http` may go there.
 fn is_on_this_machine(url: &str) -> bool {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     check_endpoint(&format!("http://{rest}")).is_ok()
-}
-
-/// Of an endpoint that was checked.
-fn host_of(url: &str) -> &str {
-    let authority = url.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
-    match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    }
-}
-
-/// The client hands plain `http` to a proxy of the environment also where it goes
-/// to this machine, and that would read the DEK.
-fn refuse_proxies(host: &str, variable: impl Fn(&str) -> Option<String>) -> Result<(), ProviderError> {
-    let value = |name: &&str| variable(name).filter(|value| !value.is_empty());
-    let Some(set) = PROXIES.iter().find(|name| value(name).is_some()) else { return Ok(()) };
-    let except = NO_PROXIES.iter().find_map(value).unwrap_or_default();
-    if except.split(',').map(str::trim).any(|known| known == "*" || known == host) {
-        return Ok(());
-    }
-    let message = format!(
-        "the endpoint of Cloud KMS is plain http on this machine, and {set} would have a proxy read what is sent there: name \
-         {host} in NO_PROXY"
-    );
-    Err(failure(Invalid, None, message))
 }
 
 /// It stands in a header.
@@ -183,10 +166,11 @@ fn is_project(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
 }
 
+pub(crate) const NO_RUNTIME: &str =
+    "Cloud KMS is asked within a tokio runtime with time and I/O, and there is none";
+const NOT_READ_IN_TIME: &str =
+    "the settings and credentials were not read in time: see the file of credentials, which may be a pipe";
 const QUOTA: &str = "GOOGLE_CLOUD_QUOTA_PROJECT";
-const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
-/// The first of them holds.
-const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 const ANONYMOUS: &str = "without credentials Cloud KMS is asked only at an endpoint on this machine (127.0.0.1, ::1, \
                          localhost): set one, or credentials";
 /// Those of a domain are longer than the 30 characters of others.
@@ -207,32 +191,6 @@ mod tests {
             ("nothing", false),
         ] {
             assert_eq!(is_on_this_machine(url), here, "{url}");
-        }
-    }
-
-    #[test]
-    fn a_proxy_never_reads_plain_http() {
-        let with = |host: &str, set: &[(&str, &str)]| {
-            refuse_proxies(host, |name| {
-                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-            })
-        };
-        let here = host_of("http://127.0.0.1:9000/kms");
-        assert_eq!((here, host_of("http://[::1]:1")), ("127.0.0.1", "::1"));
-        assert!(with(here, &[]).is_ok() && with(here, &[("HTTP_PROXY", "")]).is_ok());
-        assert!(with(here, &[("https_proxy", "http://proxy.example")]).is_ok());
-        for name in PROXIES {
-            let error = with(here, &[(name, "http://proxy.example")]).unwrap_err();
-            assert!(error.kind() == Invalid && error.message().contains(name), "{error}");
-            for (except, fits) in [
-                ("*", true),
-                ("localhost, 127.0.0.1", true),
-                ("localhost", false),
-                ("127.0.0.1.example", false),
-            ] {
-                let set = [(name, "http://proxy.example"), ("NO_PROXY", except)];
-                assert_eq!(with(here, &set).is_ok(), fits, "{name} {except}");
-            }
         }
     }
 

@@ -9,7 +9,11 @@ use envelope_sdk::{
     registry::{Purpose, Scheme},
 };
 
-use crate::{GcpKms, GcpKmsBuilder, Protection, error::NAME};
+use crate::{
+    GcpKms, GcpKmsBuilder, Protection,
+    credentials::{GOOGLES_OWN, universe},
+    error::NAME,
+};
 
 /// Opens `gcpkms:` keys, all of them with one [`GcpKms`].
 ///
@@ -52,9 +56,13 @@ impl Scheme for GcpScheme {
     /// demanded, and the endpoint if it is not Google's own. Nobody is asked over the
     /// network.
     async fn survey(&self) -> Result<Details, ProviderError> {
-        Ok(Details::new()
+        let survey = Details::new()
             .with("key_ring", self.kms.key_ring())
             .with("protection", self.kms.protection().map(Protection::name))
-            .with("endpoint", self.kms.shown_endpoint()?))
+            .with("endpoint", self.kms.shown_endpoint()?);
+        Ok(match universe() {
+            universe if universe == GOOGLES_OWN => survey,
+            universe => survey.with("universe_domain", universe),
+        })
     }
 }

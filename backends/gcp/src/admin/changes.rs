@@ -56,6 +56,7 @@ impl GcpKms {
             return Err(failure(Unsupported, key, has_not(next)));
         }
         let told = self.describe(key).await?;
+        check_wraps(&told)?;
         let plan = match version {
             None => of_key(&told, next),
             Some(number) => match told.version(number) {
@@ -160,6 +161,7 @@ impl GcpKms {
     /// The versions whose destruction can be cancelled.
     pub(super) async fn plan_restoration(&self, key: &KeyUri) -> Result<Plan, ProviderError> {
         let told = self.describe(key).await?;
+        check_wraps(&told)?;
         let waiting = numbers(&told, |version| version.state.is_scheduled_for_destruction());
         if waiting.is_empty() {
             let message = "no version of the key waits for its destruction: there is nothing to restore";
@@ -170,6 +172,15 @@ impl GcpKms {
 }
 
 type Refusal = (ProviderErrorKind, String);
+
+/// A key for signatures has no primary version, by which it would be told to be in use.
+fn check_wraps(key: &GcpKey) -> Result<(), ProviderError> {
+    if key.wraps {
+        return Ok(());
+    }
+    let message = "it is no key that wraps (its purpose is not ENCRYPT_DECRYPT): manage it with `gcloud kms`";
+    Err(failure(Unsupported, &key.uri, message))
+}
 
 /// A change of the key as a whole: of each version that it concerns.
 fn of_key(key: &GcpKey, next: KeyState) -> Result<Plan, Refusal> {

@@ -1,6 +1,6 @@
 //! Describing and listing keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use envelope_sdk::{
     KeyUri, ProviderError,
@@ -48,13 +48,21 @@ impl GcpKms {
             let call = limits.again(call.set_page_token(page));
             let listed = call.send().until(limits.deadline()).await;
             let listed = listed.map_err(|failed| self.refused(LIST_VERSIONS, key, &failed))?;
+            Pages::check_count(listed.crypto_key_versions.len(), key)?;
             for version in listed.crypto_key_versions {
                 let version = GcpVersion::of(name.text, version, primary);
                 versions.push(version.ok_or_else(|| failure(Protocol, key, OTHER_PLACE))?);
             }
             match pages.turn(listed.next_page_token, key)? {
                 Some(next) => page = next,
-                None => return Ok(versions),
+                None => {
+                    let numbers: HashSet<&str> = versions.iter().map(|it| it.version.as_str()).collect();
+                    let is_there = primary.is_none() || versions.iter().any(|version| version.primary);
+                    if numbers.len() < versions.len() || !is_there {
+                        return Err(failure(Protocol, key, CONTRADICTS));
+                    }
+                    return Ok(versions);
+                }
             }
         }
     }
@@ -90,6 +98,7 @@ impl GcpKms {
         let call = client.list_crypto_keys().set_parent(ring).set_page_size(PAGE).set_page_token(token);
         let listed = limits.again(call).send().until(limits.deadline()).await;
         let listed = listed.map_err(|failed| self.refused(LIST, None, &failed))?;
+        Pages::check_count(listed.crypto_keys.len(), None)?;
         let next = Some(listed.next_page_token).filter(|next| !next.is_empty());
         if next.as_deref().is_some_and(|next| next == token || !is_token(next)) {
             let message =
@@ -155,6 +164,8 @@ fn is_token(token: &str) -> bool {
     (1..=MAX_TOKEN_LEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+const CONTRADICTS: &str = "Cloud KMS tells of one version twice, or of a primary version that is none of the key's: do not trust \
+                           what stands between";
 /// Keys whose versions are listed at once: KMS throttles by project.
 const AT_ONCE: usize = 8;
 const MAX_TOKEN_LEN: usize = 4096;

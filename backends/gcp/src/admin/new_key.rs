@@ -70,10 +70,19 @@ impl GcpKms {
 
     /// Makes a key in the key ring of the settings, in one attempt, with a first version.
     pub(super) async fn make_key(&self, new: &NewKey) -> Result<KeyDescription, ProviderError> {
-        let Checked { ring, uri, options, makes_ring } = self.check_new(new).await?;
-        if makes_ring {
-            self.create_key_ring(&ring).await?;
+        let checked = self.check_new(new).await?;
+        if !checked.makes_ring {
+            return self.make_key_in(new, checked).await;
         }
+        self.create_key_ring(&checked.ring).await?;
+        let ring = checked.ring.clone();
+        self.make_key_in(new, checked)
+            .await
+            .map_err(|error| half(&error, &format!("the key ring {ring} was made")))
+    }
+
+    async fn make_key_in(&self, new: &NewKey, checked: Checked) -> Result<KeyDescription, ProviderError> {
+        let Checked { ring, uri, options, .. } = checked;
         let protection = options.protection.unwrap_or(Protection::Software);
         let algorithm = if protection.is_external() {
             CryptoKeyVersionAlgorithm::ExternalSymmetricEncryption
@@ -116,7 +125,8 @@ impl GcpKms {
             return Err(unsure(&failure(Protocol, None, OTHER_PLACE), LOOK));
         }
         if protection.is_external() {
-            let first = self.make_version(&uri, external).await?;
+            let first =
+                self.make_version(&uri, external).await.map_err(|error| half(&error, WITHOUT_VERSION))?;
             self.promote(&uri, &first).await?;
         }
         self.describe_changed(&uri).await
@@ -132,6 +142,12 @@ impl Options {
             (None, None) => None,
         }
     }
+}
+
+/// The error of what did not follow on what was done.
+fn half(error: &ProviderError, done: &str) -> ProviderError {
+    let message = format!("{done}, and then: {}", error.message());
+    failure(error.kind(), error.key(), message).retryable(false)
 }
 
 /// Keys that KMS does not make.
@@ -288,6 +304,9 @@ const MAX_LABELS: usize = 64;
 const LOOK: &str = "describe the key, before another is made";
 /// Characters that are shown of a word of the caller.
 const SHOWN: usize = 100;
+
+const WITHOUT_VERSION: &str = "the key was made, and has no version yet (`gcloud kms keys versions create --primary` makes one \
+                               of the key of your external key manager)";
 
 #[cfg(test)]
 mod tests {

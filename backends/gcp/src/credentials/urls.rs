@@ -1,10 +1,10 @@
 //! A file of credentials says whom to ask for tokens, and with which secrets. It
-//! may ask them by `https`, or on this machine.
+//! may ask them by `https`, or on this machine and then by no proxy.
 
 use envelope_sdk::{ProviderError, ProviderErrorKind::Invalid, http::check_credential_endpoint};
 use serde_json::Value;
 
-use crate::error::failure;
+use crate::{error::failure, proxies};
 
 /// Refuses an endpoint of tokens to which no secret must be sent.
 pub(super) fn check(url: &str) -> Result<(), ProviderError> {
@@ -18,7 +18,10 @@ pub(super) fn check(url: &str) -> Result<(), ProviderError> {
 pub(super) fn check_all(json: &Value) -> Result<(), ProviderError> {
     match json {
         Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match value {
-            Value::String(url) if ENDPOINTS.contains(&name.as_str()) => check(&with_host(url)),
+            Value::String(url) if ENDPOINTS.contains(&name.as_str()) => {
+                let url = with_host(url);
+                check(&url).and_then(|()| proxies::refuse(&url))
+            }
             value => check_all(value),
         }),
         Value::Array(values) => values.iter().try_for_each(check_all),

@@ -27,7 +27,28 @@ fn nothing_of_googles_client_is_formatted_and_every_call_is_unlogged() {
         let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         // Tests of the sources format values of their own.
         let code = code.split("#[cfg(test)]mod tests").next().unwrap_or_default().to_owned();
-        for form in [":?}", ":#?}", "{:?", "dbg!", "print!", "println!", "eprintln!", "trace!(", "debug!("] {
+        for form in [
+            ":?}",
+            ":#?}",
+            "{:?",
+            "dbg!",
+            "print!",
+            "println!",
+            "eprintln!",
+            "trace!(",
+            "debug!(",
+            "info!(",
+            "warn!(",
+            "error!(",
+            "event!(",
+            "span!(",
+            "instrument]",
+            "assert_eq!",
+            "assert_ne!",
+            ".expect(",
+            ".expect_err(",
+            ".unwrap(",
+        ] {
             assert!(!code.contains(form), "{path}: {form}");
         }
         for (at, _) in code.match_indices("derive(") {
@@ -41,6 +62,7 @@ fn nothing_of_googles_client_is_formatted_and_every_call_is_unlogged() {
                 }
             }
         }
+        assert!(path.ends_with("/call.rs") || !code.contains("tracing::"), "{path}: tracing");
         let tight: String = code.split_whitespace().collect();
         assert!(!tight.contains(".send().await"), "{path}: a call without `until`");
         assert!(!tight.contains(".build().await"), "{path}: a client that is made in the log's sight");

@@ -13,6 +13,7 @@ mod credentials;
 mod dependencies;
 mod external;
 mod faults;
+mod halves;
 mod interop;
 mod lists;
 mod live;
