@@ -68,9 +68,11 @@ use self::{
     discovery::{Discovery, EnumForm},
     reply::Refusal,
     store::Store,
-    time::Clock,
 };
-use crate::http_server::{Answer, HttpServer, Request};
+use crate::{
+    clock::Clock,
+    http_server::{Answer, HttpServer, Request},
+};
 
 /// The server. Its clones are the same server.
 #[derive(Clone)]

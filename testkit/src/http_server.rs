@@ -1,8 +1,8 @@
 //! A server of HTTP/1.1 whose answers a test writes down: for what a real server
 //! does not do on demand, above all for faults.
 //!
-//! It listens on loopback, speaks no TLS, keeps every request, and waits for
-//! nothing but its peers.
+//! It listens on loopback, speaks no TLS by itself, keeps every request, and waits
+//! for nothing but its peers.
 //!
 //! ```
 //! # use std::{io::{Read, Write}, net::TcpStream};
@@ -25,7 +25,7 @@ mod request;
 
 use std::{
     collections::VecDeque,
-    io::{self, BufReader},
+    io::{self, BufReader, Read, Write},
     mem,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -36,7 +36,7 @@ use std::{
 };
 
 pub use answer::Answer;
-pub use request::Request;
+pub use request::{Request, pairs};
 
 /// The server. It ends with the process.
 pub struct HttpServer {
@@ -52,19 +52,30 @@ impl HttpServer {
     ///
     /// When no port of loopback is free.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test without a port shall stop")]
     pub fn answering(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::over(|connection| Ok(Box::new(connection)), answer)
+    }
+
+    /// As [`answering`](Self::answering), over what `open` makes of a connection,
+    /// such as TLS.
+    #[expect(clippy::expect_used, reason = "a test without a port shall stop")]
+    pub(crate) fn over(
+        open: impl Fn(TcpStream) -> io::Result<Box<dyn Stream>> + Send + Sync + 'static,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let server =
             Self { address: listener.local_addr().expect("a port that was bound"), seen: Arc::default() };
-        let (seen, answer) = (Arc::clone(&server.seen), Arc::new(answer));
+        let (seen, open, answer) = (Arc::clone(&server.seen), Arc::new(open), Arc::new(answer));
         thread::spawn(move || {
             for connection in listener.incoming() {
                 // Whoever asked sees the connection closed, and says so.
                 let Ok(connection) = connection else { continue };
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                let (seen, open, answer) = (Arc::clone(&seen), Arc::clone(&open), Arc::clone(&answer));
                 // What fails here is that the peer went away, which is up to the peer.
-                thread::spawn(move || drop(serve(&connection, &*answer, &seen)));
+                thread::spawn(move || {
+                    drop(open(connection).and_then(|stream| serve(stream, &*answer, &seen)));
+                });
             }
         });
         server
@@ -141,21 +152,33 @@ struct Seen {
     sent: AtomicUsize,
 }
 
+/// What requests come and answers go by.
+pub(crate) trait Stream: Read + Write {
+    /// Says that there will be no more, both ways.
+    fn close(&mut self) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn close(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Both)
+    }
+}
+
 /// Answers the requests of one connection.
-fn serve(connection: &TcpStream, answer: &dyn Fn(&Request) -> Answer, seen: &Seen) -> io::Result<()> {
-    let (mut reader, mut writer) = (BufReader::new(connection), connection.try_clone()?);
-    while let Some(mut request) = request::read(&mut reader, &mut writer)? {
+fn serve(stream: Box<dyn Stream>, answer: &dyn Fn(&Request) -> Answer, seen: &Seen) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    while let Some(mut request) = request::read(&mut stream)? {
         {
             let mut requests = lock(&seen.requests);
             request.number = seen.count.fetch_add(1, Ordering::SeqCst);
             requests.push(request.clone());
         }
         let closes = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        if !answer(&request).send(&mut writer, &seen.sent)? || closes {
+        if !answer(&request).send(stream.get_mut(), &seen.sent)? || closes {
             break;
         }
     }
-    connection.shutdown(Shutdown::Both)
+    stream.get_mut().close()
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -17,12 +17,16 @@
 //! For tests only: nothing here stores a key.
 
 mod altered;
+#[cfg(feature = "gcp-server")]
+mod clock;
 pub mod conformance;
 mod fault;
 #[cfg(feature = "gcp-server")]
 pub mod gcp_server;
 pub mod http_server;
 mod memory;
+#[cfg(feature = "gcp-server")]
+mod python;
 pub mod secrets;
 pub mod servers;
 

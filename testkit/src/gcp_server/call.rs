@@ -25,28 +25,23 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn read(request: &Request) -> Result<Self, Refusal> {
-        let path = decoded(request.path()).ok_or_else(|| Refusal::invalid("The path is no UTF-8."))?;
+        let path = request.decoded_path().ok_or_else(|| Refusal::invalid("The path is no UTF-8."))?;
         let control = path.strip_prefix("/test/");
         let path = control.or(path.strip_prefix("/v1/")).ok_or_else(|| not_served(request))?;
         let (path, verb) = path.split_once(':').unwrap_or((path, ""));
-        let query = request.target.split_once('?').map_or("", |(_, query)| query);
-        let query: Option<Vec<_>> = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
         let body = match request.body.as_slice() {
             [] => Value::Null,
             body => serde_json::from_slice(body)
                 .map_err(|error| Refusal::invalid(format!("Invalid JSON payload received. {error}")))?,
         };
-        let token = request
-            .header("authorization")
-            .map(|value| value.split_once(' ').map_or("", |(_, token)| token).to_owned());
         Ok(Self {
             method: request.method.clone(),
             is_control: control.is_some(),
             path: path.to_owned(),
             verb: verb.to_owned(),
-            query: query.ok_or_else(|| Refusal::invalid("The query is no UTF-8."))?,
+            query: request.query().ok_or_else(|| Refusal::invalid("The query is no UTF-8."))?,
             body,
-            token,
+            token: request.token().map(str::to_owned),
         })
     }
 
@@ -86,30 +81,4 @@ impl Call {
 
 fn not_served(request: &Request) -> Refusal {
     Refusal::new(Code::NotFound, format!("Nothing is served at {}.", request.path()))
-}
-
-fn pair(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    Some((decoded(name)?, decoded(&value.replace('+', " "))?))
-}
-
-/// Undoes `%41`. A percent sign that stands for itself stays.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let hex =
-            (*first == b'%').then(|| after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok())).flatten();
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }

@@ -1,25 +1,6 @@
-//! Times and durations as Google writes them, and a clock that tests can move.
+//! Times and durations as Google writes them.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime},
-};
-
-/// The clock of the computer, and how far a test has moved it.
-#[derive(Debug, Default)]
-pub(super) struct Clock {
-    ahead_seconds: AtomicU64,
-}
-
-impl Clock {
-    pub(super) fn now(&self) -> SystemTime {
-        SystemTime::now() + Duration::from_secs(self.ahead_seconds.load(Ordering::SeqCst))
-    }
-
-    pub(super) fn advance(&self, by: Duration) {
-        self.ahead_seconds.fetch_add(by.as_secs(), Ordering::SeqCst);
-    }
-}
+use std::time::{Duration, SystemTime};
 
 /// RFC 3339 with nanoseconds, as Google writes times.
 pub(super) fn time_text(time: SystemTime) -> String {
@@ -71,14 +52,6 @@ mod tests {
         for wrong in ["", "s", "1", "1m", "-1s", "1.0000000001s", "1e3s", ".5s"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn the_clock_goes_ahead_only() {
-        let clock = Clock::default();
-        let before = clock.now();
-        clock.advance(hours(24));
-        assert!(clock.now() >= before + hours(24));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What is answered, right or wrong.
 
 use std::{
-    io::{self, Write as _},
-    net::TcpStream,
+    io,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
+
+use super::Stream;
 
 /// What is sent back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,9 +182,10 @@ impl Answer {
     }
 
     /// Sends it. Returns whether the connection may go on.
-    pub(super) fn send(&self, to: &mut TcpStream, sent: &AtomicUsize) -> io::Result<bool> {
+    pub(super) fn send(&self, to: &mut Box<dyn Stream>, sent: &AtomicUsize) -> io::Result<bool> {
         let mut write = |bytes: &[u8]| {
             to.write_all(bytes)?;
+            to.flush()?;
             sent.fetch_add(bytes.len(), Ordering::SeqCst);
             io::Result::Ok(())
         };

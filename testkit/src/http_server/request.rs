@@ -1,6 +1,8 @@
 //! What was asked.
 
-use std::io::{self, BufRead, Read as _, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+
+use super::Stream;
 
 /// A request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,24 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
+    /// The path with `%41` undone; `None` when it is no UTF-8 then.
+    #[must_use]
+    pub fn decoded_path(&self) -> Option<String> {
+        decoded(self.path())
+    }
+
+    /// The pairs of the query; `None` when they are no UTF-8.
+    #[must_use]
+    pub fn query(&self) -> Option<Vec<(String, String)>> {
+        pairs(self.target.split_once('?').map_or("", |(_, query)| query))
+    }
+
+    /// The bearer token, or what else there is in place of one.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.header("authorization").map(|value| value.split_once(' ').map_or("", |(_, token)| token))
+    }
+
     /// The first value of the header field `name`, in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -38,8 +58,19 @@ impl Request {
     }
 }
 
+/// The pairs of a query, or of a form, with `%41` undone; `None` when they are no
+/// UTF-8 then.
+#[must_use]
+pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let pair = |text: &str| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        Some((decoded(name)?, decoded(&value.replace('+', " "))?))
+    };
+    text.split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
+}
+
 /// The next request, or `None` at the end of the connection.
-pub(super) fn read(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<Option<Request>> {
+pub(super) fn read(reader: &mut BufReader<Box<dyn Stream>>) -> io::Result<Option<Request>> {
     let first = read_line(reader)?;
     let mut words = first.split(' ').map(str::to_owned);
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(None) };
@@ -50,7 +81,8 @@ pub(super) fn read(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Re
         request.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     if request.header("expect").is_some() {
-        writer.write_all(b"HTTP/1.1 100 go on\r\n\r\n")?;
+        reader.get_mut().write_all(b"HTTP/1.1 100 go on\r\n\r\n")?;
+        reader.get_mut().flush()?;
     }
     let wrong = || io::Error::new(io::ErrorKind::InvalidData, "a length that is no number");
     if request.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
@@ -82,4 +114,25 @@ fn read_more(reader: &mut impl BufRead, len: usize, body: &mut Vec<u8>) -> io::R
     let before = body.len();
     reader.take(len as u64).read_to_end(body)?;
     if body.len() - before == len { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Undoes `%41`. A percent sign that stands for itself stays.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex =
+            (*first == b'%').then(|| after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok())).flatten();
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
