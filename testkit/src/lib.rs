@@ -11,13 +11,16 @@
 //!   wrongly on demand.
 //! - [`servers`] tells a test where a real server is, or skips it by name;
 //!   [`http_server`] is one whose answers a test writes down.
-//! - `gcp_server` (feature `gcp-server`) stands in for Google Cloud KMS.
+//! - `gcp_server` (feature `gcp-server`) stands in for Google Cloud KMS,
+//!   `azure_server` (feature `azure-server`) for Azure Key Vault and Managed HSM.
 //! - [`secrets`] looks for a secret in all forms in which it might be printed.
 //!
 //! For tests only: nothing here stores a key.
 
 mod altered;
-#[cfg(feature = "gcp-server")]
+#[cfg(feature = "azure-server")]
+pub mod azure_server;
+#[cfg(any(feature = "azure-server", feature = "gcp-server"))]
 mod clock;
 pub mod conformance;
 mod fault;
@@ -25,7 +28,7 @@ mod fault;
 pub mod gcp_server;
 pub mod http_server;
 mod memory;
-#[cfg(feature = "gcp-server")]
+#[cfg(any(feature = "azure-server", feature = "gcp-server"))]
 mod python;
 pub mod secrets;
 pub mod servers;

@@ -1,0 +1,1 @@
+//! The stand-in for Azure Key Vault and Managed HSM.
