@@ -1,0 +1,134 @@
+//! One call: with its retries and deadlines, and in silence.
+
+use std::time::Duration;
+
+use azure_core::{Error, error::ErrorKind, http::headers::Headers};
+use envelope_sdk::http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL, find_cause};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{
+    Dispatch,
+    instrument::{WithDispatch, WithSubscriber},
+};
+
+use crate::{error::Failed, transport::Lost};
+
+/// How often and how long a call is attempted. The client's own retries are off: they
+/// wait as long as a server wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) attempts: u32,
+    pub(crate) attempt: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { attempts: ATTEMPTS, attempt: ATTEMPT_TIMEOUT }
+    }
+}
+
+impl Limits {
+    /// What all attempts of a call may take together, credentials and pauses included.
+    pub(crate) fn whole(&self) -> Duration {
+        self.attempt.saturating_mul(ATTEMPTS_OF_A_CALL)
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.whole()).unwrap_or(now + A_DAY)
+    }
+
+    /// A call that may be attempted again.
+    pub(crate) async fn again<T, F>(&self, call: impl FnMut() -> F) -> Result<T, Failed>
+    where
+        F: Future<Output = azure_core::Result<T>>,
+    {
+        self.attempt(self.attempts, call).await
+    }
+
+    /// A call that does something each time that it is done.
+    pub(crate) async fn once<T, F>(&self, call: impl FnMut() -> F) -> Result<T, Failed>
+    where
+        F: Future<Output = azure_core::Result<T>>,
+    {
+        self.attempt(1, call).await
+    }
+
+    async fn attempt<T, F>(&self, attempts: u32, mut call: impl FnMut() -> F) -> Result<T, Failed>
+    where
+        F: Future<Output = azure_core::Result<T>>,
+    {
+        let deadline = self.deadline();
+        let mut pause = FIRST_PAUSE;
+        let mut done = 0;
+        loop {
+            let error = match unlogged(timeout_at(deadline, call())).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(Failed::TimedOut),
+            };
+            done += 1;
+            if done >= attempts || !may_help(&error) {
+                return Err(Failed::Client(error));
+            }
+            // Never earlier than the server wants. What it wants too late is not waited for.
+            let wait = retry_after(&error).unwrap_or(pause).max(pause);
+            let too_late = Instant::now().checked_add(wait).is_none_or(|then| then >= deadline);
+            if wait > LONGEST_WAIT || too_late {
+                return Err(Failed::Client(error));
+            }
+            sleep(wait).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// A future of which nothing is logged by `tracing`: what the client and the crates
+/// below it write of a request or an answer may repeat a DEK, and headers hold tokens.
+pub(crate) fn unlogged<F: Future>(future: F) -> WithDispatch<F> {
+    future.with_subscriber(Dispatch::none())
+}
+
+/// Whether another attempt may help: trouble of the server or of the way, and not
+/// what is said of the request.
+pub(crate) fn may_help(error: &Error) -> bool {
+    match find_cause::<Lost>(error) {
+        Some(Lost::NotReached | Lost::TimedOut | Lost::BrokeOff) => return true,
+        Some(Lost::Certificate | Lost::TooLong | Lost::Elsewhere | Lost::Redirect) => return false,
+        None => {}
+    }
+    answer_of(error).is_some_and(|(status, _)| WORTH_A_RETRY.contains(&status))
+}
+
+/// The status and the headers of the answer that is the innermost cause of an error.
+pub(crate) fn answer_of(error: &Error) -> Option<(u16, Option<&Headers>)> {
+    let mut found = None;
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(ErrorKind::HttpResponse { status, raw_response, .. }) =
+            error.downcast_ref::<Error>().map(Error::kind)
+        {
+            found = Some((u16::from(*status), raw_response.as_ref().map(|answer| answer.headers())));
+        }
+        next = error.source();
+    }
+    found
+}
+
+/// The pause that the server asks for, in seconds.
+/// <https://learn.microsoft.com/azure/key-vault/general/overview-throttling>.
+pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
+    let (_, headers) = answer_of(error)?;
+    let asked = headers?.iter().find(|(name, _)| name.as_str() == "retry-after")?.1.as_str();
+    // A date is for people: nobody's clock is asked.
+    asked.parse().ok().map(Duration::from_secs)
+}
+
+/// Attempts of a call, unless the settings say otherwise.
+const ATTEMPTS: u32 = 3;
+const WORTH_A_RETRY: [u16; 6] = [408, 429, 500, 502, 503, 504];
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// What is waited for at a server's wish.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// For a deadline that no clock has.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,0 +1,357 @@
+//! Where credentials come from, and what is refused of them. Microsoft's client asks
+//! for the tokens, and keeps them; files and secrets are read here.
+
+mod certificate;
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use azure_core::{
+    Error,
+    cloud::{CloudConfiguration, CustomConfiguration},
+    credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions},
+    error::ErrorKind,
+    http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport},
+};
+use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions, DeveloperToolsCredential, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId,
+};
+use envelope_sdk::{
+    ProviderError,
+    ProviderErrorKind::{AccessDenied, Invalid},
+    http::check_endpoint,
+    printable,
+    secret::{Prompt, Secrets},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    error::{WrongAudience, failure},
+    transport::{Guarded, Way},
+};
+use certificate::Certificate;
+
+/// Credentials, and how what the settings leave open is found.
+#[derive(Clone, Default)]
+pub(crate) struct Sources {
+    pub(crate) from: From,
+    pub(crate) tenant: Option<String>,
+    pub(crate) client: Option<String>,
+    /// Whom tokens are asked of, in place of that of the cloud.
+    pub(crate) authority: Option<String>,
+    /// Who may have been given a client secret or certificate.
+    pub(crate) given: Option<Arc<dyn Secrets>>,
+    pub(crate) trusted_files_only: bool,
+}
+
+/// What a caller shows.
+#[derive(Clone, Default)]
+pub(crate) enum From {
+    /// What the environment says, and the developer tools after that.
+    #[default]
+    Default,
+    /// `az login`, `azd auth login`.
+    DeveloperTools,
+    /// Of this machine: the one of the system, or one that was assigned to it.
+    ManagedIdentity(Option<Assigned>),
+    /// A token of a Kubernetes service account, in a file.
+    WorkloadIdentity(Option<PathBuf>),
+    ClientSecret(Text),
+    ClientCertificate(Text),
+    /// Made elsewhere.
+    Given(Arc<dyn TokenCredential>),
+}
+
+/// A managed identity that was assigned to this machine.
+#[derive(Clone)]
+pub(crate) enum Assigned {
+    Client(String),
+    Object(String),
+    Resource(String),
+}
+
+/// A secret text.
+#[derive(Clone)]
+pub(crate) enum Text {
+    File(PathBuf),
+    Given(Zeroizing<String>),
+    /// Asked for when it is needed.
+    Asked,
+}
+
+impl Sources {
+    /// Reads files, the environment and secrets, and may block. Nothing is asked over
+    /// the network here.
+    pub(crate) fn load(&self, authority: &str, way: &Way) -> Result<Arc<dyn TokenCredential>, ProviderError> {
+        let authority = self.authority.as_deref().unwrap_or(authority);
+        let fits = authority.starts_with("https://") && check_endpoint(authority).is_ok();
+        if !fits || authority.contains(['?', '#']) {
+            return Err(failure(
+                Invalid,
+                None,
+                "the authority that is asked for tokens is a URL of the form https://HOST",
+            ));
+        }
+        match self.chosen()? {
+            From::Given(credential) => Ok(credential),
+            From::DeveloperTools | From::Default => {
+                Ok(DeveloperToolsCredential::new(None).map_err(|_| cannot("developer tools"))?)
+            }
+            From::ManagedIdentity(assigned) => {
+                let options = ManagedIdentityCredentialOptions {
+                    user_assigned_id: assigned.map(|id| match id {
+                        Assigned::Client(id) => UserAssignedId::ClientId(id),
+                        Assigned::Object(id) => UserAssignedId::ObjectId(id),
+                        Assigned::Resource(id) => UserAssignedId::ResourceId(id),
+                    }),
+                    client_options: options(authority, way.to_tokens(true).map_err(|_| no_client())?),
+                };
+                Ok(ManagedIdentityCredential::new(Some(options))
+                    .map_err(|_| cannot("the identity of this machine"))?)
+            }
+            From::WorkloadIdentity(file) => {
+                let file = match file.or_else(|| env::var_os(TOKEN_FILE).map(PathBuf::from)) {
+                    Some(file) => file,
+                    None => {
+                        return Err(lacking(
+                            "a file with the token of the workload",
+                            TOKEN_FILE,
+                            "token-file",
+                        ));
+                    }
+                };
+                self.assertion(authority, way, TokenFile { file, trusted: self.trusted_files_only })
+            }
+            From::ClientSecret(secret) => {
+                let secret = self.text(&secret, SECRET, "client secret")?;
+                let (tenant, client) = (self.tenant()?, self.client()?);
+                let options = ClientSecretCredentialOptions {
+                    client_options: options(authority, way.to_tokens(false).map_err(|_| no_client())?),
+                };
+                let secret = Secret::new(secret.trim_end_matches(['\r', '\n']).to_owned());
+                let made = ClientSecretCredential::new(&tenant, client, secret, Some(options));
+                Ok(made.map_err(|_| cannot("the client secret"))?)
+            }
+            From::ClientCertificate(pem) => {
+                let pem = self.text(&pem, CERTIFICATE, "client certificate with its key, as PEM")?;
+                let (tenant, client) = (self.tenant()?, self.client()?);
+                let audience = format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'));
+                let certificate = Certificate::read(&pem, client, audience)
+                    .map_err(|message| failure(Invalid, None, message))?;
+                self.assertion(authority, way, certificate)
+            }
+        }
+    }
+
+    /// What the environment says goes only where the settings say nothing
+    /// (<https://learn.microsoft.com/azure/developer/rust/sdk/authentication/overview>).
+    fn chosen(&self) -> Result<From, ProviderError> {
+        let From::Default = self.from else { return Ok(self.from.clone()) };
+        for (name, of) in
+            [(SECRET, From::ClientSecret as fn(Text) -> From), (CERTIFICATE, From::ClientCertificate)]
+        {
+            if let Some(text) = self.given(name)? {
+                return Ok(of(Text::Given(text)));
+            }
+        }
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        Ok(if let Some(secret) = variable("AZURE_CLIENT_SECRET") {
+            From::ClientSecret(Text::Given(Zeroizing::new(secret)))
+        } else if let Some(path) = variable("AZURE_CLIENT_CERTIFICATE_PATH") {
+            From::ClientCertificate(Text::File(path.into()))
+        } else if variable(TOKEN_FILE).is_some() {
+            From::WorkloadIdentity(None)
+        } else if variable("IDENTITY_ENDPOINT").is_some() {
+            From::ManagedIdentity(variable(CLIENT).map(Assigned::Client))
+        } else {
+            From::DeveloperTools
+        })
+    }
+
+    fn assertion<A: ClientAssertion + 'static>(
+        &self,
+        authority: &str,
+        way: &Way,
+        assertion: A,
+    ) -> Result<Arc<dyn TokenCredential>, ProviderError> {
+        let options = ClientAssertionCredentialOptions {
+            client_options: options(authority, way.to_tokens(false).map_err(|_| no_client())?),
+        };
+        let made = ClientAssertionCredential::new(self.tenant()?, self.client()?, assertion, Some(options));
+        Ok(made.map_err(|_| cannot("the tenant and the client"))?)
+    }
+
+    fn given(&self, name: &str) -> Result<Option<Zeroizing<String>>, ProviderError> {
+        let Some(secrets) = &self.given else { return Ok(None) };
+        secrets.given(name).map_err(|error| failure(error.kind(), None, error.to_string()).with_source(error))
+    }
+
+    fn text(&self, text: &Text, name: &str, what: &str) -> Result<Zeroizing<String>, ProviderError> {
+        match text {
+            Text::Given(text) => Ok(text.clone()),
+            Text::File(path) => read(path, self.trusted_files_only, true),
+            Text::Asked => {
+                if let Some(given) = self.given(name)? {
+                    return Ok(given);
+                }
+                let Some(secrets) = &self.given else {
+                    return Err(failure(AccessDenied, None, format!("there is no {what}: give it")));
+                };
+                let prompt = format!("Azure: {what}");
+                let asked = secrets.ask(name, &Prompt::once(&prompt));
+                asked.map_err(|error| failure(error.kind(), None, error.to_string()).with_source(error))
+            }
+        }
+    }
+
+    fn tenant(&self) -> Result<String, ProviderError> {
+        named(self.tenant.as_ref(), TENANT, "tenant-id", "the tenant")
+    }
+
+    fn client(&self) -> Result<String, ProviderError> {
+        named(self.client.as_ref(), CLIENT, "client-id", "the client")
+    }
+}
+
+fn named(set: Option<&String>, variable: &str, setting: &str, what: &str) -> Result<String, ProviderError> {
+    let name = match set {
+        Some(name) => name.clone(),
+        None => env::var(variable).map_err(|_| lacking(what, variable, setting))?,
+    };
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    if name.is_empty() || name.len() > MAX_ID_LEN || !name.bytes().all(fits) {
+        let message = format!("{what} has letters, digits, - and . alone: correct {setting} or {variable}");
+        return Err(failure(Invalid, None, message));
+    }
+    Ok(name)
+}
+
+/// A file of a secret, or of a token that others may read but not write.
+fn read(path: &Path, trusted: bool, secret: bool) -> Result<Zeroizing<String>, ProviderError> {
+    let unreadable = |why: &dyn fmt::Display| {
+        let message = format!("the file {} cannot be used: {why}", printable::path(path));
+        failure(Invalid, None, message)
+    };
+    #[cfg(unix)]
+    if trusted {
+        use envelope_files::trust::{self, Purpose};
+        let purpose = if secret { Purpose::Secret } else { Purpose::Settings };
+        let bytes = trust::read(path, purpose, MAX_LEN)
+            .map(Zeroizing::new)
+            .map_err(|error| failure(Invalid, None, error.to_string()).with_source(error))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(&error))?;
+        return Ok(Zeroizing::new(text.to_owned()));
+    }
+    let _ = (trusted, secret);
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| unreadable(&error))
+}
+
+/// Of certificate authorities: no secret, but nobody else may write it.
+pub(crate) fn read_roots(path: &Path, trusted: bool) -> Result<Vec<u8>, ProviderError> {
+    read(path, trusted, false).map(|text| text.as_bytes().to_vec())
+}
+
+/// The token of a Kubernetes service account, which is renewed in its file.
+struct TokenFile {
+    file: PathBuf,
+    trusted: bool,
+}
+
+impl fmt::Debug for TokenFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenFile")
+    }
+}
+
+#[async_trait]
+impl ClientAssertion for TokenFile {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        let (file, trusted) = (self.file.clone(), self.trusted);
+        let read = tokio::task::spawn_blocking(move || read(&file, trusted, false)).await;
+        let text = read.map_err(|_| unread())?.map_err(|error| Error::new(ErrorKind::Credential, error))?;
+        Ok(text.trim().to_owned())
+    }
+}
+
+fn unread() -> Error {
+    Error::with_message(ErrorKind::Credential, "the file was not read")
+}
+
+/// Hands tokens to a vault only for what they may be for: the client itself is content
+/// with any challenge whose host the vault's ends with, such as `net`.
+pub(crate) struct ForVault {
+    pub(crate) credential: Arc<dyn TokenCredential>,
+    /// The first one is asked for.
+    pub(crate) audiences: Vec<String>,
+}
+
+impl fmt::Debug for ForVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ForVault")
+    }
+}
+
+#[async_trait]
+impl TokenCredential for ForVault {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        match scopes {
+            [scope] if self.audiences.iter().any(|known| known == scope) => {
+                let got = self.credential.get_token(scopes, options).await;
+                // Credentials from elsewhere may call it something else.
+                got.map_err(|error| match error.kind() {
+                    ErrorKind::Credential => error,
+                    _ => Error::with_error(ErrorKind::Credential, error, "no token"),
+                })
+            }
+            _ => Err(Error::new(ErrorKind::Other, WrongAudience)),
+        }
+    }
+}
+
+fn options(authority: &str, client: Guarded) -> ClientOptions {
+    let mut custom = CustomConfiguration::default();
+    custom.authority_host = authority.to_owned();
+    ClientOptions {
+        retry: RetryOptions::none(),
+        transport: Some(Transport::new(Arc::new(client))),
+        cloud: Some(Arc::new(CloudConfiguration::from(custom))),
+        ..ClientOptions::default()
+    }
+}
+
+fn cannot(what: &str) -> ProviderError {
+    failure(Invalid, None, format!("{what} cannot be used as Azure's credentials: correct the settings"))
+}
+
+fn lacking(what: &str, variable: &str, setting: &str) -> ProviderError {
+    failure(AccessDenied, None, format!("{what} is not known: set {setting}, or {variable}"))
+}
+
+pub(crate) fn no_client() -> ProviderError {
+    failure(
+        Invalid,
+        None,
+        "the certificates of ca-file are none that can be read: they are PEM, one after the other",
+    )
+}
+
+const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const TENANT: &str = "AZURE_TENANT_ID";
+const CLIENT: &str = "AZURE_CLIENT_ID";
+/// The names under which secrets are asked for.
+const SECRET: &str = "azure-client-secret";
+const CERTIFICATE: &str = "azure-client-certificate";
+const MAX_ID_LEN: usize = 255;
+/// Most bytes of a file; a bundle of certificates of a platform has some 250 KiB.
+#[cfg(unix)]
+const MAX_LEN: u64 = 1024 * 1024;
