@@ -27,6 +27,7 @@
 //! do what the role of that name may; `expired` is refused; any other may do
 //! everything.
 
+mod api;
 mod call;
 mod control;
 mod der;
@@ -59,6 +60,7 @@ pub use python::{PythonClient, Wrapped};
 pub use reply::Reply;
 
 use self::{
+    api::Api,
     call::{Call, Vault},
     store::Store,
     tls::Tls,
@@ -135,7 +137,7 @@ impl AzureServer {
     pub fn reply(&self, request: &Request) -> Reply {
         let call = match Call::read(request) {
             Ok(call) => call,
-            Err(refusal) => return refusal,
+            Err(wrong) => return self.violated(request, "the request", &[wrong]),
         };
         match &call.vault {
             Some(vault) => {
@@ -195,11 +197,21 @@ impl AzureServer {
         if let Err(refusal) = roles::authenticate(call, vault) {
             return refusal;
         }
-        let reply = self.answer(call, vault);
-        if call.body["alg"].as_str().is_some_and(operations::is_weak) {
-            self.note(request, &format!("the algorithm {} shall not be used", call.body["alg"]));
+        let wrong = Api::get().check_request(call);
+        if !wrong.is_empty() {
+            return self.violated(request, "the request", &wrong);
         }
-        reply
+        if let Some(algorithm) = call.body["alg"].as_str().filter(|name| operations::is_weak(name)) {
+            self.note(request, &format!("{algorithm} shall not be used"));
+        }
+        let reply = self.answer(call, vault);
+        let wrong = Api::get().check_reply(call, &reply);
+        if wrong.is_empty() { reply } else { self.violated(request, "the answer", &wrong) }
+    }
+
+    fn violated(&self, request: &Request, what: &str, wrong: &[String]) -> Reply {
+        let line = self.note(request, &format!("{what} is not as described: {}", wrong.join("; ")));
+        Reply::error(500, "InternalServerError", line)
     }
 
     fn answer(&self, call: &Call, vault: &Vault) -> Reply {

@@ -36,22 +36,22 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn read(request: &Request) -> Result<Self, Reply> {
-        let path = request.decoded_path().ok_or_else(|| Reply::bad("The path is no UTF-8."))?;
+    /// Or what keeps it from being a call.
+    pub(super) fn read(request: &Request) -> Result<Self, String> {
+        let path = request.decoded_path().ok_or("the path is no UTF-8")?;
         let host = request.header("host").unwrap_or_default().to_owned();
         let is_form = request.header("content-type").is_some_and(|kind| kind.contains("form-urlencoded"));
         let body = match request.body.as_slice() {
             [] => Value::Null,
-            form if is_form => form_value(form).ok_or_else(|| Reply::bad("The form is no UTF-8."))?,
-            body => serde_json::from_slice(body)
-                .map_err(|error| Reply::bad(format!("The request body is not valid JSON: {error}")))?,
+            form if is_form => form_value(form).ok_or("the form is no UTF-8")?,
+            body => serde_json::from_slice(body).map_err(|error| format!("the body is no JSON: {error}"))?,
         };
         Ok(Self {
             method: request.method.clone(),
             vault: vault_of(&host),
             host,
             path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
-            query: request.query().ok_or_else(|| Reply::bad("The query is no UTF-8."))?,
+            query: request.query().ok_or("the query is no UTF-8")?,
             body,
             token: request.token().map(str::to_owned),
         })

@@ -74,9 +74,8 @@ pub(super) fn put(key: &mut Key, call: &Call, now: SystemTime) -> Result<Value, 
             return Err(Reply::bad("The trigger of a rotation policy must be at least 7 days."));
         }
         match action["action"]["type"].as_str() {
-            // Azure takes either spelling, says the enumeration of the API.
-            Some(kind) if kind.eq_ignore_ascii_case("Rotate") => rotates = Some(trigger),
-            Some(kind) if kind.eq_ignore_ascii_case("Notify") => {}
+            Some("Rotate") => rotates = Some(trigger),
+            Some("Notify") => {}
             _ => return Err(wrong("lifetimeActions")),
         }
     }

@@ -37,7 +37,6 @@ pub(super) fn answer(store: &mut Store, call: &Call, vault: &Vault, now: SystemT
         }
         ("PUT", ["keys", _]) => Err(Reply::not_offered("the import of keys")),
         ("DELETE", ["keys", name]) => may("keys/delete").and_then(|()| asked.delete(store, name)),
-        ("GET", ["keys", name]) => may("keys/read").and_then(|()| asked.get(store, name, "")),
         ("GET", ["keys", name, version]) => may("keys/read").and_then(|()| asked.get(store, name, version)),
         ("PATCH", ["keys", name]) => may("keys/update/action").and_then(|()| asked.update(store, name, "")),
         ("PATCH", ["keys", name, version]) => {
