@@ -92,6 +92,7 @@ fn recipient_json(recipient: &WrappedDek) -> Value {
         "key": recipient.key_uri().as_str(),
         "version": recipient.key_version(),
         "wrap_algorithm": recipient.wrap_algorithm(),
+        "post_quantum_safe": recipient.is_post_quantum_safe(),
         "wrapped_dek_bytes": recipient.ciphertext().len(),
     })
 }

@@ -8,6 +8,8 @@ pub(crate) fn register(builder: Builder) -> Builder {
     let builder = builder.register::<envelope_local::LocalSettings>();
     #[cfg(feature = "aws")]
     let builder = builder.register::<envelope_aws::AwsSettings>();
+    #[cfg(feature = "azure")]
+    let builder = builder.register::<envelope_azure::AzureSettings>();
     #[cfg(feature = "gcp")]
     let builder = builder.register::<envelope_gcp::GcpSettings>();
     #[cfg(feature = "pkcs11")]

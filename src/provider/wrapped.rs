@@ -68,6 +68,19 @@ impl WrappedDek {
         &self.wrap_algorithm
     }
 
+    /// Whether the wrap holds against a quantum computer, by its algorithm: symmetric
+    /// ones do, with 256-bit keys, and RSA does not. `None` where it cannot be told: an
+    /// algorithm that is not in the registry.
+    #[must_use]
+    pub fn is_post_quantum_safe(&self) -> Option<bool> {
+        match self.wrap_algorithm.as_str() {
+            "RSA-OAEP-256" | "PKCS11-RSA-OAEP-256" => Some(false),
+            "XAES-256-GCM" | "ARGON2ID-COBBLESTONE-256" | "AWS-KMS" | "GCP-KMS" | "A256KW" | "A256GCM"
+            | "PKCS11-AES-256-GCM" | "PKCS11-AES-KWP" => Some(true),
+            _ => None,
+        }
+    }
+
     /// The wrapped DEK.
     #[must_use]
     pub fn ciphertext(&self) -> &[u8] {
@@ -78,4 +91,25 @@ impl WrappedDek {
 pub(crate) fn is_algorithm_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
     (1..=255).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rsa_alone_of_the_registry_does_not_hold_against_a_quantum_computer() {
+        let spec = include_str!("../../docs/spec/envelope-v1.md");
+        let (_, registry) = spec.split_once("| `wrap_algorithm` | Key URI |").unwrap();
+        let names = registry.lines().skip(2).map_while(|line| line.strip_prefix("| `")?.split('`').next());
+        let mut count = 0;
+        for name in names {
+            let wrapped = WrappedDek::new(KeyUri::passphrase(), "", name, vec![1]).unwrap();
+            assert_eq!(wrapped.is_post_quantum_safe(), Some(!name.contains("RSA")), "{name}");
+            count += 1;
+        }
+        assert!(count >= 10, "{count}");
+        let other = WrappedDek::new(KeyUri::passphrase(), "", "X-SOMETHING", vec![1]).unwrap();
+        assert_eq!(other.is_post_quantum_safe(), None);
+    }
 }

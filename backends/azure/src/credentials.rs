@@ -116,15 +116,9 @@ impl Sources {
                     .map_err(|_| cannot("the identity of this machine"))?)
             }
             From::WorkloadIdentity(file) => {
-                let file = match file.or_else(|| env::var_os(TOKEN_FILE).map(PathBuf::from)) {
-                    Some(file) => file,
-                    None => {
-                        return Err(lacking(
-                            "a file with the token of the workload",
-                            TOKEN_FILE,
-                            "token-file",
-                        ));
-                    }
+                let file = file.or_else(|| env::var_os(TOKEN_FILE).map(PathBuf::from));
+                let Some(file) = file else {
+                    return Err(lacking("a file with the token of the workload", TOKEN_FILE, "token-file"));
                 };
                 self.assertion(authority, way, TokenFile { file, trusted: self.trusted_files_only })
             }

@@ -33,9 +33,12 @@ pub(crate) struct Reach {
     domain: Domain,
     roots: Option<PathBuf>,
     /// Held while credentials are read, so that a crowd of calls reads them once.
-    credentials: Mutex<BTreeMap<Cloud, (Arc<dyn TokenCredential>, Way)>>,
+    credentials: Mutex<BTreeMap<Cloud, Caller>>,
     clients: Lock<BTreeMap<String, Vault>>,
 }
+
+/// What a caller shows, and how the servers are reached to which it is shown.
+type Caller = (Arc<dyn TokenCredential>, Way);
 
 /// A vault or managed HSM.
 #[derive(Clone)]
@@ -75,7 +78,7 @@ impl Reach {
         Ok(vault)
     }
 
-    async fn credential(&self, cloud: Cloud) -> Result<(Arc<dyn TokenCredential>, Way), ProviderError> {
+    async fn credential(&self, cloud: Cloud) -> Result<Caller, ProviderError> {
         let mut known = self.credentials.lock().await;
         if let Some(found) = known.get(&cloud) {
             return Ok(found.clone());

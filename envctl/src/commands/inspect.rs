@@ -57,9 +57,13 @@ fn text(header: &Header, value: &Value, payload: Option<u64>) -> String {
             "" => String::new(),
             version => format!(", version {}", safe(version)),
         };
+        let quantum = match recipient.is_post_quantum_safe() {
+            Some(false) => ", not post-quantum safe",
+            _ => "",
+        };
         line(
             "recipient",
-            &format!("{}{version}, {}", safe(recipient.key_uri().as_str()), recipient.wrap_algorithm()),
+            &format!("{}{version}, {}{quantum}", safe(recipient.key_uri().as_str()), recipient.wrap_algorithm()),
         );
     }
     line("header", &format!("{} bytes, {} of them padding", header.len(), header.padding()));

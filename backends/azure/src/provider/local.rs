@@ -70,8 +70,9 @@ mod tests {
         let pair = KeyPair::generate(KeySize::Rsa3072).unwrap();
         let private = PrivateDecryptingKey::from_pkcs8(pair.as_der().unwrap().as_ref()).unwrap();
         let private = OaepPrivateDecryptingKey::new(private).unwrap();
-        let parts = PublicKeyComponents::<Vec<u8>>::from(aws_lc_rs::signature::KeyPair::public_key(&pair));
-        let public = Public::of(&parts.n, &parts.e).unwrap();
+        let key = aws_lc_rs::signature::KeyPair::public_key(&pair);
+        let (n, e) = of_pkcs1(key.as_ref());
+        let public = Public::of(n, e).unwrap();
         let dek = Dek::generate::<DefaultEngine>().unwrap();
         let wrapped = public.wrap(&dek).unwrap();
         assert_eq!(wrapped.len(), 384);
@@ -92,5 +93,11 @@ mod tests {
         }
         assert_eq!(flaw(&[], F4), Some(Flaw::NoKey));
         assert_eq!(flaw(&[0xC4; 384], F4), Some(Flaw::NoKey));
+    }
+
+    /// `SEQUENCE { INTEGER n, INTEGER e }` of a key of 3072 bits.
+    fn of_pkcs1(der: &[u8]) -> (&[u8], &[u8]) {
+        let n = &der[8..][..385];
+        (n, &der[8 + 385 + 2..])
     }
 }

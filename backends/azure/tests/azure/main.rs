@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod conformance;
+mod credentials;
+mod faults;
 
 use std::{
     path::PathBuf,

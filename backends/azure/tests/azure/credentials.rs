@@ -1,0 +1,212 @@
+//! Credentials of each kind, challenges, and who is trusted.
+
+use aws_lc_rs::{encoding::AsDer, rsa::{KeyPair, KeySize}};
+use base64ct::{Base64, Encoding};
+use envelope_azure::AzureSettings;
+use envelope_sdk::{
+    KeyProvider, ProviderError,
+    ProviderErrorKind::{AccessDenied, Invalid, Protocol},
+    registry::{Purpose, Settings, Surroundings},
+    secret::{Prompt, SecretError, Secrets},
+};
+use envelope_testkit::http_server::Answer;
+use zeroize::Zeroizing;
+
+use super::*;
+
+#[test]
+fn a_client_secret_a_certificate_and_the_token_of_a_workload_are_taken() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let token = azure.folder.path().join("token");
+    std::fs::write(&token, "a token of Kubernetes\n").unwrap();
+    for builder in [
+        client(&azure).client_secret("secret"),
+        client(&azure).client_certificate(certificate()),
+        client(&azure).workload_identity(Some(token)),
+    ] {
+        block_on(builder.build().wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    }
+    let asked = azure.service.http().take();
+    let tokens = asked.iter().filter(|request| request.path().ends_with("/oauth2/v2.0/token"));
+    assert_eq!(tokens.count(), 3);
+}
+
+/// A token is asked for once, and then kept.
+#[test]
+fn a_crowd_of_calls_asks_for_one_token() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let vaults = client(&azure).client_secret("secret").build();
+    block_on(async {
+        let calls = (0..16).map(|_| async {
+            vaults.wrap_dek(&key, &fresh_dek(), &context()).await.unwrap();
+        });
+        futures_util::future::join_all(calls).await;
+    });
+    let asked = azure.service.http().take();
+    assert_eq!(asked.iter().filter(|request| request.path().ends_with("/token")).count(), 1);
+}
+
+#[test]
+fn credentials_that_are_refused_or_missing_say_what_to_do() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let wrap = |builder: AzureKeyVaultBuilder| -> ProviderError {
+        block_on(builder.build().wrap_dek(&key, &fresh_dek(), &context())).unwrap_err()
+    };
+    let error = wrap(client(&azure).client_secret("another"));
+    assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
+    assert!(error.message().contains("Microsoft Entra accepts") && !error.message().contains("another"), "{error}");
+    let error = wrap(client(&azure).client_secret_file(azure.folder.path().join("nothing")));
+    assert_eq!(error.kind(), Invalid, "{error}");
+    let error = wrap(client(&azure).client_certificate("nothing"));
+    assert_eq!(error.kind(), Invalid, "{error}");
+    for url in ["http://login.localhost", "login", "https://user:canary-4711@login.localhost"] {
+        let error = wrap(client(&azure).client_secret("secret").authority_host(url));
+        assert_eq!(error.kind(), Invalid, "{url}");
+        assert!(!error.to_string().contains("4711"));
+    }
+    for name in ["expired", "nobody"] {
+        let error = wrap(azure.builder().credential(Token::of(name)));
+        assert_eq!(error.kind(), AccessDenied, "{name}: {error}");
+    }
+    let user = azure.builder().credential(Token::of("serviceEncryptionUser")).build();
+    block_on(user.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    let error = block_on(user.rotate_key(&key)).unwrap_err();
+    assert!(error.kind() == AccessDenied && error.message().contains("Key Vault Crypto Officer"), "{error}");
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_ends_the_call() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let other = AzureServer::new();
+    other.write_ca(azure.folder.path().join("other.pem")).unwrap();
+    let vaults = azure.builder().ca_file(azure.folder.path().join("other.pem")).build();
+    let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
+    assert!(error.message().contains("ca-file"), "{error}");
+    std::fs::write(azure.folder.path().join("empty.pem"), "").unwrap();
+    let vaults = azure.builder().ca_file(azure.folder.path().join("empty.pem")).build();
+    let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+    assert_eq!(error.kind(), Invalid, "{error}");
+}
+
+/// The client itself is content with each of those whose host the vault's ends with.
+#[test]
+fn a_challenge_for_another_service_gets_no_token() {
+    for resource in [
+        "https://localhost",
+        "https://managedhsm.localhost",
+        "https://vault.azure.net",
+        "https://graph.microsoft.com",
+        "https://vault.localhost.example",
+    ] {
+        let azure = Azure::new();
+        let key = azure.key();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let service = azure.server.serve_with(move |request, reply| {
+            if request.header("authorization").is_some() || request.path().ends_with("/token") {
+                counted.fetch_add(1, Ordering::SeqCst);
+                return reply.into();
+            }
+            let challenge =
+                format!(r#"Bearer authorization="https://login.localhost/t", resource="{resource}""#);
+            Answer::json(401, "{}").header("www-authenticate", challenge)
+        });
+        let vaults = at(&service, &azure.folder).client_secret("secret").tenant_id("t").client_id("c").build();
+        let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (Protocol, false), "{resource}: {error}");
+        assert!(error.message().contains("another service"), "{error}");
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "{resource}");
+    }
+}
+
+/// A next page elsewhere would get the token.
+#[test]
+fn a_list_that_goes_on_at_another_host_is_refused() {
+    let azure = Azure::new();
+    azure.key();
+    let service = azure.server.serve_with(|request, mut reply| {
+        if request.path() == "/keys" && request.header("authorization").is_some() {
+            reply.body["nextLink"] = "https://other.vault.localhost/keys?$skiptoken=x".into();
+        }
+        reply.into()
+    });
+    let vaults = at(&service, &azure.folder).vault(VAULT).build();
+    let error = block_on(vaults.list_keys(None)).unwrap_err();
+    assert_eq!(error.kind(), Protocol, "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_secrets_that_others_may_read_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let azure = Azure::new();
+    let key = azure.key();
+    let secret = azure.folder.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let mode = |mode| std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o644);
+    let open = || {
+        let mut settings = settings(&azure);
+        settings.client_secret_file = Some(secret.clone());
+        let scheme = settings.into_scheme(&Surroundings::default()).unwrap();
+        let provider = scheme.open(&key, Purpose::Encrypt).unwrap();
+        block_on(provider.wrap_dek(&key, &fresh_dek(), &context()))
+    };
+    assert_eq!(open().unwrap_err().kind(), Invalid);
+    mode(0o600);
+    open().unwrap();
+}
+
+#[test]
+fn a_secret_is_asked_for_when_a_key_is_used_and_not_before() {
+    struct Asked(AtomicUsize);
+    impl Secrets for Asked {
+        fn given(&self, _: &str) -> Result<Option<Zeroizing<String>>, SecretError> {
+            Ok(None)
+        }
+        fn ask(&self, name: &str, _: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError> {
+            assert_eq!(name, "azure-client-secret");
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Zeroizing::new("secret".to_owned()))
+        }
+    }
+    let azure = Azure::new();
+    let key = azure.key();
+    let asked = Arc::new(Asked(AtomicUsize::new(0)));
+    let mut settings = settings(&azure);
+    settings.credentials = Some("client-secret".into());
+    let scheme = settings.into_scheme(&Surroundings::new(asked.clone())).unwrap();
+    let provider = scheme.open(&key, Purpose::Encrypt).unwrap();
+    assert_eq!(asked.0.load(Ordering::SeqCst), 0);
+    for _ in 0..2 {
+        block_on(provider.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    }
+    assert_eq!(asked.0.load(Ordering::SeqCst), 1);
+}
+
+fn settings(azure: &Azure) -> AzureSettings {
+    let mut settings = AzureSettings::default();
+    settings.domain = Some(format!("localhost:{}", azure.service.port()));
+    settings.ca_file = Some(azure.ca());
+    settings.tenant_id = Some("tests".into());
+    settings.client_id = Some("a-test".into());
+    settings
+}
+
+fn client(azure: &Azure) -> AzureKeyVaultBuilder {
+    azure.builder().tenant_id("tests").client_id("a-test")
+}
+
+/// A key, and bytes in the place of its certificate: the stand-in looks at neither.
+fn certificate() -> String {
+    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let pem = |label: &str, bytes: &[u8]| {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", Base64::encode_string(bytes))
+    };
+    pem("CERTIFICATE", b"of a test") + &pem("PRIVATE KEY", key.as_der().unwrap().as_ref())
+}
