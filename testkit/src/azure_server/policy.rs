@@ -43,12 +43,7 @@ impl Policy {
 pub(super) fn get(key: &Key, base: &str) -> Value {
     let mut policy = match &key.policy.put {
         // That of a key for which nobody has put one.
-        Value::Null => json!({
-            "lifetimeActions": [
-                { "trigger": { "timeBeforeExpiry": "P30D" }, "action": { "type": "Notify" } },
-            ],
-            "attributes": {},
-        }),
+        Value::Null => json!({ "lifetimeActions": [notification()], "attributes": {} }),
         put => put.clone(),
     };
     policy["id"] = json!(format!("{}/rotationpolicy", key.identifier(base, "")));
@@ -87,13 +82,21 @@ pub(super) fn put(key: &mut Key, call: &Call, now: SystemTime) -> Result<Value, 
     if let Some(expiry) = expiry {
         attributes["expiryTime"] = expiry.clone();
     }
-    let actions = actions.cloned().unwrap_or_default();
+    let mut actions = actions.cloned().unwrap_or_default();
+    if actions.iter().all(|action| action["action"]["type"] != "Notify") {
+        actions.push(notification());
+    }
     key.policy = Policy {
         expires_after,
         rotates,
         put: json!({ "lifetimeActions": actions, "attributes": attributes }),
     };
     Ok(get(key, &call.base()))
+}
+
+/// What the service adds by itself.
+fn notification() -> Value {
+    json!({ "trigger": { "timeBeforeExpiry": "P30D" }, "action": { "type": "Notify" } })
 }
 
 fn trigger(trigger: &Value) -> Result<Trigger, Reply> {
