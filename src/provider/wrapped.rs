@@ -75,8 +75,14 @@ impl WrappedDek {
     pub fn is_post_quantum_safe(&self) -> Option<bool> {
         match self.wrap_algorithm.as_str() {
             "RSA-OAEP-256" | "PKCS11-RSA-OAEP-256" => Some(false),
-            "XAES-256-GCM" | "ARGON2ID-COBBLESTONE-256" | "AWS-KMS" | "GCP-KMS" | "A256KW" | "A256GCM"
-            | "PKCS11-AES-256-GCM" | "PKCS11-AES-KWP" => Some(true),
+            "XAES-256-GCM"
+            | "ARGON2ID-COBBLESTONE-256"
+            | "AWS-KMS"
+            | "GCP-KMS"
+            | "A256KW"
+            | "A256GCM"
+            | "PKCS11-AES-256-GCM"
+            | "PKCS11-AES-KWP" => Some(true),
             _ => None,
         }
     }

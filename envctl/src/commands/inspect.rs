@@ -63,7 +63,11 @@ fn text(header: &Header, value: &Value, payload: Option<u64>) -> String {
         };
         line(
             "recipient",
-            &format!("{}{version}, {}{quantum}", safe(recipient.key_uri().as_str()), recipient.wrap_algorithm()),
+            &format!(
+                "{}{version}, {}{quantum}",
+                safe(recipient.key_uri().as_str()),
+                recipient.wrap_algorithm()
+            ),
         );
     }
     line("header", &format!("{} bytes, {} of them padding", header.len(), header.padding()));

@@ -1,6 +1,9 @@
 //! Credentials of each kind, challenges, and who is trusted.
 
-use aws_lc_rs::{encoding::AsDer, rsa::{KeyPair, KeySize}};
+use aws_lc_rs::{
+    encoding::AsDer,
+    rsa::{KeyPair, KeySize},
+};
 use base64ct::{Base64, Encoding};
 use envelope_azure::AzureSettings;
 use envelope_sdk::{
@@ -19,7 +22,7 @@ fn a_client_secret_a_certificate_and_the_token_of_a_workload_are_taken() {
     let azure = Azure::new();
     let key = azure.key();
     let token = azure.folder.path().join("token");
-    std::fs::write(&token, "a token of Kubernetes\n").unwrap();
+    std::fs::write(&token, "a.token.of-kubernetes\n").unwrap();
     for builder in [
         client(&azure).client_secret("secret"),
         client(&azure).client_certificate(certificate()),
@@ -57,7 +60,10 @@ fn credentials_that_are_refused_or_missing_say_what_to_do() {
     };
     let error = wrap(client(&azure).client_secret("another"));
     assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
-    assert!(error.message().contains("Microsoft Entra accepts") && !error.message().contains("another"), "{error}");
+    assert!(
+        error.message().contains("Microsoft Entra accepts") && !error.message().contains("another"),
+        "{error}"
+    );
     let error = wrap(client(&azure).client_secret_file(azure.folder.path().join("nothing")));
     assert_eq!(error.kind(), Invalid, "{error}");
     let error = wrap(client(&azure).client_certificate("nothing"));
@@ -116,7 +122,8 @@ fn a_challenge_for_another_service_gets_no_token() {
                 format!(r#"Bearer authorization="https://login.localhost/t", resource="{resource}""#);
             Answer::json(401, "{}").header("www-authenticate", challenge)
         });
-        let vaults = at(&service, &azure.folder).client_secret("secret").tenant_id("t").client_id("c").build();
+        let vaults =
+            at(&service, &azure.folder).client_secret("secret").tenant_id("t").client_id("c").build();
         let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (Protocol, false), "{resource}: {error}");
         assert!(error.message().contains("another service"), "{error}");

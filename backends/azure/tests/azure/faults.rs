@@ -148,7 +148,10 @@ fn an_answer_of_another_vault_key_or_version_or_of_another_length_is_refused() {
         (WRAPS[6], Protocol),
         (WRAPS[7], Protocol),
         (("a short DEK", |body| edit(body, "value", |value| value[..40].to_owned())), Unauthentic),
-        (("a long DEK", |body| edit(body, "value", |value| value.clone()[..40].to_owned() + &value)), Unauthentic),
+        (
+            ("a long DEK", |body| edit(body, "value", |value| value.clone()[..40].to_owned() + &value)),
+            Unauthentic,
+        ),
     ];
     for ((what, change), kind) in OPENED {
         let vault = Faulty::answering(move |_, mut reply| {
@@ -195,7 +198,10 @@ fn a_throttled_call_waits_as_long_as_it_is_told_and_not_longer_than_it_may() {
     assert!(start.elapsed() < Duration::from_secs(1));
     azure.server.throttle(99, Duration::ZERO);
     let before = azure.server.exchanges();
-    assert_eq!(block_on(azure.vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err().kind(), Throttled);
+    assert_eq!(
+        block_on(azure.vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err().kind(),
+        Throttled
+    );
     assert_eq!(azure.server.exchanges() - before, 3);
 }
 

@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
+mod admin;
 mod conformance;
 mod credentials;
+mod dependencies;
 mod faults;
+mod local;
+mod recipients;
 
 use std::{
     path::PathBuf,
