@@ -34,3 +34,22 @@ fn number(bytes: &[u8]) -> Vec<u8> {
 const INTEGER: u8 = 2;
 const BIT_STRING: u8 = 3;
 const SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_a_key_are_found_and_those_of_half_a_one_are_not() {
+        // A modulus with a leading zero, and the identifier of RSA with its NULL.
+        let key = [0x30, 0x0a, 2, 3, 0, 0xc0, 1, 2, 3, 1, 0, 1];
+        let algorithm = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1, 5, 0];
+        let bits = [&[3, 13, 0], &key[..]].concat();
+        let der = [&[0x30, 0x81, 30], &algorithm[..], &bits].concat();
+        assert_eq!(rsa_numbers(&der), Some((vec![0xc0, 1], vec![1, 0, 1])));
+        for len in 0..der.len() {
+            assert_eq!(rsa_numbers(&der[..len]), None, "{len}");
+        }
+        assert_eq!(rsa_numbers(&key), None, "a sequence that is another one");
+    }
+}

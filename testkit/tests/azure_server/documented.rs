@@ -1,22 +1,15 @@
 //! Answers as they are documented: `azure/documented/*.json`.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 
 #[test]
 fn answers_are_as_documented() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("azure/documented");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 14, "{files:?}");
-    for file in files {
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        let case: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        for told in ["what", "source", "seen", "said"] {
-            assert!(case[told].as_str().is_some_and(|text| !text.is_empty()), "{name} does not tell {told}");
-        }
-        answers_as(name, &case);
+    let cases = shared::cases("azure/documented");
+    assert!(cases.len() >= 14, "{cases:?}");
+    for (name, case) in cases {
+        answers_as(&name, &case);
     }
 }
 
@@ -41,7 +34,7 @@ fn answers_as(name: &str, case: &Value) {
         ("{LOGIN}", &served.service.login()),
         ("{TENANT}", "00000000-0000-4000-8000-000000000001"),
     ];
-    let (call, expected) = (filled(&case["call"], &names), filled(&case["answer"], &names));
+    let (call, expected) = (shared::filled(&case["call"], &names), shared::filled(&case["answer"], &names));
     let token = call.get("token").map_or(Some("all"), Value::as_str);
     let (method, path) = (call["method"].as_str().unwrap(), call["path"].as_str().unwrap());
     let answer = served.ask(method, VAULT, path, token, &call["body"]);
@@ -65,18 +58,6 @@ fn answers_as(name: &str, case: &Value) {
         assert!(answer.head.lines().any(|line| line == header), "{name}: {}", answer.head);
     }
     assert_eq!(served.azure.violations(), [] as [&str; 0], "{name}");
-}
-
-/// With the names filled in, everywhere.
-fn filled(value: &Value, names: &[(&str, &str)]) -> Value {
-    match value {
-        Value::String(text) => {
-            Value::String(names.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value)))
-        }
-        Value::Array(all) => all.iter().map(|value| filled(value, names)).collect(),
-        Value::Object(all) => all.iter().map(|(key, value)| (key.clone(), filled(value, names))).collect(),
-        other => other.clone(),
-    }
 }
 
 /// A request to wrap `secret`.

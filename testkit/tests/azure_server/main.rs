@@ -5,6 +5,8 @@
 
 mod documented;
 mod python;
+#[path = "../shared/documented.rs"]
+mod shared;
 mod tls;
 mod wire;
 

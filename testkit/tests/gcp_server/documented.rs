@@ -1,6 +1,6 @@
 //! Answers as they are documented: `gcp/documented/*.json`.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
 
 use envelope_testkit::gcp_server::State;
 
@@ -8,17 +8,10 @@ use super::*;
 
 #[test]
 fn answers_are_as_documented() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("gcp/documented");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 15, "{files:?}");
-    for file in files {
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        let case: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        for told in ["what", "source", "seen", "said"] {
-            assert!(case[told].as_str().is_some_and(|text| !text.is_empty()), "{name} does not tell {told}");
-        }
-        answers_as(name, &case);
+    let cases = shared::cases("gcp/documented");
+    assert!(cases.len() >= 15, "{cases:?}");
+    for (name, case) in cases {
+        answers_as(&name, &case);
     }
 }
 
@@ -42,8 +35,8 @@ fn answers_as(name: &str, case: &Value) {
         ("{CIPHERTEXT}", sealed["ciphertext"].as_str().unwrap()),
         ("{CRC32C}", opened["plaintextCrc32c"].as_str().unwrap()),
     ];
-    let call = filled(&case["call"], &names);
-    let expected = filled(&case["answer"], &names);
+    let call = shared::filled(&case["call"], &names);
+    let expected = shared::filled(&case["answer"], &names);
     let (method, path) = (call["method"].as_str().unwrap(), call["path"].as_str().unwrap());
     let (status, answer) = served.ask(method, path, call["token"].as_str(), &call["body"]);
     assert_eq!(expected["status"], status, "{name}: {answer}");
@@ -68,12 +61,6 @@ fn answers_as(name: &str, case: &Value) {
         }
     }
     assert_eq!(served.gcp.violations(), [] as [&str; 0], "{name}");
-}
-
-/// With the names filled in, everywhere.
-fn filled(value: &Value, names: &[(&str, &str)]) -> Value {
-    let text = names.iter().fold(value.to_string(), |text, (name, value)| text.replace(name, value));
-    serde_json::from_str(&text).unwrap()
 }
 
 /// `secret`
