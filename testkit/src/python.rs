@@ -24,6 +24,7 @@ impl Script {
     }
 
     /// With a variable of the environment.
+    #[cfg(feature = "azure-server")]
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.0.env(name, value);
         self
