@@ -1,10 +1,14 @@
 //! One call: with its retries and deadlines, and in silence.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use azure_core::{Error, error::ErrorKind, http::headers::Headers};
 use envelope_sdk::http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL, find_cause};
-use tokio::time::{Instant, sleep, timeout_at};
+use futures_util::FutureExt;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
 use tracing::{
     Dispatch,
     instrument::{WithDispatch, WithSubscriber},
@@ -57,14 +61,20 @@ impl Limits {
     where
         F: Future<Output = azure_core::Result<T>>,
     {
+        if Handle::try_current().is_err() {
+            return Err(Failed::Panicked);
+        }
         let deadline = self.deadline();
         let mut pause = FIRST_PAUSE;
         let mut done = 0;
         loop {
-            let error = match unlogged(timeout_at(deadline, call())).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(Failed::TimedOut),
+            // It panics in a runtime without time or I/O, and where the one has ended in which it was made.
+            let attempt = AssertUnwindSafe(timeout_at(deadline, call())).catch_unwind();
+            let error = match unlogged(attempt).await {
+                Ok(Ok(Ok(answer))) => return Ok(answer),
+                Ok(Ok(Err(error))) => error,
+                Ok(Err(_)) => return Err(Failed::TimedOut),
+                Err(_) => return Err(Failed::Panicked),
             };
             done += 1;
             if done >= attempts || !may_help(&error) {

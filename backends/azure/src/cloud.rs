@@ -18,6 +18,8 @@ pub(crate) enum Cloud {
 }
 
 impl Cloud {
+    pub(crate) const COUNT: usize = 3;
+
     fn of(host: &str) -> Self {
         if host.ends_with(".azure.cn") {
             Self::China

@@ -143,6 +143,11 @@ impl Sources {
         }
     }
 
+    /// Whether a person is asked, who takes as long as it takes.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self.from, From::ClientSecret(Text::Asked) | From::ClientCertificate(Text::Asked))
+    }
+
     /// What the environment says goes only where the settings say nothing
     /// (<https://learn.microsoft.com/azure/developer/rust/sdk/authentication/overview>).
     fn chosen(&self) -> Result<From, ProviderError> {

@@ -32,6 +32,7 @@ use serde::Deserialize;
 
 use crate::{
     call::{answer_of, may_help},
+    reach::NO_RUNTIME,
     transport::Lost,
 };
 
@@ -56,6 +57,8 @@ pub(crate) enum Failed {
     Client(Error),
     /// The time limit of all attempts passed.
     TimedOut,
+    /// There is no runtime, or that has ended in which the call was made.
+    Panicked,
 }
 
 impl Failed {
@@ -121,6 +124,7 @@ pub(crate) fn refusal<'k>(call: Call, key: impl Into<Option<&'k KeyUri>>, failed
     let error = match failed {
         Failed::Client(error) => error,
         Failed::TimedOut => return failure(Unavailable, key, NOT_IN_TIME),
+        Failed::Panicked => return failure(Other, key, NO_RUNTIME),
     };
     if find_cause::<WrongAudience>(error).is_some() {
         return failure(Protocol, key, OTHER_AUDIENCE);

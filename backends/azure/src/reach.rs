@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex as Lock, PoisonError},
+    sync::{Arc, Mutex as Lock, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use azure_core::{
@@ -13,10 +14,11 @@ use azure_core::{
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use envelope_sdk::{
     KeyUri, ProviderError,
-    ProviderErrorKind::{Invalid, Unsupported},
+    ProviderErrorKind::{Invalid, Other, Unavailable, Unsupported},
+    crowd::Crowd,
     key_uri::azure::VaultKey,
 };
-use tokio::sync::Mutex;
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     call::{Limits, unlogged},
@@ -29,12 +31,18 @@ use crate::{
 /// Clients of vaults, and the credentials of each cloud.
 pub(crate) struct Reach {
     pub(crate) limits: Limits,
+    plan: Arc<Plan>,
+    /// Of each cloud, read once by a crowd of calls, however many of them are given up.
+    credentials: Arc<Lock<BTreeMap<Cloud, Caller>>>,
+    reading: Crowd<Result<(), ProviderError>>,
+    clients: Lock<BTreeMap<String, Vault>>,
+}
+
+struct Plan {
     sources: Sources,
     domain: Domain,
     roots: Option<PathBuf>,
-    /// Held while credentials are read, so that a crowd of calls reads them once.
-    credentials: Mutex<BTreeMap<Cloud, Caller>>,
-    clients: Lock<BTreeMap<String, Vault>>,
+    attempt: Duration,
 }
 
 /// What a caller shows, and how the servers are reached to which it is shown.
@@ -50,42 +58,73 @@ pub(crate) struct Vault {
 
 impl Reach {
     pub(crate) fn new(sources: Sources, domain: Domain, roots: Option<PathBuf>, limits: Limits) -> Self {
-        Self { limits, sources, domain, roots, credentials: Mutex::default(), clients: Lock::default() }
+        let plan = Arc::new(Plan { sources, domain, roots, attempt: limits.attempt });
+        Self {
+            limits,
+            plan,
+            credentials: Arc::default(),
+            reading: Crowd::default(),
+            clients: Lock::default(),
+        }
     }
 
     /// The domain in place of Microsoft's, if one is set.
     pub(crate) fn domain(&self) -> Result<Option<&str>, ProviderError> {
-        self.domain.checked()
+        self.plan.domain.checked()
     }
 
     /// The vault of a key.
     pub(crate) async fn vault(&self, name: VaultKey<'_>) -> Result<Vault, ProviderError> {
-        let known = |clients: &Lock<BTreeMap<String, Vault>>| {
-            // Each change of it is one step.
-            clients.lock().unwrap_or_else(PoisonError::into_inner).get(name.host).cloned()
-        };
-        if let Some(vault) = known(&self.clients) {
+        if let Some(vault) = lock(&self.clients).get(name.host).cloned() {
             return Ok(vault);
         }
-        let place = self.domain.place(name)?;
+        let place = self.plan.domain.place(name)?;
         let (credential, way) = self.credential(place.cloud).await?;
-        if let Some(vault) = known(&self.clients) {
-            return Ok(vault);
+        let mut clients = lock(&self.clients);
+        // Somebody else may have made it meanwhile.
+        if let Some(vault) = clients.get(name.host) {
+            return Ok(vault.clone());
         }
         let vault = open(place, credential, &way)?;
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.insert(name.host.to_owned(), vault.clone());
         Ok(vault)
     }
 
     async fn credential(&self, cloud: Cloud) -> Result<Caller, ProviderError> {
-        let mut known = self.credentials.lock().await;
-        if let Some(found) = known.get(&cloud) {
-            return Ok(found.clone());
+        if Handle::try_current().is_err() {
+            return Err(failure(Other, None, NO_RUNTIME));
         }
+        // A crowd may be reading the credentials of another cloud: these are read after them.
+        for _ in 0..=Cloud::COUNT {
+            if let Some(found) = lock(&self.credentials).get(&cloud).cloned() {
+                return Ok(found);
+            }
+            let (plan, read) = (Arc::clone(&self.plan), Arc::clone(&self.credentials));
+            let reading = self.reading.join(|| async move {
+                let found = plan.load(cloud).await?;
+                lock(&read).insert(cloud, found);
+                Ok(())
+            });
+            // A person may be asked, and thinks.
+            let reading = if self.plan.sources.asks() {
+                reading.await
+            } else {
+                let read = timeout(self.limits.whole(), reading).await;
+                read.map_err(|_| failure(Unavailable, None, NOT_READ_IN_TIME))?
+            };
+            reading.map_err(|panicked| {
+                failure(Invalid, None, "the credentials were not read").with_source(panicked)
+            })??;
+        }
+        Err(failure(Unavailable, None, "the credentials of another cloud are being read: try again"))
+    }
+}
+
+impl Plan {
+    async fn load(&self, cloud: Cloud) -> Result<Caller, ProviderError> {
         let (sources, authority) = (self.sources.clone(), self.domain.authority(cloud)?);
         let (roots, is_local) = (self.roots.clone(), self.domain.checked()?.is_some());
-        let attempt = self.limits.attempt;
+        let attempt = self.attempt;
         // A file may be a pipe that somebody has yet to write to, and a person may be asked.
         let read = tokio::task::spawn_blocking(move || {
             let trusted = sources.trusted_files_only;
@@ -93,11 +132,13 @@ impl Reach {
             let way = Way { roots, is_local, attempt };
             Ok((sources.load(&authority, &way)?, way))
         });
-        let read = unlogged(read).await;
-        let found = read.map_err(|_| failure(Invalid, None, "the credentials were not read"))??;
-        known.insert(cloud, found.clone());
-        Ok(found)
+        unlogged(read).await.map_err(|_| failure(Invalid, None, "the credentials were not read"))?
     }
+}
+
+fn lock<T>(what: &Lock<T>) -> MutexGuard<'_, T> {
+    // Each change of it is one step.
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open(place: Place, credential: Arc<dyn TokenCredential>, way: &Way) -> Result<Vault, ProviderError> {
@@ -126,3 +167,8 @@ pub(crate) fn name_of(key: &KeyUri) -> Result<VaultKey<'_>, ProviderError> {
         failure(Unsupported, key, message)
     })
 }
+
+pub(crate) const NO_RUNTIME: &str =
+    "vaults are asked within a tokio runtime with time and I/O, and there is none";
+const NOT_READ_IN_TIME: &str =
+    "the settings and credentials were not read in time: see the files of secrets, which may be pipes";

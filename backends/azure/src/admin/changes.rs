@@ -58,7 +58,7 @@ impl AzureKeyVault {
             }
             _ => {}
         }
-        let told = self.describe(key).await?;
+        let told = self.describe_ours(key).await?;
         let now = now();
         let plan = match version {
             None => of_key(&told, next, now),
@@ -67,6 +67,13 @@ impl AzureKeyVault {
             }
         };
         plan.map_err(|(kind, message)| failure(kind, key, message))
+    }
+
+    /// The key, if it is one that wraps: another is not changed here as if it were out of
+    /// use.
+    pub(super) async fn describe_ours(&self, key: &KeyUri) -> Result<AzureKey, ProviderError> {
+        let told = self.describe(key).await?;
+        if told.wraps() { Ok(told) } else { Err(failure(Unsupported, key, OTHER_KIND)) }
     }
 
     fn known_version<'k>(
@@ -149,7 +156,7 @@ impl AzureKeyVault {
         version: Option<&str>,
         end: Option<u64>,
     ) -> Result<Plan, ProviderError> {
-        let told = self.describe(key).await?;
+        let told = self.describe_ours(key).await?;
         if told.deleted.is_some() {
             return Err(failure(State, key, RECOVER_FIRST));
         }
@@ -175,7 +182,7 @@ impl AzureKeyVault {
         key: &KeyUri,
         new: &BTreeMap<String, String>,
     ) -> Result<KeyDescription, ProviderError> {
-        let told = self.describe(key).await?;
+        let told = self.describe_ours(key).await?;
         if told.deleted.is_some() {
             return Err(failure(State, key, RECOVER_FIRST));
         }
@@ -314,6 +321,8 @@ fn words_for(what: &str, from: KeyState, next: KeyState) -> String {
     }
 }
 
+pub(super) const OTHER_KIND: &str =
+    "this is a key of another kind, which wraps no DEKs, and is not managed here";
 const COMPROMISED: &str = "Azure has no state compromised, in which a key unwraps only: rotate the key, rewrap, and suspend the \
                            version; or make the key deactivated";
 const RECOVER_FIRST: &str = "the key is deleted, and waits until it is purged: restore it first";

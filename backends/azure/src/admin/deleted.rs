@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use envelope_sdk::{
     KeyUri, ProviderError,
-    ProviderErrorKind::{AccessDenied, Protocol, State, Unavailable},
+    ProviderErrorKind::{AccessDenied, Protocol, State, Unavailable, Unsupported},
 };
 use tokio::time::sleep;
 
 use super::{
-    DELETE, GET_DELETED, OTHER_PLACE, PURGE, RECOVER, key::AzureKey, seconds, version::AzureVersion,
+    DELETE, GET_DELETED, OTHER_PLACE, PURGE, RECOVER, changes::OTHER_KIND, key::AzureKey, seconds,
+    version::AzureVersion,
 };
 use crate::{
     AzureKeyVault,
@@ -73,7 +74,7 @@ impl AzureKeyVault {
     /// The deleted key, if there is one to recover: for the recovery and its dry run.
     pub(super) async fn plan_recovery(&self, key: &KeyUri) -> Result<AzureKey, ProviderError> {
         if let Some(deleted) = self.deleted(key).await? {
-            return Ok(deleted);
+            return if deleted.wraps() { Ok(deleted) } else { Err(failure(Unsupported, key, OTHER_KIND)) };
         }
         // Of one that is not there at all this is the error.
         self.describe(key).await?;
@@ -112,8 +113,8 @@ impl AzureKeyVault {
     ///
     /// As there.
     pub async fn check_purge(&self, key: &KeyUri) -> Result<(), ProviderError> {
-        if self.deleted(key).await?.is_some() {
-            return Ok(());
+        if let Some(deleted) = self.deleted(key).await? {
+            return if deleted.wraps() { Ok(()) } else { Err(failure(Unsupported, key, OTHER_KIND)) };
         }
         self.describe(key).await?;
         Err(failure(

@@ -46,10 +46,15 @@ impl AzureKey {
         }
     }
 
-    /// Whether a key of that type wraps DEKs.
-    pub(super) fn wraps(&self) -> bool {
+    /// Whether it is a key that wraps DEKs: by its type, and by what it is permitted to
+    /// do. Keys that only sign are others' business.
+    #[must_use]
+    pub fn wraps(&self) -> bool {
         let kinds = [KeyType::Rsa, KeyType::RsaHsm, KeyType::OctHsm, KeyType::Oct];
+        let uses = ["wrapKey", "unwrapKey", "encrypt", "decrypt"];
         kinds.iter().any(|kind| kind.as_ref() == self.kind)
+            && (self.operations.is_empty()
+                || self.operations.iter().any(|known| uses.contains(&known.as_str())))
     }
 
     /// The current version.

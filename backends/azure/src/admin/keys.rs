@@ -1,5 +1,7 @@
 //! Describing and listing keys.
 
+use std::collections::BTreeSet;
+
 use azure_core::http::{
     PageIterator, Response, Url,
     pager::{PagerContinuation, PagerOptions},
@@ -64,20 +66,25 @@ impl AzureKeyVault {
 
     async fn versions_of(&self, key: &KeyUri) -> Result<Vec<AzureVersion>, ProviderError> {
         let (vault, name) = self.at(key).await?;
-        let (mut versions, mut page) = (Vec::new(), None);
+        let (mut versions, mut names) = (Vec::new(), BTreeSet::new());
+        let (mut page, mut seen) = (None, BTreeSet::new());
         for _ in 0..MAX_PAGES {
             let (listed, next) = self.page_of_versions(key, &vault, name, page.as_ref()).await?;
+            check_len(listed.value.len(), key)?;
             for version in listed.value {
                 let kid = version.kid.as_deref().and_then(|kid| version_of(&vault.url, name.key, kid));
                 let kid = kid.ok_or_else(|| failure(Protocol, key, OTHER_PLACE))?;
+                if !names.insert(kid.to_owned()) {
+                    return Err(failure(Protocol, key, TWICE));
+                }
                 versions.push(AzureVersion::of(kid, version.attributes.as_ref(), version.tags.as_ref()));
             }
-            match next {
-                None => return Ok(versions),
-                // It would come round for ever.
-                same if same == page => break,
-                next => page = next,
+            let Some(next) = next else { return Ok(versions) };
+            // It would come round for ever.
+            if !seen.insert(next.to_string()) {
+                break;
             }
+            page = Some(next);
         }
         Err(failure(Protocol, key, "the list of versions repeats itself, or has no end"))
     }
@@ -163,16 +170,19 @@ impl AzureKeyVault {
                 "the vault says that the list goes on, and not where: do not trust what stands between";
             return Err(failure(Protocol, None, message));
         }
-        let mut found = Vec::new();
+        check_len(listed.value.len(), None)?;
+        let mut found = BTreeSet::new();
         for key in listed.value {
             let name = key
                 .kid
                 .as_deref()
                 .and_then(|kid| kid.strip_prefix(vault.url.as_str())?.strip_prefix("/keys/"));
             let uri = name.and_then(|name| Self::uri_in(host, name).ok());
-            found.push(uri.ok_or_else(|| failure(Protocol, None, OTHER_PLACE))?);
+            if !found.insert(uri.ok_or_else(|| failure(Protocol, None, OTHER_PLACE))?) {
+                return Err(failure(Protocol, None, TWICE));
+            }
         }
-        let mut keys = Vec::new();
+        let (found, mut keys) = (Vec::from_iter(found), Vec::new());
         for some in found.chunks(AT_ONCE) {
             for described in join_all(some.iter().map(|uri| self.describe(uri))).await {
                 match described {
@@ -215,6 +225,15 @@ async fn one_page(
     Ok((listed, pages.into_continuation().filter(|_| more)))
 }
 
+/// No more than was asked for: a page without an end would fill the memory.
+fn check_len<'k>(len: usize, key: impl Into<Option<&'k KeyUri>>) -> Result<(), ProviderError> {
+    if len <= PAGE.unsigned_abs() as usize {
+        return Ok(());
+    }
+    Err(failure(Protocol, key, "the vault listed more than was asked for: do not trust what stands between"))
+}
+
+const TWICE: &str = "the vault listed something twice: do not trust what stands between";
 /// Keys or versions of a page: at most 25.
 const PAGE: i32 = 25;
 /// Keys that are described at once: vaults throttle.

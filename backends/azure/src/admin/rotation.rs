@@ -22,10 +22,7 @@ impl AzureKeyVault {
     /// The key, if it can be rotated: for the rotation and for its dry run, which so
     /// refuse the same.
     pub(super) async fn plan_rotation(&self, key: &KeyUri) -> Result<AzureKey, ProviderError> {
-        let told = self.describe(key).await?;
-        if !told.wraps() {
-            return Err(failure(Unsupported, key, "this is a key of another kind, which wraps no DEKs"));
-        }
+        let told = self.describe_ours(key).await?;
         lifecycle::check_rotation("the key", told.state(now()))
             .map_err(|words| failure(State, key, words))?;
         Ok(told)

@@ -144,7 +144,7 @@ fn an_answer_of_another_vault_key_or_version_or_of_another_length_is_refused() {
         (WRAPS[0], Protocol),
         (WRAPS[1], Protocol),
         (WRAPS[4], Protocol),
-        (("another version", |body| edit(body, "kid", other_version)), Protocol),
+        (("another version", |body| edit(body, "kid", |kid| other_version(&kid))), Protocol),
         (WRAPS[6], Protocol),
         (WRAPS[7], Protocol),
         (("a short DEK", |body| edit(body, "value", |value| value[..40].to_owned())), Unauthentic),
@@ -290,7 +290,7 @@ fn edit(body: &mut serde_json::Value, field: &str, change: fn(String) -> String)
     body[field] = json!(change(body[field].as_str().unwrap().to_owned()));
 }
 
-fn other_version(kid: String) -> String {
+fn other_version(kid: &str) -> String {
     let (key, version) = kid.rsplit_once('/').unwrap();
     let turned: String = version.chars().rev().collect();
     format!("{key}/{turned}")

@@ -9,6 +9,8 @@ mod conformance;
 mod credentials;
 mod dependencies;
 mod faults;
+mod halves;
+mod interop;
 mod local;
 mod recipients;
 
