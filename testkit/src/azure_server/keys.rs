@@ -33,6 +33,7 @@ impl Asked<'_> {
         }
         let mut version = Version {
             id: new_id().ok_or_else(failed)?,
+            kty,
             material,
             operations,
             enabled: true,
@@ -45,11 +46,9 @@ impl Asked<'_> {
         change(&mut version, self.call)?;
         let key = keys.live.entry(id).or_insert_with(|| Key {
             name: name.to_owned(),
-            kty,
             versions: Vec::new(),
             policy: policy::Policy::default(),
         });
-        key.kty = kty;
         key.versions.push(version);
         Ok(key.bundle(&self.call.base(), key.latest(), level))
     }
@@ -83,10 +82,9 @@ impl Asked<'_> {
     pub(super) fn update(&self, store: &mut Store, name: &str, version: &str) -> Result<Value, Reply> {
         let (_, keys) = self.keys(store);
         let key = keys.key(name, version)?;
-        let kty = key.kty;
         let changed = key.version(version)?;
         if self.call.field("key_ops").is_some() {
-            changed.operations = operations(self.call, kty)?;
+            changed.operations = operations(self.call, changed.kty)?;
         }
         change(changed, self.call)?;
         changed.updated = self.now;

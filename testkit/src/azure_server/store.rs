@@ -39,7 +39,6 @@ pub(super) struct Keys {
 
 pub(super) struct Key {
     pub(super) name: String,
-    pub(super) kty: &'static str,
     /// The oldest first; at least one.
     pub(super) versions: Vec<Version>,
     pub(super) policy: Policy,
@@ -54,6 +53,8 @@ pub(super) struct Deleted {
 
 pub(super) struct Version {
     pub(super) id: String,
+    /// Versions of one key may be of several types.
+    pub(super) kty: &'static str,
     pub(super) material: Material,
     pub(super) operations: Vec<String>,
     pub(super) enabled: bool,
@@ -121,6 +122,7 @@ impl Key {
         let expires = self.policy.expires_after.map(|after| unix(now + after));
         self.versions.push(Version {
             id: new_id()?,
+            kty: latest.kty,
             material: latest.material.again()?,
             operations: latest.operations.clone(),
             enabled: true,
@@ -143,18 +145,18 @@ impl Key {
     pub(super) fn bundle(&self, base: &str, version: &Version, level: &str) -> Value {
         let mut key = json!({
             "kid": self.identifier(base, &version.id),
-            "kty": self.kty,
+            "kty": version.kty,
             "key_ops": version.operations,
         });
         version.material.describe(&mut key);
-        let mut bundle = json!({ "key": key, "attributes": version.attributes(self.kty, level) });
+        let mut bundle = json!({ "key": key, "attributes": version.attributes(level) });
         version.add_tags(&mut bundle);
         bundle
     }
 
     /// The line of a list.
     pub(super) fn item(&self, base: &str, id: &str, version: &Version, level: &str) -> Value {
-        let attributes = version.attributes(self.kty, level);
+        let attributes = version.attributes(level);
         let mut item = json!({ "kid": self.identifier(base, id), "attributes": attributes });
         version.add_tags(&mut item);
         item
@@ -171,7 +173,7 @@ impl Deleted {
 }
 
 impl Version {
-    fn attributes(&self, kty: &str, level: &str) -> Value {
+    fn attributes(&self, level: &str) -> Value {
         let mut attributes = json!({
             "enabled": self.enabled,
             "created": unix(self.created),
@@ -179,7 +181,7 @@ impl Version {
             "recoveryLevel": level,
             "recoverableDays": RETENTION.as_secs() / DAY.as_secs(),
             "exportable": false,
-            "hsmPlatform": if kty.ends_with("-HSM") { "2" } else { "0" },
+            "hsmPlatform": if self.kty.ends_with("-HSM") { "2" } else { "0" },
         });
         for (name, time) in [("nbf", self.not_before), ("exp", self.expires)] {
             if let Some(time) = time {

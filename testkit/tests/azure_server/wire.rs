@@ -102,6 +102,9 @@ fn an_empty_version_is_the_latest_one() {
     assert_eq!((&changed["key"]["kid"], &changed["attributes"]["enabled"]), (&rotated, &json!(false)));
     let old = served.ok("GET", VAULT, path(&served.key), &Value::Null);
     assert_eq!(old["attributes"]["enabled"], true);
+    let curve = served.ok("POST", VAULT, "/keys/k/create", &json!({ "kty": "EC" }));
+    assert_eq!((&curve["key"]["kty"], &curve["key"]["key_ops"]), (&json!("EC"), &json!(["sign", "verify"])));
+    assert_eq!(served.ok("GET", VAULT, path(&served.key), &Value::Null)["key"]["kty"], "RSA");
 }
 
 #[test]
