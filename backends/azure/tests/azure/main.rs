@@ -11,6 +11,7 @@ mod dependencies;
 mod faults;
 mod halves;
 mod interop;
+mod live;
 mod local;
 mod recipients;
 
