@@ -99,10 +99,10 @@ fn a_list_that_repeats_itself_or_holds_more_than_was_asked_for_is_refused() {
             let goes_on = |page: &str| format!("https://{host}{}?$skiptoken={page}", request.path()).into();
             let entry = reply.body["value"][0].clone();
             match what {
-                "a page again" => reply = page(serde_json::json!([]), goes_on("a")),
+                "a page again" => reply = empty_page(&goes_on("a")),
                 "two pages in turn" => {
                     let next = if request.target.contains("=a") { "b" } else { "a" };
-                    reply = page(serde_json::json!([]), goes_on(next));
+                    reply = empty_page(&goes_on(next));
                 }
                 "a key twice" => reply.body["value"] = serde_json::json!([entry, entry]),
                 _ => reply.body["value"] = vec![entry; 26].into(),
@@ -173,6 +173,6 @@ fn child_with_an_identity() {
     }
 }
 
-fn page(value: serde_json::Value, next: serde_json::Value) -> envelope_testkit::azure_server::Reply {
-    envelope_testkit::azure_server::Reply::ok(serde_json::json!({"value": value, "nextLink": next}))
+fn empty_page(next: &serde_json::Value) -> envelope_testkit::azure_server::Reply {
+    envelope_testkit::azure_server::Reply::ok(serde_json::json!({"value": [], "nextLink": next}))
 }
