@@ -11,7 +11,6 @@ import datetime
 import os
 import ssl
 import sys
-import traceback
 import urllib.request
 
 from azure.core import exceptions
@@ -19,6 +18,7 @@ from azure.identity import ClientSecretCredential
 from azure.keyvault.keys import KeyClient, KeyOperation, KeyRotationLifetimeAction, KeyRotationPolicy, KeyRotationPolicyAction
 from azure.keyvault.keys.crypto import CryptographyClient, KeyWrapAlgorithm
 
+from checks import check, equal, run
 from client import connect, cryptography, options, trust, unwrap, wrap
 
 PORT = sys.argv[1]
@@ -252,15 +252,6 @@ def refused(kind, status, message, call, *args, **named):
     raise AssertionError(f"not refused ({message}): {answer}")
 
 
-def equal(is_, should_be):
-    check(is_ == should_be, f"{is_!r} is not {should_be!r}")
-
-
-def check(holds, otherwise):
-    if not holds:
-        raise AssertionError(otherwise)
-
-
 def advance(seconds):
     post(f"/test/advance?seconds={seconds}")
 
@@ -286,20 +277,11 @@ SCENARIOS = (
 )
 
 
-def main():
-    failed = 0
-    for number, scenario in enumerate(SCENARIOS):
-        try:
-            # Several runs may have one server.
-            name = f"s{number}-{os.getpid()}"
-            vault, hsm = (connect(f"https://{name}.{domain}.localhost:{PORT}", CA) for domain in ("vault", "managedhsm"))
-            scenario(vault, hsm)
-            print(f"ok      {scenario.__name__}")
-        except Exception:  # noqa: BLE001 - the next scenario runs whatever this one met
-            failed += 1
-            print(f"FAILED  {scenario.__name__}\n{traceback.format_exc()}")
-    sys.exit(failed > 0)
+def prepare(number, _):
+    # Several runs may have one server.
+    name = f"s{number}-{os.getpid()}"
+    return [connect(f"https://{name}.{domain}.localhost:{PORT}", CA) for domain in ("vault", "managedhsm")]
 
 
 if __name__ == "__main__":
-    main()
+    run(SCENARIOS, prepare)

@@ -9,13 +9,13 @@ Each function below is a scenario with a key ring of its own. Ends with 1 and th
 import datetime
 import os
 import sys
-import traceback
 import urllib.request
 
 from google.api_core import exceptions
 from google.cloud import kms_v1
 from google.protobuf import duration_pb2, field_mask_pb2, timestamp_pb2
 
+from checks import check, equal, run
 from client import connect, crc32c, decrypt, encrypt
 
 State = kms_v1.CryptoKeyVersion.CryptoKeyVersionState
@@ -242,15 +242,6 @@ def refused(kind, message, call, *args, **named):
     raise AssertionError(f"not refused ({message}): {answer}")
 
 
-def equal(is_, should_be):
-    check(is_ == should_be, f"{is_!r} is not {should_be!r}")
-
-
-def check(holds, otherwise):
-    if not holds:
-        raise AssertionError(otherwise)
-
-
 def advance(seconds):
     post(f"/test/advance?seconds={seconds}")
 
@@ -275,18 +266,14 @@ SCENARIOS = (
 
 
 def main():
-    client, failed = connect(sys.argv[1]), 0
-    for scenario in SCENARIOS:
-        try:
-            # The clock of the server goes ahead only, and so a scenario must not rest on what another made.
-            ring_id = f"{scenario.__name__[:40]}-{os.getpid()}"
-            ring = client.create_key_ring(parent=LOCATION, key_ring_id=ring_id, key_ring={}).name
-            scenario(client, ring)
-            print(f"ok      {scenario.__name__}")
-        except Exception:  # noqa: BLE001 - the next scenario runs whatever this one met
-            failed += 1
-            print(f"FAILED  {scenario.__name__}\n{traceback.format_exc()}")
-    sys.exit(failed > 0)
+    client = connect(sys.argv[1])
+
+    def prepare(_, scenario):
+        # The clock of the server goes ahead only, and so a scenario must not rest on what another made.
+        ring_id = f"{scenario.__name__[:40]}-{os.getpid()}"
+        return client, client.create_key_ring(parent=LOCATION, key_ring_id=ring_id, key_ring={}).name
+
+    run(SCENARIOS, prepare)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ impl Script {
             // No compiled scripts in the source tree.
             .arg("-B")
             .arg(path)
+            .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/python"))
             // What the network of this computer is reached by is nothing to loopback.
             .env("no_proxy", "127.0.0.1,localhost,.localhost");
         Self(command)
