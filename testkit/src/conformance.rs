@@ -41,6 +41,7 @@ pub mod admin;
 mod ask;
 pub mod checks;
 mod listener;
+pub mod live;
 mod report;
 pub mod scheme;
 
