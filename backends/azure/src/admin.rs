@@ -17,6 +17,8 @@ mod version;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use azure_core::time::OffsetDateTime;
+use azure_security_keyvault_keys::models::KeyAttributes;
+use envelope_sdk::KeyState;
 
 use crate::error::Call;
 
@@ -31,6 +33,11 @@ fn seconds(date: OffsetDateTime) -> Option<u64> {
 /// Such a moment, if Azure has it.
 fn moment(seconds: u64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()
+}
+
+/// The state of the current version of a key, of what a vault tells of it.
+pub(crate) fn current_state(told: Option<&KeyAttributes>) -> KeyState {
+    AzureVersion { current: true, ..AzureVersion::of("", told, None) }.standard(now())
 }
 
 fn now() -> u64 {
@@ -56,4 +63,4 @@ const SET_POLICY: Call = Call::new("keyrotationpolicies/write", OFFICER, HSM_USE
 const DELETE: Call = Call::new("keys/delete", OFFICER, HSM_USER);
 const GET_DELETED: Call = Call::new("deletedkeys/read", OFFICER, HSM_OFFICER);
 const RECOVER: Call = Call::new("keys/recover/action", OFFICER, HSM_OFFICER);
-const PURGE: Call = Call::new("keys/purge/action", "Key Vault Purge Operator", HSM_OFFICER);
+const PURGE: Call = Call::new("keys/purge/action", "Key Vault Crypto Officer", HSM_OFFICER);

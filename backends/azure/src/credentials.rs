@@ -18,9 +18,9 @@ use azure_core::{
     http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
-    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
-    ClientSecretCredentialOptions, DeveloperToolsCredential, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId,
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use envelope_sdk::{
     ProviderError,
@@ -100,6 +100,14 @@ impl Sources {
         }
         match self.chosen()? {
             From::Given(credential) => Ok(credential),
+            // Of a tenant only `az` can be asked.
+            From::DeveloperTools | From::Default if self.tenant.is_some() => {
+                let options = AzureCliCredentialOptions {
+                    tenant_id: Some(self.tenant()?),
+                    ..AzureCliCredentialOptions::default()
+                };
+                Ok(AzureCliCredential::new(Some(options)).map_err(|_| cannot("az"))?)
+            }
             From::DeveloperTools | From::Default => {
                 Ok(DeveloperToolsCredential::new(None).map_err(|_| cannot("developer tools"))?)
             }
@@ -167,7 +175,7 @@ impl Sources {
         } else if variable(TOKEN_FILE).is_some() {
             From::WorkloadIdentity(None)
         } else if variable("IDENTITY_ENDPOINT").is_some() {
-            From::ManagedIdentity(variable(CLIENT).map(Assigned::Client))
+            From::ManagedIdentity(self.client.clone().or_else(|| variable(CLIENT)).map(Assigned::Client))
         } else {
             From::DeveloperTools
         })
@@ -221,7 +229,10 @@ impl Sources {
 fn named(set: Option<&String>, variable: &str, setting: &str, what: &str) -> Result<String, ProviderError> {
     let name = match set {
         Some(name) => name.clone(),
-        None => env::var(variable).map_err(|_| lacking(what, variable, setting))?,
+        None => env::var(variable)
+            .ok()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| lacking(what, variable, setting))?,
     };
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
     if name.is_empty() || name.len() > MAX_ID_LEN || !name.bytes().all(fits) {

@@ -12,15 +12,17 @@ use azure_security_keyvault_keys::models::{
     KeyOperationParameters, KeyOperationResult,
 };
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError,
-    ProviderErrorKind::{Invalid, NotFound, Unauthentic, Unsupported},
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, KeyUse, ProviderError,
+    ProviderErrorKind::{Invalid, NotFound, State, Unauthentic, Unsupported},
     ProviderIdentity, WrappedDek,
     key_uri::azure::VaultKey,
+    lifecycle,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     AzureKeyVaultBuilder,
+    admin::current_state,
     error::{Call, Failed, NAME, failure, refusal, refusal_to_open, words},
     reach::{Reach, Vault, name_of},
 };
@@ -106,10 +108,19 @@ impl AzureKeyVault {
             Ok(told) => told,
             Err(failed) => return Err(self.explain(GET, key, &failed).await),
         };
-        let jwk = told.key.unwrap_or_default();
+        let (jwk, attributes) = (told.key.unwrap_or_default(), told.attributes);
         let version = answer::of_key(key, &vault.url, name.key, jwk.kid.as_deref())?;
         let known = Known::of(&jwk, version, self.symmetric, self.local_wraps)
             .map_err(|(kind, message)| failure(kind, key, message))?;
+        if known.public.is_some() {
+            // What the vault would say of a wrap that was made there.
+            let state = current_state(attributes.as_ref());
+            lifecycle::check_use("the key", state, KeyUse::Wrap)
+                .map_err(|message| failure(State, key, message))?;
+            if !jwk.key_ops.iter().flatten().any(|permitted| permitted == WRAP_KEY) {
+                return Err(failure(State, key, words::FORBIDDEN));
+            }
+        }
         self.kinds.learn(key, known.clone());
         Ok(known)
     }
@@ -119,7 +130,7 @@ impl AzureKeyVault {
     pub(crate) async fn explain(&self, call: Call, key: &KeyUri, failed: &Failed) -> ProviderError {
         let error = refusal(call, key, failed);
         if error.kind() == NotFound && matches!(self.deleted(key).await, Ok(Some(_))) {
-            return failure(envelope_sdk::ProviderErrorKind::State, key, words::DELETED);
+            return failure(State, key, words::DELETED);
         }
         error
     }
@@ -287,4 +298,5 @@ impl KeyProvider for AzureKeyVault {
 
 pub(crate) const ENCRYPTION_USER: &str = "Key Vault Crypto Service Encryption User";
 pub(crate) const HSM_ENCRYPTION_USER: &str = "Managed HSM Crypto Service Encryption User";
+const WRAP_KEY: &str = "wrapKey";
 const GET: Call = Call::new("keys/read", ENCRYPTION_USER, HSM_ENCRYPTION_USER);

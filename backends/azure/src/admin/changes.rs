@@ -54,7 +54,9 @@ impl AzureKeyVault {
             KeyState::PreActive => return refuse("Azure makes no key pre-active again"),
             KeyState::Compromised => return refuse(COMPROMISED),
             KeyState::Destroyed if version.is_some() => {
-                return refuse("Azure deletes a key as a whole, and no single version: suspend the version");
+                return refuse(
+                    "Azure deletes a key as a whole, and no single version: suspend the key, or rewrap and leave it",
+                );
             }
             _ => {}
         }
@@ -232,6 +234,9 @@ fn of_key(key: &AzureKey, next: KeyState, now: u64) -> Result<Plan, Refusal> {
         of.map(move |version| (version.version.clone(), Patch { enabled: Some(enabled), ..Patch::default() }))
             .collect::<Vec<_>>()
     };
+    // The current one goes first when it is enabled and last when it is disabled: what fails in between can be
+    // repeated, since the key as a whole is still, or already, active.
+    let enable = || set(true).into_iter().rev().collect::<Vec<_>>();
     match (state, next) {
         (KeyState::Active, KeyState::Suspended) => Ok(Plan::Patches(set(false))),
         (KeyState::Active, KeyState::Deactivated) => {
@@ -241,7 +246,7 @@ fn of_key(key: &AzureKey, next: KeyState, now: u64) -> Result<Plan, Refusal> {
             Ok(Plan::Patches(vec![(current.version.clone(), begun(now))]))
         }
         (KeyState::Suspended, KeyState::Active) => match when_enabled(current, now) {
-            KeyState::Active => Ok(Plan::Patches(set(true))),
+            KeyState::Active => Ok(Plan::Patches(enable())),
             other => {
                 refuse(&format!("enabled, the key would be {other}: its current version is not valid now"))
             }
@@ -290,9 +295,12 @@ fn of_version(version: &AzureVersion, deleted: bool, next: KeyState, now: u64) -
             _ => plan(Patch { enabled: Some(true), ..expired(version, now) }),
         },
         (from, next) if from == next => Ok(Plan::Patches(Vec::new())),
-        (KeyState::Deactivated, KeyState::Suspended) => {
-            Err((State, format!("{what} is deactivated and cannot become suspended: suspend the whole key")))
-        }
+        (KeyState::Deactivated, KeyState::Suspended) => Err((
+            State,
+            format!(
+                "{what} is deactivated and cannot become suspended: suspend the whole key while it is active, which stops all of its versions"
+            ),
+        )),
         (from, next) => Err((State, words_for(&what, from, next))),
     }
 }
@@ -323,8 +331,8 @@ fn words_for(what: &str, from: KeyState, next: KeyState) -> String {
 
 pub(super) const OTHER_KIND: &str =
     "this is a key of another kind, which wraps no DEKs, and is not managed here";
-const COMPROMISED: &str = "Azure has no state compromised, in which a key unwraps only: rotate the key, rewrap, and suspend the \
-                           version; or make the key deactivated";
+const COMPROMISED: &str = "Azure has no state compromised, in which a key unwraps only: rotate the key and rewrap, or make \
+                           it deactivated";
 const RECOVER_FIRST: &str = "the key is deleted, and waits until it is purged: restore it first";
 /// Seconds by which clocks differ.
 const SKEW: u64 = 60;
@@ -357,7 +365,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(of(&key(&[(true, None), (false, None), (true, None)]), KeyState::Suspended), ["0", "2"]);
-        assert_eq!(of(&key(&[(false, None), (false, None)]), KeyState::Active), ["0", "1"]);
+        assert_eq!(of(&key(&[(false, None), (false, None)]), KeyState::Active), ["1", "0"]);
         assert_eq!(of(&key(&[(true, None), (true, None)]), KeyState::Deactivated), ["1"]);
         assert!(of_key(&key(&[(false, Some(1))]), KeyState::Active, 1000).is_err());
         assert_eq!(of_key(&key(&[(false, None)]), KeyState::Destroyed, 1000), Ok(Plan::Delete));

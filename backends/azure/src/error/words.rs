@@ -19,6 +19,8 @@ pub(super) fn of_state(message: &str) -> Option<&'static str> {
         Some(EXPIRED)
     } else if message.contains("not yet valid") {
         Some(NOT_YET)
+    } else if message.contains("not permitted on this key") {
+        Some(FORBIDDEN)
     } else {
         None
     }
@@ -56,14 +58,13 @@ const CODES: &[(&str, ProviderErrorKind, &str)] = &[
     ("KeyVersionNotFound", NotFound, NOT_FOUND),
     ("VaultNotFound", NotFound, "there is no such vault: correct its name"),
     ("BadParameter", Invalid, INVALID),
-    (
-        "KeyOperationNotAllowed",
-        State,
-        "the key does not permit the operation (key_ops): permit it, or use another key",
-    ),
+    ("KeyOperationForbidden", State, FORBIDDEN),
+    ("KeyOperationNotAllowed", State, FORBIDDEN),
     ("Throttled", Throttled, FEWER),
 ];
 
+pub(crate) const FORBIDDEN: &str =
+    "the key does not permit the operation (key_ops): permit it, or use another key";
 const DISABLED: &str = "the key, or the version of it, is disabled: enable it, or use another key";
 const EXPIRED: &str =
     "the version of the key has expired, and wraps nothing more: rotate the key, or use another one";
@@ -91,6 +92,7 @@ mod tests {
             ("Operation wrapKey is not allowed on a disabled key.", Some(DISABLED)),
             ("Operation encrypt is not allowed on an expired key.", Some(EXPIRED)),
             ("Operation encrypt is not allowed on a key that is not yet valid.", Some(NOT_YET)),
+            ("Operation encrypt is not permitted on this key.", Some(FORBIDDEN)),
             ("Caller is not authorized to perform action on resource.", None),
         ] {
             assert_eq!(of_state(said), what, "{said}");

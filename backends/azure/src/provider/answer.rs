@@ -18,9 +18,10 @@ pub(crate) fn version_of<'k>(url: &str, name: &str, kid: &'k str) -> Option<&'k 
     (named.eq_ignore_ascii_case(name) && is_version(version)).then_some(version)
 }
 
-/// Azure writes 32 hexadecimal digits. What is read goes into a path.
+/// Azure writes 32 hexadecimal digits, in lower case. What is read goes into a path.
 pub(crate) fn is_version(version: &str) -> bool {
-    version.len() == VERSION_LEN && version.bytes().all(|byte| byte.is_ascii_hexdigit())
+    version.len() == VERSION_LEN
+        && version.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// The version that answered for the key that was asked.

@@ -27,6 +27,9 @@ impl Public {
         if n.len() < MIN_LEN || (n.len() == MIN_LEN && n[0] < 0x80) {
             return Err(Flaw::Small);
         }
+        if !LENS.contains(&n.len()) {
+            return Err(Flaw::NoKey);
+        }
         if e != F4 {
             return Err(Flaw::Exponent);
         }
@@ -53,6 +56,8 @@ pub(super) const NOT_WRAPPED: &str =
     "the DEK was not wrapped on this machine: it gave no randomness, or the key is none";
 /// 3072 bits, which NIST SP 800-57 part 1 takes for 128 bits of strength.
 const MIN_LEN: usize = 384;
+/// Of keys of 3072 and 4096 bits, which are all that Azure has.
+const LENS: [usize; 2] = [384, 512];
 const F4: &[u8] = &[1, 0, 1];
 
 #[cfg(test)]
@@ -90,6 +95,9 @@ mod tests {
         assert_eq!(flaw(&modulus(383), F4), Some(Flaw::Small));
         for e in [&[1][..], &[3], &[], &[2], &[1, 0, 0, 0, 1]] {
             assert_eq!(flaw(&modulus(384), e), Some(Flaw::Exponent), "{e:?}");
+        }
+        for len in [385, 511, 513, 1024] {
+            assert_eq!(flaw(&modulus(len), F4), Some(Flaw::NoKey), "{len}");
         }
         assert_eq!(flaw(&[], F4), Some(Flaw::NoKey));
         assert_eq!(flaw(&[0xC4; 384], F4), Some(Flaw::NoKey));

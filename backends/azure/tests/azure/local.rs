@@ -1,6 +1,11 @@
 //! Wraps that are made on this machine, and keys whose type changes.
 
-use envelope_sdk::{KeyChange, KeyProvider, KeyState, ProviderErrorKind::Unsupported};
+use envelope_sdk::{
+    KeyChange, KeyProvider, KeyState,
+    ProviderErrorKind::{State, Unsupported},
+};
+use envelope_testkit::azure_server::AzureService;
+use serde_json::json;
 
 use super::*;
 
@@ -27,6 +32,35 @@ fn a_local_wrap_asks_nobody_and_the_vault_opens_it() {
     block_on(azure.vaults.change_key(&key, None, KeyChange::State(KeyState::Suspended))).unwrap();
     block_on(vaults.wrap_dek(&key, &dek, &context())).unwrap();
     block_on(vaults.unwrap_dek(&later, &context())).unwrap_err();
+}
+
+/// As the vault would refuse it.
+#[test]
+fn nothing_is_wrapped_locally_that_the_vault_would_not_wrap() {
+    let wrap = |azure: &Azure, service: &AzureService, key: &KeyUri| {
+        let vaults = at(service, &azure.folder).local_wraps(true).build();
+        block_on(vaults.wrap_dek(key, &fresh_dek(), &context())).map(drop)
+    };
+    for (part, field, value) in [
+        ("attributes", "enabled", json!(false)),
+        ("attributes", "exp", json!(1)),
+        ("attributes", "nbf", json!(4_000_000_000_u64)),
+        ("key", "key_ops", json!(["sign", "verify"])),
+        ("key", "key_ops", json!(["unwrapKey"])),
+        ("key", "key_ops", json!([])),
+    ] {
+        let azure = Azure::new();
+        let key = azure.key();
+        let told = value.clone();
+        let service = azure.server.serve_with(move |request, mut reply| {
+            if reply.body.get("key").is_some() && request.header("authorization").is_some() {
+                reply.body[part][field] = told.clone();
+            }
+            reply.into()
+        });
+        let error = wrap(&azure, &service, &key).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (State, Some(&key)), "{field} {value}: {error}");
+    }
 }
 
 /// A vault may tell a key that is smaller than anything it made here.
