@@ -41,6 +41,7 @@ mod python;
 mod reply;
 mod roles;
 mod route;
+mod rsa_keys;
 mod store;
 mod tls;
 

@@ -6,7 +6,7 @@ use aws_lc_rs::{
     key_wrap::{AES_128, AES_256, AesKek, KeyWrap as _},
     rand,
     rsa::{
-        KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm, OaepPrivateDecryptingKey,
+        OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm, OaepPrivateDecryptingKey,
         OaepPublicEncryptingKey, Pkcs1PrivateDecryptingKey, Pkcs1PublicEncryptingKey, PrivateDecryptingKey,
     },
     signature::{
@@ -16,7 +16,7 @@ use aws_lc_rs::{
 };
 use serde_json::{Value, json};
 
-use super::{call::base64url, der, reply::Reply};
+use super::{call::base64url, der, reply::Reply, rsa_keys};
 
 /// A key of some type.
 pub(super) enum Material {
@@ -38,13 +38,7 @@ pub(super) struct Sealed {
 
 impl Material {
     pub(super) fn rsa(bits: u64) -> Option<Self> {
-        let size = match bits {
-            2048 => KeySize::Rsa2048,
-            3072 => KeySize::Rsa3072,
-            4096 => KeySize::Rsa4096,
-            _ => return None,
-        };
-        PrivateDecryptingKey::generate(size).ok().map(Self::Rsa)
+        rsa_keys::next(bits).map(Self::Rsa)
     }
 
     pub(super) fn ec(curve: &str) -> Option<Self> {
