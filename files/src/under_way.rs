@@ -114,7 +114,10 @@ thread_local! {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc::channel, thread};
+    use std::{
+        sync::mpsc::{TryRecvError, channel},
+        thread,
+    };
 
     use super::*;
 
@@ -153,6 +156,6 @@ mod tests {
         end(|_| true);
         assert_eq!(done.recv(), Ok("ended"));
         assert!(!calls.is_finished());
-        assert!(done.try_recv().is_err(), "none begins");
+        assert_eq!(done.try_recv(), Err(TryRecvError::Empty), "none begins");
     }
 }

@@ -40,7 +40,6 @@
 pub mod admin;
 mod ask;
 pub mod checks;
-mod listener;
 pub mod live;
 mod report;
 pub mod scheme;

@@ -27,11 +27,13 @@ mod fault;
 #[cfg(feature = "gcp-server")]
 pub mod gcp_server;
 pub mod http_server;
+pub mod listener;
 mod memory;
 #[cfg(any(feature = "azure-server", feature = "gcp-server"))]
 mod python;
 pub mod secrets;
 pub mod servers;
+pub mod sources;
 
 pub use altered::{AlteredProvider, Answer};
 pub use fault::{Fault, FaultProvider};

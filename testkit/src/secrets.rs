@@ -1,5 +1,19 @@
 //! A secret in every form in which it might be printed.
 
+use std::error::Error;
+
+/// All that an error shows, in every way, and its sources.
+#[must_use]
+pub fn shown(error: &dyn Error) -> String {
+    let mut shown = format!("{error} {error:?} {error:#?}");
+    let mut next = error.source();
+    while let Some(source) = next {
+        shown += &format!(" {source} {source:?}");
+        next = source.source();
+    }
+    shown
+}
+
 /// A secret that must not occur anywhere.
 pub struct Canary {
     name: String,

@@ -14,7 +14,49 @@ use tracing::{
     instrument::{WithDispatch, WithSubscriber},
 };
 
-use crate::{error::Failed, transport::Lost};
+use crate::transport::Lost;
+
+/// Why a call came to nothing.
+pub(crate) enum Failed {
+    /// What the client says.
+    Client(Error),
+    /// The time limit of all attempts passed.
+    TimedOut,
+    /// There is no runtime, or that has ended in which the call was made.
+    Panicked,
+}
+
+impl Failed {
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Client(error) if !is_of_credentials(error) => answer_of(error).map(|(status, _)| status),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no such thing.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether a call that was attempted once may have been done, although it ended
+    /// so: its answer was lost.
+    pub(crate) fn may_be_done(&self) -> bool {
+        let Self::Client(error) = self else { return true };
+        if is_of_credentials(error) {
+            return false;
+        }
+        match find_cause::<Lost>(error) {
+            Some(Lost::NotReached | Lost::Certificate | Lost::Elsewhere) => return false,
+            Some(_) => return true,
+            None => {}
+        }
+        match self.status() {
+            Some(status) => status == 408 || !(300..500).contains(&status),
+            None => true,
+        }
+    }
+}
 
 /// How often and how long a call is attempted. The client's own retries are off: they
 /// wait as long as a server wants.
@@ -131,6 +173,18 @@ pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
     let asked = headers?.iter().find(|(name, _)| name.as_str() == "retry-after")?.1.as_str();
     // A date is for people: nobody's clock is asked.
     asked.parse().ok().map(Duration::from_secs)
+}
+
+/// Whether the token was not had; not what a vault says of it.
+pub(crate) fn is_of_credentials(error: &Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<Error>().is_some_and(|error| *error.kind() == ErrorKind::Credential) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Attempts of a call, unless the settings say otherwise.

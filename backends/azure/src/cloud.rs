@@ -7,7 +7,7 @@
 
 use envelope_sdk::{ProviderError, ProviderErrorKind::Invalid, key_uri::azure::VaultKey};
 
-use crate::error::failure;
+use crate::failure::failure;
 
 /// One of Microsoft's clouds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +167,11 @@ mod tests {
             "localhost:1/x",
             "localhost1",
         ] {
-            assert!(Domain(Some(bad.to_owned())).checked().is_err(), "{bad}");
+            let error = Domain(Some(bad.to_owned())).checked().unwrap_err();
+            assert!(
+                error.kind() == Invalid && error.message().contains("`localhost:PORT`"),
+                "{bad}: {error}"
+            );
         }
         for good in ["localhost", "localhost:1"] {
             assert!(Domain(Some(good.to_owned())).checked().is_ok(), "{good}");

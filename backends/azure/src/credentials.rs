@@ -32,7 +32,7 @@ use envelope_sdk::{
 use zeroize::Zeroizing;
 
 use crate::{
-    error::{WrongAudience, failure},
+    failure::failure,
     transport::{Guarded, Way},
 };
 use certificate::Certificate;
@@ -292,6 +292,18 @@ impl ClientAssertion for TokenFile {
 fn unread() -> Error {
     Error::with_message(ErrorKind::Credential, "the file was not read")
 }
+
+/// The token that a challenge asks for is one for another service.
+#[derive(Debug)]
+pub(crate) struct WrongAudience;
+
+impl fmt::Display for WrongAudience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the challenge asks for a token for another service")
+    }
+}
+
+impl std::error::Error for WrongAudience {}
 
 /// Hands tokens to a vault only for what they may be for: the client itself is content
 /// with any challenge whose host the vault's ends with, such as `net`.

@@ -31,8 +31,9 @@ use envelope_sdk::{
 use serde::Deserialize;
 
 use crate::{
-    call::{answer_of, may_help},
-    reach::NO_RUNTIME,
+    call::{Failed, answer_of, is_of_credentials, may_help},
+    credentials::WrongAudience,
+    failure::{NO_RUNTIME, failure},
     transport::Lost,
 };
 
@@ -48,73 +49,6 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) const fn new(action: &'static str, vault: &'static str, hsm: &'static str) -> Self {
         Self { action, roles: (vault, hsm) }
-    }
-}
-
-/// Why a call came to nothing.
-pub(crate) enum Failed {
-    /// What the client says.
-    Client(Error),
-    /// The time limit of all attempts passed.
-    TimedOut,
-    /// There is no runtime, or that has ended in which the call was made.
-    Panicked,
-}
-
-impl Failed {
-    fn status(&self) -> Option<u16> {
-        match self {
-            Self::Client(error) if !is_of_credentials(error) => answer_of(error).map(|(status, _)| status),
-            _ => None,
-        }
-    }
-
-    /// Whether there is no such thing.
-    pub(crate) fn is_not_found(&self) -> bool {
-        self.status() == Some(404)
-    }
-
-    /// Whether a call that was attempted once may have been done, although it ended
-    /// so: its answer was lost.
-    pub(crate) fn may_be_done(&self) -> bool {
-        let Self::Client(error) = self else { return true };
-        if is_of_credentials(error) {
-            return false;
-        }
-        match find_cause::<Lost>(error) {
-            Some(Lost::NotReached | Lost::Certificate | Lost::Elsewhere) => return false,
-            Some(_) => return true,
-            None => {}
-        }
-        match self.status() {
-            Some(status) => status == 408 || !(300..500).contains(&status),
-            None => true,
-        }
-    }
-}
-
-/// The token that a challenge asks for is one for another service.
-#[derive(Debug)]
-pub(crate) struct WrongAudience;
-
-impl std::fmt::Display for WrongAudience {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the challenge asks for a token for another service")
-    }
-}
-
-impl std::error::Error for WrongAudience {}
-
-/// An error of this provider, about `key` if it is about one.
-pub(crate) fn failure<'k>(
-    kind: ProviderErrorKind,
-    key: impl Into<Option<&'k KeyUri>>,
-    message: impl Into<String>,
-) -> ProviderError {
-    let error = ProviderError::without_key(kind, NAME, message);
-    match key.into() {
-        Some(key) => error.about(key),
-        None => error,
     }
 }
 
@@ -164,18 +98,6 @@ pub(crate) fn refusal_to_open(call: Call, key: &KeyUri, failed: &Failed) -> Prov
 pub(crate) fn unsure(error: &ProviderError, look: &str) -> ProviderError {
     let message = format!("{}. It is not known whether it was done all the same: {look}", error.message());
     failure(error.kind(), error.key(), message).retryable(false)
-}
-
-/// Whether the token was not had; not what a vault says of it.
-fn is_of_credentials(error: &Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<Error>().is_some_and(|error| *error.kind() == ErrorKind::Credential) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 fn of_way(key: Option<&KeyUri>, lost: Lost) -> ProviderError {
@@ -236,8 +158,8 @@ fn said(call: Call, key: Option<&KeyUri>, status: u16, said: &Option<Said>) -> P
     }
     if let Some((code, kind, what)) = code
         && !what.is_empty()
-        // A wrong code of an outer layer does not turn a refusal into something else.
-        && (kind_of_status(status) == *kind || *kind == ProviderErrorKind::State || status == 403)
+        // A code that contradicts the status does not turn a refusal into something else.
+        && (kind_of_status(status) == *kind || *kind == ProviderErrorKind::State)
     {
         return failure(*kind, key, format!("{what} (status {status}, {code})"));
     }
@@ -286,8 +208,6 @@ fn answered(key: Option<&KeyUri>, status: u16) -> ProviderError {
     };
     failure(kind, key, message)
 }
-
-pub(crate) const NAME: &str = "azure";
 
 const UNAUTHENTIC: &str = "the context is another one, or the wrapped DEK was changed or made by another key";
 const NOT_IN_TIME: &str = "the vault, or the source of the credentials for it, did not answer in time";

@@ -6,6 +6,7 @@ mod cloud;
 mod config;
 mod credentials;
 mod error;
+mod failure;
 mod provider;
 mod reach;
 mod scheme;

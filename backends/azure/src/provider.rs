@@ -23,7 +23,9 @@ use zeroize::Zeroizing;
 use crate::{
     AzureKeyVaultBuilder,
     admin::current_state,
-    error::{Call, Failed, NAME, failure, refusal, refusal_to_open, words},
+    call::Failed,
+    error::{Call, refusal, refusal_to_open, words},
+    failure::{NAME, failure},
     reach::{Reach, Vault, name_of},
 };
 pub use algorithm::SymmetricAlgorithm;

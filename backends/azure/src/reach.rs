@@ -24,7 +24,7 @@ use crate::{
     call::{Limits, unlogged},
     cloud::{Cloud, Domain, Place},
     credentials::{ForVault, Sources, no_client, read_roots},
-    error::failure,
+    failure::{NO_RUNTIME, failure},
     transport::Way,
 };
 
@@ -168,7 +168,5 @@ pub(crate) fn name_of(key: &KeyUri) -> Result<VaultKey<'_>, ProviderError> {
     })
 }
 
-pub(crate) const NO_RUNTIME: &str =
-    "vaults are asked within a tokio runtime with time and I/O, and there is none";
 const NOT_READ_IN_TIME: &str =
     "the settings and credentials were not read in time: see the files of secrets, which may be pipes";

@@ -9,7 +9,7 @@ use envelope_sdk::{
     registry::{Purpose, Scheme},
 };
 
-use crate::{AzureKeyVault, AzureKeyVaultBuilder, error::NAME, reach::name_of};
+use crate::{AzureKeyVault, AzureKeyVaultBuilder, failure::NAME, reach::name_of};
 
 /// Opens `azurekeyvault:` keys, all of them with one [`AzureKeyVault`].
 ///

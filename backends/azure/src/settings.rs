@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     AzureKeyVault, AzureKeyVaultBuilder, AzureScheme, SymmetricAlgorithm,
-    error::{NAME, failure},
+    failure::{NAME, failure},
 };
 
 /// How vaults are reached, where the environment does not say it: the table `[azure]`.

@@ -13,10 +13,7 @@ use envelope_sdk::{
 };
 
 use super::{UPDATE, key::AzureKey, keys::version_told, moment, now, tags, version::AzureVersion};
-use crate::{
-    AzureKeyVault,
-    error::{failure, refusal},
-};
+use crate::{AzureKeyVault, error::refusal, failure::failure};
 
 /// What is changed of a version. What is `None` stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -367,9 +364,12 @@ mod tests {
         assert_eq!(of(&key(&[(true, None), (false, None), (true, None)]), KeyState::Suspended), ["0", "2"]);
         assert_eq!(of(&key(&[(false, None), (false, None)]), KeyState::Active), ["1", "0"]);
         assert_eq!(of(&key(&[(true, None), (true, None)]), KeyState::Deactivated), ["1"]);
-        assert!(of_key(&key(&[(false, Some(1))]), KeyState::Active, 1000).is_err());
+        let refused = |key: &AzureKey, next| of_key(key, next, 1000).unwrap_err();
+        let expired = refused(&key(&[(false, Some(1))]), KeyState::Active);
+        assert!(expired.0 == State && expired.1.contains("is not valid now"), "{expired:?}");
         assert_eq!(of_key(&key(&[(false, None)]), KeyState::Destroyed, 1000), Ok(Plan::Delete));
-        assert!(of_key(&key(&[(true, None)]), KeyState::Destroyed, 1000).is_err());
+        let active = refused(&key(&[(true, None)]), KeyState::Destroyed);
+        assert!(active.0 == State && active.1.contains("suspend it first"), "{active:?}");
     }
 
     #[test]

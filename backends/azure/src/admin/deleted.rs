@@ -12,11 +12,7 @@ use super::{
     DELETE, GET_DELETED, OTHER_PLACE, PURGE, RECOVER, changes::OTHER_KIND, key::AzureKey, seconds,
     version::AzureVersion,
 };
-use crate::{
-    AzureKeyVault,
-    error::{failure, refusal},
-    provider::version_of,
-};
+use crate::{AzureKeyVault, error::refusal, failure::failure, provider::version_of};
 
 impl AzureKeyVault {
     /// A key that is deleted and can be recovered, as Azure tells it: with its last

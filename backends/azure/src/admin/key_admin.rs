@@ -7,7 +7,7 @@ use envelope_sdk::{
 };
 
 use super::key::AzureKey;
-use crate::{AzureKeyVault, error::NAME};
+use crate::{AzureKeyVault, failure::NAME};
 
 /// Keys of vaults and managed HSMs as far as Azure's states go; see
 /// [`AzureVersion`](crate::AzureVersion) and [`AzureKey::state`](crate::AzureKey::state).

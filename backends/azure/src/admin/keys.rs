@@ -21,7 +21,8 @@ use futures_util::{StreamExt, future::join_all};
 use super::{GET, LIST, OTHER_PLACE, key::AzureKey, version::AzureVersion};
 use crate::{
     AzureKeyVault,
-    error::{failure, refusal},
+    error::refusal,
+    failure::failure,
     provider::version_of,
     reach::{Vault, name_of},
 };
@@ -113,7 +114,7 @@ impl AzureKeyVault {
             let message = "it is not known in which vault keys are made and listed: set `vault` under [azure], as \
                            NAME.vault.azure.net";
             return Err(failure(Invalid, None, message)
-                .with_source(envelope_sdk::registry::MissingSetting::new(crate::error::NAME, "vault")));
+                .with_source(envelope_sdk::registry::MissingSetting::new(crate::failure::NAME, "vault")));
         };
         Self::uri_in(host, "k")?;
         Ok(host)

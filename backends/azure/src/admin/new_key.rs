@@ -12,7 +12,8 @@ use envelope_sdk::{
 use super::{CREATE, changes::Plan, keys::version_told, moment, now, tags};
 use crate::{
     AzureKeyVault, SymmetricAlgorithm,
-    error::{failure, refusal, unsure},
+    error::{refusal, unsure},
+    failure::failure,
     reach::name_of,
 };
 

@@ -15,7 +15,8 @@ use envelope_sdk::{
 use super::{GET_POLICY, OTHER_PLACE, ROTATE, SET_POLICY, key::AzureKey, keys::version_told, now};
 use crate::{
     AzureKeyVault,
-    error::{failure, refusal, unsure},
+    error::{refusal, unsure},
+    failure::failure,
 };
 
 impl AzureKeyVault {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use envelope_sdk::{ProviderError, ProviderErrorKind::Invalid};
 
-use crate::error::failure;
+use crate::failure::failure;
 
 /// The end of the cryptoperiod of that version, as its tags say it.
 pub(super) fn not_after(tags: &BTreeMap<String, String>, version: &str) -> Option<u64> {
@@ -80,6 +80,7 @@ mod tests {
         assert!(!of(String::new(), String::new()) && !of("n".repeat(257), String::new()));
         assert!(!of("a".into(), "b\nc".into()));
         let many: BTreeMap<_, _> = (0..16).map(|at| (at.to_string(), String::new())).collect();
-        assert!(check(&many).is_err());
+        let error = check(&many).unwrap_err();
+        assert!(error.kind() == Invalid && error.message().contains("at most 15 tags"), "{error}");
     }
 }

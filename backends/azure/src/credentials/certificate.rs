@@ -130,13 +130,14 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_with_a_key_is_refused() {
-        for text in [
-            "",
-            "-----BEGIN CERTIFICATE-----",
-            &pem("CERTIFICATE", b"x"),
-            &(pem("CERTIFICATE", b"x") + &pem("PRIVATE KEY", b"x")),
+        for (text, says) in [
+            ("", "with a CERTIFICATE"),
+            ("-----BEGIN CERTIFICATE-----", "with a CERTIFICATE"),
+            (&pem("CERTIFICATE", b"x"), "has no PRIVATE KEY"),
+            (&(pem("CERTIFICATE", b"x") + &pem("PRIVATE KEY", b"x")), "no RSA key"),
         ] {
-            assert!(Certificate::read(text, String::new(), String::new()).is_err(), "{text}");
+            let error = Certificate::read(text, String::new(), String::new()).err().unwrap();
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 }

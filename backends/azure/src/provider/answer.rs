@@ -8,7 +8,7 @@ use envelope_sdk::{
 use zeroize::Zeroizing;
 
 use super::algorithm::{DEK_LEN, IV_LEN, TAG_LEN, Wrap};
-use crate::error::failure;
+use crate::failure::failure;
 
 /// The version in a key identifier `https://HOST/keys/NAME/VERSION` of that vault and
 /// key; `None` when it is none of it. Names of keys have no case.

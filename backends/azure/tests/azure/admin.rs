@@ -2,7 +2,7 @@
 
 use envelope_sdk::{
     KeyChange, KeyProvider, KeyState,
-    ProviderErrorKind::{Invalid, NotFound, State, Unsupported},
+    ProviderErrorKind::{AccessDenied, Invalid, NotFound, State, Unsupported},
     admin::{AutoRotation, Detail, all_keys},
 };
 
@@ -34,7 +34,8 @@ fn a_deleted_key_is_told_recovered_and_purged() {
         go(&azure, &key, KeyState::Suspended);
         go(&azure, &key, KeyState::Destroyed);
         azure.server.set_purge_protection(true);
-        block_on(azure.vaults.purge_key(&key)).unwrap_err();
+        let error = block_on(azure.vaults.purge_key(&key)).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (AccessDenied, Some(&key)), "{error}");
         azure.server.set_purge_protection(false);
         block_on(azure.vaults.check_purge(&key)).unwrap();
         block_on(azure.vaults.purge_key(&key)).unwrap();

@@ -30,6 +30,10 @@ fn each_refusal_has_its_kind_and_says_whether_to_retry() {
         (403, "Forbidden", "KeyDisabled", State, "enable it"),
         (403, "Forbidden", "KeyExpired", State, "rotate the key"),
         (403, "Forbidden", "KeyNotYetValid", State, "activate it"),
+        (403, "Forbidden", "KeyOperationForbidden", State, "key_ops"),
+        // A code that contradicts the status.
+        (403, "Forbidden", "Throttled", AccessDenied, "keys/"),
+        (403, "Forbidden", "KeyNotFound", AccessDenied, "keys/"),
         (404, "KeyNotFound", "", NotFound, "what was purged is gone"),
         (409, "Conflict", "ObjectIsBeingDeleted", State, "being deleted"),
         (409, "Conflict", "", State, "describe it"),

@@ -2,7 +2,7 @@
 
 use envelope_sdk::{
     KeyChange, KeyProvider, KeyState,
-    ProviderErrorKind::{State, Unsupported},
+    ProviderErrorKind::{Invalid, Protocol, State, Unsupported},
 };
 use envelope_testkit::azure_server::AzureService;
 use serde_json::json;
@@ -31,7 +31,8 @@ fn a_local_wrap_asks_nobody_and_the_vault_opens_it() {
     assert_eq!(later.key_version(), first.key_version());
     block_on(azure.vaults.change_key(&key, None, KeyChange::State(KeyState::Suspended))).unwrap();
     block_on(vaults.wrap_dek(&key, &dek, &context())).unwrap();
-    block_on(vaults.unwrap_dek(&later, &context())).unwrap_err();
+    let error = block_on(vaults.unwrap_dek(&later, &context())).unwrap_err();
+    assert_eq!(error.kind(), State, "{error}");
 }
 
 /// As the vault would refuse it.
@@ -66,7 +67,7 @@ fn nothing_is_wrapped_locally_that_the_vault_would_not_wrap() {
 /// A vault may tell a key that is smaller than anything it made here.
 #[test]
 fn a_small_public_key_or_an_odd_exponent_is_not_wrapped_with() {
-    for (field, value) in [("n", "AQAB"), ("e", "Aw"), ("n", "")] {
+    for (field, value, kind) in [("n", "AQAB", Invalid), ("e", "Aw", Protocol), ("n", "", Protocol)] {
         let azure = Azure::new();
         let key = azure.key();
         let service = azure.server.serve_with(move |request, mut reply| {
@@ -76,7 +77,8 @@ fn a_small_public_key_or_an_odd_exponent_is_not_wrapped_with() {
             reply.into()
         });
         let vaults = at(&service, &azure.folder).local_wraps(true).build();
-        block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+        let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (kind, Some(&key)), "{field} {value}: {error}");
     }
 }
 

@@ -114,7 +114,8 @@ fn moves_between_any_two(recipients: &[Recipient]) {
             );
             if from.1 != to.1 {
                 let before = Envelope::new(Keyring::new().decrypt(from.0.clone(), from.1.clone()));
-                assert!(block_on(before.decrypt(&moved, &context)).is_err(), "{} still opens it", from.1);
+                let error = block_on(before.decrypt(&moved, &context)).unwrap_err();
+                assert!(matches!(error, DecryptError::NoConfiguredKey { .. }), "{}: {error:?}", from.1);
             }
         }
     }

@@ -3,11 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
-use std::{
-    error::Error as _,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::LazyLock, time::Duration};
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use envelope_azure::{AzureKeyVault, AzureKeyVaultBuilder};
@@ -17,7 +13,8 @@ use envelope_sdk::{
 use envelope_testkit::{
     azure_server::{AzureServer, AzureService, Reply},
     http_server::Answer,
-    secrets::{Canary, demand_none},
+    listener::Listening,
+    secrets::{Canary, demand_none, shown},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -26,7 +23,7 @@ use tokio::runtime::Runtime;
 /// Everything that anybody logs by `log` or `tracing`, on every thread.
 #[test]
 fn no_log_at_any_level_holds_a_dek_or_a_secret_while_keys_are_used() {
-    listen();
+    let listening = listen();
     let folder = TempDir::new().unwrap();
     let azure = AzureServer::new();
     let service = azure.serve();
@@ -36,12 +33,8 @@ fn no_log_at_any_level_holds_a_dek_or_a_secret_while_keys_are_used() {
         let dek = fresh_dek();
         let wrapped = block_on(vaults.wrap_dek(&key, &dek, &context())).unwrap();
         assert_eq!(block_on(vaults.unwrap_dek(&wrapped, &context())).unwrap().expose(), dek.expose());
-        let log = lock().clone();
-        for heard in ["log: a word", "event: "] {
-            assert!(log.contains(heard), "nobody listened to {heard}");
-        }
         let canaries = [Canary::new("the DEK", dek.expose()), Canary::new("the token", TOKEN.as_bytes())];
-        demand_none(&canaries, "the log", log.as_bytes());
+        demand_none(&canaries, "the log", &listening.heard());
     }
 }
 
@@ -49,7 +42,7 @@ fn no_log_at_any_level_holds_a_dek_or_a_secret_while_keys_are_used() {
 /// what it was sent.
 #[test]
 fn no_error_shows_a_dek_that_a_server_repeats() {
-    listen();
+    let listening = listen();
     let folder = TempDir::new().unwrap();
     let azure = AzureServer::new();
     let dek = fresh_dek();
@@ -89,79 +82,20 @@ fn no_error_shows_a_dek_that_a_server_repeats() {
         ];
         for error in errors {
             let error = error.unwrap_err();
-            let mut shown = format!("{error} {error:?} {error:#?}");
-            let mut next = error.source();
-            while let Some(source) = next {
-                shown += &format!("{source} {source:?}");
-                next = source.source();
-            }
-            demand_none(&canaries, "an error", shown.as_bytes());
+            demand_none(&canaries, "an error", shown(&error).as_bytes());
         }
     }
-    demand_none(&canaries, "the log", lock().as_bytes());
+    demand_none(&canaries, "the log", &listening.heard());
 }
 
-/// Writes down all that is said, from now on.
-fn listen() {
-    static INSTALLED: LazyLock<()> = LazyLock::new(|| {
-        log::set_logger(&Listener).unwrap();
-        log::set_max_level(log::LevelFilter::Trace);
-        tracing::subscriber::set_global_default(Listener).unwrap();
-        log::trace!("a word");
-        tracing::trace!("a word");
-    });
-    LazyLock::force(&INSTALLED);
-}
-
-fn lock() -> MutexGuard<'static, String> {
-    static HEARD: Mutex<String> = Mutex::new(String::new());
-    HEARD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Listener;
-
-impl log::Log for Listener {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-    fn log(&self, record: &log::Record<'_>) {
-        let line = format!("log: {} ({})\n", record.args(), record.target());
-        *lock() += &line;
-    }
-    fn flush(&self) {}
-}
-
-impl tracing::Subscriber for Listener {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        let mut fields = Fields(format!("span: {}", span.metadata().name()));
-        span.record(&mut fields);
-        *lock() += &fields.0;
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        let mut fields = Fields("record:".to_owned());
-        values.record(&mut fields);
-        *lock() += &fields.0;
-    }
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut fields = Fields(format!("event: {}", event.metadata().target()));
-        event.record(&mut fields);
-        *lock() += &fields.0;
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-struct Fields(String);
-
-impl tracing::field::Visit for Fields {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        self.0 += &format!(" {}={value:?}\n", field.name());
-    }
+/// Writes down all that is said, from now on: by both.
+fn listen() -> Listening {
+    let listening = Listening::start().unwrap();
+    log::trace!("a word");
+    tracing::trace!("a word");
+    let heard = String::from_utf8(listening.heard()).unwrap();
+    assert!(heard.contains(": a word") && heard.contains("message=a word"), "{heard}");
+    listening
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());

@@ -1,20 +1,26 @@
 //! What is linked, and what the sources may not do.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use envelope_testkit::sources::{all, demand_linked, tree};
+
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 #[test]
 fn this_crate_has_one_rustls_one_aws_lc_and_neither_ring_nor_openssl() {
-    let tree = tree("envelope-gcp");
-    let versions = |wanted: &str| -> Vec<&str> {
-        tree.iter().filter(|(name, _)| name == wanted).map(|(_, version)| version.as_str()).collect()
-    };
-    for once in ["rustls", "aws-lc-rs", "aws-lc-sys", "hyper", "hyper-rustls", "tokio", "reqwest"] {
-        assert_eq!(versions(once).len(), 1, "{once}: {:?}", versions(once));
-    }
-    assert_eq!(versions("google-cloud-kms-v1").len(), 1);
-    for never in ["ring", "openssl", "openssl-sys", "native-tls", "rsa", "jsonwebtoken"] {
-        assert!(versions(never).is_empty(), "{never}: {:?}", versions(never));
-    }
+    let once = [
+        "rustls",
+        "aws-lc-rs",
+        "aws-lc-sys",
+        "hyper",
+        "hyper-rustls",
+        "tokio",
+        "reqwest",
+        // That of the client, whose proxies are asked for by it.
+        "hyper-util",
+        "google-cloud-kms-v1",
+    ];
+    let never = ["ring", "openssl", "openssl-sys", "native-tls", "rsa", "jsonwebtoken"];
+    demand_linked(&tree(FOLDER, "envelope-gcp"), &once, &never);
 }
 
 /// Google's client prints the plaintext of an answer with `{:?}`, and the answer of
@@ -23,49 +29,12 @@ fn this_crate_has_one_rustls_one_aws_lc_and_neither_ring_nor_openssl() {
 #[test]
 fn nothing_of_googles_client_is_formatted_and_every_call_is_unlogged() {
     let mut calls = 0;
-    for (path, source) in sources() {
-        let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        // Tests of the sources format values of their own.
-        let code = code.split("#[cfg(test)]mod tests").next().unwrap_or_default().to_owned();
-        for form in [
-            ":?}",
-            ":#?}",
-            "{:?",
-            "dbg!",
-            "print!",
-            "println!",
-            "eprintln!",
-            "trace!(",
-            "debug!(",
-            "info!(",
-            "warn!(",
-            "error!(",
-            "event!(",
-            "span!(",
-            "instrument]",
-            "assert_eq!",
-            "assert_ne!",
-            ".expect(",
-            ".expect_err(",
-            ".unwrap(",
-        ] {
-            assert!(!code.contains(form), "{path}: {form}");
-        }
-        for (at, _) in code.match_indices("derive(") {
-            let derived = &code[at..];
-            let (traits, rest) = derived.split_once(')').unwrap();
-            // The whole item: a type that holds an answer must not be printable.
-            let item = rest.split(['}', ';']).next().unwrap();
-            if traits.contains("Debug") {
-                for held in ["Response", "Request", "Bytes", "Zeroizing"] {
-                    assert!(!item.contains(held), "{path}: Debug of {item}");
-                }
-            }
-        }
-        assert!(path.ends_with("/call.rs") || !code.contains("tracing::"), "{path}: tracing");
-        let tight: String = code.split_whitespace().collect();
+    for source in all(SOURCES) {
+        source.demand_nothing_is_formatted(&["Response", "Request", "Bytes", "Zeroizing"], "call.rs");
+        let (path, tight) = (&source.path, source.tight());
         assert!(!tight.contains(".send().await"), "{path}: a call without `until`");
         assert!(!tight.contains(".build().await"), "{path}: a client that is made in the log's sight");
+        assert!(!tight.contains("Failed:Debug"), "{path}");
         calls += tight.matches(".send().until(").count();
     }
     assert!(calls >= 17, "{calls}");
@@ -75,47 +44,7 @@ fn nothing_of_googles_client_is_formatted_and_every_call_is_unlogged() {
 /// source.
 #[test]
 fn no_error_of_googles_client_is_the_source_of_ours() {
-    for (path, source) in sources() {
-        for (at, _) in source.match_indices("with_source(") {
-            let what = source[at..].split(')').next().unwrap();
-            let ours = ["panicked", "error", "MissingSetting::new(NAME, \"key-ring\""];
-            let held = what.trim_start_matches("with_source(");
-            assert!(ours.contains(&held), "{path}: {what}");
-        }
-        assert!(!source.contains("Failed: Debug") && !source.contains("causes("), "{path}");
+    for source in all(SOURCES) {
+        source.demand_sources_of_errors(&["panicked)", "error)", "MissingSetting::new("]);
     }
-}
-
-fn sources() -> Vec<(String, String)> {
-    let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                sources.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    assert!(sources.len() > 20);
-    sources
-}
-
-/// The crates that a package is built from with its default features, without
-/// those of its tests.
-fn tree(package: &str) -> BTreeSet<(String, String)> {
-    let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--edges", "normal,build", "--prefix", "none", "--package", package])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let line = |line: &str| {
-        let mut words = line.split_whitespace();
-        Some((words.next()?.to_owned(), words.next()?.to_owned()))
-    };
-    text.lines().filter_map(line).collect()
 }

@@ -10,10 +10,9 @@ use super::super::{
         Step, context, decide, fails, fresh_dek, must_generate, must_give_back, must_wrap, rewrap, unwrap,
         with_bytes,
     },
-    listener::Listening,
 };
 use super::refusals::refusals;
-use crate::secrets::Canary;
+use crate::{listener::Listening, secrets::Canary};
 
 /// Wraps, unwraps, generates, rewraps and provokes every refusal while everything is heard that the
 /// process logs through `log` and `tracing`, at level TRACE. Neither there nor

@@ -1,4 +1,4 @@
-//! Hears all that the process logs.
+//! Hears all that the process logs, by `log` and `tracing`, at every level and on every thread.
 //!
 //! A logger and a subscriber can be installed once in a process and stay. So
 //! they are installed at first use and hear while somebody listens.
@@ -10,11 +10,15 @@ use std::{
 
 /// While it lives, everything logged is kept. Those who listen at the same time
 /// hear each other's process, not each other's secrets.
-pub(super) struct Listening(());
+pub struct Listening(());
 
 impl Listening {
-    /// Begins to listen, or says why that cannot be.
-    pub(super) fn start() -> Result<Self, String> {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be: another logger or subscriber is installed.
+    pub fn start() -> Result<Self, String> {
         static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
         INSTALLED.get_or_init(install).clone()?;
         heard().listeners += 1;
@@ -22,7 +26,8 @@ impl Listening {
     }
 
     /// What was logged since somebody began to listen.
-    pub(super) fn heard(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn heard(&self) -> Vec<u8> {
         heard().text.clone().into_bytes()
     }
 }
