@@ -18,7 +18,8 @@ use azure_core::{
     http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
-    AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
+    AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
@@ -100,13 +101,8 @@ impl Sources {
         }
         match self.chosen()? {
             From::Given(credential) => Ok(credential),
-            // Of a tenant only `az` can be asked.
             From::DeveloperTools | From::Default if self.tenant.is_some() => {
-                let options = AzureCliCredentialOptions {
-                    tenant_id: Some(self.tenant()?),
-                    ..AzureCliCredentialOptions::default()
-                };
-                Ok(AzureCliCredential::new(Some(options)).map_err(|_| cannot("az"))?)
+                Ok(Arc::new(ToolsOfTenant::new(&self.tenant()?).map_err(|_| cannot("developer tools"))?))
             }
             From::DeveloperTools | From::Default => {
                 Ok(DeveloperToolsCredential::new(None).map_err(|_| cannot("developer tools"))?)
@@ -265,6 +261,41 @@ fn read(path: &Path, trusted: bool, secret: bool) -> Result<Zeroizing<String>, P
 /// Of certificate authorities: no secret, but nobody else may write it.
 pub(crate) fn read_roots(path: &Path, trusted: bool) -> Result<Vec<u8>, ProviderError> {
     read(path, trusted, false).map(|text| text.as_bytes().to_vec())
+}
+
+/// The developer tools, in Microsoft's order, for one tenant: their own chain takes none.
+struct ToolsOfTenant {
+    az: Arc<dyn TokenCredential>,
+    azd: Arc<dyn TokenCredential>,
+}
+
+impl ToolsOfTenant {
+    fn new(tenant: &str) -> azure_core::Result<Self> {
+        let tenant_id = Some(tenant.to_owned());
+        let az = AzureCliCredentialOptions { tenant_id: tenant_id.clone(), ..Default::default() };
+        let azd = AzureDeveloperCliCredentialOptions { tenant_id, ..Default::default() };
+        Ok(Self { az: AzureCliCredential::new(Some(az))?, azd: AzureDeveloperCliCredential::new(Some(azd))? })
+    }
+}
+
+impl fmt::Debug for ToolsOfTenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ToolsOfTenant")
+    }
+}
+
+#[async_trait]
+impl TokenCredential for ToolsOfTenant {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        match self.az.get_token(scopes, options.clone()).await {
+            Ok(token) => Ok(token),
+            Err(_) => self.azd.get_token(scopes, options).await,
+        }
+    }
 }
 
 /// The token of a Kubernetes service account, which is renewed in its file.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{Arc, Mutex as Lock, MutexGuard, PoisonError},
     time::Duration,
@@ -18,6 +19,7 @@ use envelope_sdk::{
     crowd::Crowd,
     key_uri::azure::VaultKey,
 };
+use futures_util::FutureExt;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
@@ -109,7 +111,11 @@ impl Reach {
             let reading = if self.plan.sources.asks() {
                 reading.await
             } else {
-                let read = timeout(self.limits.whole(), reading).await;
+                // Without timers, that panics.
+                let read = AssertUnwindSafe(async { timeout(self.limits.whole(), reading).await })
+                    .catch_unwind()
+                    .await;
+                let read = read.map_err(|_| failure(Other, None, NO_RUNTIME))?;
                 read.map_err(|_| failure(Unavailable, None, NOT_READ_IN_TIME))?
             };
             reading.map_err(|panicked| {

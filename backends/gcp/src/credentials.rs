@@ -154,13 +154,17 @@ impl Sources {
 fn metadata(endpoint: Option<&str>) -> Result<Credentials, ProviderError> {
     let builder = mds::Builder::default().with_universe_domain(universe());
     // Google's client takes this before what it is told.
-    if let Some(host) = env::var(METADATA).ok().filter(|host| !host.is_empty()) {
+    if let Ok(host) = env::var(METADATA) {
+        if host.is_empty() {
+            let message = format!("{METADATA} is empty, and no place to ask: unset it");
+            return Err(failure(Invalid, None, message));
+        }
         if endpoint.is_some() {
             let message =
                 format!("{METADATA} and the settings both say where the metadata server is: unset one");
             return Err(failure(Invalid, None, message));
         }
-        if host != METADATA_NAME {
+        if !is_metadata(&host) {
             urls::check(&format!("http://{host}"))?;
         }
     }
@@ -172,6 +176,13 @@ fn metadata(endpoint: Option<&str>) -> Result<Credentials, ProviderError> {
         }
     };
     builder.build().map_err(|error| refused(&error, "the metadata server"))
+}
+
+/// Whether it is the metadata server by its own name, which only Google's own machines have.
+fn is_metadata(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.eq_ignore_ascii_case(METADATA_NAME) && port.parse::<u16>().is_ok()
 }
 
 /// Credentials in one of Google's forms. What they hold is never shown.
@@ -245,3 +256,23 @@ const KMS_SCOPE: &str = "https://www.googleapis.com/auth/cloudkms";
 /// Most bytes of a file of credentials; what Google writes has some 2 KiB.
 #[cfg(unix)]
 const MAX_LEN: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_server_is_known_by_its_name_however_it_is_spelt() {
+        for (host, fits) in [
+            ("metadata.google.internal", true),
+            ("metadata.google.internal.", true),
+            ("METADATA.google.internal:80", true),
+            ("metadata.google.internal:80/x", false),
+            ("metadata.google.internal@evil.example", false),
+            ("metadata.google.internal.evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(is_metadata(host), fits, "{host}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,6 +12,7 @@ use envelope_sdk::{
     crowd::Crowd,
     http::check_endpoint,
 };
+use futures_util::FutureExt;
 use google_cloud_gax::client_builder::internal::with_follow_redirects;
 use google_cloud_kms_v1::client::KeyManagementService;
 use tokio::{runtime::Handle, time::timeout};
@@ -67,7 +69,10 @@ impl Reach {
             let settled = plan.settle().await?;
             Ok(lock(&read).insert(settled).clone())
         });
-        let settled = timeout(self.plan.limits.whole(), settled).await;
+        // Without timers, that panics.
+        let settled =
+            AssertUnwindSafe(async { timeout(self.plan.limits.whole(), settled).await }).catch_unwind().await;
+        let settled = settled.map_err(|_| failure(Other, None, NO_RUNTIME))?;
         let settled = settled.map_err(|_| failure(Unavailable, None, NOT_READ_IN_TIME))?;
         settled.unwrap_or_else(|panicked| {
             Err(failure(Invalid, None, "the settings were not read").with_source(panicked))

@@ -143,7 +143,8 @@ impl AzureKeyVault {
         let described = self.describe(key).await.map_err(|error| {
             let message =
                 format!("the key was changed, and could not be described then: {}", error.message());
-            failure(error.kind(), key, message).retryable(error.is_retryable())
+            // Called again it would be made, or rotated, once more.
+            failure(error.kind(), key, message).retryable(false)
         })?;
         Ok(described.describe())
     }
@@ -234,6 +235,15 @@ fn of_key(key: &AzureKey, next: KeyState, now: u64) -> Result<Plan, Refusal> {
     // The current one goes first when it is enabled and last when it is disabled: what fails in between can be
     // repeated, since the key as a whole is still, or already, active.
     let enable = || set(true).into_iter().rev().collect::<Vec<_>>();
+    let deactivate = || {
+        let mut patches = set(true);
+        for (version, patch) in &mut patches {
+            if *version == current.version && when_enabled(current, now) != KeyState::Deactivated {
+                *patch = Patch { enabled: Some(true), ..expired(current, now) };
+            }
+        }
+        patches
+    };
     match (state, next) {
         (KeyState::Active, KeyState::Suspended) => Ok(Plan::Patches(set(false))),
         (KeyState::Active, KeyState::Deactivated) => {
@@ -248,15 +258,10 @@ fn of_key(key: &AzureKey, next: KeyState, now: u64) -> Result<Plan, Refusal> {
                 refuse(&format!("enabled, the key would be {other}: its current version is not valid now"))
             }
         },
-        (KeyState::Suspended, KeyState::Deactivated) => {
-            let mut patches = set(true);
-            for (version, patch) in &mut patches {
-                if *version == current.version {
-                    *patch = Patch { enabled: Some(true), ..expired(current, now) };
-                }
-            }
-            Ok(Plan::Patches(patches))
+        (KeyState::Suspended | KeyState::Deactivated, KeyState::Deactivated) => {
+            Ok(Plan::Patches(deactivate()))
         }
+        (KeyState::Active, KeyState::Active) => Ok(Plan::Patches(enable())),
         (KeyState::Active, KeyState::Destroyed) => {
             refuse("the key is active: suspend it first, and see whether anything still needs it")
         }
@@ -364,6 +369,12 @@ mod tests {
         assert_eq!(of(&key(&[(true, None), (false, None), (true, None)]), KeyState::Suspended), ["0", "2"]);
         assert_eq!(of(&key(&[(false, None), (false, None)]), KeyState::Active), ["1", "0"]);
         assert_eq!(of(&key(&[(true, None), (true, None)]), KeyState::Deactivated), ["1"]);
+        // What failed half-way is repeated.
+        let (active, deactivated) =
+            (key(&[(false, None), (true, None)]), key(&[(true, None), (false, None)]));
+        assert_eq!(of(&active, KeyState::Active), ["0"]);
+        assert_eq!(of(&deactivated, KeyState::Deactivated), ["1"]);
+        assert_eq!(of(&key(&[(true, None), (true, None)]), KeyState::Active), [""; 0]);
         let refused = |key: &AzureKey, next| of_key(key, next, 1000).unwrap_err();
         let expired = refused(&key(&[(false, Some(1))]), KeyState::Active);
         assert!(expired.0 == State && expired.1.contains("is not valid now"), "{expired:?}");

@@ -153,7 +153,8 @@ impl GcpKms {
         let described = self.describe(key).await.map_err(|error| {
             let message =
                 format!("the key was changed, and could not be described then: {}", error.message());
-            failure(error.kind(), key, message).retryable(error.is_retryable())
+            // Called again it would be made, or rotated, once more.
+            failure(error.kind(), key, message).retryable(false)
         })?;
         Ok(described.describe())
     }
@@ -188,15 +189,24 @@ fn of_key(key: &GcpKey, next: KeyState) -> Result<Plan, Refusal> {
     let waits = key.versions.iter().any(|version| version.state.is_scheduled_for_destruction());
     let refuse = |words: &str| Err((State, words.to_owned()));
     let plan = |step, versions| Ok(Plan { step, versions });
+    // The primary one goes first when it is enabled and last when it is disabled: what fails in between can be
+    // repeated, since the key as a whole is still, or already, active.
+    let enable = || {
+        let mut versions = numbers(key, |version| version.primary && version.state.is_disabled());
+        versions.extend(numbers(key, |version| !version.primary && version.state.is_disabled()));
+        plan(Step::Enable, versions)
+    };
     match (state, next) {
         (KeyState::Destroyed, KeyState::Destroyed) => refuse("the key is destroyed already"),
         (KeyState::Destroyed, _) => refuse("the key is destroyed, and stays so"),
         (KeyState::PreActive, _) => {
             refuse("the key waits for its key material: it is active as soon as that is there")
         }
-        (KeyState::Active, KeyState::Active) => plan(Step::Enable, Vec::new()),
+        (KeyState::Active, KeyState::Active) => enable(),
         (KeyState::Active, KeyState::Suspended) => {
-            plan(Step::Disable, numbers(key, |version| version.state.is_enabled()))
+            let mut versions = numbers(key, |version| !version.primary && version.state.is_enabled());
+            versions.extend(numbers(key, |version| version.primary && version.state.is_enabled()));
+            plan(Step::Disable, versions)
         }
         (KeyState::Active, KeyState::Destroyed) => {
             refuse("the key is active: suspend it first, and see whether anything still needs it")
@@ -215,9 +225,7 @@ fn of_key(key: &GcpKey, next: KeyState) -> Result<Plan, Refusal> {
         {
             refuse(if waits { RESTORE_FIRST } else { "the key has no primary version that could be enabled" })
         }
-        (KeyState::Suspended, KeyState::Active) => {
-            plan(Step::Enable, numbers(key, |version| version.state.is_disabled()))
-        }
+        (KeyState::Suspended, KeyState::Active) => enable(),
         (KeyState::Suspended, KeyState::Suspended) if waits => refuse(RESTORE_FIRST),
         (KeyState::Suspended, KeyState::Suspended) => plan(Step::Disable, Vec::new()),
         (from, next) => Err((State, words_for("the key", from, next))),

@@ -136,6 +136,32 @@ fn a_change_that_is_not_done_says_so_and_what_was_done_before() {
     assert!(error.message().contains("cloudkms.cryptoKeyVersions.update on this key"), "{error}");
 }
 
+#[test]
+fn a_change_that_failed_half_way_is_finished_when_it_is_called_again() {
+    let gcp = Gcp::new();
+    let key = rotated(&gcp);
+    // The primary one is the last to be disabled and the first to be enabled. The stand-in does what is refused.
+    for (state, refused, left, all) in [
+        (Suspended, "2", ["DISABLED", "DISABLED", "ENABLED"], "DISABLED"),
+        (Active, "1", ["ENABLED", "DISABLED", "ENABLED"], "ENABLED"),
+    ] {
+        let http = gcp.server.serve_with(move |request, reply| {
+            let is_it = request.path().ends_with(&format!("/cryptoKeyVersions/{refused}"));
+            if request.method == "PATCH" && is_it {
+                Reply::error(Code::PermissionDenied, "no").into()
+            } else {
+                reply.into()
+            }
+        });
+        let change = KeyChange::State(state);
+        let error = block_on(once_at(&http.url()).build().change_key(&key, None, change)).unwrap_err();
+        assert_eq!(error.kind(), AccessDenied, "{error}");
+        assert_eq!(states(&gcp, &key), left);
+        block_on(gcp.kms.change_key(&key, None, change)).unwrap();
+        assert_eq!(states(&gcp, &key), [all; 3]);
+    }
+}
+
 /// A key that is suspended opens nothing, whichever version wrapped.
 #[test]
 fn a_suspended_key_opens_nothing() {

@@ -1,6 +1,8 @@
 //! What is done by half, or for ever: keys that do not wrap, rings and keys that were made when the rest was
 //! refused, runtimes that ended, sources that never answer, lists that contradict themselves.
 
+use std::sync::atomic::AtomicBool;
+
 use envelope_sdk::{
     KeyChange, KeyProvider, KeyState, ProviderError,
     ProviderErrorKind::{AccessDenied, Other, Protocol, Unavailable, Unsupported},
@@ -99,6 +101,36 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
         assert!(error.message().contains("tokio runtime"), "{error}");
     }
     wrap(&kms).unwrap();
+}
+
+#[test]
+fn a_runtime_without_timers_is_an_error_and_no_panic() {
+    let server = Canned::saying(encrypted().to_string());
+    let kms = server.kms();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let error = runtime.block_on(kms.wrap_dek(&the_key(), &fresh_dek(), &context())).map(drop).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (Other, Some(&the_key())), "{error}");
+    assert!(error.message().contains("with time and I/O"), "{error}");
+}
+
+#[test]
+fn what_was_rotated_is_not_rotated_again_since_it_could_not_be_described() {
+    let server = GcpServer::new();
+    let promoted = AtomicBool::new(false);
+    let http = server.serve_with(move |request, reply| {
+        if request.path().ends_with(":updatePrimaryVersion") {
+            promoted.store(true, Ordering::SeqCst);
+        } else if request.method == "GET" && promoted.load(Ordering::SeqCst) {
+            return refusal(503, "UNAVAILABLE", "no", "");
+        }
+        reply.into()
+    });
+    let kms = once_at(&http.url()).build();
+    block_on(kms.create_key_ring(RING)).unwrap();
+    let key = block_on(kms.create_key(&NewKey::named("k"))).unwrap().uri;
+    let error = block_on(kms.rotate_key(&key)).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (Unavailable, false), "{error}");
+    assert!(error.message().contains("could not be described"), "{error}");
 }
 
 /// The tasks that renew tokens are of the runtime of the first call.

@@ -9,7 +9,7 @@ use super::super::{
     Applied, Backend, Change, Outcome, Subject,
     ask::{
         Step, context, decide, fails, fresh_dek, generate, must_apply, must_give_back, must_not_rewrap,
-        must_refuse, must_wrap, not_run, rewrap, told, unwrap, wait, wrap,
+        must_refuse, must_wrap, not_run, relabelled, rewrap, told, unwrap, wait, wrap,
     },
 };
 use super::wrapping::envelope;
@@ -104,6 +104,8 @@ pub fn a_key_without_its_server_is_unavailable_and_worth_a_retry(backend: &dyn B
         };
         let there = backend.subject();
         let wrapped = must_wrap(backend, &there, &fresh_dek(), &context())?;
+        // As if it were of the key that is away: a wrap of another key may be refused without asking anybody.
+        let wrapped = relabelled(&wrapped, &away.key)?;
         let refusals = [
             ("wrapping", wrap(backend, &away, &fresh_dek(), &context())?.map(drop)),
             ("generating", generate(backend, &away, &context())?.map(drop)),
