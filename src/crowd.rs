@@ -1,4 +1,6 @@
-//! [`Crowd`]: one piece of work for all who want what comes of it.
+//! [`Crowd`]: one piece of work for all who want what comes of it; [`Apart`]: the same of work that blocks.
+
+mod apart;
 
 use std::{
     fmt,
@@ -10,6 +12,8 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
+
+pub use apart::{Apart, NotDone};
 
 /// Does one piece of work for a crowd of calls: a question to a key store, an opening, a reading.
 ///
