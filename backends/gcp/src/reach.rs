@@ -9,13 +9,15 @@ use std::{
 use envelope_sdk::{
     ProviderError,
     ProviderErrorKind::{Invalid, Other, Unavailable},
-    crowd::Crowd,
+    crowd::{Apart, Crowd, NotDone},
     http::check_endpoint,
 };
 use futures_util::FutureExt;
+use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::client_builder::internal::with_follow_redirects;
 use google_cloud_kms_v1::client::KeyManagementService;
 use tokio::{runtime::Handle, time::timeout};
+use tracing::{Dispatch, dispatcher};
 
 use crate::{
     call::{Limits, unlogged},
@@ -36,6 +38,9 @@ struct Plan {
     sources: Sources,
     endpoint: Endpoint,
     limits: Limits,
+    loading: Apart<Result<Credentials, ProviderError>>,
+    /// What was loaded when nobody waited any more: a pipe is not read twice.
+    loaded: Arc<Mutex<Option<Credentials>>>,
 }
 
 /// The client, and how it is used.
@@ -48,7 +53,8 @@ pub(crate) struct Settled {
 impl Reach {
     /// Reads nothing yet.
     pub(crate) fn new(sources: Sources, endpoint: Endpoint, limits: Limits) -> Self {
-        let plan = Arc::new(Plan { sources, endpoint, limits });
+        let plan =
+            Arc::new(Plan { sources, endpoint, limits, loading: Apart::default(), loaded: Arc::default() });
         Self { plan, read: Arc::default(), reading: Crowd::default() }
     }
 
@@ -90,7 +96,7 @@ impl Reach {
     }
 }
 
-fn lock(read: &Mutex<Option<Settled>>) -> MutexGuard<'_, Option<Settled>> {
+fn lock<T>(read: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change of it is one step.
     read.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -113,11 +119,7 @@ impl Plan {
                 format!("the quota project is no name of a project: correct {QUOTA} or the settings");
             return Err(failure(Invalid, None, message));
         }
-        let sources = self.sources.clone();
-        // A file may be a pipe that somebody has yet to write to.
-        let loaded = tokio::task::spawn_blocking(move || sources.load()).await;
-        let credentials = loaded
-            .map_err(|_| failure(Invalid, None, "the credentials were not read: Google's client failed"))??;
+        let credentials = self.credentials().await?;
         let mut builder = KeyManagementService::builder().with_credentials(credentials);
         if let Some(url) = endpoint {
             builder = builder.with_endpoint(url);
@@ -133,6 +135,32 @@ impl Plan {
             failure(Invalid, None, format!("the client of Cloud KMS cannot be made: {why}"))
         })?;
         Ok(Settled { client, limits })
+    }
+
+    /// A file may be a pipe that somebody has yet to write to.
+    async fn credentials(&self) -> Result<Credentials, ProviderError> {
+        if let Some(credentials) = lock(&self.loaded).take() {
+            return Ok(credentials);
+        }
+        let (sources, runtime, kept) = (self.sources.clone(), Handle::current(), Arc::clone(&self.loaded));
+        let loaded = self.loading.join(move || {
+            // Google's client has a task of the runtime renew its tokens.
+            let _within = runtime.enter();
+            let credentials = dispatcher::with_default(&Dispatch::none(), || sources.load())?;
+            *lock(&kept) = Some(credentials.clone());
+            Ok(credentials)
+        });
+        let loaded = loaded.await;
+        *lock(&self.loaded) = None;
+        loaded.map_err(|error| {
+            let (kind, message) = match &error {
+                NotDone::NoThread(_) => {
+                    (Unavailable, "the credentials were not read: the system gives no thread for it")
+                }
+                _ => (Invalid, "the credentials were not read: Google's client failed"),
+            };
+            failure(kind, None, message).with_source(error)
+        })?
     }
 }
 

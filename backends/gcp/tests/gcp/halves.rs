@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use envelope_sdk::{
     KeyChange, KeyProvider, KeyState, ProviderError,
-    ProviderErrorKind::{AccessDenied, Other, Protocol, Unavailable, Unsupported},
+    ProviderErrorKind::{AccessDenied, Invalid, Other, Protocol, Unavailable, Unsupported},
 };
 use envelope_testkit::http_server::{Answer, HttpServer};
 use serde_json::json;
@@ -157,20 +157,30 @@ fn a_client_whose_runtime_has_ended_is_an_error_and_made_anew() {
     wrap(&kms).unwrap();
 }
 
+/// A runtime waits at its end for each thread of its own.
 #[cfg(unix)]
 #[test]
-fn a_file_of_credentials_that_is_never_written_ends_with_the_call() {
+fn a_file_of_credentials_that_is_never_written_ends_with_the_call_and_holds_up_no_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("credentials");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let server = Canned::saying(encrypted().to_string());
     let kms = GcpKms::builder().endpoint_url(server.0.url()).credentials_file(&pipe);
     let kms = kms.attempt_timeout(Duration::from_millis(50)).build();
-    let error = wrap(&kms).unwrap_err();
+    let runtime = Runtime::new().unwrap();
+    let error = runtime.block_on(kms.wrap_dek(&the_key(), &fresh_dek(), &context())).unwrap_err();
     assert_eq!((error.kind(), error.key()), (Unavailable, Some(&the_key())), "{error}");
     assert!(error.message().contains("were not read in time"), "{error}");
-    // The thread that waits for it, so that the runtime can end.
-    drop(std::fs::OpenOptions::new().write(true).open(&pipe));
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(runtime);
+        ended.send(()).unwrap();
+    });
+    has_ended.recv_timeout(Duration::from_secs(30)).expect("the runtime ends");
+    // What is written at last is read by the thread that waits for it, once, and used by the next call.
+    std::fs::write(&pipe, "no JSON").unwrap();
+    let error = wrap(&kms).unwrap_err();
+    assert_eq!(error.kind(), Invalid, "{error}");
 }
 
 #[test]
