@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use google_cloud_gax::options::RequestOptionsBuilder;
 use tokio::time::{Instant, timeout_at};
 use tracing::{
-    Dispatch,
+    Dispatch, dispatcher,
     instrument::{WithDispatch, WithSubscriber},
 };
 
@@ -87,6 +87,11 @@ impl<T, F: Future<Output = google_cloud_gax::Result<T>>> Within<T> for F {}
 /// A future of which nothing is logged by `tracing`.
 pub(crate) fn unlogged<F: Future>(future: F) -> WithDispatch<F> {
     future.with_subscriber(Dispatch::none())
+}
+
+/// The same of work on a thread of its own.
+pub(crate) fn silently<T>(work: impl FnOnce() -> T) -> T {
+    dispatcher::with_default(&Dispatch::none(), work)
 }
 
 /// Attempts of a call, unless the settings say otherwise.

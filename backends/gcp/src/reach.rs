@@ -17,10 +17,9 @@ use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::client_builder::internal::with_follow_redirects;
 use google_cloud_kms_v1::client::KeyManagementService;
 use tokio::{runtime::Handle, time::timeout};
-use tracing::{Dispatch, dispatcher};
 
 use crate::{
-    call::{Limits, unlogged},
+    call::{Limits, silently, unlogged},
     credentials::Sources,
     error::failure,
     proxies,
@@ -40,7 +39,7 @@ struct Plan {
     limits: Limits,
     loading: Apart<Result<Credentials, ProviderError>>,
     /// What was loaded when nobody waited any more: a pipe is not read twice.
-    loaded: Arc<Mutex<Option<Credentials>>>,
+    loaded: Arc<Mutex<Option<Result<Credentials, ProviderError>>>>,
 }
 
 /// The client, and how it is used.
@@ -139,16 +138,16 @@ impl Plan {
 
     /// A file may be a pipe that somebody has yet to write to.
     async fn credentials(&self) -> Result<Credentials, ProviderError> {
-        if let Some(credentials) = lock(&self.loaded).take() {
-            return Ok(credentials);
+        if let Some(loaded) = lock(&self.loaded).take() {
+            return loaded;
         }
         let (sources, runtime, kept) = (self.sources.clone(), Handle::current(), Arc::clone(&self.loaded));
         let loaded = self.loading.join(move || {
             // Google's client has a task of the runtime renew its tokens.
             let _within = runtime.enter();
-            let credentials = dispatcher::with_default(&Dispatch::none(), || sources.load())?;
-            *lock(&kept) = Some(credentials.clone());
-            Ok(credentials)
+            let loaded = silently(|| sources.load());
+            *lock(&kept) = Some(loaded.clone());
+            loaded
         });
         let loaded = loaded.await;
         *lock(&self.loaded) = None;
