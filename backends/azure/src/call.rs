@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tracing::{
-    Dispatch,
+    Dispatch, dispatcher,
     instrument::{WithDispatch, WithSubscriber},
 };
 
@@ -138,6 +138,11 @@ impl Limits {
 /// below it write of a request or an answer may repeat a DEK, and headers hold tokens.
 pub(crate) fn unlogged<F: Future>(future: F) -> WithDispatch<F> {
     future.with_subscriber(Dispatch::none())
+}
+
+/// The same of work on a thread of its own.
+pub(crate) fn silently<T>(work: impl FnOnce() -> T) -> T {
+    dispatcher::with_default(&Dispatch::none(), work)
 }
 
 /// Whether another attempt may help: trouble of the server or of the way, and not

@@ -144,7 +144,8 @@ impl AzureKeyVaultBuilder {
     /// A server of tests on this machine in place of Microsoft's domain: with
     /// `localhost:PORT` the vault `NAME.vault.azure.net` is asked at
     /// `https://NAME.vault.localhost:PORT`, by `https` and with its challenge verified
-    /// as anywhere else. Nothing else than `localhost` and `localhost:PORT` is taken.
+    /// as anywhere else. Nothing else than `localhost` and `localhost:PORT` is taken. Tokens, and those of
+    /// the identity of virtual machines too, are asked of `https://login.localhost:PORT`.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Domain(Some(domain.into()));
         self

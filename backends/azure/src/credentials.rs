@@ -2,12 +2,10 @@
 //! for the tokens, and keeps them; files and secrets are read here.
 
 mod certificate;
+mod files;
+mod tools;
 
-use std::{
-    env, fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{env, fmt, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use azure_core::{
@@ -15,19 +13,17 @@ use azure_core::{
     cloud::{CloudConfiguration, CustomConfiguration},
     credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions},
     error::ErrorKind,
-    http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport},
+    http::{ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
-    AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential,
-    AzureDeveloperCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
-    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
-    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
+    UserAssignedId,
 };
 use envelope_sdk::{
     ProviderError,
     ProviderErrorKind::{AccessDenied, Invalid},
     http::check_endpoint,
-    printable,
     secret::{Prompt, Secrets},
 };
 use zeroize::Zeroizing;
@@ -37,6 +33,9 @@ use crate::{
     transport::{Guarded, Way},
 };
 use certificate::Certificate;
+pub(crate) use files::read_roots;
+use files::{TokenFile, read};
+use tools::Tools;
 
 /// Credentials, and how what the settings leave open is found.
 #[derive(Clone, Default)]
@@ -101,11 +100,9 @@ impl Sources {
         }
         match self.chosen()? {
             From::Given(credential) => Ok(credential),
-            From::DeveloperTools | From::Default if self.tenant.is_some() => {
-                Ok(Arc::new(ToolsOfTenant::new(&self.tenant()?).map_err(|_| cannot("developer tools"))?))
-            }
             From::DeveloperTools | From::Default => {
-                Ok(DeveloperToolsCredential::new(None).map_err(|_| cannot("developer tools"))?)
+                let tenant = if self.tenant.is_some() { Some(self.tenant()?) } else { None };
+                Ok(Arc::new(Tools::new(tenant).map_err(|_| cannot("developer tools"))?))
             }
             From::ManagedIdentity(assigned) => {
                 let options = ManagedIdentityCredentialOptions {
@@ -124,7 +121,7 @@ impl Sources {
                 let Some(file) = file else {
                     return Err(lacking("a file with the token of the workload", TOKEN_FILE, "token-file"));
                 };
-                self.assertion(authority, way, TokenFile { file, trusted: self.trusted_files_only })
+                self.assertion(authority, way, TokenFile::new(file, self.trusted_files_only))
             }
             From::ClientSecret(secret) => {
                 let secret = self.text(&secret, SECRET, "client secret")?;
@@ -238,92 +235,6 @@ fn named(set: Option<&String>, variable: &str, setting: &str, what: &str) -> Res
     Ok(name)
 }
 
-/// A file of a secret, or of a token that others may read but not write.
-fn read(path: &Path, trusted: bool, secret: bool) -> Result<Zeroizing<String>, ProviderError> {
-    let unreadable = |why: &dyn fmt::Display| {
-        let message = format!("the file {} cannot be used: {why}", printable::path(path));
-        failure(Invalid, None, message)
-    };
-    #[cfg(unix)]
-    if trusted {
-        use envelope_files::trust::{self, Purpose};
-        let purpose = if secret { Purpose::Secret } else { Purpose::Settings };
-        let bytes = trust::read(path, purpose, MAX_LEN)
-            .map(Zeroizing::new)
-            .map_err(|error| failure(Invalid, None, error.to_string()).with_source(error))?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(&error))?;
-        return Ok(Zeroizing::new(text.to_owned()));
-    }
-    let _ = (trusted, secret);
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| unreadable(&error))
-}
-
-/// Of certificate authorities: no secret, but nobody else may write it.
-pub(crate) fn read_roots(path: &Path, trusted: bool) -> Result<Vec<u8>, ProviderError> {
-    read(path, trusted, false).map(|text| text.as_bytes().to_vec())
-}
-
-/// The developer tools, in Microsoft's order, for one tenant: their own chain takes none.
-struct ToolsOfTenant {
-    az: Arc<dyn TokenCredential>,
-    azd: Arc<dyn TokenCredential>,
-}
-
-impl ToolsOfTenant {
-    fn new(tenant: &str) -> azure_core::Result<Self> {
-        let tenant_id = Some(tenant.to_owned());
-        let az = AzureCliCredentialOptions { tenant_id: tenant_id.clone(), ..Default::default() };
-        let azd = AzureDeveloperCliCredentialOptions { tenant_id, ..Default::default() };
-        Ok(Self { az: AzureCliCredential::new(Some(az))?, azd: AzureDeveloperCliCredential::new(Some(azd))? })
-    }
-}
-
-impl fmt::Debug for ToolsOfTenant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ToolsOfTenant")
-    }
-}
-
-#[async_trait]
-impl TokenCredential for ToolsOfTenant {
-    async fn get_token(
-        &self,
-        scopes: &[&str],
-        options: Option<TokenRequestOptions<'_>>,
-    ) -> azure_core::Result<AccessToken> {
-        match self.az.get_token(scopes, options.clone()).await {
-            Ok(token) => Ok(token),
-            Err(_) => self.azd.get_token(scopes, options).await,
-        }
-    }
-}
-
-/// The token of a Kubernetes service account, which is renewed in its file.
-struct TokenFile {
-    file: PathBuf,
-    trusted: bool,
-}
-
-impl fmt::Debug for TokenFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenFile")
-    }
-}
-
-#[async_trait]
-impl ClientAssertion for TokenFile {
-    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
-        let (file, trusted) = (self.file.clone(), self.trusted);
-        let read = tokio::task::spawn_blocking(move || read(&file, trusted, false)).await;
-        let text = read.map_err(|_| unread())?.map_err(|error| Error::new(ErrorKind::Credential, error))?;
-        Ok(text.trim().to_owned())
-    }
-}
-
-fn unread() -> Error {
-    Error::with_message(ErrorKind::Credential, "the file was not read")
-}
-
 /// The token that a challenge asks for is one for another service.
 #[derive(Debug)]
 pub(crate) struct WrongAudience;
@@ -405,6 +316,3 @@ const CLIENT: &str = "AZURE_CLIENT_ID";
 const SECRET: &str = "azure-client-secret";
 const CERTIFICATE: &str = "azure-client-certificate";
 const MAX_ID_LEN: usize = 255;
-/// Most bytes of a file; a bundle of certificates of a platform has some 250 KiB.
-#[cfg(unix)]
-const MAX_LEN: u64 = 1024 * 1024;

@@ -16,14 +16,14 @@ use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use envelope_sdk::{
     KeyUri, ProviderError,
     ProviderErrorKind::{Invalid, Other, Unavailable, Unsupported},
-    crowd::Crowd,
+    crowd::{Apart, NotDone},
     key_uri::azure::VaultKey,
 };
 use futures_util::FutureExt;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    call::{Limits, unlogged},
+    call::{Limits, silently},
     cloud::{Cloud, Domain, Place},
     credentials::{ForVault, Sources, no_client, read_roots},
     failure::{NO_RUNTIME, failure},
@@ -36,7 +36,7 @@ pub(crate) struct Reach {
     plan: Arc<Plan>,
     /// Of each cloud, read once by a crowd of calls, however many of them are given up.
     credentials: Arc<Lock<BTreeMap<Cloud, Caller>>>,
-    reading: Crowd<Result<(), ProviderError>>,
+    reading: [Apart<Result<Caller, ProviderError>>; Cloud::COUNT],
     clients: Lock<BTreeMap<String, Vault>>,
 }
 
@@ -65,7 +65,7 @@ impl Reach {
             limits,
             plan,
             credentials: Arc::default(),
-            reading: Crowd::default(),
+            reading: Default::default(),
             clients: Lock::default(),
         }
     }
@@ -96,49 +96,53 @@ impl Reach {
         if Handle::try_current().is_err() {
             return Err(failure(Other, None, NO_RUNTIME));
         }
-        // A crowd may be reading the credentials of another cloud: these are read after them.
-        for _ in 0..=Cloud::COUNT {
-            if let Some(found) = lock(&self.credentials).get(&cloud).cloned() {
+        if let Some(found) = lock(&self.credentials).get(&cloud).cloned() {
+            return Ok(found);
+        }
+        let (plan, read) = (Arc::clone(&self.plan), Arc::clone(&self.credentials));
+        // A file may be a pipe that somebody has yet to write to, and a person may be asked.
+        let reading = self.reading[cloud as usize].join(move || {
+            // Somebody else may have read them since they were looked for.
+            if let Some(found) = lock(&read).get(&cloud).cloned() {
                 return Ok(found);
             }
-            let (plan, read) = (Arc::clone(&self.plan), Arc::clone(&self.credentials));
-            let reading = self.reading.join(|| async move {
-                let found = plan.load(cloud).await?;
-                lock(&read).insert(cloud, found);
-                Ok(())
-            });
-            // A person may be asked, and thinks.
-            let reading = if self.plan.sources.asks() {
-                reading.await
-            } else {
-                // Without timers, that panics.
-                let read = AssertUnwindSafe(async { timeout(self.limits.whole(), reading).await })
-                    .catch_unwind()
-                    .await;
-                let read = read.map_err(|_| failure(Other, None, NO_RUNTIME))?;
-                read.map_err(|_| failure(Unavailable, None, NOT_READ_IN_TIME))?
-            };
-            reading.map_err(|panicked| {
-                failure(Invalid, None, "the credentials were not read").with_source(panicked)
-            })??;
-        }
-        Err(failure(Unavailable, None, "the credentials of another cloud are being read: try again"))
+            let found = silently(|| plan.load(cloud))?;
+            lock(&read).insert(cloud, found.clone());
+            Ok(found)
+        });
+        // A person thinks as long as it takes.
+        let read = if self.plan.sources.asks() {
+            reading.await
+        } else {
+            // Without timers, that panics.
+            let read =
+                AssertUnwindSafe(async { timeout(self.limits.whole(), reading).await }).catch_unwind().await;
+            let read = read.map_err(|_| failure(Other, None, NO_RUNTIME))?;
+            read.map_err(|_| failure(Unavailable, None, NOT_READ_IN_TIME))?
+        };
+        read.map_err(not_read)?
     }
 }
 
+/// The error of credentials that were not read, for want of a thread or by a fault.
+fn not_read(error: NotDone) -> ProviderError {
+    let (kind, message) = match &error {
+        NotDone::NoThread(_) => {
+            (Unavailable, "the credentials were not read: the system gives no thread for it")
+        }
+        _ => (Invalid, "the credentials were not read"),
+    };
+    failure(kind, None, message).with_source(error)
+}
+
 impl Plan {
-    async fn load(&self, cloud: Cloud) -> Result<Caller, ProviderError> {
-        let (sources, authority) = (self.sources.clone(), self.domain.authority(cloud)?);
-        let (roots, is_local) = (self.roots.clone(), self.domain.checked()?.is_some());
-        let attempt = self.attempt;
-        // A file may be a pipe that somebody has yet to write to, and a person may be asked.
-        let read = tokio::task::spawn_blocking(move || {
-            let trusted = sources.trusted_files_only;
-            let roots = roots.map(|path| read_roots(&path, trusted)).transpose()?;
-            let way = Way { roots, is_local, attempt };
-            Ok((sources.load(&authority, &way)?, way))
-        });
-        unlogged(read).await.map_err(|_| failure(Invalid, None, "the credentials were not read"))?
+    /// Reads, and may block for ever.
+    fn load(&self, cloud: Cloud) -> Result<Caller, ProviderError> {
+        let authority = self.domain.authority(cloud)?;
+        let trusted = self.sources.trusted_files_only;
+        let roots = self.roots.as_deref().map(|path| read_roots(path, trusted)).transpose()?;
+        let way = Way { roots, local: self.domain.checked()?.map(str::to_owned), attempt: self.attempt };
+        Ok((self.sources.load(&authority, &way)?, way))
     }
 }
 

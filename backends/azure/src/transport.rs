@@ -5,6 +5,7 @@
 //! lies elsewhere is not fetched.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -30,20 +31,26 @@ use crate::cloud::is_local;
 pub(crate) struct Way {
     /// The only roots that are trusted, instead of those of the platform: PEM.
     pub(crate) roots: Option<Vec<u8>>,
-    /// Names below `localhost` are this machine, and nobody else is asked.
-    pub(crate) is_local: bool,
+    /// The domain of a server of tests: names below `localhost` are this machine, and nobody else is asked.
+    pub(crate) local: Option<String>,
     pub(crate) attempt: Duration,
 }
 
 impl Way {
     /// For requests that carry keys, to this vault alone.
     pub(crate) fn to_vault(&self, url: &str) -> std::result::Result<Guarded, NoClient> {
-        Ok(Guarded { client: self.client(false)?, to: To::Vault(format!("{url}/")), attempt: self.attempt })
+        Ok(Guarded {
+            client: self.client(false)?,
+            to: To::Vault(format!("{url}/")),
+            attempt: self.attempt,
+            machine: None,
+        })
     }
 
     /// For the source of tokens; `of_machine` is asked without a proxy.
     pub(crate) fn to_tokens(&self, of_machine: bool) -> std::result::Result<Guarded, NoClient> {
-        Ok(Guarded { client: self.client(of_machine)?, to: To::Tokens, attempt: self.attempt })
+        let machine = self.local.as_ref().map(|domain| format!("https://login.{domain}/"));
+        Ok(Guarded { client: self.client(of_machine)?, to: To::Tokens, attempt: self.attempt, machine })
     }
 
     fn client(&self, of_machine: bool) -> std::result::Result<Client, NoClient> {
@@ -55,10 +62,10 @@ impl Way {
             }
             builder = builder.tls_certs_only(roots);
         }
-        if self.is_local {
+        if self.local.is_some() {
             builder = builder.dns_resolver(OfThisMachine);
         }
-        if self.is_local || of_machine {
+        if self.local.is_some() || of_machine {
             builder = builder.no_proxy();
         }
         builder.build().map_err(|_| NoClient)
@@ -75,6 +82,9 @@ pub(crate) struct Guarded {
     client: Client,
     to: To,
     attempt: Duration,
+    /// Who is asked instead of the identity endpoint of virtual machines: a server of tests gets no token of
+    /// the machine that it runs on.
+    machine: Option<String>,
 }
 
 #[derive(Debug)]
@@ -150,9 +160,16 @@ impl HttpClient for Guarded {
 }
 
 impl Guarded {
+    fn url<'u>(&self, url: &'u str) -> Cow<'u, str> {
+        match (&self.machine, url.strip_prefix(OF_MACHINES)) {
+            (Some(machine), Some(rest)) => format!("{machine}{rest}").into(),
+            _ => url.into(),
+        }
+    }
+
     async fn exchange(&self, request: &Request) -> std::result::Result<AsyncRawResponse, Lost> {
         let method = method(request.method()).ok_or(Lost::NotReached)?;
-        let mut sent = self.client.request(method, request.url().as_str());
+        let mut sent = self.client.request(method, &*self.url(request.url().as_str()));
         for (name, value) in request.headers().iter() {
             sent = sent.header(name.as_str(), value.as_str());
         }
@@ -228,9 +245,24 @@ impl Resolve for OfThisMachine {
     }
 }
 
+/// Where virtual machines ask for their identity; Microsoft's client has it so, and lets nobody change it.
+const OF_MACHINES: &str = "http://169.254.169.254/";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_of_tests_stands_in_for_the_identity_endpoint_of_machines_and_for_nothing_else() {
+        let asked = |local: Option<&str>, url: &str| {
+            let way = Way { local: local.map(str::to_owned), ..Way::default() };
+            way.to_tokens(true).unwrap().url(url).into_owned()
+        };
+        let (machine, other) = ("http://169.254.169.254/metadata/x", "https://login.localhost:1/t");
+        assert_eq!(asked(None, machine), machine);
+        assert_eq!(asked(Some("localhost:1"), machine), "https://login.localhost:1/metadata/x");
+        assert_eq!(asked(Some("localhost:1"), other), other);
+    }
 
     #[test]
     fn a_token_goes_to_the_vault_that_was_asked_alone() {

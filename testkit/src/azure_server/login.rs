@@ -2,9 +2,11 @@
 //!
 //! The token is the name of who asks: so a test logs in as a role by its name.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 
-use super::{call::Call, reply::Reply, roles::TENANT};
+use super::{call::Call, reply::Reply, roles::TENANT, store::unix};
 
 /// Answers `/TENANT/oauth2/v2.0/token`, what clients ask before that, and the
 /// metadata service of virtual machines.
@@ -59,10 +61,16 @@ fn token(call: &Call) -> Reply {
 
 /// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 fn managed(call: &Call) -> Reply {
-    let who = ["client_id", "object_id", "mi_res_id"].iter().find_map(|name| call.parameter(name));
+    // Python's client and Rust's name resources differently; Microsoft's page has the latter.
+    let names = ["client_id", "object_id", "mi_res_id", "msi_res_id"];
+    let who = names.iter().find_map(|name| call.parameter(name));
+    if who == Some("unknown") {
+        return refusal(400, "invalid_request", "Identity not found", 0);
+    }
     Reply::ok(json!({
         "access_token": who.unwrap_or("managedIdentity"),
         "expires_in": LIFETIME.to_string(),
+        "expires_on": (unix(SystemTime::now()) + u64::from(LIFETIME)).to_string(),
         "resource": call.parameter("resource").unwrap_or_default(),
         "token_type": "Bearer",
     }))

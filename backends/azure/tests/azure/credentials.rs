@@ -8,7 +8,7 @@ use base64ct::{Base64, Encoding};
 use envelope_azure::AzureSettings;
 use envelope_sdk::{
     KeyProvider, ProviderError,
-    ProviderErrorKind::{AccessDenied, Invalid, Protocol},
+    ProviderErrorKind::{AccessDenied, Invalid, Protocol, Unavailable},
     registry::{Purpose, Settings, Surroundings},
     secret::{Prompt, SecretError, Secrets},
 };
@@ -33,6 +33,59 @@ fn a_client_secret_a_certificate_and_the_token_of_a_workload_are_taken() {
     let asked = azure.service.http().take();
     let tokens = asked.iter().filter(|request| request.path().ends_with("/oauth2/v2.0/token"));
     assert_eq!(tokens.count(), 3);
+}
+
+/// At the endpoint of virtual machines, in whose place a server of tests is asked. (No test runs where the
+/// environment has a managed identity of another kind.)
+#[test]
+fn the_identity_of_a_virtual_machine_is_that_of_the_system_or_the_one_that_was_assigned() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let resource =
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/me";
+    for (builder, who) in [
+        (azure.builder().managed_identity(), None),
+        (azure.builder().managed_identity_of_client("a-client"), Some(("client_id", "a-client"))),
+        (azure.builder().managed_identity_of_object("an-object"), Some(("object_id", "an-object"))),
+        (azure.builder().managed_identity_of_resource(resource), Some(("msi_res_id", resource))),
+    ] {
+        block_on(builder.build().wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+        let asked = azure.service.http().take();
+        let asked: Vec<_> =
+            asked.iter().filter(|request| request.path() == "/metadata/identity/oauth2/token").collect();
+        assert_eq!((asked.len(), asked[0].header("metadata")), (1, Some("true")));
+        let query = asked[0].query().unwrap();
+        let of = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!(of("resource"), Some("https://vault.localhost"));
+        let ids = ["client_id", "object_id", "msi_res_id"];
+        assert_eq!(ids.into_iter().find_map(|name| Some((name, of(name)?))), who);
+    }
+}
+
+/// The endpoint says 400 of an identity that the machine has not; of trouble Microsoft's client asks again.
+#[test]
+fn an_identity_that_the_machine_has_not_and_an_endpoint_in_trouble_are_told_apart() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let unknown = azure.builder().managed_identity_of_client("unknown").build();
+    let error = block_on(unknown.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
+    assert!(error.message().contains("the identity of this machine"), "{error}");
+    for (status, kind) in [(503, Unavailable), (404, Unavailable), (403, AccessDenied), (302, AccessDenied)] {
+        let service = azure.server.serve_with(move |request, reply| {
+            if request.path().starts_with("/metadata/") {
+                return Answer::new(status)
+                    .header("location", "https://elsewhere.example/")
+                    .body("canary-4711");
+            }
+            reply.into()
+        });
+        let vaults = at(&service, &azure.folder).managed_identity().attempts(1);
+        let vaults = vaults.attempt_timeout(Duration::from_millis(300)).build();
+        let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+        assert_eq!(error.kind(), kind, "{status}: {error}");
+        assert!(!error.to_string().contains("4711"), "{error}");
+    }
 }
 
 /// A token is asked for once, and then kept.

@@ -58,6 +58,32 @@ fn reading_a_secret_ends_with_the_call_and_a_call_given_up_stops_no_other() {
     drop(given_up);
 }
 
+/// A runtime waits at its end for each thread of its own, and one that reads a silent pipe never ends.
+#[cfg(unix)]
+#[test]
+fn a_runtime_ends_although_the_pipe_of_a_secret_or_a_token_stays_silent() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let pipe = azure.folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let client = || {
+        let builder = azure.builder().tenant_id("tests").client_id("a-test");
+        builder.attempts(1).attempt_timeout(Duration::from_millis(100))
+    };
+    for builder in [client().client_secret_file(&pipe), client().workload_identity(Some(pipe.clone()))] {
+        let (vaults, runtime) = (builder.build(), Runtime::new().unwrap());
+        let error = runtime.block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
+        assert!(error.message().contains("in time"), "{error}");
+        let (ended, has_ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(runtime);
+            ended.send(()).unwrap();
+        });
+        has_ended.recv_timeout(Duration::from_secs(30)).expect("the runtime ends");
+    }
+}
+
 #[test]
 fn a_key_that_wraps_nothing_is_neither_changed_nor_rotated() {
     for (field, value) in

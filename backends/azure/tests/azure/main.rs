@@ -14,6 +14,7 @@ mod interop;
 mod live;
 mod local;
 mod recipients;
+mod tools;
 
 use std::{
     path::PathBuf,
