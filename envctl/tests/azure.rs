@@ -62,8 +62,33 @@ fn a_file_of_a_local_and_an_azure_key_opens_with_either_and_inspect_marks_rsa() 
     azure.run(&["decrypt", "-k", &key("one"), "in.envelope", "-o", "never"], 4);
 }
 
+#[test]
+fn settings_refuse_rsa_for_new_files_and_keys_and_still_open_and_move_what_it_wrapped() {
+    let azure = Azure::new();
+    azure.run(&["keys", "create", "--provider", "azure", "one"], 0);
+    azure.sandbox.keystore(&["main"]);
+    azure.sandbox.write("in", b"secret");
+    let key = format!("azurekeyvault://{VAULT}/keys/one");
+    azure.run(&["encrypt", "-k", &key, "in"], 0);
+    azure.sandbox.configure(&(azure.settings.clone() + "post-quantum-safe-only = true\n"));
+    azure
+        .run(&["encrypt", "-k", &key, "-k", "local:main", "in", "-o", "never"], 2)
+        .says("RSA is not post-quantum safe")
+        .says("post-quantum-safe-only");
+    azure
+        .run(&["keys", "create", "--provider", "azure", "two", "--algorithm", "RSA-HSM-4096"], 2)
+        .says("post-quantum-safe-only");
+    azure.run(&["decrypt", "-k", &key, "in.envelope", "-o", "out"], 0);
+    assert_eq!(azure.sandbox.read("out"), b"secret");
+    azure.run(&["rewrap", "--from", &key, "-k", "local:main", "in.envelope"], 0);
+    azure.run(&["decrypt", "-k", "local:main", "in.envelope", "-f", "-o", "out"], 0);
+    azure.sandbox.configure(&(azure.settings.clone() + "post-quantum-safe-only = 'no'\n"));
+    azure.run(&["keys", "describe", &key], 2).says("post-quantum-safe-only");
+}
+
 struct Azure {
     sandbox: Sandbox,
+    settings: String,
     _service: AzureService,
 }
 
@@ -73,14 +98,15 @@ impl Azure {
         let service = server.serve();
         let ca = sandbox.write("ca.pem", server.ca_pem().as_bytes());
         let secret = sandbox.write("azure-secret", b"secret\n");
-        sandbox.configure(&format!(
+        let settings = format!(
             "[azure]\nvault = '{VAULT}'\ndomain = 'localhost:{}'\nca-file = '{}'\ntenant-id = 'tests'\n\
              client-id = 'a-test'\nclient-secret-file = '{}'\n",
             service.port(),
             ca.display(),
             secret.display()
-        ));
-        Self { sandbox, _service: service }
+        );
+        sandbox.configure(&settings);
+        Self { sandbox, settings, _service: service }
     }
 
     fn run(&self, arguments: &[&str], code: i32) -> Ran {

@@ -11,6 +11,7 @@ use crate::{
     call::Limits,
     cloud::Domain,
     credentials::{Assigned, From, Sources, Text},
+    provider::Ways,
 };
 
 /// Settings of [`AzureKeyVault`]. Without any, the environment says which credentials
@@ -27,8 +28,7 @@ pub struct AzureKeyVaultBuilder {
     pub(crate) roots: Option<PathBuf>,
     pub(crate) limits: Limits,
     pub(crate) vault: Option<String>,
-    pub(crate) symmetric: SymmetricAlgorithm,
-    pub(crate) local_wraps: bool,
+    pub(crate) ways: Ways,
 }
 
 impl AzureKeyVaultBuilder {
@@ -162,7 +162,7 @@ impl AzureKeyVaultBuilder {
     /// With what symmetric keys of a managed HSM wrap. By default
     /// [`A256Gcm`](SymmetricAlgorithm::A256Gcm), which binds the context.
     pub fn symmetric_algorithm(mut self, algorithm: SymmetricAlgorithm) -> Self {
-        self.symmetric = algorithm;
+        self.ways.symmetric = algorithm;
         self
     }
 
@@ -172,7 +172,16 @@ impl AzureKeyVaultBuilder {
     /// before this provider is made anew. Unwrapping always asks the vault. Keys below
     /// 3072 bits are refused.
     pub fn local_wraps(mut self, on: bool) -> Self {
-        self.local_wraps = on;
+        self.ways.local_wraps = on;
+        self
+    }
+
+    /// Refuses to wrap under RSA keys, which are not post-quantum safe, and to make them
+    /// ([`Invalid`](envelope_sdk::ProviderErrorKind::Invalid)). Off by default. What they
+    /// wrapped is unwrapped all the same: so old envelopes are read, and rewrapped to
+    /// another key.
+    pub fn post_quantum_safe_only(mut self, on: bool) -> Self {
+        self.ways.post_quantum_safe_only = on;
         self
     }
 
@@ -215,8 +224,7 @@ impl fmt::Debug for AzureKeyVaultBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AzureKeyVaultBuilder")
             .field("vault", &self.vault)
-            .field("symmetric", &self.symmetric)
-            .field("local_wraps", &self.local_wraps)
+            .field("ways", &self.ways)
             .finish_non_exhaustive()
     }
 }

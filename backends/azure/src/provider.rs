@@ -31,6 +31,7 @@ use crate::{
 pub use algorithm::SymmetricAlgorithm;
 use algorithm::Wrap;
 pub(crate) use answer::{is_version, version_of};
+pub(crate) use kinds::Ways;
 use kinds::{Kinds, Known};
 
 /// Keys of Azure Key Vault and Managed HSM, as many as are named, in any vault that the
@@ -51,8 +52,7 @@ pub struct AzureKeyVault {
     identity: ProviderIdentity,
     reach: Reach,
     vault: Option<String>,
-    symmetric: SymmetricAlgorithm,
-    local_wraps: bool,
+    ways: Ways,
     kinds: Kinds,
 }
 
@@ -63,13 +63,12 @@ impl AzureKeyVault {
     }
 
     pub(crate) fn new(settings: AzureKeyVaultBuilder) -> Self {
-        let AzureKeyVaultBuilder { sources, domain, roots, limits, vault, symmetric, local_wraps } = settings;
+        let AzureKeyVaultBuilder { sources, domain, roots, limits, vault, ways } = settings;
         Self {
             identity: ProviderIdentity::unique(),
             reach: Reach::new(sources, domain, roots, limits),
             vault,
-            symmetric,
-            local_wraps,
+            ways,
             kinds: Kinds::default(),
         }
     }
@@ -83,12 +82,8 @@ impl AzureKeyVault {
         self.vault.as_deref()
     }
 
-    pub(crate) fn symmetric(&self) -> SymmetricAlgorithm {
-        self.symmetric
-    }
-
-    pub(crate) fn wraps_locally(&self) -> bool {
-        self.local_wraps
+    pub(crate) fn ways(&self) -> Ways {
+        self.ways
     }
 
     /// The vault of a key, and the key's parts.
@@ -112,8 +107,8 @@ impl AzureKeyVault {
         };
         let (jwk, attributes) = (told.key.unwrap_or_default(), told.attributes);
         let version = answer::of_key(key, &vault.url, name.key, jwk.kid.as_deref())?;
-        let known = Known::of(&jwk, version, self.symmetric, self.local_wraps)
-            .map_err(|(kind, message)| failure(kind, key, message))?;
+        let known =
+            Known::of(&jwk, version, self.ways).map_err(|(kind, message)| failure(kind, key, message))?;
         if known.public.is_some() {
             // What the vault would say of a wrap that was made there.
             let state = current_state(attributes.as_ref());
@@ -298,6 +293,10 @@ impl KeyProvider for AzureKeyVault {
     }
 }
 
+/// Of a key that the settings do not let wrap.
+pub(crate) const NO_RSA: &str = "RSA is not post-quantum safe, and the settings permit no new wraps that are not \
+                                 (post-quantum-safe-only): take a key oct-HSM of a managed HSM, or of another key store. What RSA \
+                                 wrapped before is still unwrapped";
 pub(crate) const ENCRYPTION_USER: &str = "Key Vault Crypto Service Encryption User";
 pub(crate) const HSM_ENCRYPTION_USER: &str = "Managed HSM Crypto Service Encryption User";
 const WRAP_KEY: &str = "wrapKey";

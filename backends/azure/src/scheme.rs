@@ -49,13 +49,15 @@ impl Scheme for AzureScheme {
     }
 
     /// The vault in which keys are made and listed, with what symmetric keys wrap,
-    /// whether RSA keys wrap on this machine, and the domain if it is not Microsoft's.
+    /// whether RSA keys wrap on this machine or not at all, and the domain if it is not Microsoft's.
     /// Nobody is asked over the network.
     async fn survey(&self) -> Result<Details, ProviderError> {
+        let ways = self.vaults.ways();
         Ok(Details::new()
             .with("vault", self.vaults.vault_of_settings())
-            .with("symmetric_algorithm", self.vaults.symmetric().name())
-            .with("local_wraps", self.vaults.wraps_locally())
+            .with("symmetric_algorithm", ways.symmetric.name())
+            .with("local_wraps", ways.local_wraps)
+            .with("post_quantum_safe_only", ways.post_quantum_safe_only)
             .with("domain", self.vaults.reach().domain()?))
     }
 }

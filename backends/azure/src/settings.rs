@@ -29,6 +29,7 @@ use crate::{
 /// | `authority-host` | whom tokens are asked of, as `https://HOST` |
 /// | `symmetric-algorithm` | with what keys `oct-HSM` wrap: `A256GCM` (default) or `A256KW` |
 /// | `local-wraps` | whether RSA keys wrap on this machine, with a public key that is fetched once |
+/// | `post-quantum-safe-only` | whether RSA keys, which are not, are refused for new wraps and new keys |
 /// | `ca-file` | the only certificate authorities that are trusted, as PEM |
 /// | `domain` | `localhost:PORT` of a server of tests |
 ///
@@ -63,6 +64,8 @@ pub struct AzureSettings {
     pub symmetric_algorithm: Option<String>,
     /// As [`AzureKeyVaultBuilder::local_wraps`].
     pub local_wraps: bool,
+    /// As [`AzureKeyVaultBuilder::post_quantum_safe_only`].
+    pub post_quantum_safe_only: bool,
     /// As [`AzureKeyVaultBuilder::ca_file`].
     pub ca_file: Option<PathBuf>,
     /// As [`AzureKeyVaultBuilder::domain`].
@@ -82,7 +85,8 @@ impl fmt::Debug for AzureSettings {
 
 impl AzureSettings {
     fn builder(mut self) -> Result<AzureKeyVaultBuilder, ProviderError> {
-        let mut builder = self.credentials(AzureKeyVault::builder())?.local_wraps(self.local_wraps);
+        let mut builder = self.credentials(AzureKeyVault::builder())?;
+        builder = builder.local_wraps(self.local_wraps).post_quantum_safe_only(self.post_quantum_safe_only);
         if let Some(name) = self.symmetric_algorithm.as_deref() {
             let Some(algorithm) = SymmetricAlgorithm::from_name(name) else {
                 return Err(refused("symmetric-algorithm is A256GCM or A256KW"));

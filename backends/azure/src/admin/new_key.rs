@@ -14,6 +14,7 @@ use crate::{
     AzureKeyVault, SymmetricAlgorithm,
     error::{refusal, unsure},
     failure::failure,
+    provider::NO_RSA,
     reach::name_of,
 };
 
@@ -32,6 +33,12 @@ struct Kind {
     bits: i32,
 }
 
+impl Kind {
+    fn is_rsa(&self) -> bool {
+        matches!(self.kty, KeyType::Rsa | KeyType::RsaHsm)
+    }
+}
+
 impl AzureKeyVault {
     /// Refuses what the creation would, and says what it makes.
     pub(super) async fn check_new(&self, new: &NewKey) -> Result<Checked, ProviderError> {
@@ -41,6 +48,9 @@ impl AzureKeyVault {
         }
         let uri = Self::uri_in(host, &new.name)?;
         let kind = kind(new, name_of(&uri)?)?;
+        if kind.is_rsa() && self.ways().post_quantum_safe_only {
+            return Err(failure(Invalid, None, NO_RSA));
+        }
         let (not_before, expires) = window(new, now())?;
         let mut written = new.tags.clone();
         if new.tags.contains_key(tags::NOT_AFTER) {
@@ -89,7 +99,7 @@ impl AzureKeyVault {
         let parameters = CreateKeyParameters {
             kty: Some(kind.kty.clone()),
             key_size: Some(kind.bits),
-            key_ops: Some(operations(&kind.kty, self.symmetric())),
+            key_ops: Some(operations(&kind.kty, self.ways().symmetric)),
             key_attributes: Some(KeyAttributes {
                 enabled: Some(true),
                 not_before: not_before.and_then(moment),

@@ -13,10 +13,18 @@ use envelope_sdk::{
 };
 
 use super::{
-    SymmetricAlgorithm,
+    NO_RSA, SymmetricAlgorithm,
     algorithm::Wrap,
     local::{Flaw, Public},
 };
+
+/// What the settings say of how keys wrap.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ways {
+    pub(crate) symmetric: SymmetricAlgorithm,
+    pub(crate) local_wraps: bool,
+    pub(crate) post_quantum_safe_only: bool,
+}
 
 /// What is known of a key.
 #[derive(Clone)]
@@ -33,16 +41,16 @@ impl Known {
     pub(super) fn of(
         key: &JsonWebKey,
         version: String,
-        symmetric: SymmetricAlgorithm,
-        local: bool,
+        ways: Ways,
     ) -> Result<Self, (ProviderErrorKind, &'static str)> {
         match key.kty {
+            Some(KeyType::Rsa | KeyType::RsaHsm) if ways.post_quantum_safe_only => Err((Invalid, NO_RSA)),
             Some(KeyType::Rsa | KeyType::RsaHsm) => {
-                let public = if local { Some(Arc::new(public(key)?)) } else { None };
+                let public = if ways.local_wraps { Some(Arc::new(public(key)?)) } else { None };
                 Ok(Self { wrap: Wrap::RsaOaep256, version, public })
             }
             Some(KeyType::Oct | KeyType::OctHsm) => {
-                Ok(Self { wrap: Wrap::Symmetric(symmetric), version, public: None })
+                Ok(Self { wrap: Wrap::Symmetric(ways.symmetric), version, public: None })
             }
             _ => Err((Unsupported, "the key is of a type that wraps no DEK: use RSA, RSA-HSM or oct-HSM")),
         }

@@ -64,6 +64,41 @@ fn an_envelope_of_an_rsa_key_under_another_context_fails_at_the_mac() {
     assert_eq!(block_on(envelope.decrypt(&sealed, &entries)).unwrap(), b"attack at dawn");
 }
 
+/// Where the settings say so: old data must be read, and moved.
+#[test]
+fn rsa_keys_are_refused_for_new_wraps_and_new_keys_and_still_unwrap() {
+    let refused = |error: envelope_sdk::ProviderError, key: Option<&KeyUri>| {
+        assert_eq!((error.kind(), error.key()), (envelope_sdk::ProviderErrorKind::Invalid, key), "{error}");
+        let words = ["not post-quantum safe", "post-quantum-safe-only", "still unwrapped"];
+        assert!(words.iter().all(|words| error.message().contains(words)), "{error}");
+    };
+    let (azure, hsm) = (Azure::new(), Azure::hsm());
+    let (vaults, key) = azure.recipient();
+    let wrapped = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    for local in [false, true] {
+        let strict = azure.builder().vault(VAULT).post_quantum_safe_only(true).local_wraps(local).build();
+        refused(block_on(strict.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err(), Some(&key));
+        refused(block_on(strict.generate_dek(&key, &context())).map(drop).unwrap_err(), Some(&key));
+        block_on(strict.unwrap_dek(&wrapped, &context())).unwrap();
+        for kind in [None, Some("RSA-4096"), Some("RSA-HSM-3072")] {
+            let mut new = NewKey::named(fresh_name());
+            new.algorithm = kind.map(str::to_owned);
+            refused(block_on(strict.check_new_key(&new)).unwrap_err(), None);
+            refused(block_on(strict.create_key(&new)).unwrap_err(), None);
+        }
+        // An envelope with an RSA recipient beside another is not written either.
+        let both =
+            Keyring::new().encrypt(hsm.recipient().0, hsm.key()).encrypt(Arc::new(strict), key.clone());
+        block_on(Envelope::new(both).encrypt(b"attack", &EncryptionContext::new())).unwrap_err();
+    }
+    let strict = hsm.builder().vault(HSM).post_quantum_safe_only(true).build();
+    let new = NewKey::named(fresh_name()).algorithm("RSA-HSM-3072");
+    refused(block_on(strict.create_key(&new)).unwrap_err(), None);
+    let made = block_on(strict.create_key(&NewKey::named(fresh_name()))).unwrap().uri;
+    let wrapped = block_on(strict.wrap_dek(&made, &fresh_dek(), &context())).unwrap();
+    assert_eq!(wrapped.is_post_quantum_safe(), Some(true));
+}
+
 /// Its key is of a managed HSM, which refuses.
 #[test]
 fn a_symmetric_key_binds_the_context_itself() {
