@@ -1,15 +1,17 @@
 //! Keys of vaults and managed HSMs: made, described, changed, rotated, deleted.
 //!
-//! [`key_admin`] is what every key store has; [`new_key`], [`changes`], [`rotation`],
-//! [`deleted`], [`keys`] and [`tags`] are how Azure does it, and [`key`] and
-//! [`version`] are what it tells.
+//! [`key_admin`] is what every key store has; [`new_key`], [`changes`], [`rotation`], [`policy`],
+//! [`deleted`], [`keys`] and [`tags`] are how Azure does it, [`key`] and
+//! [`version`] are what it tells, and [`answer`] compares that with what was asked.
 
+mod answer;
 mod changes;
 mod deleted;
 mod key;
 mod key_admin;
 mod keys;
 mod new_key;
+mod policy;
 mod rotation;
 mod tags;
 mod version;
@@ -52,9 +54,10 @@ const OFFICER: &str = "Key Vault Crypto Officer";
 const HSM_USER: &str = "Managed HSM Crypto User";
 const HSM_OFFICER: &str = "Managed HSM Crypto Officer";
 const READER: &str = "Key Vault Reader";
+const HSM_READER: &str = "Managed HSM Crypto Auditor";
 
-const GET: Call = Call::new("keys/read", READER, HSM_USER);
-const LIST: Call = Call::new("keys/read (list)", READER, HSM_USER);
+const GET: Call = Call::new("keys/read", READER, HSM_READER);
+const LIST: Call = Call::new("keys/read (list)", READER, HSM_READER);
 const CREATE: Call = Call::new("keys/create/action", OFFICER, HSM_USER);
 const UPDATE: Call = Call::new("keys/update/action", OFFICER, HSM_USER);
 const ROTATE: Call = Call::new("keys/rotate/action", OFFICER, HSM_USER);
@@ -63,4 +66,4 @@ const SET_POLICY: Call = Call::new("keyrotationpolicies/write", OFFICER, HSM_USE
 const DELETE: Call = Call::new("keys/delete", OFFICER, HSM_USER);
 const GET_DELETED: Call = Call::new("deletedkeys/read", OFFICER, HSM_OFFICER);
 const RECOVER: Call = Call::new("keys/recover/action", OFFICER, HSM_OFFICER);
-const PURGE: Call = Call::new("keys/purge/action", "Key Vault Crypto Officer", HSM_OFFICER);
+const PURGE: Call = Call::new("keys/purge/action", OFFICER, HSM_OFFICER);

@@ -23,7 +23,8 @@ pub struct AzureKey {
     pub bits: Option<u32>,
     /// What the current version is permitted to do (`key_ops`).
     pub operations: Vec<String>,
-    /// Whether a service of Azure manages it, such as the key of a certificate.
+    /// Whether something else of the vault manages it, such as the certificate that it belongs to: it is then
+    /// neither wrapped with nor changed here.
     pub managed: bool,
     /// When it was deleted, and when it will be purged, if it is deleted. In seconds
     /// since 1970.
@@ -32,18 +33,23 @@ pub struct AzureKey {
 
 impl AzureKey {
     pub(super) fn new(uri: KeyUri, key: &JsonWebKey, versions: Vec<AzureVersion>) -> Self {
-        let modulus = key.n.as_deref().unwrap_or_default();
-        let modulus = &modulus[modulus.iter().take_while(|byte| **byte == 0).count()..];
-        let bits = modulus.first().map(|first| modulus.len() as u64 * 8 - u64::from(first.leading_zeros()));
         Self {
             uri,
             versions,
             kind: key.kty.as_ref().map_or("unknown", AsRef::as_ref).to_owned(),
-            bits: bits.and_then(|bits| u32::try_from(bits).ok()),
+            bits: Self::bits_of(key),
             operations: key.key_ops.clone().unwrap_or_default(),
             managed: false,
             deleted: None,
         }
+    }
+
+    /// The bits of the modulus of an RSA key.
+    pub(super) fn bits_of(key: &JsonWebKey) -> Option<u32> {
+        let modulus = key.n.as_deref().unwrap_or_default();
+        let modulus = &modulus[modulus.iter().take_while(|byte| **byte == 0).count()..];
+        let bits = modulus.first().map(|first| modulus.len() as u64 * 8 - u64::from(first.leading_zeros()));
+        bits.and_then(|bits| u32::try_from(bits).ok())
     }
 
     /// Whether it is a key that wraps DEKs: by its type, and by what it is permitted to

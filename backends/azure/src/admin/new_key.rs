@@ -4,12 +4,12 @@ use azure_core::http::RequestContent;
 use azure_security_keyvault_keys::models::{CreateKeyParameters, KeyAttributes, KeyOperation, KeyType};
 use envelope_sdk::{
     KeyDescription, KeyState, KeyUri, NewKey, ProviderError,
-    ProviderErrorKind::{Invalid, NotFound, Other, Unsupported},
+    ProviderErrorKind::{Invalid, NotFound, Other, Protocol, Unsupported},
     key_uri::azure::VaultKey,
     printable,
 };
 
-use super::{CREATE, changes::Plan, keys::version_told, moment, now, tags};
+use super::{CREATE, answer::differs, changes::Plan, keys::version_told, moment, now, tags};
 use crate::{
     AzureKeyVault, SymmetricAlgorithm,
     error::{refusal, unsure},
@@ -54,7 +54,7 @@ impl AzureKeyVault {
         let (not_before, expires) = window(new, now())?;
         let mut written = new.tags.clone();
         if new.tags.contains_key(tags::NOT_AFTER) {
-            return Err(failure(Invalid, None, "a tag of this name is kept for the end of the cryptoperiod"));
+            return Err(failure(Invalid, None, tags::KEPT));
         }
         if let Some(words) = &new.description
             && written.insert(tags::DESCRIPTION.to_owned(), words.clone()).is_some()
@@ -121,6 +121,14 @@ impl AzureKeyVault {
             if failed.may_be_done() { unsure(&refused, LOOK) } else { refused }
         })?;
         let made = version_told(&uri, &vault, name, &told).map_err(|error| unsure(&error, LOOK))?;
+        if let Some(what) = differs(&parameters, &told) {
+            let message = format!(
+                "the vault made the key, as version {}, and {what} is not what was asked for: describe it, and delete it if it \
+                 is not to be used; do not trust what stands between",
+                made.version
+            );
+            return Err(failure(Protocol, &uri, message));
+        }
         if let Some(end) = new.not_after {
             let set = async {
                 let plan: Plan = self.plan_not_after(&uri, Some(&made.version), Some(end)).await?;

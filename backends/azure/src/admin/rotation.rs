@@ -1,10 +1,8 @@
 //! Rotation: a new version becomes the current one, under which the key wraps; the old
 //! ones open what they wrapped.
 
-use azure_core::http::RequestContent;
-use azure_security_keyvault_keys::models::{
-    KeyRotationPolicy, KeyRotationPolicyAction, LifetimeAction, LifetimeActionTrigger, LifetimeActionType,
-};
+use azure_core::{http::RequestContent, json::from_json};
+use azure_security_keyvault_keys::models::KeyRotationPolicy;
 use envelope_sdk::{
     KeyDescription, KeyUri, ProviderError,
     ProviderErrorKind::{Invalid, Other, Protocol, State, Unsupported},
@@ -12,7 +10,14 @@ use envelope_sdk::{
     lifecycle,
 };
 
-use super::{GET_POLICY, OTHER_PLACE, ROTATE, SET_POLICY, key::AzureKey, keys::version_told, now};
+use super::{
+    GET_POLICY, ROTATE, SET_POLICY,
+    answer::differs_from,
+    key::AzureKey,
+    keys::version_told,
+    now,
+    policy::{Policy, days_of},
+};
 use crate::{
     AzureKeyVault,
     error::{refusal, unsure},
@@ -48,6 +53,14 @@ impl AzureKeyVault {
                 LOOK,
             ));
         }
+        if let Some(what) = differs_from(&before, &told) {
+            let message = format!(
+                "the vault made version {} of the key, and {what} is not as it was before: describe the key; do not trust what \
+                 stands between",
+                made.version
+            );
+            return Err(failure(Protocol, key, message));
+        }
         let described = self.describe_changed(key).await?;
         if described.current().is_some_and(|current| current.version == made.version) {
             return Ok(described);
@@ -82,43 +95,32 @@ impl AzureKeyVault {
         rotation: AutoRotation,
     ) -> Result<(), ProviderError> {
         let days = self.plan_period(key, rotation).await?;
-        let mut policy = self.policy(key).await?;
-        let mut actions = policy.lifetime_actions.take().unwrap_or_default();
-        actions.retain(|action| !rotates(action));
-        if let Some(days) = days {
-            actions.push(LifetimeAction {
-                action: Some(LifetimeActionType { type_prop: Some(KeyRotationPolicyAction::Rotate) }),
-                trigger: Some(LifetimeActionTrigger {
-                    time_after_create: Some(format!("P{days}D")),
-                    ..Default::default()
-                }),
-            });
-        }
-        policy.lifetime_actions = Some(actions);
+        let policy = self.policy(key).await?.rotating(days);
         let body = serde_json::to_vec(&policy)
             .map_err(|_| failure(Other, key, "the policy cannot be written down"))?;
         let (vault, name) = self.at(key).await?;
         let sent = self.reach().limits.again(|| async {
             let body: RequestContent<KeyRotationPolicy> = RequestContent::from(body.clone());
-            vault.client.update_key_rotation_policy(name.key, body, None).await?.into_model()
+            from_json(vault.client.update_key_rotation_policy(name.key, body, None).await?.into_body())
         });
-        let told = sent.await.map_err(|failed| refusal(SET_POLICY, key, &failed))?;
-        if period(&told).is_some() == days.is_some() {
-            return Ok(());
-        }
-        Err(failure(Protocol, key, OTHER_PLACE))
+        let told: Policy = sent.await.map_err(|failed| refusal(SET_POLICY, key, &failed))?;
+        let Some(what) = told.differs_from(&policy) else { return Ok(()) };
+        let message = format!(
+            "the vault set a policy in which {what} is not what was asked for: see the status of the rotation; do not trust what \
+             stands between"
+        );
+        Err(failure(Protocol, key, message))
     }
 
-    async fn policy(&self, key: &KeyUri) -> Result<KeyRotationPolicy, ProviderError> {
+    async fn policy(&self, key: &KeyUri) -> Result<Policy, ProviderError> {
         let (vault, name) = self.at(key).await?;
-        let told = self
-            .reach()
-            .limits
-            .again(|| async { vault.client.get_key_rotation_policy(name.key, None).await?.into_model() });
+        let told = self.reach().limits.again(|| async {
+            from_json(vault.client.get_key_rotation_policy(name.key, None).await?.into_body())
+        });
         match told.await {
             Ok(told) => Ok(told),
             // One that was never set, where the key was just described.
-            Err(failed) if failed.is_not_found() => Ok(KeyRotationPolicy::default()),
+            Err(failed) if failed.is_not_found() => Ok(Policy::default()),
             Err(failed) => Err(refusal(GET_POLICY, key, &failed)),
         }
     }
@@ -129,7 +131,7 @@ impl AzureKeyVault {
         let told = self.describe(key).await?;
         let policy = self.policy(key).await?;
         let mut status = RotationStatus::default();
-        let period = period(&policy);
+        let period = policy.period();
         status.automatic = period.is_some();
         status.period_days = period.as_deref().and_then(days_of);
         status.next = status.period_days.and_then(|days| {
@@ -138,31 +140,12 @@ impl AzureKeyVault {
         let mut dates: Vec<_> = told.versions.iter().map(|version| version.created).collect();
         dates.sort_unstable();
         status.past = dates.into_iter().skip(1).map(|date| Rotation::new(date, None)).collect();
-        let expiry = policy.attributes.and_then(|attributes| attributes.expiry_time);
         status.details = Details::new()
             .with("current", told.current().map(|current| current.version.as_str()))
             .with("period", period)
-            .with("expiry_of_new_versions", expiry);
+            .with("expiry_of_new_versions", policy.expiry());
         Ok(status)
     }
-}
-
-fn rotates(action: &LifetimeAction) -> bool {
-    action.action.as_ref().and_then(|action| action.type_prop) == Some(KeyRotationPolicyAction::Rotate)
-}
-
-/// After which time a policy rotates, in Azure's form (ISO 8601): after the version was
-/// made, or before it expires.
-fn period(policy: &KeyRotationPolicy) -> Option<String> {
-    let action = policy.lifetime_actions.iter().flatten().find(|action| rotates(action))?;
-    let trigger = action.trigger.clone().unwrap_or_default();
-    let before = || trigger.time_before_expiry.map(|time| format!("{time} before the expiry"));
-    Some(trigger.time_after_create.or_else(before).unwrap_or_default())
-}
-
-/// The days of `P…D`. Months and years have no fixed number of them.
-fn days_of(period: &str) -> Option<u32> {
-    period.strip_prefix('P')?.strip_suffix('D')?.parse().ok()
 }
 
 /// What Azure takes (<https://learn.microsoft.com/azure/key-vault/keys/how-to-configure-key-rotation>).
@@ -172,16 +155,3 @@ const PERIOD_DAYS: std::ops::RangeInclusive<u32> = 7..=36_500;
 const DEFAULT_DAYS: u32 = 730;
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 const LOOK: &str = "describe the key, before another version is made";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_alone_are_told_as_days() {
-        for (period, days) in [("P90D", Some(90)), ("P18M", None), ("P2Y", None), ("", None), ("P1Y2D", None)]
-        {
-            assert_eq!(days_of(period), days, "{period}");
-        }
-    }
-}

@@ -56,6 +56,7 @@ pub(super) fn check(tags: &BTreeMap<String, String>) -> Result<(), ProviderError
 
 pub(super) const DESCRIPTION: &str = "description";
 pub(super) const NOT_AFTER: &str = "envelope-not-after";
+pub(super) const KEPT: &str = "a tag of this name is kept for the end of the cryptoperiod";
 const MOST: usize = 15;
 const MAX_LEN: usize = 256;
 

@@ -13,6 +13,7 @@ mod halves;
 mod interop;
 mod live;
 mod local;
+mod made;
 mod recipients;
 mod tools;
 
