@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     AzureKeyVaultBuilder,
-    admin::current_state,
+    admin::{MANAGED, current_state},
     call::Failed,
     error::{Call, refusal, refusal_to_open, words},
     failure::{NAME, failure},
@@ -107,6 +107,9 @@ impl AzureKeyVault {
         };
         let (jwk, attributes) = (told.key.unwrap_or_default(), told.attributes);
         let version = answer::of_key(key, &vault.url, name.key, jwk.kid.as_deref())?;
+        if told.managed == Some(true) {
+            return Err(failure(Unsupported, key, MANAGED));
+        }
         let known =
             Known::of(&jwk, version, self.ways).map_err(|(kind, message)| failure(kind, key, message))?;
         if known.public.is_some() {
@@ -162,8 +165,12 @@ impl AzureKeyVault {
             Ok(told) => told,
             Err(failed) => {
                 let error = self.explain(known.wrap.wraps(), key, &failed).await;
-                // Perhaps the current version is of another type than it was.
-                return Err(if error.kind() == Invalid { Refused::Kind(error) } else { error.into() });
+                // Perhaps the current version is of another type than it was: it knows the algorithm no more, or
+                // does not permit the operation.
+                return Err(match error.kind() {
+                    Invalid | State => Refused::Kind(error),
+                    _ => error.into(),
+                });
             }
         };
         let version = answer::of_key(key, &vault.url, name.key, told.kid.as_deref())?;
@@ -273,7 +280,14 @@ impl KeyProvider for AzureKeyVault {
     ) -> Result<WrappedDek, ProviderError> {
         let known = self.known(key).await?;
         match self.wrap_with(key, dek, context, &known).await {
-            Ok(wrapped) => Ok(wrapped),
+            Ok(wrapped) if wrapped.key_version() == known.version => Ok(wrapped),
+            Ok(wrapped) => {
+                // Rotated since, or deleted and made anew: what was known is of another version, and this one may be
+                // one that is not to be wrapped with.
+                self.kinds.forget(key);
+                self.known(key).await?;
+                Ok(wrapped)
+            }
             Err(Refused::Anyhow(error)) => Err(error),
             Err(Refused::Kind(error)) => {
                 self.kinds.forget(key);

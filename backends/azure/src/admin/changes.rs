@@ -8,11 +8,11 @@ use azure_security_keyvault_keys::models::{
 };
 use envelope_sdk::{
     KeyChange, KeyDescription, KeyState, KeyUri, ProviderError,
-    ProviderErrorKind::{self, NotFound, Other, State, Unsupported},
+    ProviderErrorKind::{self, Invalid, NotFound, Other, State, Unsupported},
     printable,
 };
 
-use super::{UPDATE, key::AzureKey, keys::version_told, moment, now, tags, version::AzureVersion};
+use super::{MANAGED, UPDATE, key::AzureKey, keys::version_told, moment, now, tags, version::AzureVersion};
 use crate::{AzureKeyVault, error::refusal, failure::failure};
 
 /// What is changed of a version. What is `None` stays.
@@ -68,11 +68,11 @@ impl AzureKeyVault {
         plan.map_err(|(kind, message)| failure(kind, key, message))
     }
 
-    /// The key, if it is one that wraps: another is not changed here as if it were out of
-    /// use.
+    /// The key, if it is one that is managed here.
     pub(super) async fn describe_ours(&self, key: &KeyUri) -> Result<AzureKey, ProviderError> {
         let told = self.describe(key).await?;
-        if told.wraps() { Ok(told) } else { Err(failure(Unsupported, key, OTHER_KIND)) }
+        check_ours(key, &told)?;
+        Ok(told)
     }
 
     fn known_version<'k>(
@@ -171,12 +171,14 @@ impl AzureKeyVault {
     }
 
     /// Replaces the tags of the current version. What is kept for the end of its
-    /// cryptoperiod stays.
+    /// cryptoperiod stays, and so does its description unless there is a new tag of that
+    /// name.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ProviderErrorKind::Invalid) for more than 15 tags, or longer ones than
-    /// Azure takes; what Azure says (`keys/update/action`).
+    /// [`Invalid`](ProviderErrorKind::Invalid) for more than 15 tags, those that stay among
+    /// them, for longer ones than Azure takes, and for the name that is kept for the end of
+    /// the cryptoperiod; what Azure says (`keys/update/action`).
     pub async fn set_tags(
         &self,
         key: &KeyUri,
@@ -187,15 +189,29 @@ impl AzureKeyVault {
             return Err(failure(State, key, RECOVER_FIRST));
         }
         let current = told.current().ok_or_else(|| failure(NotFound, key, "the key has no version"))?;
+        if new.contains_key(tags::NOT_AFTER) {
+            return Err(failure(Invalid, key, tags::KEPT));
+        }
         let mut tags = new.clone();
-        if let Some(kept) = current.tags.get(tags::NOT_AFTER) {
-            tags.insert(tags::NOT_AFTER.to_owned(), kept.clone());
+        for name in [tags::NOT_AFTER, tags::DESCRIPTION] {
+            if let Some(kept) = current.tags.get(name) {
+                tags.entry(name.to_owned()).or_insert_with(|| kept.clone());
+            }
         }
         tags::check(&tags).map_err(|error| error.about(key))?;
         let patch = Patch { tags: Some(tags), ..Patch::default() };
         self.patch(key, &current.version.clone(), &patch).await?;
         self.describe_changed(key).await
     }
+}
+
+/// Refuses a key that is not managed here: one that wraps nothing is not changed as if it
+/// were out of use, and the life of a certificate's key is the certificate's.
+pub(super) fn check_ours(key: &KeyUri, told: &AzureKey) -> Result<(), ProviderError> {
+    if told.managed {
+        return Err(failure(Unsupported, key, MANAGED));
+    }
+    if told.wraps() { Ok(()) } else { Err(failure(Unsupported, key, OTHER_KIND)) }
 }
 
 fn body(patch: &Patch) -> Option<Vec<u8>> {
@@ -300,7 +316,7 @@ fn of_version(version: &AzureVersion, deleted: bool, next: KeyState, now: u64) -
         (KeyState::Deactivated, KeyState::Suspended) => Err((
             State,
             format!(
-                "{what} is deactivated and cannot become suspended: suspend the whole key while it is active, which stops all of its versions"
+                "{what} is deactivated and cannot become suspended: suspend the whole key, and then activate its current version alone"
             ),
         )),
         (from, next) => Err((State, words_for(&what, from, next))),
@@ -331,8 +347,7 @@ fn words_for(what: &str, from: KeyState, next: KeyState) -> String {
     }
 }
 
-pub(super) const OTHER_KIND: &str =
-    "this is a key of another kind, which wraps no DEKs, and is not managed here";
+const OTHER_KIND: &str = "this is a key of another kind, which wraps no DEKs, and is not managed here";
 const COMPROMISED: &str = "Azure has no state compromised, in which a key unwraps only: rotate the key and rewrap, or make \
                            it deactivated";
 const RECOVER_FIRST: &str = "the key is deleted, and waits until it is purged: restore it first";

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use envelope_sdk::{
     KeyUri, ProviderError,
-    ProviderErrorKind::{AccessDenied, Protocol, State, Unavailable, Unsupported},
+    ProviderErrorKind::{AccessDenied, Protocol, State, Unavailable},
 };
 use tokio::time::sleep;
 
 use super::{
-    DELETE, GET_DELETED, OTHER_PLACE, PURGE, RECOVER, changes::OTHER_KIND, key::AzureKey, seconds,
+    DELETE, GET_DELETED, OTHER_PLACE, PURGE, RECOVER, changes::check_ours, key::AzureKey, seconds,
     version::AzureVersion,
 };
 use crate::{AzureKeyVault, error::refusal, failure::failure, provider::version_of};
@@ -38,6 +38,7 @@ impl AzureKeyVault {
         let mut version = AzureVersion::of(version, told.attributes.as_ref(), told.tags.as_ref());
         version.current = true;
         let mut described = AzureKey::new(key.clone(), &jwk, vec![version]);
+        described.managed = told.managed.unwrap_or(false);
         described.deleted =
             Some((told.deleted_date.and_then(seconds), told.scheduled_purge_date.and_then(seconds)));
         Ok(Some(described))
@@ -70,7 +71,8 @@ impl AzureKeyVault {
     /// The deleted key, if there is one to recover: for the recovery and its dry run.
     pub(super) async fn plan_recovery(&self, key: &KeyUri) -> Result<AzureKey, ProviderError> {
         if let Some(deleted) = self.deleted(key).await? {
-            return if deleted.wraps() { Ok(deleted) } else { Err(failure(Unsupported, key, OTHER_KIND)) };
+            check_ours(key, &deleted)?;
+            return Ok(deleted);
         }
         // Of one that is not there at all this is the error.
         self.describe(key).await?;
@@ -110,7 +112,7 @@ impl AzureKeyVault {
     /// As there.
     pub async fn check_purge(&self, key: &KeyUri) -> Result<(), ProviderError> {
         if let Some(deleted) = self.deleted(key).await? {
-            return if deleted.wraps() { Ok(()) } else { Err(failure(Unsupported, key, OTHER_KIND)) };
+            return check_ours(key, &deleted);
         }
         self.describe(key).await?;
         Err(failure(

@@ -110,6 +110,37 @@ fn tags_are_replaced_and_the_end_of_the_cryptoperiod_stays() {
     assert_eq!(rotated.versions[0].not_after, Some(4_000_000_000));
 }
 
+/// NIST SP 800-57 part 1, section 7, has no way from deactivated to suspended.
+#[test]
+fn an_old_version_is_not_suspended_alone_and_the_error_says_what_to_do() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let wrapped = block_on(azure.vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    let old = wrapped.key_version().to_owned();
+    block_on(azure.vaults.rotate_key(&key)).unwrap();
+    let suspend = KeyChange::State(KeyState::Suspended);
+    for error in [
+        block_on(azure.vaults.check_change(&key, Some(&old), suspend)).unwrap_err(),
+        block_on(azure.vaults.change_key(&key, Some(&old), suspend)).unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.key()), (State, Some(&key)), "{error}");
+        let words =
+            format!("version {old} is deactivated and cannot become suspended: suspend the whole key");
+        assert!(error.message().starts_with(&words), "{error}");
+    }
+    block_on(azure.vaults.unwrap_dek(&wrapped, &context())).unwrap();
+    // What it says: the whole key, and then the current version alone is made active again.
+    go(&azure, &key, KeyState::Suspended);
+    assert_eq!(block_on(azure.vaults.unwrap_dek(&wrapped, &context())).unwrap_err().kind(), State);
+    let current = block_on(azure.vaults.describe(&key)).unwrap().current().unwrap().version.clone();
+    let activate = KeyChange::State(KeyState::Active);
+    let told = block_on(azure.vaults.change_key(&key, Some(&current), activate)).unwrap();
+    let states: Vec<_> = told.versions.iter().map(|version| version.state).collect();
+    assert_eq!((told.state, states), (KeyState::Active, vec![KeyState::Suspended, KeyState::Active]));
+    block_on(azure.vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    assert_eq!(block_on(azure.vaults.unwrap_dek(&wrapped, &context())).unwrap_err().kind(), State);
+}
+
 #[test]
 fn a_period_of_rotation_has_its_limits() {
     let azure = Azure::hsm();

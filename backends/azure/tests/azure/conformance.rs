@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use envelope_azure::{AzureSettings, SymmetricAlgorithm};
+use envelope_azure::AzureSettings;
 use envelope_sdk::{
     KeyAdmin, KeyProvider,
     registry::{Scheme, Settings, Surroundings},

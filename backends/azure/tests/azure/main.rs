@@ -14,8 +14,10 @@ mod interop;
 mod live;
 mod local;
 mod made;
+mod managed;
 mod recipients;
 mod tools;
+mod types;
 
 use std::{
     path::PathBuf,
@@ -31,7 +33,7 @@ use azure_core::{
     credentials::{AccessToken, TokenRequestOptions},
     time::OffsetDateTime,
 };
-use envelope_azure::{AzureKeyVault, AzureKeyVaultBuilder, TokenCredential};
+use envelope_azure::{AzureKeyVault, AzureKeyVaultBuilder, SymmetricAlgorithm, TokenCredential};
 use envelope_sdk::{Dek, EncryptionContext, FullContext, KeyAdmin, KeyUri, NewKey, crypto::DefaultEngine};
 use envelope_testkit::azure_server::{AzureServer, AzureService};
 use tempfile::TempDir;
