@@ -8,7 +8,7 @@ use azure_security_keyvault_keys::models::{
 };
 use envelope_sdk::{
     KeyChange, KeyDescription, KeyState, KeyUri, ProviderError,
-    ProviderErrorKind::{self, Invalid, NotFound, Other, State, Unsupported},
+    ProviderErrorKind::{self, NotFound, Other, State, Unsupported},
     printable,
 };
 
@@ -22,6 +22,12 @@ pub(super) struct Patch {
     not_before: Option<u64>,
     expires: Option<u64>,
     tags: Option<BTreeMap<String, String>>,
+}
+
+impl Patch {
+    pub(super) fn of_tags(tags: BTreeMap<String, String>) -> Self {
+        Self { tags: Some(tags), ..Self::default() }
+    }
 }
 
 /// A change that may be done.
@@ -109,7 +115,12 @@ impl AzureKeyVault {
     }
 
     /// A change that does the same each time that it is done.
-    async fn patch(&self, key: &KeyUri, version: &str, patch: &Patch) -> Result<(), ProviderError> {
+    pub(super) async fn patch(
+        &self,
+        key: &KeyUri,
+        version: &str,
+        patch: &Patch,
+    ) -> Result<(), ProviderError> {
         let (vault, name) = self.at(key).await?;
         let body = body(patch).ok_or_else(|| failure(Other, key, "the change cannot be written down"))?;
         let sent = self.reach().limits.again(|| async {
@@ -166,42 +177,7 @@ impl AzureKeyVault {
         };
         let tags = tags::with_not_after(&version.tags, &version.version, end);
         tags::check(&tags).map_err(|error| error.about(key))?;
-        let patch = Patch { tags: Some(tags), ..Patch::default() };
-        Ok(Plan::Patches(vec![(version.version.clone(), patch)]))
-    }
-
-    /// Replaces the tags of the current version. What is kept for the end of its
-    /// cryptoperiod stays, and so does its description unless there is a new tag of that
-    /// name.
-    ///
-    /// # Errors
-    ///
-    /// [`Invalid`](ProviderErrorKind::Invalid) for more than 15 tags, those that stay among
-    /// them, for longer ones than Azure takes, and for the name that is kept for the end of
-    /// the cryptoperiod; what Azure says (`keys/update/action`).
-    pub async fn set_tags(
-        &self,
-        key: &KeyUri,
-        new: &BTreeMap<String, String>,
-    ) -> Result<KeyDescription, ProviderError> {
-        let told = self.describe_ours(key).await?;
-        if told.deleted.is_some() {
-            return Err(failure(State, key, RECOVER_FIRST));
-        }
-        let current = told.current().ok_or_else(|| failure(NotFound, key, "the key has no version"))?;
-        if new.contains_key(tags::NOT_AFTER) {
-            return Err(failure(Invalid, key, tags::KEPT));
-        }
-        let mut tags = new.clone();
-        for name in [tags::NOT_AFTER, tags::DESCRIPTION] {
-            if let Some(kept) = current.tags.get(name) {
-                tags.entry(name.to_owned()).or_insert_with(|| kept.clone());
-            }
-        }
-        tags::check(&tags).map_err(|error| error.about(key))?;
-        let patch = Patch { tags: Some(tags), ..Patch::default() };
-        self.patch(key, &current.version.clone(), &patch).await?;
-        self.describe_changed(key).await
+        Ok(Plan::Patches(vec![(version.version.clone(), Patch::of_tags(tags))]))
     }
 }
 
@@ -350,7 +326,7 @@ fn words_for(what: &str, from: KeyState, next: KeyState) -> String {
 const OTHER_KIND: &str = "this is a key of another kind, which wraps no DEKs, and is not managed here";
 const COMPROMISED: &str = "Azure has no state compromised, in which a key unwraps only: rotate the key and rewrap, or make \
                            it deactivated";
-const RECOVER_FIRST: &str = "the key is deleted, and waits until it is purged: restore it first";
+pub(super) const RECOVER_FIRST: &str = "the key is deleted, and waits until it is purged: restore it first";
 /// Seconds by which clocks differ.
 const SKEW: u64 = 60;
 /// Characters that are shown of a word of the caller.

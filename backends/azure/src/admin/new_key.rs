@@ -118,7 +118,7 @@ impl AzureKeyVault {
         });
         let told = sent.await.map_err(|failed| {
             let refused = refusal(CREATE, None, &failed);
-            if failed.may_be_done() { unsure(&refused, LOOK) } else { refused }
+            if failed.may_be_done() { unsure(&refused, LOOK).about(&uri) } else { refused }
         })?;
         let made = version_told(&uri, &vault, name, &told).map_err(|error| unsure(&error, LOOK))?;
         if let Some(what) = differs(&parameters, &told) {

@@ -8,9 +8,48 @@
 
 use std::collections::BTreeMap;
 
-use envelope_sdk::{ProviderError, ProviderErrorKind::Invalid};
+use envelope_sdk::{
+    KeyDescription, KeyUri, ProviderError,
+    ProviderErrorKind::{Invalid, NotFound, State},
+};
 
-use crate::failure::failure;
+use super::changes::{Patch, RECOVER_FIRST};
+use crate::{AzureKeyVault, failure::failure};
+
+impl AzureKeyVault {
+    /// Replaces the tags of the current version. What is kept for the end of its
+    /// cryptoperiod stays, and so does its description unless there is a new tag of that
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](envelope_sdk::ProviderErrorKind::Invalid) for more than 15 tags, those that stay among
+    /// them, for longer ones than Azure takes, and for the name that is kept for the end of
+    /// the cryptoperiod; what Azure says (`keys/update/action`).
+    pub async fn set_tags(
+        &self,
+        key: &KeyUri,
+        new: &BTreeMap<String, String>,
+    ) -> Result<KeyDescription, ProviderError> {
+        let told = self.describe_ours(key).await?;
+        if told.deleted.is_some() {
+            return Err(failure(State, key, RECOVER_FIRST));
+        }
+        let current = told.current().ok_or_else(|| failure(NotFound, key, "the key has no version"))?;
+        if new.contains_key(NOT_AFTER) {
+            return Err(failure(Invalid, key, KEPT));
+        }
+        let mut tags = new.clone();
+        for name in [NOT_AFTER, DESCRIPTION] {
+            if let Some(kept) = current.tags.get(name) {
+                tags.entry(name.to_owned()).or_insert_with(|| kept.clone());
+            }
+        }
+        check(&tags).map_err(|error| error.about(key))?;
+        self.patch(key, &current.version, &Patch::of_tags(tags)).await?;
+        self.describe_changed(key).await
+    }
+}
 
 /// The end of the cryptoperiod of that version, as its tags say it.
 pub(super) fn not_after(tags: &BTreeMap<String, String>, version: &str) -> Option<u64> {

@@ -1,7 +1,10 @@
 //! What a vault says that it made, rotated or set, where that is not what was asked.
 
-use envelope_sdk::{ProviderErrorKind::Protocol, admin::AutoRotation};
-use envelope_testkit::azure_server::AzureService;
+use envelope_sdk::{
+    ProviderErrorKind::{Protocol, Unavailable},
+    admin::AutoRotation,
+};
+use envelope_testkit::{azure_server::AzureService, http_server::Answer};
 use serde_json::{Value, json};
 
 use super::*;
@@ -148,6 +151,77 @@ fn a_policy_that_is_set_in_another_way_than_was_asked_is_an_error() {
             }
             (outcome, what) => panic!("{outcome:?} {what:?}"),
         }
+    }
+}
+
+/// What was sent may have been done: the error says so, and which key to look at.
+#[test]
+fn an_answer_that_breaks_off_or_is_garbage_leaves_no_doubt_which_key_to_look_at() {
+    for (answer, kind) in [
+        (Answer::json(200, r#"{"key":{"kid":"https://x"}}"#).cut_after(9), Unavailable),
+        (Answer::json(200, "garbage"), Protocol),
+        (Answer::json(200, "null"), Protocol),
+        (Answer::json(200, "{}"), Protocol),
+        (Answer::json(200, r#"{"key":null,"attributes":null}"#), Protocol),
+        (Answer::json(200, r#"{"key":{"kid":7}}"#), Protocol),
+        (Answer::json(200, r#"{"attributes":{"enabled":"yes"}}"#), Protocol),
+        (
+            Answer::json(
+                200,
+                r#"{"key":{"kid":"https://tests.vault.localhost/keys/other/0123456789abcdef0123456789abcdef"}}"#,
+            ),
+            Protocol,
+        ),
+    ] {
+        let azure = Azure::new();
+        let there = azure.key();
+        let service = azure.server.serve_with(move |request, reply| {
+            let is_it = ["/create", "/rotate"].iter().any(|end| request.path().ends_with(end));
+            if is_it && request.header("authorization").is_some() { answer.clone() } else { reply.into() }
+        });
+        let vaults = at(&service, &azure.folder).vault(VAULT).build();
+        let name = fresh_name();
+        let made = key(VAULT, &name);
+        for (error, about) in [
+            (block_on(vaults.create_key(&NewKey::named(&name))).unwrap_err(), &made),
+            (block_on(vaults.rotate_key(&there)).unwrap_err(), &there),
+        ] {
+            assert_eq!(
+                (error.kind(), error.key(), error.is_retryable()),
+                (kind, Some(about), false),
+                "{error}"
+            );
+            assert!(error.message().contains("It is not known whether it was done"), "{error}");
+        }
+        // It was, each time.
+        assert_eq!(block_on(azure.vaults.describe(&made)).unwrap().versions.len(), 1);
+        assert_eq!(block_on(azure.vaults.describe(&there)).unwrap().versions.len(), 2);
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_a_broken_protocol_and_changes_nothing() {
+    for body in [
+        json!("garbage"),
+        json!({ "lifetimeActions": {} }),
+        json!({ "lifetimeActions": [{ "action": "Rotate" }] }),
+    ] {
+        let azure = Azure::new();
+        let key = azure.key();
+        let service = azure.server.serve_with(move |request, mut reply| {
+            if request.path().ends_with("/rotationpolicy") && request.header("authorization").is_some() {
+                reply.body = body.clone();
+            }
+            reply.into()
+        });
+        let vaults = at(&service, &azure.folder).build();
+        for error in [
+            block_on(vaults.set_rotation(&key, AutoRotation::Days(30))).unwrap_err(),
+            block_on(vaults.rotation_status(&key)).map(drop).unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.key()), (Protocol, Some(&key)), "{error}");
+        }
+        assert!(!block_on(azure.vaults.rotation_status(&key)).unwrap().automatic);
     }
 }
 
