@@ -46,9 +46,6 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Of a key whose life is that of something else.
-pub(crate) const MANAGED: &str = "something else of the vault, such as a certificate, manages this key, which lives and ends with \
-                                  it: it is neither wrapped with nor changed here; take a key that stands alone";
 /// Of a key that is in another place than was asked.
 const OTHER_PLACE: &str =
     "the vault answered for another key than was asked: do not trust what stands between";

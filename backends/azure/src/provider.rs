@@ -13,7 +13,7 @@ use azure_security_keyvault_keys::models::{
 };
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, KeyUse, ProviderError,
-    ProviderErrorKind::{Invalid, NotFound, State, Unauthentic, Unsupported},
+    ProviderErrorKind::{Invalid, NotFound, Protocol, State, Unauthentic, Unsupported},
     ProviderIdentity, WrappedDek,
     key_uri::azure::VaultKey,
     lifecycle,
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     AzureKeyVaultBuilder,
-    admin::{MANAGED, current_state},
+    admin::current_state,
     call::Failed,
     error::{Call, refusal, refusal_to_open, words},
     failure::{NAME, failure},
@@ -94,12 +94,19 @@ impl AzureKeyVault {
 
     /// What is known of a key, asked for if nothing is.
     async fn known(&self, key: &KeyUri) -> Result<Known, ProviderError> {
-        if let Some(known) = self.kinds.get(key) {
-            return Ok(known);
+        match self.kinds.get(key) {
+            Some(known) => Ok(known),
+            None => self.look(key, None).await,
         }
+    }
+
+    /// Asks for a version of a key, or for the current one, and remembers what is told.
+    async fn look(&self, key: &KeyUri, version: Option<&str>) -> Result<Known, ProviderError> {
         let (vault, name) = self.at(key).await?;
         let told = self.reach.limits.again(|| async {
-            vault.client.get_key(name.key, Some(KeyClientGetKeyOptions::default())).await?.into_model()
+            let options =
+                KeyClientGetKeyOptions { key_version: version.map(str::to_owned), ..Default::default() };
+            vault.client.get_key(name.key, Some(options)).await?.into_model()
         });
         let told = match told.await {
             Ok(told) => told,
@@ -108,7 +115,7 @@ impl AzureKeyVault {
         let (jwk, attributes) = (told.key.unwrap_or_default(), told.attributes);
         let version = answer::of_key(key, &vault.url, name.key, jwk.kid.as_deref())?;
         if told.managed == Some(true) {
-            return Err(failure(Unsupported, key, MANAGED));
+            return Err(failure(Unsupported, key, words::MANAGED));
         }
         let known =
             Known::of(&jwk, version, self.ways).map_err(|(kind, message)| failure(kind, key, message))?;
@@ -282,11 +289,15 @@ impl KeyProvider for AzureKeyVault {
         match self.wrap_with(key, dek, context, &known).await {
             Ok(wrapped) if wrapped.key_version() == known.version => Ok(wrapped),
             Ok(wrapped) => {
-                // Rotated since, or deleted and made anew: what was known is of another version, and this one may be
-                // one that is not to be wrapped with.
+                // Rotated since, or deleted and made anew: what was known is of another version. This one may not be
+                // there at all, so that it would never unwrap, or be one that is not to be wrapped with.
                 self.kinds.forget(key);
-                self.known(key).await?;
-                Ok(wrapped)
+                let now = self.look(key, Some(wrapped.key_version())).await?;
+                if now.wrap == known.wrap && now.version == wrapped.key_version() {
+                    return Ok(wrapped);
+                }
+                self.kinds.forget(key);
+                Err(failure(Protocol, key, OTHER_TYPE))
             }
             Err(Refused::Anyhow(error)) => Err(error),
             Err(Refused::Kind(error)) => {
@@ -307,11 +318,9 @@ impl KeyProvider for AzureKeyVault {
     }
 }
 
-/// Of a key that the settings do not let wrap.
-pub(crate) const NO_RSA: &str = "RSA is not post-quantum safe, and the settings permit no new wraps that are not \
-                                 (post-quantum-safe-only): take a key oct-HSM of a managed HSM, or of another key store. What RSA \
-                                 wrapped before is still unwrapped";
 pub(crate) const ENCRYPTION_USER: &str = "Key Vault Crypto Service Encryption User";
 pub(crate) const HSM_ENCRYPTION_USER: &str = "Managed HSM Crypto Service Encryption User";
+const OTHER_TYPE: &str = "the vault wrapped by a version that it says is of another type, or tells another version: do not trust \
+                          what stands between";
 const WRAP_KEY: &str = "wrapKey";
 const GET: Call = Call::new("keys/read", ENCRYPTION_USER, HSM_ENCRYPTION_USER);

@@ -12,8 +12,12 @@ use envelope_sdk::{
     printable,
 };
 
-use super::{MANAGED, UPDATE, key::AzureKey, keys::version_told, moment, now, tags, version::AzureVersion};
-use crate::{AzureKeyVault, error::refusal, failure::failure};
+use super::{UPDATE, key::AzureKey, keys::version_told, moment, now, tags, version::AzureVersion};
+use crate::{
+    AzureKeyVault,
+    error::{refusal, words},
+    failure::failure,
+};
 
 /// What is changed of a version. What is `None` stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -185,7 +189,7 @@ impl AzureKeyVault {
 /// were out of use, and the life of a certificate's key is the certificate's.
 pub(super) fn check_ours(key: &KeyUri, told: &AzureKey) -> Result<(), ProviderError> {
     if told.managed {
-        return Err(failure(Unsupported, key, MANAGED));
+        return Err(failure(Unsupported, key, words::MANAGED));
     }
     if told.wraps() { Ok(()) } else { Err(failure(Unsupported, key, OTHER_KIND)) }
 }

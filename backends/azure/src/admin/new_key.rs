@@ -12,9 +12,8 @@ use envelope_sdk::{
 use super::{CREATE, answer::differs, changes::Plan, keys::version_told, moment, now, tags};
 use crate::{
     AzureKeyVault, SymmetricAlgorithm,
-    error::{refusal, unsure},
+    error::{refusal, unsure, words},
     failure::failure,
-    provider::NO_RSA,
     reach::name_of,
 };
 
@@ -49,7 +48,7 @@ impl AzureKeyVault {
         let uri = Self::uri_in(host, &new.name)?;
         let kind = kind(new, name_of(&uri)?)?;
         if kind.is_rsa() && self.ways().post_quantum_safe_only {
-            return Err(failure(Invalid, None, NO_RSA));
+            return Err(failure(Invalid, None, words::NO_RSA));
         }
         let (not_before, expires) = window(new, now())?;
         let mut written = new.tags.clone();

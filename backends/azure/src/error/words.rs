@@ -71,6 +71,13 @@ const EXPIRED: &str =
 const NOT_YET: &str = "the version of the key is not valid yet: activate it, or use another key";
 pub(crate) const DELETED: &str =
     "the key is deleted, and can be recovered until it is purged: recover it, or take another one";
+/// Of a key whose life is that of something else.
+pub(crate) const MANAGED: &str = "something else of the vault, such as a certificate, manages this key, which lives and ends with \
+                                  it: it is neither wrapped with nor changed here; take a key that stands alone";
+/// Of a key that the settings do not let wrap.
+pub(crate) const NO_RSA: &str = "RSA is not post-quantum safe, and the settings permit no new wraps that are not \
+                                 (post-quantum-safe-only): take a key oct-HSM of a managed HSM, or of another key store. What RSA \
+                                 wrapped before is still unwrapped";
 pub(super) const INVALID: &str = "Azure takes the request for one that cannot be: see the kind of the key, its name, and the \
                                   limits of tags, dates and periods";
 pub(super) const NOT_FOUND: &str = "there is no such key, or no such version of it, in this vault: correct the name; what was purged is gone";

@@ -13,10 +13,11 @@ use envelope_sdk::{
 };
 
 use super::{
-    NO_RSA, SymmetricAlgorithm,
+    SymmetricAlgorithm,
     algorithm::Wrap,
     local::{Flaw, Public},
 };
+use crate::error::words;
 
 /// What the settings say of how keys wrap.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +45,9 @@ impl Known {
         ways: Ways,
     ) -> Result<Self, (ProviderErrorKind, &'static str)> {
         match key.kty {
-            Some(KeyType::Rsa | KeyType::RsaHsm) if ways.post_quantum_safe_only => Err((Invalid, NO_RSA)),
+            Some(KeyType::Rsa | KeyType::RsaHsm) if ways.post_quantum_safe_only => {
+                Err((Invalid, words::NO_RSA))
+            }
             Some(KeyType::Rsa | KeyType::RsaHsm) => {
                 let public = if ways.local_wraps { Some(Arc::new(public(key)?)) } else { None };
                 Ok(Self { wrap: Wrap::RsaOaep256, version, public })

@@ -3,7 +3,7 @@
 
 use envelope_sdk::{
     KeyChange, KeyProvider, KeyState,
-    ProviderErrorKind::{Invalid, NotFound, Unsupported},
+    ProviderErrorKind::{Invalid, NotFound, Protocol, Unsupported},
     WrappedDek,
 };
 use serde_json::{Value, json};
@@ -121,6 +121,40 @@ fn a_key_that_is_made_anew_for_a_certificate_or_as_rsa_is_looked_at_again() {
     let error = block_on(hsm.vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
     assert_eq!((error.kind(), error.key()), (Invalid, Some(&key)), "{error}");
     assert!(error.message().contains("post-quantum-safe-only"), "{error}");
+}
+
+/// It would never unwrap.
+#[test]
+fn a_wrap_by_a_version_that_is_not_there_or_is_of_another_type_is_not_handed_out() {
+    let other = "0123456789abcdef0123456789abcdef";
+    for (there, kind, words) in [
+        (false, NotFound, "no such version"),
+        (true, Protocol, "is of another type, or tells another version"),
+    ] {
+        let azure = Azure::new();
+        let key = azure.key();
+        let service = azure.server.serve_with(move |request, mut reply| {
+            let path = request.path();
+            if path.ends_with("/wrapkey") && reply.status == 200 {
+                let (key, _) = reply.body["kid"].as_str().unwrap().rsplit_once('/').unwrap();
+                reply.body["kid"] = json!(format!("{key}/{other}"));
+            } else if there && path.ends_with(other) {
+                // The answer for the right version would do, and this is another one of the key.
+                let host = request.header("host").unwrap();
+                let kid = format!("https://{host}{path}");
+                let body =
+                    json!({ "key": { "kid": kid, "kty": "oct-HSM" }, "attributes": { "enabled": true } });
+                return envelope_testkit::azure_server::Reply::ok(body).into();
+            }
+            reply.into()
+        });
+        let vaults = at(&service, &azure.folder).build();
+        for _ in 0..2 {
+            let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+            assert_eq!((error.kind(), error.key()), (kind, Some(&key)), "{error}");
+            assert!(error.message().contains(words), "{error}");
+        }
+    }
 }
 
 fn wrapped(azure: &Azure, key: &KeyUri) -> (WrappedDek, Dek) {
