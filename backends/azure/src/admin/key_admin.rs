@@ -17,8 +17,9 @@ use crate::{AzureKeyVault, failure::NAME};
 /// - **New keys** are made in the vault of the settings, where keys are listed too. Kinds
 ///   are `RSA-3072` (of a vault by default), `RSA-4096`, `RSA-HSM-3072`, `RSA-HSM-4096`
 ///   and, of a managed HSM and there by default, `oct-HSM-256`. Of 2048 bits, and
-///   exportable, none is made. What the vault made is compared with what was asked. Options are `not-before` and `expires`, in seconds since
-///   1970. A description is kept as a tag.
+///   exportable, none is made. Options are `not-before` and `expires`, in seconds since
+///   1970. A description is kept as a tag. What the vault made is compared with what was
+///   asked; where it is something else, the error names the version that is there.
 /// - What would make a second key or version is attempted **once**: if the answer is lost,
 ///   the error says that it is not known, how to look, and is not retryable.
 /// - **Suspended** is disabled. A whole key is suspended by disabling each enabled version,
@@ -27,8 +28,8 @@ use crate::{AzureKeyVault, failure::NAME};
 ///   (`exp`) or is not the current one; a key is made so by letting its current version
 ///   expire now. **Pre-active** is what begins later (`nbf`). Nothing is made
 ///   **compromised** ([`Unsupported`](envelope_sdk::ProviderErrorKind::Unsupported)).
-/// - A key that something else **manages**, such as a certificate, is described and not changed
-///   ([`Unsupported`](envelope_sdk::ProviderErrorKind::Unsupported)).
+/// - A key that something else **manages**, such as a certificate, is described and not
+///   changed ([`Unsupported`](envelope_sdk::ProviderErrorKind::Unsupported)).
 /// - **Destroyed** deletes a key, and no single version. Until Azure purges it, after 7 to
 ///   90 days as the vault has it, it is suspended, and
 ///   [`restore_key`](KeyAdmin::restore_key) brings it back as it was.

@@ -35,8 +35,8 @@ fn a_client_secret_a_certificate_and_the_token_of_a_workload_are_taken() {
     assert_eq!(tokens.count(), 3);
 }
 
-/// At the endpoint of virtual machines, in whose place a server of tests is asked. (No test runs where the
-/// environment has a managed identity of another kind.)
+/// At the endpoint of virtual machines, in whose place the stand-in is asked; unless the environment of the
+/// tests names another endpoint (`IDENTITY_ENDPOINT`, `MSI_ENDPOINT`).
 #[test]
 fn the_identity_of_a_virtual_machine_is_that_of_the_system_or_the_one_that_was_assigned() {
     let azure = Azure::new();
