@@ -3,8 +3,6 @@
 #![cfg(feature = "all")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -14,7 +12,7 @@ use std::{
     thread,
 };
 
-use common::{Ran, Sandbox};
+use crate::common::{Ran, Sandbox};
 use envelope_testkit::servers::{self, Recorder};
 use serde_json::Value;
 

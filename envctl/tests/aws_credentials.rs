@@ -5,15 +5,13 @@
 #![cfg(feature = "all")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     thread,
 };
 
-use common::{Ran, Sandbox};
+use crate::common::{Ran, Sandbox};
 use envelope_testkit::servers::{self, Recorder};
 
 #[test]

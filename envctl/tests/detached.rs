@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::{fs, io::Write, process::Stdio};
 
-use common::{Ran, Sandbox, bytes};
+use crate::common::{Ran, Sandbox, bytes};
 
 fn sealed() -> (Sandbox, Vec<u8>) {
     let sandbox = Sandbox::new();

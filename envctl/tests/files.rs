@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::{
     fs,
     io::{Read, Write},
@@ -16,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use common::{PASSPHRASE, Ran, Sandbox, bytes, mode};
+use crate::common::{PASSPHRASE, Ran, Sandbox, bytes, mode};
 
 #[test]
 fn with_nothing_configured_a_passphrase_encrypts_and_gives_the_file_back() {

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -13,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use common::{Sandbox, bytes, mode};
+use crate::common::{Sandbox, bytes, mode};
 use envelope_files::Journal;
 use envelope_sdk::Header;
 
@@ -32,7 +30,7 @@ fn sealed() -> (Sandbox, Vec<u8>) {
     (sandbox, plaintext)
 }
 
-fn decrypt(sandbox: &Sandbox, code: i32) -> common::Ran {
+fn decrypt(sandbox: &Sandbox, code: i32) -> crate::common::Ran {
     sandbox.run(&[&DECRYPT[..], &["out"]].concat(), code)
 }
 

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::fs;
 
-use common::{PASSPHRASE, Ran, Sandbox, bytes, mode};
+use crate::common::{PASSPHRASE, Ran, Sandbox, bytes, mode};
 use envelope_sdk::Envelope;
 
 #[test]

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::{process::Command, sync::Arc};
 
-use common::{PASSPHRASE, Ran, Sandbox};
+use crate::common::{PASSPHRASE, Ran, Sandbox};
 use envelope_local::{Argon2Params, Passphrase, PassphraseProvider};
 use envelope_sdk::{EncryptionContext, Envelope, KeyUri, Keyring};
 use futures_executor::block_on;

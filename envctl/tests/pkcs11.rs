@@ -3,10 +3,6 @@
 #![cfg(feature = "all")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
-mod common;
-#[path = "../../backends/pkcs11/tests/tokens/mod.rs"]
-mod tokens;
-
 use std::{
     env, fs,
     io::{BufRead, BufReader},
@@ -15,11 +11,11 @@ use std::{
     thread,
 };
 
-use common::{Ran, Sandbox};
+use crate::common::{Ran, Sandbox};
 use cryptoki::object::Attribute;
 use envelope_testkit::servers;
 use rustix::process::{Pid, Signal, kill_process};
-use tokens::{Kind, PIN, Token};
+use crate::tokens::{Kind, PIN, Token};
 
 /// A token, and a sandbox whose configuration file names its module.
 struct Setup {

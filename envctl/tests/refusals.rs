@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Ran, Sandbox, bytes};
+use crate::common::{Ran, Sandbox, bytes};
 use envelope_sdk::Envelope;
 
 #[test]

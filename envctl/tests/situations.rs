@@ -25,8 +25,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 #![allow(clippy::print_stdout, reason = "what is left out is said")]
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -40,7 +38,7 @@ use std::{
     },
 };
 
-use common::{PASSPHRASE, Sandbox, bytes};
+use crate::common::{PASSPHRASE, Sandbox, bytes};
 use envelope_local::{Keystore, Passphrase};
 use envelope_sdk::{EncryptionContext, Envelope, Header, KeyUri, Keyring, Kind, format::armor};
 use serde::Deserialize;

@@ -7,11 +7,6 @@
     reason = "a test that cannot go on says so"
 )]
 
-mod common;
-#[cfg(feature = "all")]
-#[path = "../../backends/pkcs11/tests/tokens/mod.rs"]
-mod tokens;
-
 use std::{
     fs::File,
     io::{Read, Write},
@@ -23,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use common::Sandbox;
+use crate::common::Sandbox;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FlockOperation, Mode, OFlags, flock},
@@ -402,7 +397,7 @@ fn the_secrets_of_one_call_are_asked_for_one_after_the_other() {
             let both = terminal.seen.contains("Passphrase: ") && terminal.seen.contains("keystore.json: ");
             assert!(!both, "two prompts at once: {:?}", terminal.seen);
             if terminal.seen.contains("keystore.json: ") {
-                terminal.type_line(common::PASSPHRASE);
+                terminal.type_line(crate::common::PASSPHRASE);
                 of_keystore = true;
             } else {
                 terminal.type_line("open sesame");
@@ -422,7 +417,7 @@ fn a_key_that_fails_while_somebody_is_asked_ends_the_call_and_gives_the_echo_bac
     let sandbox = Sandbox::new();
     sandbox.keystore(&["main"]);
     sandbox.write("in", b"x");
-    sandbox.write("pw", common::PASSPHRASE.as_bytes());
+    sandbox.write("pw", crate::common::PASSPHRASE.as_bytes());
     let args = ["encrypt", "in", "-k", "local:nope", "-k", "passphrase:", "--keystore-passphrase-file", "pw"];
     let (mut terminal, mut child) = Terminal::start(&sandbox, &args, false);
     terminal.wait_for("has no key");
@@ -441,7 +436,7 @@ fn with_token() -> Option<(Sandbox, String)> {
     let mut create =
         sandbox.envctl(&["--pkcs11-pin-file", "pin", "keys", "create", "--provider", "pkcs11", "db"]);
     create.env("SOFTHSM2_CONF", std::env::var_os("SOFTHSM2_CONF").unwrap());
-    common::Ran::of(create.output().unwrap(), 0);
+    crate::common::Ran::of(create.output().unwrap(), 0);
     Some((sandbox, format!("pkcs11:token={};object=db", token.label.replace(' ', "%20"))))
 }
 
@@ -450,7 +445,7 @@ fn with_token() -> Option<(Sandbox, String)> {
 fn a_key_that_fails_while_a_pin_is_asked_for_ends_the_call() {
     let Some((sandbox, key)) = with_token() else { return };
     sandbox.keystore(&["main"]);
-    sandbox.write("pw", common::PASSPHRASE.as_bytes());
+    sandbox.write("pw", crate::common::PASSPHRASE.as_bytes());
     let args = ["encrypt", "in", "-k", "local:nope", "-k", &key, "--keystore-passphrase-file", "pw"];
     let (mut terminal, mut child) = Terminal::start(&sandbox, &args, false);
     terminal.wait_for("has no key");

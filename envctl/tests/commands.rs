@@ -1,0 +1,19 @@
+//! What envctl does without a key store behind a network: one binary, since each links for seconds.
+//!
+//! `servers` has the rest. What limits or measures a process of its own, or listens to all that it logs, is apart.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
+
+mod common;
+#[cfg(feature = "all")]
+#[path = "../../backends/pkcs11/tests/tokens/mod.rs"]
+mod tokens;
+
+mod detached;
+mod files;
+mod in_place;
+mod keys;
+mod passphrases;
+mod refusals;
+mod situations;
+mod terminal;
