@@ -483,7 +483,7 @@ impl SlowRotation {
         let slow = setup.sandbox.file("slow.so");
         let file = |name: &str| format!("-D{name}={:?}", setup.sandbox.file(name));
         let defines = [file("BEGUN"), file("GO")];
-        tokens::in_front_of(&setup.token.module(), tokens::SLOW_GENERATION, &defines, &slow);
+        crate::tokens::in_front_of(&setup.token.module(), crate::tokens::SLOW_GENERATION, &defines, &slow);
         let key = setup.key("object=db");
         let module = slow.to_str().unwrap();
         let mut command =

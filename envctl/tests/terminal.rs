@@ -428,11 +428,11 @@ fn a_key_that_fails_while_somebody_is_asked_ends_the_call_and_gives_the_echo_bac
 /// A sandbox with a token, whose PIN is given to nobody, and a key of it.
 #[cfg(feature = "all")]
 fn with_token() -> Option<(Sandbox, String)> {
-    let token = tokens::Kind::SoftHsm.token()?;
+    let token = crate::tokens::Kind::SoftHsm.token()?;
     let sandbox = Sandbox::new();
     sandbox.configure(&format!("[pkcs11]\nmodule = {:?}\ntoken = {:?}\n", token.module(), token.label));
     sandbox.write("in", b"x");
-    sandbox.write("pin", format!("{}\n", tokens::PIN).as_bytes());
+    sandbox.write("pin", format!("{}\n", crate::tokens::PIN).as_bytes());
     let mut create =
         sandbox.envctl(&["--pkcs11-pin-file", "pin", "keys", "create", "--provider", "pkcs11", "db"]);
     create.env("SOFTHSM2_CONF", std::env::var_os("SOFTHSM2_CONF").unwrap());
