@@ -14,7 +14,10 @@ use tracing::{
     instrument::{WithDispatch, WithSubscriber},
 };
 
-use crate::transport::Lost;
+use crate::{
+    credentials::{Got, Wanted, no_token},
+    transport::Lost,
+};
 
 /// Why a call came to nothing.
 pub(crate) enum Failed {
@@ -24,12 +27,15 @@ pub(crate) enum Failed {
     TimedOut,
     /// There is no runtime, or that has ended in which the call was made.
     Panicked,
+    /// The vault accepts no token, the one that was asked for upon that neither.
+    NoTokenAccepted,
 }
 
 impl Failed {
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Client(error) if !is_of_credentials(error) => answer_of(error).map(|(status, _)| status),
+            Self::NoTokenAccepted => Some(401),
             _ => None,
         }
     }
@@ -42,7 +48,11 @@ impl Failed {
     /// Whether a call that was attempted once may have been done, although it ended
     /// so: its answer was lost.
     pub(crate) fn may_be_done(&self) -> bool {
-        let Self::Client(error) = self else { return true };
+        let error = match self {
+            Self::Client(error) => error,
+            Self::TimedOut | Self::Panicked => return true,
+            Self::NoTokenAccepted => return false,
+        };
         if is_of_credentials(error) {
             return false;
         }
@@ -108,16 +118,37 @@ impl Limits {
         }
         let deadline = self.deadline();
         let mut pause = FIRST_PAUSE;
-        let mut done = 0;
+        let (mut done, mut asked, mut robbed) = (0, 0, 0);
         loop {
             // It panics in a runtime without time or I/O, and where the one has ended in which it was made.
             let attempt = AssertUnwindSafe(timeout_at(deadline, call())).catch_unwind();
-            let error = match unlogged(attempt).await {
+            let mut error = match unlogged(attempt).await {
                 Ok(Ok(Ok(answer))) => return Ok(answer),
                 Ok(Ok(Err(error))) => error,
                 Ok(Err(_)) => return Err(Failed::TimedOut),
                 Err(_) => return Err(Failed::Panicked),
             };
+            if let Some(wanted) = find_cause::<Wanted>(&error).cloned() {
+                if asked == MOST_TOKENS {
+                    return Err(Failed::NoTokenAccepted);
+                }
+                asked += 1;
+                match timeout_at(deadline, wanted.ask()).await {
+                    Ok(Got::Token) => continue,
+                    Ok(Got::No(why)) => error = no_token(why),
+                    Ok(Got::Gone) => {
+                        // It was asked for by another call, in a runtime that has ended.
+                        asked -= 1;
+                        continue;
+                    }
+                    Ok(Got::Late) | Err(_) => return Err(Failed::TimedOut),
+                    Ok(Got::Panicked) => return Err(Failed::Panicked),
+                }
+            } else if is_of_credentials(&error) && robbed < MOST_ROBBED {
+                // The client threw the token away that it had just been given, upon another call's challenge.
+                robbed += 1;
+                continue;
+            }
             done += 1;
             if done >= attempts || !may_help(&error) {
                 return Err(Failed::Client(error));
@@ -194,6 +225,10 @@ pub(crate) fn is_of_credentials(error: &Error) -> bool {
 
 /// Attempts of a call, unless the settings say otherwise.
 const ATTEMPTS: u32 = 3;
+/// Tokens that one call asks for: another one where the vault does not accept what it has.
+const MOST_TOKENS: u32 = 2;
+/// How often a call is made again since the client lost its token.
+const MOST_ROBBED: u32 = 64;
 const WORTH_A_RETRY: [u16; 6] = [408, 429, 500, 502, 503, 504];
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

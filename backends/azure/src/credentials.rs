@@ -3,16 +3,14 @@
 
 mod certificate;
 mod files;
+mod tokens;
 mod tools;
 
-use std::{env, fmt, path::PathBuf, sync::Arc};
+use std::{env, path::PathBuf, sync::Arc};
 
-use async_trait::async_trait;
 use azure_core::{
-    Error,
     cloud::{CloudConfiguration, CustomConfiguration},
-    credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions},
-    error::ErrorKind,
+    credentials::{Secret, TokenCredential},
     http::{ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
@@ -35,6 +33,7 @@ use crate::{
 use certificate::Certificate;
 pub(crate) use files::read_roots;
 use files::{TokenFile, read};
+pub(crate) use tokens::{ForVault, Got, Tokens, Wanted, WrongAudience, no_token};
 use tools::Tools;
 
 /// Credentials, and how what the settings leave open is found.
@@ -233,53 +232,6 @@ fn named(set: Option<&String>, variable: &str, setting: &str, what: &str) -> Res
         return Err(failure(Invalid, None, message));
     }
     Ok(name)
-}
-
-/// The token that a challenge asks for is one for another service.
-#[derive(Debug)]
-pub(crate) struct WrongAudience;
-
-impl fmt::Display for WrongAudience {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the challenge asks for a token for another service")
-    }
-}
-
-impl std::error::Error for WrongAudience {}
-
-/// Hands tokens to a vault only for what they may be for: the client itself is content
-/// with any challenge whose host the vault's ends with, such as `net`.
-pub(crate) struct ForVault {
-    pub(crate) credential: Arc<dyn TokenCredential>,
-    /// The first one is asked for.
-    pub(crate) audiences: Vec<String>,
-}
-
-impl fmt::Debug for ForVault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ForVault")
-    }
-}
-
-#[async_trait]
-impl TokenCredential for ForVault {
-    async fn get_token(
-        &self,
-        scopes: &[&str],
-        options: Option<TokenRequestOptions<'_>>,
-    ) -> azure_core::Result<AccessToken> {
-        match scopes {
-            [scope] if self.audiences.iter().any(|known| known == scope) => {
-                let got = self.credential.get_token(scopes, options).await;
-                // Credentials from elsewhere may call it something else.
-                got.map_err(|error| match error.kind() {
-                    ErrorKind::Credential => error,
-                    _ => Error::with_error(ErrorKind::Credential, error, "no token"),
-                })
-            }
-            _ => Err(Error::new(ErrorKind::Other, WrongAudience)),
-        }
-    }
 }
 
 fn options(authority: &str, client: Guarded) -> ClientOptions {

@@ -59,6 +59,7 @@ pub(crate) fn refusal<'k>(call: Call, key: impl Into<Option<&'k KeyUri>>, failed
         Failed::Client(error) => error,
         Failed::TimedOut => return failure(Unavailable, key, NOT_IN_TIME),
         Failed::Panicked => return failure(Other, key, NO_RUNTIME),
+        Failed::NoTokenAccepted => return answered(key, 401),
     };
     if find_cause::<WrongAudience>(error).is_some() {
         return failure(Protocol, key, OTHER_AUDIENCE);

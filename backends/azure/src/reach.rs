@@ -25,7 +25,7 @@ use tokio::{runtime::Handle, time::timeout};
 use crate::{
     call::{Limits, silently},
     cloud::{Cloud, Domain, Place},
-    credentials::{ForVault, Sources, no_client, read_roots},
+    credentials::{ForVault, Sources, Tokens, no_client, read_roots},
     failure::{NO_RUNTIME, failure},
     transport::Way,
 };
@@ -56,6 +56,7 @@ pub(crate) struct Vault {
     pub(crate) client: Arc<KeyClient>,
     /// `https://HOST`, with a port at a server of tests.
     pub(crate) url: String,
+    tokens: Arc<Tokens>,
 }
 
 impl Reach {
@@ -77,17 +78,18 @@ impl Reach {
 
     /// The vault of a key.
     pub(crate) async fn vault(&self, name: VaultKey<'_>) -> Result<Vault, ProviderError> {
-        if let Some(vault) = lock(&self.clients).get(name.host).cloned() {
+        let is_usable = |vault: &&Vault| !vault.tokens.are_misled();
+        if let Some(vault) = lock(&self.clients).get(name.host).filter(is_usable).cloned() {
             return Ok(vault);
         }
         let place = self.plan.domain.place(name)?;
         let (credential, way) = self.credential(place.cloud).await?;
         let mut clients = lock(&self.clients);
         // Somebody else may have made it meanwhile.
-        if let Some(vault) = clients.get(name.host) {
+        if let Some(vault) = clients.get(name.host).filter(is_usable) {
             return Ok(vault.clone());
         }
-        let vault = open(place, credential, &way)?;
+        let vault = open(place, credential, &way, self.limits.whole())?;
         clients.insert(name.host.to_owned(), vault.clone());
         Ok(vault)
     }
@@ -151,8 +153,14 @@ fn lock<T>(what: &Lock<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open(place: Place, credential: Arc<dyn TokenCredential>, way: &Way) -> Result<Vault, ProviderError> {
-    let transport = way.to_vault(&place.url).map_err(|_| no_client())?;
+fn open(
+    place: Place,
+    credential: Arc<dyn TokenCredential>,
+    way: &Way,
+    limit: Duration,
+) -> Result<Vault, ProviderError> {
+    let tokens = Tokens::new(credential, place.audiences, limit);
+    let transport = way.to_vault(&place.url, Arc::clone(&tokens)).map_err(|_| no_client())?;
     let options = KeyClientOptions {
         client_options: ClientOptions {
             retry: RetryOptions::none(),
@@ -163,10 +171,9 @@ fn open(place: Place, credential: Arc<dyn TokenCredential>, way: &Way) -> Result
         verify_challenge_resource: Some(true),
         ..KeyClientOptions::default()
     };
-    let credential = ForVault { credential, audiences: place.audiences };
-    let client = KeyClient::new(&place.url, Arc::new(credential), Some(options))
+    let client = KeyClient::new(&place.url, Arc::new(ForVault(Arc::clone(&tokens))), Some(options))
         .map_err(|_| failure(Invalid, None, "the address of the vault is none that can be asked"))?;
-    Ok(Vault { client: Arc::new(client), url: place.url })
+    Ok(Vault { client: Arc::new(client), url: place.url, tokens })
 }
 
 /// The parts of a key URI of Azure.

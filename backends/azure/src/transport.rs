@@ -8,6 +8,7 @@ use std::{
     borrow::Cow,
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use reqwest::{
     redirect::Policy,
 };
 
-use crate::cloud::is_local;
+use crate::{cloud::is_local, credentials::Tokens};
 
 /// How the client is made.
 #[derive(Debug, Clone, Default)]
@@ -38,10 +39,10 @@ pub(crate) struct Way {
 
 impl Way {
     /// For requests that carry keys, to this vault alone.
-    pub(crate) fn to_vault(&self, url: &str) -> std::result::Result<Guarded, NoClient> {
+    pub(crate) fn to_vault(&self, url: &str, tokens: Arc<Tokens>) -> std::result::Result<Guarded, NoClient> {
         Ok(Guarded {
             client: self.client(false)?,
-            to: To::Vault(format!("{url}/")),
+            to: To::Vault(format!("{url}/"), tokens),
             attempt: self.attempt,
             machine: None,
         })
@@ -89,8 +90,8 @@ pub(crate) struct Guarded {
 
 #[derive(Debug)]
 enum To {
-    /// With a slash at the end.
-    Vault(String),
+    /// With a slash at the end; and whose tokens are shown there.
+    Vault(String, Arc<Tokens>),
     Tokens,
 }
 
@@ -98,7 +99,7 @@ impl To {
     fn permits(&self, url: &str) -> bool {
         match self {
             // A default port is not shown.
-            Self::Vault(start) => url.starts_with(start.as_str()),
+            Self::Vault(start, _) => url.starts_with(start.as_str()),
             Self::Tokens => check_credential_endpoint(url).is_ok(),
         }
     }
@@ -181,6 +182,12 @@ impl Guarded {
         if (300..400).contains(&status) {
             return Err(Lost::Redirect);
         }
+        if let (401, To::Vault(_, tokens)) = (status, &self.to)
+            && let Some((_, shown)) =
+                request.headers().iter().find(|(name, _)| name.as_str() == "authorization")
+        {
+            tokens.refused(shown.as_str());
+        }
         let mut headers = Headers::new();
         for (name, value) in answer.headers() {
             if let Ok(value) = value.to_str() {
@@ -250,7 +257,23 @@ const OF_MACHINES: &str = "http://169.254.169.254/";
 
 #[cfg(test)]
 mod tests {
+    use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+
     use super::*;
+
+    #[derive(Debug)]
+    struct NoToken;
+
+    #[async_trait]
+    impl TokenCredential for NoToken {
+        async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> Result<AccessToken> {
+            Err(Error::with_message(ErrorKind::Credential, "none"))
+        }
+    }
+
+    fn no_tokens() -> Arc<Tokens> {
+        Tokens::new(Arc::new(NoToken), Vec::new(), Duration::ZERO)
+    }
 
     #[test]
     fn a_server_of_tests_stands_in_for_the_identity_endpoint_of_machines_and_for_nothing_else() {
@@ -266,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_token_goes_to_the_vault_that_was_asked_alone() {
-        let to = To::Vault("https://a.vault.azure.net/".to_owned());
+        let to = To::Vault("https://a.vault.azure.net/".to_owned(), no_tokens());
         assert!(to.permits("https://a.vault.azure.net/keys?api-version=1"));
         for other in [
             "https://b.vault.azure.net/keys",

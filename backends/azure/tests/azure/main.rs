@@ -16,6 +16,7 @@ mod local;
 mod made;
 mod managed;
 mod recipients;
+mod tokens;
 mod tools;
 mod types;
 
