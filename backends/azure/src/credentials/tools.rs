@@ -1,6 +1,6 @@
 //! The developer tools, `az` and then `azd`, as Microsoft's client runs them; but for what a
 //! tool may do here: it reads no standard input, which is the caller's, its words have an
-//! end, and with the call that waits for it, it ends too.
+//! end, and with the call that waits for it, it ends too, or with this process, however that ends.
 
 use std::{
     ffi::OsStr,
@@ -68,13 +68,11 @@ struct Guarded;
 #[async_trait]
 impl Executor for Guarded {
     async fn run(&self, program: &OsStr, args: &[&OsStr]) -> io::Result<Output> {
-        let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A shell runs the tool, which is a script that runs another program: all of them are one group.
-        #[cfg(unix)]
-        command.process_group(0);
+        let mut command = command(program, args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn()?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
+        let _lifeline = child.stdin.take();
         // Made after the child, and so dropped before it: until the child was waited for, no other group has its number.
         let group = Group::of(&child);
         let (stdout, stderr) = tokio::try_join!(read(out), read(err))?;
@@ -82,6 +80,23 @@ impl Executor for Guarded {
         group.forget();
         Ok(Output { status, stdout, stderr })
     }
+}
+
+/// A shell runs the tool, which is a script that runs another program. All of them are one group, which no
+/// signal of a terminal reaches: so another shell stands by, which ends it when this process does.
+#[cfg(unix)]
+fn command(program: &OsStr, args: &[&OsStr]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", WITH_A_LIFELINE, "sh"]).arg(program).args(args);
+    command.stdin(Stdio::piped()).process_group(0);
+    command
+}
+
+#[cfg(not(unix))]
+fn command(program: &OsStr, args: &[&OsStr]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    command
 }
 
 async fn read(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
@@ -120,3 +135,14 @@ impl Drop for Group {
         }
     }
 }
+
+/// Nothing is ever written to the standard input of this shell, and it has an end when whoever began it has.
+/// The tool has another one, which is empty.
+#[cfg(unix)]
+const WITH_A_LIFELINE: &str = r#"exec 3<&0 </dev/null
+{ read -r lifeline <&3; kill -KILL 0; } >/dev/null 2>&1 &
+exec 3<&-
+"$@"
+ended=$?
+kill -KILL $!
+exit $ended"#;

@@ -5,8 +5,8 @@
 use std::{
     io::{Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
-    process::{Command, Stdio},
-    sync::mpsc::channel,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
 };
 
 use envelope_sdk::KeyProvider;
@@ -66,18 +66,21 @@ fn a_tool_that_fails_or_talks_garbage_is_told_without_its_words() {
 #[test]
 fn a_tool_that_hangs_ends_with_the_call() {
     let tools = Tools::new();
-    let alive = tools.azure.folder.path().join("alive");
-    assert!(Command::new("mkfifo").arg(&alive).status().unwrap().success());
-    let (ended, has_ended) = channel();
-    let pipe = alive.clone();
-    std::thread::spawn(move || {
-        // Until the last of them that has it open is gone.
-        let read = std::fs::File::open(pipe).unwrap().read_to_end(&mut Vec::new());
-        ended.send(read.is_ok()).unwrap();
-    });
-    tools.has("az", r#"exec 9>"$TOOLS/alive"; /bin/sleep 3600 & /bin/sleep 3600"#);
+    let (_, has_ended) = tools.hang();
     let said = tools.run("tests");
     assert!(said.starts_with("Unavailable true ") && said.contains("did not answer in time"), "{said}");
+    assert!(has_ended.recv_timeout(Duration::from_secs(30)).expect("the tool ends"));
+}
+
+/// By a signal that nobody can catch. One of a terminal does not reach the tool either.
+#[test]
+fn a_tool_that_hangs_ends_with_the_process_that_waits_for_it() {
+    let tools = Tools::new();
+    let (has_begun, has_ended) = tools.hang();
+    let mut child = tools.start("tests");
+    has_begun.recv_timeout(Duration::from_secs(30)).expect("the tool begins");
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
     assert!(has_ended.recv_timeout(Duration::from_secs(30)).expect("the tool ends"));
 }
 
@@ -141,8 +144,31 @@ impl Tools {
         std::fs::read_to_string(self.azure.folder.path().join(name)).unwrap()
     }
 
+    /// Has `az` hang; and tells when it has begun, and when it and all that it began are gone.
+    fn hang(&self) -> (Receiver<()>, Receiver<bool>) {
+        let alive = self.azure.folder.path().join("alive");
+        assert!(Command::new("mkfifo").arg(&alive).status().unwrap().success());
+        let ((begun, has_begun), (ended, has_ended)) = (channel(), channel());
+        std::thread::spawn(move || {
+            let mut pipe = std::fs::File::open(alive).unwrap();
+            // Who waits for the end alone hears nothing of it.
+            let _ = begun.send(());
+            // Until the last of them that has it open is gone.
+            let read = pipe.read_to_end(&mut Vec::new());
+            ended.send(read.is_ok()).unwrap();
+        });
+        self.has("az", r#"exec 9>"$TOOLS/alive"; /bin/sleep 3600 & /bin/sleep 3600"#);
+        (has_begun, has_ended)
+    }
+
     /// What a process said that wrapped, or did not.
     fn run(&self, tenant: &str) -> String {
+        let said = String::from_utf8(self.start(tenant).wait_with_output().unwrap().stdout).unwrap();
+        let line = said.lines().find_map(|line| line.split_once("SAID "));
+        line.unwrap_or_else(|| panic!("{said}")).1.to_owned()
+    }
+
+    fn start(&self, tenant: &str) -> Child {
         let folder = self.azure.folder.path();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tools::child_with_tools", "--ignored", "--nocapture"])
@@ -158,9 +184,7 @@ impl Tools {
             .unwrap();
         // Who reads nothing of it may be gone by then.
         let _ = child.stdin.take().unwrap().write_all(b"what is to be encrypted");
-        let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-        let line = said.lines().find_map(|line| line.split_once("SAID "));
-        line.unwrap_or_else(|| panic!("{said}")).1.to_owned()
+        child
     }
 }
 
