@@ -285,32 +285,34 @@ impl KeyProvider for AzureKeyVault {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        let known = self.known(key).await?;
-        match self.wrap_with(key, dek, context, &known).await {
-            Ok(wrapped) if wrapped.key_version() == known.version => Ok(wrapped),
-            Ok(wrapped) => {
-                // Rotated since, or deleted and made anew: what was known is of another version. This one may not be
-                // there at all, so that it would never unwrap, or be one that is not to be wrapped with.
-                self.kinds.forget(key);
-                let now = self.look(key, Some(wrapped.key_version())).await?;
-                if now.wrap == known.wrap && now.version == wrapped.key_version() {
-                    return Ok(wrapped);
-                }
-                self.kinds.forget(key);
-                Err(failure(Protocol, key, OTHER_TYPE))
-            }
-            Err(Refused::Anyhow(error)) => Err(error),
+        let mut known = self.known(key).await?;
+        let wrapped = match self.wrap_with(key, dek, context, &known).await {
+            Ok(wrapped) => wrapped,
+            Err(Refused::Anyhow(error)) => return Err(error),
             Err(Refused::Kind(error)) => {
                 self.kinds.forget(key);
                 let now = self.known(key).await?;
                 if now.wrap == known.wrap {
                     return Err(error);
                 }
-                self.wrap_with(key, dek, context, &now).await.map_err(|refused| match refused {
+                known = now;
+                self.wrap_with(key, dek, context, &known).await.map_err(|refused| match refused {
                     Refused::Kind(error) | Refused::Anyhow(error) => error,
-                })
+                })?
             }
+        };
+        if wrapped.key_version() == known.version {
+            return Ok(wrapped);
         }
+        // Rotated since, or deleted and made anew: what was known is of another version. This one may not be
+        // there at all, so that it would never unwrap, or be one that is not to be wrapped with.
+        self.kinds.forget(key);
+        let now = self.look(key, Some(wrapped.key_version())).await?;
+        if now.wrap == known.wrap && now.version == wrapped.key_version() {
+            return Ok(wrapped);
+        }
+        self.kinds.forget(key);
+        Err(failure(Protocol, key, OTHER_TYPE))
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {

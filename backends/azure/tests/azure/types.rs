@@ -157,6 +157,25 @@ fn a_wrap_by_a_version_that_is_not_there_or_is_of_another_type_is_not_handed_out
     }
 }
 
+#[test]
+fn nor_is_one_after_the_type_has_changed() {
+    let azure = Azure::hsm();
+    let key = azure.key();
+    let service = azure.server.serve_with(move |request, mut reply| {
+        if request.path().ends_with("/wrapkey") && reply.status == 200 {
+            let (key, _) = reply.body["kid"].as_str().unwrap().rsplit_once('/').unwrap();
+            reply.body["kid"] = json!(format!("{key}/0123456789abcdef0123456789abcdef"));
+        }
+        reply.into()
+    });
+    let vaults = at(&service, &azure.folder).build();
+    block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+    make_version(&azure, &key, &json!({ "kty": "RSA-HSM", "key_size": 3072 }));
+    let error = block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (NotFound, Some(&key)), "{error}");
+    assert!(error.message().contains("no such version"), "{error}");
+}
+
 fn wrapped(azure: &Azure, key: &KeyUri) -> (WrappedDek, Dek) {
     let dek = fresh_dek();
     (block_on(azure.vaults.wrap_dek(key, &dek, &context())).unwrap(), dek)
