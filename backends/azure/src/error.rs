@@ -86,10 +86,12 @@ pub(crate) fn refusal<'k>(call: Call, key: impl Into<Option<&'k KeyUri>>, failed
 }
 
 /// The error of a call that opens: what Azure says of a wrap that does not fit is the
-/// same as what it says of a request that cannot be.
+/// same as what it says of a request that cannot be. Whatever stands before a vault says nothing of wraps.
 pub(crate) fn refusal_to_open(call: Call, key: &KeyUri, failed: &Failed) -> ProviderError {
-    match failed.status() {
-        Some(400) => failure(Unauthentic, key, UNAUTHENTIC),
+    match failed {
+        Failed::Client(error) if failed.status() == Some(400) && codes(error).is_some() => {
+            failure(Unauthentic, key, UNAUTHENTIC)
+        }
         _ => refusal(call, key, failed),
     }
 }
