@@ -57,7 +57,7 @@ impl Failed {
             return false;
         }
         match find_cause::<Lost>(error) {
-            Some(Lost::NotReached | Lost::Certificate | Lost::Elsewhere) => return false,
+            Some(Lost::NotReached | Lost::Certificate | Lost::Unwritable | Lost::Elsewhere) => return false,
             Some(_) => return true,
             None => {}
         }
@@ -181,7 +181,9 @@ pub(crate) fn silently<T>(work: impl FnOnce() -> T) -> T {
 pub(crate) fn may_help(error: &Error) -> bool {
     match find_cause::<Lost>(error) {
         Some(Lost::NotReached | Lost::TimedOut | Lost::BrokeOff) => return true,
-        Some(Lost::Certificate | Lost::TooLong | Lost::Elsewhere | Lost::Redirect) => return false,
+        Some(Lost::Certificate | Lost::Unwritable | Lost::TooLong | Lost::Elsewhere | Lost::Redirect) => {
+            return false;
+        }
         None => {}
     }
     answer_of(error).is_some_and(|(status, _)| WORTH_A_RETRY.contains(&status))

@@ -107,6 +107,10 @@ fn of_way(key: Option<&KeyUri>, lost: Lost) -> ProviderError {
     let (kind, words) = match lost {
         Lost::NotReached => (Unavailable, NOT_REACHED),
         Lost::Certificate => (AccessDenied, CERTIFICATE),
+        Lost::Unwritable => (
+            Invalid,
+            "the token has characters that no header has, and was not sent: correct the source of the credentials",
+        ),
         Lost::TimedOut => (Unavailable, NOT_IN_TIME),
         Lost::BrokeOff => (Unavailable, BROKE_OFF),
         Lost::TooLong => (Protocol, "the answer of the vault has no end: do not trust what stands between"),

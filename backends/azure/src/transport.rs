@@ -112,6 +112,8 @@ pub(crate) enum Lost {
     NotReached,
     /// Nor that: who answers is not trusted.
     Certificate,
+    /// Nor that: a token, or what else stands in a header, has characters that no header has.
+    Unwritable,
     TimedOut,
     BrokeOff,
     TooLong,
@@ -125,6 +127,7 @@ impl fmt::Display for Lost {
         f.write_str(match self {
             Self::NotReached => "the server cannot be reached",
             Self::Certificate => "the certificate of the server is not trusted",
+            Self::Unwritable => "the request has a header that cannot be",
             Self::TimedOut => "the server did not answer in time",
             Self::BrokeOff => "the connection was lost before the whole answer was there",
             Self::TooLong => "the answer has no end",
@@ -141,7 +144,7 @@ impl From<Lost> for Error {
         let kind = match lost {
             Lost::NotReached | Lost::Certificate => ErrorKind::Connection,
             Lost::TimedOut | Lost::BrokeOff => ErrorKind::Io,
-            Lost::TooLong | Lost::Elsewhere | Lost::Redirect => ErrorKind::Other,
+            Lost::Unwritable | Lost::TooLong | Lost::Elsewhere | Lost::Redirect => ErrorKind::Other,
         };
         Self::new(kind, lost)
     }
@@ -220,6 +223,9 @@ fn method(method: Method) -> Option<reqwest::Method> {
 
 /// What an error says of the way; its words are never kept, since they hold the URL.
 fn lost(error: &reqwest::Error) -> Lost {
+    if error.is_builder() {
+        return Lost::Unwritable;
+    }
     if error.is_timeout() && !error.is_connect() {
         return Lost::TimedOut;
     }

@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::Instant};
 
 use envelope_sdk::{
     KeyProvider, ProviderError,
-    ProviderErrorKind::{AccessDenied, Protocol},
+    ProviderErrorKind::{AccessDenied, Invalid, Protocol},
 };
 use envelope_testkit::http_server::Answer;
 use futures_util::future::join_all;
@@ -77,6 +77,26 @@ fn a_token_that_is_good_is_used_while_another_one_is_asked_for_in_vain() {
         block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
     }
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// One with a line end, from a file perhaps. Nothing was sent, and nothing is in doubt.
+#[test]
+fn a_token_that_no_header_can_hold_is_no_lost_connection_and_leaves_nothing_in_doubt() {
+    let azure = Azure::new();
+    let key = azure.key();
+    for name in ["a-test-4711\n", "a-test-4711\u{7f}"] {
+        let vaults = azure.builder().vault(VAULT).credential(Token::of(name)).build();
+        for error in [
+            block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).map(drop).unwrap_err(),
+            block_on(vaults.rotate_key(&key)).map(drop).unwrap_err(),
+            block_on(vaults.create_key(&NewKey::named(fresh_name()))).map(drop).unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.is_retryable()), (Invalid, false), "{error}");
+            assert!(error.message().contains("characters that no header has"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("4711"), "{error}");
+            assert!(!error.message().contains("not known whether"), "{error}");
+        }
+    }
 }
 
 /// Clocks differ: whether a token has expired is what the vault says.
