@@ -194,6 +194,34 @@ pub(super) fn check_ours(key: &KeyUri, told: &AzureKey) -> Result<(), ProviderEr
     if told.wraps() { Ok(()) } else { Err(failure(Unsupported, key, OTHER_KIND)) }
 }
 
+/// Refuses what came of a change where it is not what was asked for: a version that was made
+/// meanwhile, by a rotation perhaps, was not changed.
+pub(super) fn check_changed(
+    key: &KeyUri,
+    version: Option<&str>,
+    change: KeyChange,
+    now: &KeyDescription,
+) -> Result<(), ProviderError> {
+    let KeyChange::State(asked) = change else { return Ok(()) };
+    let (what, state) = match version {
+        None => ("the key".to_owned(), Some(now.state)),
+        Some(name) => {
+            let version = now.versions.iter().find(|known| known.version == name);
+            (format!("version {}", printable::cut(name, SHOWN)), version.map(|version| version.state))
+        }
+    };
+    // Deleted, a key is suspended until it is purged; and that it is deleted was waited for.
+    if asked == KeyState::Destroyed || state == Some(asked) {
+        return Ok(());
+    }
+    let state = state.map_or("not there", KeyState::name);
+    let message = format!(
+        "the change was made, and {what} is {state} all the same: a version was made, or changed, at the same moment. Describe \
+         the key, and change it again"
+    );
+    Err(failure(Other, key, message))
+}
+
 fn body(patch: &Patch) -> Option<Vec<u8>> {
     let has_attributes = patch.enabled.is_some() || patch.not_before.is_some() || patch.expires.is_some();
     let attributes = KeyAttributes {

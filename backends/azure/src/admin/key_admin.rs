@@ -6,7 +6,7 @@ use envelope_sdk::{
     admin::{AutoRotation, KeyPage, RotationStatus, cannot},
 };
 
-use super::key::AzureKey;
+use super::{changes::check_changed, key::AzureKey};
 use crate::{AzureKeyVault, failure::NAME};
 
 /// Keys of vaults and managed HSMs as far as Azure's states go; see
@@ -86,7 +86,9 @@ impl KeyAdmin for AzureKeyVault {
     ) -> Result<KeyDescription, ProviderError> {
         let plan = self.plan_change(key, version, change).await?;
         self.carry_out(key, &plan).await?;
-        self.describe_changed(key).await
+        let described = self.describe_changed(key).await?;
+        check_changed(key, version, change, &described)?;
+        Ok(described)
     }
 
     /// keys/read.

@@ -1,7 +1,8 @@
 //! What a vault says that it made, rotated or set, where that is not what was asked.
 
 use envelope_sdk::{
-    ProviderErrorKind::{Protocol, Unavailable},
+    KeyChange, KeyState,
+    ProviderErrorKind::{Other, Protocol, Unavailable},
     admin::AutoRotation,
 };
 use envelope_testkit::{azure_server::AzureService, http_server::Answer};
@@ -151,6 +152,31 @@ fn a_policy_that_is_set_in_another_way_than_was_asked_is_an_error() {
             }
             (outcome, what) => panic!("{outcome:?} {what:?}"),
         }
+    }
+}
+
+/// It goes on wrapping, by a version that nobody knew of when the others were changed.
+#[test]
+fn a_key_that_is_rotated_while_it_is_suspended_or_deactivated_is_not_told_as_changed() {
+    for state in [KeyState::Suspended, KeyState::Deactivated] {
+        let azure = Azure::new();
+        let key = azure.key();
+        let (other, uri, left) = (azure.builder().build(), key.clone(), AtomicUsize::new(1));
+        let service = azure.server.serve_with(move |request, reply| {
+            let is_first = request.path().ends_with("/versions")
+                && reply.status == 200
+                && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+            if is_first {
+                block_on(other.rotate_key(&uri)).unwrap();
+            }
+            reply.into()
+        });
+        let vaults = at(&service, &azure.folder).build();
+        let go = || block_on(vaults.change_key(&key, None, KeyChange::State(state)));
+        let error = go().unwrap_err();
+        assert_eq!((error.kind(), error.key(), error.is_retryable()), (Other, Some(&key), false), "{error}");
+        assert!(error.message().contains("the key is active all the same"), "{error}");
+        assert_eq!(go().unwrap().state, state);
     }
 }
 
