@@ -2,7 +2,7 @@
 
 use envelope_sdk::{
     KeyChange, KeyDescription, KeyState, KeyUri, ProviderError,
-    ProviderErrorKind::{self, AccessDenied, NotFound, Protocol, State, Unsupported},
+    ProviderErrorKind::{self, AccessDenied, NotFound, Other, Protocol, State, Unsupported},
     printable,
 };
 use google_cloud_kms_v1::model::{CryptoKeyVersion, crypto_key_version::CryptoKeyVersionState};
@@ -32,6 +32,8 @@ pub(super) enum Step {
 pub(super) struct Plan {
     step: Step,
     versions: Vec<String>,
+    /// How many versions there were.
+    pub(super) known: usize,
 }
 
 impl GcpKms {
@@ -168,8 +170,30 @@ impl GcpKms {
             let message = "no version of the key waits for its destruction: there is nothing to restore";
             return Err(failure(State, key, message));
         }
-        Ok(Plan { step: Step::Restore, versions: waiting })
+        Ok(Plan { step: Step::Restore, versions: waiting, known: told.versions.len() })
     }
+}
+
+/// Refuses what came of a change where a version that was made meanwhile, by a rotation
+/// perhaps, has the key in another state than was asked for: it was not changed.
+pub(super) fn check_changed(
+    key: &KeyUri,
+    version: Option<&str>,
+    change: KeyChange,
+    known: usize,
+    now: &KeyDescription,
+) -> Result<(), ProviderError> {
+    let (None, KeyChange::State(asked)) = (version, change) else { return Ok(()) };
+    // Where no version is new, what is told may be as it was before: a change takes its time.
+    if now.versions.len() <= known || now.state == asked {
+        return Ok(());
+    }
+    let message = format!(
+        "the change was made, and the key is {} all the same: a version was made at the same moment. Describe the key, and \
+         change it again",
+        now.state
+    );
+    Err(failure(Other, key, message))
 }
 
 type Refusal = (ProviderErrorKind, String);
@@ -188,7 +212,7 @@ fn of_key(key: &GcpKey, next: KeyState) -> Result<Plan, Refusal> {
     let state = key.state();
     let waits = key.versions.iter().any(|version| version.state.is_scheduled_for_destruction());
     let refuse = |words: &str| Err((State, words.to_owned()));
-    let plan = |step, versions| Ok(Plan { step, versions });
+    let plan = |step, versions| Ok(Plan { step, versions, known: key.versions.len() });
     // The primary one goes first when it is enabled and last when it is disabled: what fails in between can be
     // repeated, since the key as a whole is still, or already, active.
     let enable = || {
@@ -236,7 +260,7 @@ fn of_key(key: &GcpKey, next: KeyState) -> Result<Plan, Refusal> {
 fn of_version(version: &GcpVersion, next: KeyState) -> Result<Plan, Refusal> {
     let what = format!("version {}", version.version);
     let refuse = |words: String| Err((State, words));
-    let plan = |step| Ok(Plan { step, versions: vec![version.version.clone()] });
+    let plan = |step| Ok(Plan { step, versions: vec![version.version.clone()], known: 1 });
     if version.state.is_scheduled_for_destruction() {
         return refuse(match next {
             KeyState::Destroyed => SCHEDULED_ALREADY.to_owned(),
@@ -261,7 +285,7 @@ fn of_version(version: &GcpVersion, next: KeyState) -> Result<Plan, Refusal> {
             plan(Step::Destroy)
         }
         (from, next) if from == next && from != KeyState::Destroyed && from != KeyState::PreActive => {
-            Ok(Plan { step: Step::Enable, versions: Vec::new() })
+            Ok(Plan { step: Step::Enable, versions: Vec::new(), known: 1 })
         }
         (KeyState::Deactivated, KeyState::Suspended) => refuse(format!(
             "{what} is deactivated and cannot become suspended: destroy it, which can be cancelled, or suspend the whole key"

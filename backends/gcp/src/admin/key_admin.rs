@@ -6,7 +6,7 @@ use envelope_sdk::{
     admin::{AutoRotation, KeyPage, RotationStatus, cannot},
 };
 
-use super::key::GcpKey;
+use super::{changes::check_changed, key::GcpKey};
 use crate::{GcpKms, error::NAME};
 
 /// Keys of Cloud KMS as far as its states go; see
@@ -98,7 +98,9 @@ impl KeyAdmin for GcpKms {
     ) -> Result<KeyDescription, ProviderError> {
         let plan = self.plan_change(key, version, change).await?;
         self.carry_out(key, &plan).await?;
-        self.describe_changed(key).await
+        let described = self.describe_changed(key).await?;
+        check_changed(key, version, change, plan.known, &described)?;
+        Ok(described)
     }
 
     /// What [`describe_key`](KeyAdmin::describe_key) needs.

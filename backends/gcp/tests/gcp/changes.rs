@@ -3,7 +3,7 @@
 use envelope_sdk::{
     KeyAdmin, KeyChange, KeyProvider,
     KeyState::{Active, Deactivated, Destroyed, Suspended},
-    ProviderErrorKind::{AccessDenied, State, Unsupported},
+    ProviderErrorKind::{AccessDenied, Other, State, Unsupported},
 };
 use envelope_testkit::gcp_server::{Code, Reply};
 
@@ -35,6 +35,28 @@ fn a_whole_key_is_suspended_and_active_again_with_each_of_its_versions() {
     let _ = gcp.calls();
     go(Active).unwrap();
     assert!(gcp.calls().iter().all(|call| call.starts_with("GET")));
+}
+
+/// It goes on wrapping, by a version that nobody knew of when the others were changed.
+#[test]
+fn a_key_that_is_rotated_while_it_is_suspended_is_not_told_as_changed() {
+    let gcp = Gcp::new();
+    let key = gcp.key();
+    let (other, uri, left) = (at(&gcp.http.url()).build(), key.clone(), AtomicUsize::new(1));
+    let http = gcp.server.serve_with(move |request, reply| {
+        let is_first = call_of(request) == "GET cryptoKeyVersions"
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if is_first {
+            block_on(other.rotate_key(&uri)).unwrap();
+        }
+        reply.into()
+    });
+    let kms = at(&http.url()).build();
+    let go = || block_on(kms.change_key(&key, None, KeyChange::State(Suspended)));
+    let error = go().unwrap_err();
+    assert_eq!((error.kind(), error.key(), error.is_retryable()), (Other, Some(&key), false), "{error}");
+    assert!(error.message().contains("the key is active all the same"), "{error}");
+    assert_eq!(go().unwrap().state, Suspended);
 }
 
 #[test]
