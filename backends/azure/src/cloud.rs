@@ -67,10 +67,17 @@ impl Domain {
     /// The domain, if it is one of this machine.
     pub(crate) fn checked(&self) -> Result<Option<&str>, ProviderError> {
         let Some(domain) = &self.0 else { return Ok(None) };
+        // As a URL is shown: without a port that its scheme has by default.
+        if domain == "localhost:443" {
+            return Ok(Some("localhost"));
+        }
         let port = domain.strip_prefix("localhost").map(|rest| rest.strip_prefix(':').unwrap_or(rest));
         let fits = match port {
             Some("") => domain == "localhost",
-            Some(port) => domain.contains(':') && port.parse::<u16>().is_ok_and(|port| port > 0),
+            Some(text) => {
+                domain.contains(':')
+                    && text.parse::<u16>().is_ok_and(|port| port > 0 && port.to_string() == text)
+            }
             None => false,
         };
         if fits {
@@ -157,6 +164,8 @@ mod tests {
     fn a_server_of_tests_is_on_this_machine_by_https() {
         let place = place("a.managedhsm.azure.net", Some("localhost:8443"));
         assert_eq!(place.url, "https://a.managedhsm.localhost:8443");
+        let place = self::place("a.vault.azure.net", Some("localhost:443"));
+        assert_eq!(place.url, "https://a.vault.localhost");
         for bad in [
             "",
             "localhost:",
@@ -165,6 +174,8 @@ mod tests {
             "localhost.example",
             "example",
             "localhost:1/x",
+            "localhost:01",
+            "localhost:+1",
             "localhost1",
         ] {
             let error = Domain(Some(bad.to_owned())).checked().unwrap_err();
