@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use azure_core::http::{
-    PageIterator, Response, Url,
-    pager::{PagerContinuation, PagerOptions},
+use azure_core::{
+    http::{
+        PageIterator, Response, Url,
+        pager::{PagerContinuation, PagerOptions},
+    },
+    json::from_json,
 };
 use azure_security_keyvault_keys::models::{
     Key, KeyClientListKeyPropertiesOptions, KeyClientListKeyPropertiesVersionsOptions,
@@ -17,6 +20,7 @@ use envelope_sdk::{
     key_uri::azure::VaultKey,
 };
 use futures_util::{StreamExt, future::join_all};
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{GET, LIST, OTHER_PLACE, key::AzureKey, version::AzureVersion};
 use crate::{
@@ -214,12 +218,24 @@ pub(super) fn version_told(
     Ok(version)
 }
 
+/// An answer with a list, whatever that holds.
+#[derive(Deserialize)]
+struct HasList {
+    #[serde(rename = "value")]
+    _value: IgnoredAny,
+}
+
 /// A page, and where the list goes on.
 async fn one_page(
     mut pages: PageIterator<Response<ListKeyPropertiesResult>>,
 ) -> azure_core::Result<(ListKeyPropertiesResult, Option<PagerContinuation>)> {
-    let listed = match pages.next().await {
-        Some(listed) => listed?.into_model()?,
+    let listed: ListKeyPropertiesResult = match pages.next().await {
+        Some(listed) => {
+            let body = listed?.into_body();
+            // The client takes an answer that holds no list for one that is empty.
+            let _: HasList = from_json(&body)?;
+            from_json(&body)?
+        }
         None => ListKeyPropertiesResult::default(),
     };
     let more = listed.next_link.as_deref().is_some_and(|link| !link.is_empty());

@@ -141,6 +141,34 @@ fn a_list_that_repeats_itself_or_holds_more_than_was_asked_for_is_refused() {
     }
 }
 
+/// Taken for an empty one, it would hide each key, and versions that are to be suspended.
+#[test]
+fn an_answer_without_a_list_is_no_empty_list() {
+    for (path, answer) in [
+        ("/keys", "{}"),
+        ("/versions", "{}"),
+        ("/keys", r#"{"nextLink":null}"#),
+        ("/versions", r#"{"key":null}"#),
+    ] {
+        let azure = Azure::new();
+        let key = azure.key();
+        let service = azure.server.serve_with(move |request, reply| {
+            let is_it = request.path().ends_with(path) && request.header("authorization").is_some();
+            if is_it { Answer::json(200, answer) } else { reply.into() }
+        });
+        let vaults = at(&service, &azure.folder).vault(VAULT).build();
+        let error = match path {
+            "/keys" => block_on(vaults.list_keys(None)).map(drop).unwrap_err(),
+            _ => {
+                let state = KeyChange::State(KeyState::Suspended);
+                block_on(vaults.change_key(&key, None, state)).map(drop).unwrap_err()
+            }
+        };
+        assert_eq!((error.kind(), error.is_retryable()), (Protocol, false), "{path} {answer}: {error}");
+        assert!(error.message().contains("cannot be read"), "{path} {answer}: {error}");
+    }
+}
+
 /// In a process of its own, whose environment says where the identity is had: here, in
 /// plain http, past the proxy; and nowhere else so.
 #[test]
