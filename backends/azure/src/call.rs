@@ -148,6 +148,11 @@ impl Limits {
                 // The client threw the token away that it had just been given, upon another call's challenge.
                 robbed += 1;
                 continue;
+            } else if asked < MOST_TOKENS && !is_of_credentials(&error) && is_unauthorized(&error) {
+                // The client heeds one challenge in a call, and that was the one of a request without a token: this
+                // token was had by another call, and is thrown away. Nothing was done.
+                asked += 1;
+                continue;
             }
             done += 1;
             if done >= attempts || !may_help(&error) {
@@ -204,6 +209,10 @@ pub(crate) fn answer_of(error: &Error) -> Option<(u16, Option<&Headers>)> {
     found
 }
 
+fn is_unauthorized(error: &Error) -> bool {
+    answer_of(error).is_some_and(|(status, _)| status == 401)
+}
+
 /// The pause that the server asks for, in seconds.
 /// <https://learn.microsoft.com/azure/key-vault/general/overview-throttling>.
 pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
@@ -227,8 +236,9 @@ pub(crate) fn is_of_credentials(error: &Error) -> bool {
 
 /// Attempts of a call, unless the settings say otherwise.
 const ATTEMPTS: u32 = 3;
-/// Tokens that one call asks for: another one where the vault does not accept what it has.
-const MOST_TOKENS: u32 = 2;
+/// How often one call waits for a token: the first one, another where the vault does not accept that, and one
+/// more, since what another call was refused is thrown away too.
+const MOST_TOKENS: u32 = 3;
 /// How often a call is made again since the client lost its token.
 const MOST_ROBBED: u32 = 64;
 const WORTH_A_RETRY: [u16; 6] = [408, 429, 500, 502, 503, 504];

@@ -9,7 +9,7 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -180,6 +180,7 @@ impl Guarded {
         if let Body::Bytes(bytes) = request.body() {
             sent = sent.body(bytes.clone());
         }
+        let sent_at = Instant::now();
         let mut answer = sent.send().await.map_err(|error| lost(&error))?;
         let status = answer.status().as_u16();
         if (300..400).contains(&status) {
@@ -189,7 +190,7 @@ impl Guarded {
             && let Some((_, shown)) =
                 request.headers().iter().find(|(name, _)| name.as_str() == "authorization")
         {
-            tokens.refused(shown.as_str());
+            tokens.refused(shown.as_str(), sent_at);
         }
         let mut headers = Headers::new();
         for (name, value) in answer.headers() {

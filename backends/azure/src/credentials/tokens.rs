@@ -90,10 +90,13 @@ impl Tokens {
         self.misled.load(Ordering::SeqCst)
     }
 
-    /// The vault does not accept what was shown to it (`Bearer …`).
-    pub(crate) fn refused(&self, shown: &str) {
+    /// The vault does not accept what was shown to it then (`Bearer …`).
+    pub(crate) fn refused(&self, shown: &str, then: Instant) {
         let mut had = self.lock();
-        let is_it = |had: &mut Had| shown.strip_prefix("Bearer ") == Some(had.token.token.secret());
+        // One that was asked for since, upon the refusal of another call, may be the same.
+        let is_it = |had: &mut Had| {
+            had.since <= then && shown.strip_prefix("Bearer ") == Some(had.token.token.secret())
+        };
         drop(had.take_if(is_it));
     }
 
@@ -323,9 +326,11 @@ mod tests {
             }
             assert_eq!(shown().await.unwrap(), "1");
             assert_eq!(numbered.0.load(Ordering::SeqCst), 2);
-            tokens.refused("Bearer 0");
+            tokens.refused("Bearer 0", Instant::now());
             assert_eq!(shown().await.unwrap(), "1");
-            tokens.refused("Bearer 1");
+            tokens.refused("Bearer 1", old);
+            assert_eq!(shown().await.unwrap(), "1");
+            tokens.refused("Bearer 1", Instant::now());
             shown().await.unwrap_err();
             assert!(!tokens.are_misled());
             let wrong = vault.get_token(&["https://net/.default"], None).await.unwrap_err();

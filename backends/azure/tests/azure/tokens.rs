@@ -42,7 +42,7 @@ fn of_many_first_calls_one_asks_for_a_token() {
     assert_eq!(tokens.asked(), 1);
 }
 
-/// And of a vault that accepts none it is said after the second one.
+/// And of a vault that accepts none it is said after the third one.
 #[test]
 fn a_token_that_the_vault_no_longer_accepts_is_replaced_within_the_call() {
     let azure = Azure::new();
@@ -59,8 +59,25 @@ fn a_token_that_the_vault_no_longer_accepts_is_replaced_within_the_call() {
         assert!(error.message().contains("status 401"), "{error}");
         assert_eq!(tokens.asked(), asked);
     };
-    check(block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err(), 2);
-    check(block_on(vaults.create_key(&NewKey::named(fresh_name()))).unwrap_err(), 4);
+    check(block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err(), 3);
+    check(block_on(vaults.create_key(&NewKey::named(fresh_name()))).unwrap_err(), 6);
+}
+
+/// What one call is refused is asked for anew by all.
+#[test]
+fn a_crowd_goes_on_when_its_token_is_refused() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let tokens = Tokens::taking(Duration::from_millis(50), &["expired", "a-test"], 3600);
+    let vaults = Arc::new(azure.builder().credential(tokens.clone()).build());
+    let calls = (0..64).map(|_| {
+        let (vaults, key) = (vaults.clone(), key.clone());
+        RUNTIME.spawn(async move { vaults.wrap_dek(&key, &fresh_dek(), &context()).await.map(drop) })
+    });
+    for done in block_on(join_all(calls)) {
+        done.unwrap().unwrap();
+    }
+    assert_eq!(tokens.asked(), 2);
 }
 
 /// Whoever gives them hangs; they are good for a minute still.
