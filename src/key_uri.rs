@@ -5,6 +5,7 @@
 //! | AWS KMS | `awskms:///arn:aws:kms:REGION:ACCOUNT:key/ID` (or `…:alias/NAME`) | the bare ARN, `aws-kms://…` |
 //! | Google Cloud KMS | `gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K` | bare `projects/…`, `gcp-kms://…` |
 //! | Azure | `azurekeyvault://VAULT.vault.azure.net/keys/NAME` | `azurekms://…`, the `https://…` key identifier |
+//! | Vault, OpenBao | `hashivault://MOUNT/KEY` | `openbao://…`; `hashivault://KEY` of the mount `transit` |
 //! | PKCS#11 | RFC 7512 `pkcs11:token=…;object=…` or `;id=…` | attributes in another order or escaping |
 //! | Local keystore | `local://KEYSTORE-ID/KEY-NAME` | `local:KEY-NAME` |
 //! | Passphrase | `passphrase:` | |
@@ -22,6 +23,7 @@ pub mod gcp;
 pub mod local;
 pub mod percent;
 pub mod pkcs11;
+pub mod vault;
 
 use std::{fmt, str::FromStr};
 
@@ -93,7 +95,7 @@ impl KeyUri {
     }
 
     /// The scheme, in lower case, without the colon: `awskms`, `gcpkms`,
-    /// `azurekeyvault`, `pkcs11`, `local`, `passphrase` or another.
+    /// `azurekeyvault`, `hashivault`, `pkcs11`, `local`, `passphrase` or another.
     #[must_use]
     pub fn scheme(&self) -> &str {
         self.text.split_once(':').map_or("", |(scheme, _)| scheme)
@@ -210,6 +212,7 @@ fn by_scheme(scheme: &str, rest: &str) -> Normalised {
             azure::normalise(rest.strip_prefix("//").ok_or(azure::FORM)?)
         }
         "http" => Err("is not a key: Azure key identifiers begin with https://"),
+        "hashivault" | "openbao" => vault::normalise(rest.strip_prefix("//").ok_or(vault::FORM)?),
         "pkcs11" => pkcs11::normalise(rest),
         "local" => local::normalise(rest),
         "passphrase" if rest.is_empty() => Ok((PASSPHRASE.into(), true)),
@@ -232,9 +235,9 @@ fn other(scheme: &str, rest: &str) -> Normalised {
 
 const PASSPHRASE: &str = "passphrase:";
 /// The schemes of normalised key URIs that this crate knows.
-const KNOWN: [&str; 6] = ["awskms", "azurekeyvault", "gcpkms", "local", "passphrase", "pkcs11"];
+const KNOWN: [&str; 7] = ["awskms", "azurekeyvault", "gcpkms", "hashivault", "local", "passphrase", "pkcs11"];
 /// The schemes that an error may repeat.
-const SCHEMES: [&str; 12] = [
+const SCHEMES: [&str; 14] = [
     "awskms:",
     "aws-kms:",
     "arn:",
@@ -244,6 +247,8 @@ const SCHEMES: [&str; 12] = [
     "azurekms:",
     "https:",
     "http:",
+    "hashivault:",
+    "openbao:",
     "pkcs11:",
     "local:",
     PASSPHRASE,

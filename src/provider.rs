@@ -148,6 +148,16 @@ pub trait KeyProvider: Send + Sync {
     /// key, context or ciphertext do not fit together.
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError>;
 
+    /// Unwraps several wraps, which may be of several keys and contexts: a result for each, in the order
+    /// of `wraps`. A key store that opens many in one call does so here; one after the other, by
+    /// default. One that does not open is an error in its place, and the others open: only what went wrong for a
+    /// whole call is told of each wrap in it.
+    ///
+    /// For jobs that open a thousand envelopes. It is the caller who limits how many DEKs are open at once.
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        unwrap_one_by_one(self, wraps).await
+    }
+
     /// Whether the DEK of a new envelope shall come from
     /// [`generate_dek`](Self::generate_dek) if `key` encrypts: the key store
     /// makes and wraps it in one call. The first such key of a keyring is asked
@@ -198,6 +208,19 @@ pub trait KeyProvider: Send + Sync {
         let _ = (wrapped, key, context);
         Ok(None)
     }
+}
+
+/// Calls [`unwrap_dek`](KeyProvider::unwrap_dek) for each of `wraps`, one after the other. The default of
+/// [`unwrap_deks`](KeyProvider::unwrap_deks), and that of a decorator which looks at each unwrap.
+pub async fn unwrap_one_by_one<P: KeyProvider + ?Sized>(
+    provider: &P,
+    wraps: &[(&WrappedDek, &FullContext)],
+) -> Vec<Result<Dek, ProviderError>> {
+    let mut deks = Vec::with_capacity(wraps.len());
+    for (wrapped, context) in wraps {
+        deks.push(provider.unwrap_dek(wrapped, context).await);
+    }
+    deks
 }
 
 /// Where a provider's wraps bind the encryption context.

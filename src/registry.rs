@@ -58,6 +58,17 @@ pub trait Scheme: Send + Sync {
         Ok(None)
     }
 
+    /// The key that `text`, which is no [`KeyUri`], means here as other tools write keys of this key store, such as
+    /// an address with a path. `None` by default. Nobody is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when it is such a text, and names what the settings do not, such as another server.
+    fn key_of_other_tools(&self, text: &str) -> Result<Option<KeyUri>, ProviderError> {
+        let _ = text;
+        Ok(None)
+    }
+
     /// Who manages `key`; without a key, who makes and lists keys where the
     /// settings say.
     ///
@@ -241,6 +252,21 @@ impl Registry {
             }
         }
         failed.map_or(Ok(None), Err)
+    }
+
+    /// The key that a text of another tool means to one of the key stores
+    /// ([`Scheme::key_of_other_tools`]).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn key_of_other_tools(&self, text: &str) -> Result<Option<KeyUri>, ProviderError> {
+        for scheme in &self.schemes {
+            if let Some(key) = scheme.key_of_other_tools(text)? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
     }
 
     /// A keyring of these keys.

@@ -61,6 +61,17 @@ impl Scheme for Memory {
         let named = self.named.filter(|named| *named == name);
         Ok(named.and_then(|_| KeyUri::parse(&format!("{}:{name}", self.schemes[0])).ok()))
     }
+
+    fn key_of_other_tools(&self, text: &str) -> Result<Option<KeyUri>, ProviderError> {
+        match text.strip_prefix("memory://") {
+            Some("elsewhere/key") => {
+                let message = "it is a key of another memory";
+                Err(ProviderError::without_key(ProviderErrorKind::Invalid, "memory", message))
+            }
+            Some(key) => Ok(KeyUri::parse(&format!("{}:{key}", self.schemes[0])).ok()),
+            None => Ok(None),
+        }
+    }
 }
 
 #[test]
@@ -76,6 +87,15 @@ fn a_key_of_an_unknown_scheme_is_never_repeated_since_it_may_be_a_passphrase() {
         assert!(!told.contains("horse") && !told.contains("correct") && !told.contains("4711"), "{told}");
         assert!(told.contains("33 bytes") && told.contains("memory:"), "it says what there is: {told}");
     }
+}
+
+#[test]
+fn a_key_as_another_tool_writes_it_is_what_its_key_store_says() {
+    let registry = Registry::new().with(Memory { schemes: &["other"], name: "other", ..Memory::new() });
+    assert_eq!(registry.key_of_other_tools("memory://one").unwrap(), Some(uri("other:one")));
+    assert_eq!(registry.key_of_other_tools("https://one").unwrap(), None);
+    let error = registry.key_of_other_tools("memory://elsewhere/key").unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ProviderErrorKind::Invalid, None), "{error}");
 }
 
 #[test]

@@ -255,7 +255,7 @@ fn vector_seed(vector: &[u8], name: &str) -> Outcome {
 /// How `arbitrary` reads `Change::Truncate`, the fifth of ten.
 const TRUNCATE: [u8; 4] = (u32::MAX / 10 * 4 + u32::MAX / 20).to_le_bytes();
 
-const URIS: [&str; 16] = [
+const URIS: [&str; 18] = [
     "awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     "arn:aws:kms:eu-central-1:111122223333:alias/payments/backup",
     "aws-kms://arn:aws-cn:kms:cn-north-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
@@ -271,7 +271,9 @@ const URIS: [&str; 16] = [
     "local:main",
     "passphrase:",
     "PASSPHRASE:",
-    "hashivault://transit/key@1",
+    "kmip://server/key@1",
+    "hashivault://teams/transit/Key-1.0",
+    "OpenBao://k",
 ];
 
 /// What an error must not repeat.

@@ -50,6 +50,10 @@ impl Keys {
     pub(crate) fn key(&self, name: &str, registry: &Registry) -> Result<KeyUri, ProvidersError> {
         match self.configured(name) {
             Err(error @ ProvidersError::NoSuchName { .. }) => registry.key_named(name)?.ok_or(error),
+            Err(error) => {
+                let text = self.aliases.get(name).map_or(name, String::as_str);
+                registry.key_of_other_tools(text)?.ok_or(error)
+            }
             key => key,
         }
     }

@@ -102,6 +102,41 @@ fn an_azure_key_in_every_spelling_is_one_key() {
 }
 
 #[test]
+fn a_key_of_transit_in_every_spelling_is_one_key() {
+    for (input, canonical) in [
+        ("hashivault://transit/orders", "hashivault://transit/orders"),
+        ("HashiVault://transit/orders", "hashivault://transit/orders"),
+        ("openbao://transit/orders", "hashivault://transit/orders"),
+        ("hashivault://orders", "hashivault://transit/orders"),
+        ("openbao://teams/a-1/transit/Key_1.0", "hashivault://teams/a-1/transit/Key_1.0"),
+    ] {
+        becomes(input, canonical, true);
+    }
+}
+
+#[test]
+fn a_malformed_key_of_transit_is_refused() {
+    for input in [
+        "hashivault:transit/orders",
+        "hashivault://",
+        "hashivault:///orders",
+        "hashivault://transit/",
+        "hashivault://transit//orders",
+        "hashivault://../orders",
+        "hashivault://transit/./orders",
+        "hashivault://vault.example:8200/transit/orders",
+        "hashivault://token@transit/orders",
+        "hashivault://transit%2Fkeys/orders",
+        "hashivault://transit/-orders",
+        "hashivault://transit/orders.",
+        "hashivault://transit/orders:1",
+        "openbao://-",
+    ] {
+        refused(input, vault::FORM);
+    }
+}
+
+#[test]
 fn a_malformed_azure_key_is_refused() {
     for input in [
         "https://example.com/keys/k",
@@ -276,7 +311,13 @@ fn an_error_shows_the_length_and_a_known_scheme_and_nothing_else_of_the_text() {
 
 #[test]
 fn a_header_takes_only_the_canonical_and_resolved_spelling() {
-    for text in [format!("awskms:///{ARN}"), format!("gcpkms://{GCP}"), LOCAL.into(), "passphrase:".into()] {
+    for text in [
+        format!("awskms:///{ARN}"),
+        format!("gcpkms://{GCP}"),
+        LOCAL.into(),
+        "passphrase:".into(),
+        "hashivault://transit/orders".into(),
+    ] {
         assert_eq!(KeyUri::parse_canonical(&text).unwrap().as_str(), text);
     }
     for text in [
@@ -285,6 +326,8 @@ fn a_header_takes_only_the_canonical_and_resolved_spelling() {
         format!("https://{AZURE}"),
         "awskms:///arn:aws:kms:eu-central-1:111122223333:alias/a".into(),
         "local:NAME".into(),
+        "openbao://transit/orders".into(),
+        "hashivault://orders".into(),
         "pkcs11:object=k;token=t".into(),
         "not a key".into(),
     ] {
@@ -313,6 +356,7 @@ fn any_spelling() -> impl Strategy<Value = String> {
         "(aws-kms|awskms):/{0,4}arn:aws:kms:[a-z0-9-]{1,9}:[0-9]{12}:(key|alias)/[a-zA-Z0-9/_-]{1,9}",
         "((gcp-kms|gcpkms)://)?projects/[a-z:.]{1,9}/locations/[a-z]{1,9}/keyRings/[a-z]{1,9}/cryptoKeys/[a-z]{1,9}",
         "(https|azurekms|AzureKeyVault)://[a-z0-9-]{1,9}\\.(vault|managedhsm)\\.azure\\.(net|cn)/keys/[a-zA-Z0-9-]{1,9}",
+        "(hashivault|OpenBao)://[a-z0-9./_-]{1,20}",
         "[a-zA-Z][a-zA-Z0-9+.-]{0,5}:[!-~]{0,20}",
     ]
 }

@@ -50,6 +50,13 @@ macro_rules! delegate {
                 (**self).unwrap_dek(wrapped, context).await
             }
 
+            async fn unwrap_deks(
+                &self,
+                wraps: &[(&WrappedDek, &FullContext)],
+            ) -> Vec<Result<Dek, ProviderError>> {
+                (**self).unwrap_deks(wraps).await
+            }
+
             fn generates_deks(&self, key: &KeyUri) -> bool {
                 (**self).generates_deks(key)
             }

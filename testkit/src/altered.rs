@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderIdentity, WrappedDek,
+    provider::unwrap_one_by_one,
 };
 use futures_util::future::BoxFuture;
 
@@ -241,6 +242,13 @@ impl KeyProvider for AlteredProvider {
         match &self.unwrap {
             Some(unwrap) => unwrap(&*self.below, wrapped, context).await,
             None => self.below.unwrap_dek(wrapped, context).await,
+        }
+    }
+
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        match &self.unwrap {
+            Some(_) => unwrap_one_by_one(self, wraps).await,
+            None => self.below.unwrap_deks(wraps).await,
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
-    ProviderIdentity, WrappedDek, crypto::DefaultEngine,
+    ProviderIdentity, WrappedDek, crypto::DefaultEngine, provider::unwrap_one_by_one,
 };
 
 /// What goes wrong.
@@ -131,6 +131,10 @@ impl KeyProvider for FaultProvider {
             Some(Fault::OtherDek) => self.other_dek(wrapped.key_uri()),
             None => self.inner.unwrap_dek(wrapped, context).await,
         }
+    }
+
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        unwrap_one_by_one(self, wraps).await
     }
 
     fn generates_deks(&self, key: &KeyUri) -> bool {

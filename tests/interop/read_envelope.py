@@ -217,19 +217,22 @@ AZURE_HOSTS = (
     r"vault\.azure\.net|managedhsm\.azure\.net|vault\.azure\.cn|managedhsm\.azure\.cn"
     r"|vault\.usgovcloudapi\.net|managedhsm\.usgovcloudapi\.net"
 )
+# Neither `.` nor `..`.
+MOUNTED = r"(?!\.{1,2}/)[A-Za-z0-9_.-]+"
 CANONICAL = {
     "awskms": r"///arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+",
     "gcpkms": r"//projects/[A-Za-z0-9.:-]+/locations/[\w-]+/keyRings/[\w-]+/cryptoKeys/[\w-]+",
     "azurekeyvault": rf"//[a-z0-9-]+\.(?:{AZURE_HOSTS})/keys/[A-Za-z0-9-]+",
+    "hashivault": rf"//(?:{MOUNTED}/)+[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?",
     "local": r"//[0-9a-f]{32}/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}",
     "passphrase": r"",
 }
 PKCS11 = ("token", "manufacturer", "serial", "model", "object", "id")
-NEVER_CANONICAL = ("arn", "aws-kms", "gcp-kms", "azurekms", "https", "http")
+NEVER_CANONICAL = ("arn", "aws-kms", "gcp-kms", "azurekms", "openbao", "https", "http")
 
 
 def is_canonical(uri):
-    """Whether a header may hold this key URI (U-1 to U-9)."""
+    """Whether a header may hold this key URI (U-1 to U-10)."""
     if not re.fullmatch(r"[\x21-\x7e]{1,2048}", uri) or "#" in uri or "?" in uri:
         return False
     scheme, colon, rest = uri.partition(":")

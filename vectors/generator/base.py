@@ -323,4 +323,5 @@ OK, FORMAT, NOKEY, AUTH, UNSUPPORTED = (
 URI_AWS = b"awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 URI_GCP = b"gcpkms://projects/example.com:p-1/locations/europe-west3/keyRings/ring_1/cryptoKeys/key-1"
 URI_AZURE = b"azurekeyvault://vault-1.vault.azure.net/keys/key-1"
+URI_VAULT = b"hashivault://teams/transit-1/Key_1.0"
 URI_P11 = b"pkcs11:token=my%20token;object=kek"

@@ -1,6 +1,6 @@
 """Class `recipients`."""
 
-from .base import Env, FORMAT, Kek, NOKEY, URI_AWS, URI_AZURE, URI_GCP, URI_P11, put_env, simple
+from .base import Env, FORMAT, Kek, NOKEY, URI_AWS, URI_AZURE, URI_GCP, URI_P11, URI_VAULT, put_env, simple
 
 
 def recipients():
@@ -75,6 +75,19 @@ def recipients():
         ("azure-port", b"azurekeyvault://vault-1.vault.azure.net:443/keys/key-1", "U-5"),
         ("azure-subdomain", b"azurekeyvault://a.b.vault.azure.net/keys/key-1", "U-5"),
         ("azure-secrets", b"azurekeyvault://vault-1.vault.azure.net/secrets/key-1", "U-5"),
+        ("vault-openbao", b"openbao" + URI_VAULT[10:], "U-9"),
+        ("vault-no-mount", b"hashivault://key-1", "U-10"),
+        ("vault-no-authority", b"hashivault:transit/key-1", "U-10"),
+        ("vault-address", b"hashivault://vault.example.org:8200/transit/key-1", "U-10"),
+        ("vault-userinfo", b"hashivault://token@transit/key-1", "U-10"),
+        ("vault-empty-segment", b"hashivault://teams//transit/key-1", "U-10"),
+        ("vault-leading-slash", b"hashivault:///transit/key-1", "U-10"),
+        ("vault-trailing-slash", b"hashivault://transit/key-1/", "U-10"),
+        ("vault-parent-folder", b"hashivault://transit/../sys/key-1", "U-10"),
+        ("vault-this-folder", b"hashivault://./transit/key-1", "U-10"),
+        ("vault-escape", b"hashivault://transit%2Fkeys/key-1", "U-10"),
+        ("vault-key-hyphen-first", b"hashivault://transit/-key", "U-10"),
+        ("vault-key-dot-last", b"hashivault://transit/key.", "U-10"),
         ("pkcs11-order", b"pkcs11:object=kek;token=my%20token", "U-6 H-12"),
         ("pkcs11-lower-case-escape", b"pkcs11:token=my%2ftoken;object=kek", "U-6"),
         ("pkcs11-needless-escape", b"pkcs11:token=%74;object=kek", "U-6"),

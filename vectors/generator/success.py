@@ -1,6 +1,6 @@
 """Class `success`, and the worked example."""
 
-from .base import DATA_KEY, DETACHED, Env, OK, URI_AWS, URI_AZURE, URI_GCP, URI_P11, flip, put_env, rnd, simple
+from .base import DATA_KEY, DETACHED, Env, OK, URI_AWS, URI_AZURE, URI_GCP, URI_P11, URI_VAULT, flip, put_env, rnd, simple
 
 
 def success():
@@ -88,6 +88,9 @@ def success():
         ("azure-managed-hsm", b"azurekeyvault://hsm.managedhsm.azure.net/keys/K", "U-5"),
         ("azure-china", b"azurekeyvault://v.vault.azure.cn/keys/K", "U-5"),
         ("azure-government", b"azurekeyvault://v.managedhsm.usgovcloudapi.net/keys/K", "U-5"),
+        ("vault", URI_VAULT, "U-10"),
+        ("vault-shortest", b"hashivault://t/k", "U-10"),
+        ("vault-dots", b"hashivault://.../..a/_", "U-10"),
         ("pkcs11", URI_P11, "U-6"),
         ("pkcs11-all", b"pkcs11:token=t;manufacturer=m;serial=s;model=x;object=o%2F~.-_;id=%00%41%FF", "U-6"),
         ("local-other", b"local://00112233445566778899aabbccddeeff/A." + b"a" * 62, "U-7"),

@@ -37,7 +37,7 @@ pub use wrapping::{
     a_wrap_names_the_key_it_was_asked_for, a_wrapped_dek_comes_back,
     an_envelope_opens_under_its_own_context_alone, contexts_of_every_shape_wrap_or_are_refused_as_invalid,
     contexts_that_read_alike_without_borders_are_told_apart, no_two_wraps_share_a_keystream,
-    the_context_is_bound_as_declared,
+    the_context_is_bound_as_declared, wraps_that_are_unwrapped_together_unwrap_as_each_by_itself,
 };
 
 use super::report::Check;
@@ -46,6 +46,10 @@ use super::report::Check;
 pub const ALL: &[Check] = &[
     ("a_wrapped_dek_comes_back", a_wrapped_dek_comes_back),
     ("no_two_wraps_share_a_keystream", no_two_wraps_share_a_keystream),
+    (
+        "wraps_that_are_unwrapped_together_unwrap_as_each_by_itself",
+        wraps_that_are_unwrapped_together_unwrap_as_each_by_itself,
+    ),
     ("a_generated_dek_is_fresh_and_comes_back", a_generated_dek_is_fresh_and_comes_back),
     ("a_wrap_names_the_key_it_was_asked_for", a_wrap_names_the_key_it_was_asked_for),
     ("resolving_a_key_is_final_and_stays_in_its_scheme", resolving_a_key_is_final_and_stays_in_its_scheme),

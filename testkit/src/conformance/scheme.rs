@@ -161,6 +161,7 @@ pub fn opening_asks_nobody(backend: &dyn SchemeBackend) -> Outcome {
         let _ = scheme.admin(None);
         must_not_have_asked("opening who manages keys", &asked)?;
         let _ = scheme.key_named("conformance-suite");
+        let _ = scheme.key_of_other_tools("https://conformance.example/v1/suite/keys/key");
         must_not_have_asked("looking for a bare name", &asked)
     })
 }

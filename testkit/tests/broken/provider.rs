@@ -16,6 +16,7 @@ use envelope_sdk::{
     ContextBinding, Dek, EncryptionContext, FullContext, KeyAdmin, KeyProvider, KeyUri, NewKey,
     ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
     crypto::{Aes256Gcm, DefaultEngine, Engine},
+    provider::unwrap_one_by_one,
 };
 use envelope_testkit::conformance::{self, Applied, Backend, Change, Subject, apply_with_admin};
 use futures_executor::block_on;
@@ -33,6 +34,8 @@ enum Flaw {
     UnwrapsToAnotherDek,
     WrapsInTheClear,
     ReusesANonce,
+    UnwrapsTogetherBackwards,
+    UnwrapsNothingTogetherWithWhatDoesNotOpen,
     NamesAnotherKey,
     GeneratesUnderAnotherKey,
     RewrapsUnderAnotherKey,
@@ -109,6 +112,11 @@ const FOUND: &[(Flaw, &str)] = &[
     (Flaw::UnwrapsToAnotherDek, "a_wrapped_dek_comes_back"),
     (Flaw::WrapsInTheClear, "a_wrapped_dek_comes_back"),
     (Flaw::ReusesANonce, "no_two_wraps_share_a_keystream"),
+    (Flaw::UnwrapsTogetherBackwards, "wraps_that_are_unwrapped_together_unwrap_as_each_by_itself"),
+    (
+        Flaw::UnwrapsNothingTogetherWithWhatDoesNotOpen,
+        "wraps_that_are_unwrapped_together_unwrap_as_each_by_itself",
+    ),
     (Flaw::NamesAnotherKey, "a_wrap_names_the_key_it_was_asked_for"),
     (Flaw::TakesEveryKeyForItsOwn, "a_wrap_names_the_key_it_was_asked_for"),
     (Flaw::TakesEveryKeyForItsOwn, "keys_of_other_schemes_are_refused"),
@@ -417,6 +425,21 @@ impl KeyProvider for Flawed {
             | Flaw::IgnoresWhatIsAppended => unwrapped.or_else(|error| known().ok_or(error)),
             _ => unwrapped.map_err(|error| self.spoil(error)),
         }
+    }
+
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        let mut deks = unwrap_one_by_one(self, wraps).await;
+        match self.flaw {
+            Flaw::UnwrapsTogetherBackwards => deks.reverse(),
+            Flaw::UnwrapsNothingTogetherWithWhatDoesNotOpen if deks.iter().any(Result::is_err) => {
+                let refused = |(wrapped, _): &(&WrappedDek, _)| {
+                    Err(self.error(ProviderErrorKind::Unauthentic, wrapped.key_uri(), "does not open"))
+                };
+                deks = wraps.iter().map(refused).collect();
+            }
+            _ => {}
+        }
+        deks
     }
 
     fn generates_deks(&self, _key: &KeyUri) -> bool {

@@ -13,6 +13,7 @@ use envelope_sdk::{
     admin::{AutoRotation, KeyPage, RotationStatus},
     crowd::Crowd,
     printable,
+    provider::unwrap_one_by_one,
     secret::{Prompt, Secrets},
 };
 
@@ -292,6 +293,10 @@ impl KeyProvider for KeystoreOnUse {
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         self.with(wrapped.key_uri()).await?.unwrap_dek(wrapped, context).await
+    }
+
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        unwrap_one_by_one(self, wraps).await
     }
 
     fn generates_deks(&self, _key: &KeyUri) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderIdentity, WrappedDek,
+    provider::unwrap_one_by_one,
     registry::Purpose,
     secret::{Prompt, Secrets},
 };
@@ -110,6 +111,10 @@ impl KeyProvider for PassphraseOnUse {
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         self.with(wrapped.key_uri()).await?.unwrap_dek(wrapped, context).await
+    }
+
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        unwrap_one_by_one(self, wraps).await
     }
 
     fn generates_deks(&self, _key: &KeyUri) -> bool {

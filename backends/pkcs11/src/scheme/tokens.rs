@@ -8,6 +8,7 @@ use envelope_sdk::{
     ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
     admin::{AutoRotation, KeyPage, RotationStatus},
     crowd::Crowd,
+    provider::unwrap_one_by_one,
 };
 
 use super::opener::{Opener, token_of};
@@ -125,6 +126,10 @@ impl KeyProvider for Tokens {
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         self.of(wrapped.key_uri()).await?.unwrap_dek(wrapped, context).await
+    }
+
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        unwrap_one_by_one(self, wraps).await
     }
 
     fn generates_deks(&self, _key: &KeyUri) -> bool {

@@ -11,7 +11,7 @@ use super::super::{
     Backend, Outcome, Subject,
     ask::{
         Step, context, decide, fails, fresh_dek, full, must_generate, must_give_back, must_refuse,
-        must_resolve, must_wrap, told, unwrap, wait, wrap,
+        must_resolve, must_wrap, told, unwrap, wait, with_bytes, wrap,
     },
 };
 
@@ -35,6 +35,41 @@ pub fn a_wrapped_dek_comes_back(backend: &dyn Backend) -> Outcome {
             }
         }
         Ok(())
+    })
+}
+
+/// Unwraps several wraps in one call: under two contexts, one of them twice, one that was changed in
+/// between. Each result stands in the place of its wrap, and the changed one spoils no other.
+#[must_use]
+pub fn wraps_that_are_unwrapped_together_unwrap_as_each_by_itself(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let subject = backend.subject();
+        let (one, other, context, empty) = (fresh_dek(), fresh_dek(), context(), FullContext::empty());
+        let first = must_wrap(backend, &subject, &one, &context)?;
+        let second = must_wrap(backend, &subject, &other, &empty)?;
+        let mut bytes = first.ciphertext().to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let changed = with_bytes(&first, bytes)?;
+        let wraps = [(&first, &context), (&changed, &context), (&second, &empty), (&first, &context)];
+        let deks = wait(backend, subject.provider.unwrap_deks(&wraps))?;
+        if deks.len() != wraps.len() {
+            return fails(format!("{} wraps gave {} results", wraps.len(), deks.len()));
+        }
+        for (at, (dek, expected)) in
+            deks.into_iter().zip([Some(&one), None, Some(&other), Some(&one)]).enumerate()
+        {
+            match (dek, expected) {
+                (Ok(dek), Some(expected)) if dek.expose() == expected.expose() => {}
+                (Ok(_), Some(_)) => return fails(format!("wrap {at} gave another DEK")),
+                (Err(error), Some(_)) => return fails(format!("wrap {at} failed: {}", told(&error))),
+                (dek, None) => {
+                    must_refuse("a changed wrap", dek, &[Unauthentic, Unsupported])?;
+                }
+            }
+        }
+        let none = wait(backend, subject.provider.unwrap_deks(&[]))?;
+        if none.is_empty() { Ok(()) } else { fails("no wrap gave a result") }
     })
 }
 

@@ -11,6 +11,7 @@ use envelope_sdk::{
     ProviderErrorKind::{self, NotFound, State},
     ProviderIdentity, WrappedDek,
     crypto::DefaultEngine,
+    provider::unwrap_one_by_one,
 };
 
 use super::{super::example::ExampleProvider, flaws::Flaw};
@@ -110,6 +111,10 @@ impl KeyProvider for FlawedProvider {
             Some(dek) if opens_all && Self::is_refused(&outcome) => Ok(dek),
             _ => outcome,
         }
+    }
+
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        unwrap_one_by_one(self, wraps).await
     }
 
     fn generates_deks(&self, key: &KeyUri) -> bool {
