@@ -1,0 +1,131 @@
+//! [`Login`]: a token for a role, a certificate or a JWT.
+
+use std::path::PathBuf;
+
+use envelope_sdk::{
+    ProviderError,
+    ProviderErrorKind::{Invalid, Protocol},
+};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Around, JWT, SECRET_ID, Session, Text, session::Lease, token};
+use crate::{
+    call::Call,
+    error::refusal_to_enter,
+    failure::failure,
+    files,
+    json::Object,
+    reach::{Inner, Opened},
+};
+
+/// A method of authentication.
+#[derive(Clone)]
+pub(crate) struct Login {
+    /// Where it is mounted below `auth/`.
+    pub(crate) mount: String,
+    pub(crate) by: By,
+    pub(crate) around: Around,
+}
+
+/// What is shown.
+#[derive(Clone)]
+pub(crate) enum By {
+    AppRole {
+        role_id: String,
+        secret_id: Option<Text>,
+    },
+    /// A role, and the token of a service account, which is renewed in its file.
+    Kubernetes {
+        role: String,
+        jwt: PathBuf,
+    },
+    Jwt {
+        role: Option<String>,
+        jwt: Text,
+    },
+    /// The certificate that the client of TLS has.
+    Certificate {
+        role: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+struct LoggedIn<'a> {
+    #[serde(borrow)]
+    auth: Auth<'a>,
+}
+
+#[derive(Deserialize)]
+struct Auth<'a> {
+    client_token: &'a str,
+    lease_duration: u64,
+    #[serde(default)]
+    renewable: bool,
+}
+
+impl Login {
+    pub(super) async fn enter(
+        &self,
+        number: u64,
+        inner: &Inner,
+        opened: &Opened,
+    ) -> Result<Session, ProviderError> {
+        let login = self.clone();
+        // Files are read anew each time, and a person may be asked.
+        let body = tokio::task::spawn_blocking(move || login.body());
+        let body = body.await.map_err(|_| failure(Invalid, None, "the credentials were not read"))??;
+        let call = Call::write(format!("auth/{}/login", self.mount)).body(body).repeatable();
+        let answer = match inner.ask(opened, &call, None).await {
+            Ok(answer) => answer,
+            Err(failed) => return Err(refusal_to_enter(&call, self.what(), &failed)),
+        };
+        let Some(LoggedIn { auth }) = answer.read() else {
+            let message = "the answer to the login holds no token: do not trust what stands between";
+            return Err(failure(Protocol, None, message));
+        };
+        let lease = Lease { lease_duration: auth.lease_duration, renewable: auth.renewable };
+        Ok(Session::of_lease(token(auth.client_token)?, number, &lease))
+    }
+
+    fn body(&self) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+        let mut body = Object::new();
+        match &self.by {
+            By::AppRole { role_id, secret_id } => {
+                body.text("role_id", role_id);
+                if let Some(secret_id) = secret_id {
+                    body.text(
+                        "secret_id",
+                        &self.around.text(secret_id, SECRET_ID, "secret id of the AppRole")?,
+                    );
+                }
+            }
+            By::Kubernetes { role, jwt } => {
+                body.text("role", role);
+                body.text("jwt", &files::token(jwt, self.around.trusted_files_only)?);
+            }
+            By::Jwt { role, jwt } => {
+                if let Some(role) = role {
+                    body.text("role", role);
+                }
+                body.text("jwt", &self.around.text(jwt, JWT, "JWT that logs in")?);
+            }
+            By::Certificate { role } => {
+                if let Some(role) = role {
+                    body.text("name", role);
+                }
+            }
+        }
+        Ok(body.end())
+    }
+
+    /// What a refusal is about.
+    fn what(&self) -> &'static str {
+        match self.by {
+            By::AppRole { .. } => "the role id or the secret id of the AppRole",
+            By::Kubernetes { .. } => "the token of the service account, or the role",
+            By::Jwt { .. } => "the JWT, or the role",
+            By::Certificate { .. } => "the certificate of this client, or the role",
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The way to the server and the right to ask it: made when it is first asked, and kept.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex as Lock, MutexGuard, OnceLock, PoisonError},
+};
+
+use envelope_sdk::{
+    ProviderError,
+    ProviderErrorKind::{Invalid, Unavailable},
+    crowd::Crowd,
+};
+use futures_util::FutureExt;
+use reqwest::header::HeaderValue;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{
+    auth::{Entry, Session, Standing},
+    call::{Answer, Call, Failed, Limits, Pauses, Refused, unlogged},
+    failure::failure,
+    index::Index,
+    plan::Plan,
+    transport::{Came, Transport},
+};
+
+/// One server, and the caller that it knows.
+pub(crate) struct Reach {
+    inner: Arc<Inner>,
+    /// Settings and files are read once by a crowd of calls, however many of them are given up.
+    opening: Crowd<Result<(), ProviderError>>,
+    /// Logging in, and renewing.
+    entering: Crowd<Result<(), ProviderError>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) limits: Limits,
+    plan: Plan,
+    opened: OnceLock<Opened>,
+    session: Lock<Option<Arc<Session>>>,
+    /// What the storage is known to hold: a performance standby that is behind says so.
+    index: Lock<Option<Index>>,
+}
+
+pub(crate) struct Opened {
+    pub(crate) transport: Transport,
+    pub(crate) entry: Entry,
+}
+
+impl Reach {
+    pub(crate) fn new(plan: Plan, limits: Limits) -> Self {
+        let inner =
+            Inner { limits, plan, opened: OnceLock::new(), session: Lock::default(), index: Lock::default() };
+        Self { inner: Arc::new(inner), opening: Crowd::default(), entering: Crowd::default() }
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.inner.plan
+    }
+
+    /// Makes a call, with its retries, within the time of a call.
+    pub(crate) async fn call(&self, call: &Call) -> Result<Answer, Failed> {
+        if Handle::try_current().is_err() {
+            return Err(Failed::NoRuntime);
+        }
+        // It panics in a runtime without time or I/O, and where the one has ended in which it was made.
+        let made = AssertUnwindSafe(async { self.made(call, self.inner.limits.deadline()).await });
+        unlogged(made.catch_unwind()).await.unwrap_or(Err(Failed::NoRuntime))
+    }
+
+    async fn made(&self, call: &Call, mut deadline: Instant) -> Result<Answer, Failed> {
+        let mut stale = None;
+        loop {
+            let waited = Instant::now();
+            let asks = self.enter(stale, deadline).await?;
+            if asks {
+                // Whoever was asked took as long as it took.
+                deadline += waited.elapsed();
+            }
+            let Some(opened) = self.inner.opened.get() else { return Err(Failed::TimedOut) };
+            let Some(session) = lock(&self.inner.session).clone() else { return Err(Failed::TimedOut) };
+            let mut failed = match self.inner.attempts(opened, call, session.token(), deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let Failed::Refused(refused) = &mut failed else { return Err(failed) };
+            if refused.status != 403 || session.token().is_none() {
+                return Err(failed);
+            }
+            refused.standing = self.inner.standing(opened, &session, deadline).await;
+            if refused.standing == Standing::Alive || stale.is_some() || !opened.entry.can_be_had_anew() {
+                return Err(failed);
+            }
+            stale = Some(session.number());
+        }
+    }
+
+    /// Sees to it that there is a session, another one than that which is `stale`. Whether
+    /// a person was perhaps asked.
+    async fn enter(&self, stale: Option<u64>, deadline: Instant) -> Result<bool, Failed> {
+        let opening = self.opening.join(|| {
+            let inner = Arc::clone(&self.inner);
+            async move { inner.open().await }
+        });
+        if self.inner.opened.get().is_none() {
+            self.wait(opening, deadline).await?;
+        }
+        for _ in 0..MOST_TURNS {
+            if lock(&self.inner.session).as_ref().is_some_and(|session| session.serves(stale)) {
+                return Ok(self.inner.plan.asks());
+            }
+            let entering = self.entering.join(|| {
+                let inner = Arc::clone(&self.inner);
+                async move { inner.enter(stale).await }
+            });
+            self.wait(entering, deadline).await?;
+        }
+        let message = "the login is being renewed by others: try again";
+        Err(Failed::NotMade(failure(Unavailable, None, message)))
+    }
+
+    async fn wait<E>(
+        &self,
+        work: impl Future<Output = Result<Result<(), ProviderError>, E>>,
+        deadline: Instant,
+    ) -> Result<(), Failed> {
+        // A person may be asked, and thinks.
+        let done = if self.inner.plan.asks() {
+            work.await
+        } else {
+            timeout_at(deadline, work).await.map_err(|_| Failed::TimedOut)?
+        };
+        done.map_err(|_| Failed::NoRuntime)?.map_err(Failed::NotMade)
+    }
+}
+
+impl Inner {
+    /// Reads settings, files and the environment, once.
+    async fn open(&self) -> Result<(), ProviderError> {
+        if self.opened.get().is_some() {
+            return Ok(());
+        }
+        let (plan, limits) = (self.plan.clone(), self.limits);
+        // A file may be a pipe that somebody has yet to write to, and a person may be asked.
+        let read = tokio::task::spawn_blocking(move || plan.open(&limits));
+        let opened =
+            unlogged(read).await.map_err(|_| failure(Invalid, None, "the settings were not read"))??;
+        let _ = self.opened.set(opened);
+        Ok(())
+    }
+
+    async fn enter(&self, stale: Option<u64>) -> Result<(), ProviderError> {
+        let Some(opened) = self.opened.get() else { return Ok(()) };
+        let before = lock(&self.session).clone();
+        if before.as_ref().is_some_and(|session| session.serves(stale)) {
+            return Ok(());
+        }
+        let session = opened.entry.enter(self, opened, before, stale).await?;
+        *lock(&self.session) = Some(Arc::new(session));
+        Ok(())
+    }
+
+    /// A call of a login, or one about the token itself.
+    pub(crate) async fn ask(
+        &self,
+        opened: &Opened,
+        call: &Call,
+        token: Option<&HeaderValue>,
+    ) -> Result<Answer, Failed> {
+        self.attempts(opened, call, token, self.limits.deadline()).await
+    }
+
+    /// Whether the token that was refused is one at all.
+    async fn standing(&self, opened: &Opened, session: &Session, deadline: Instant) -> Standing {
+        let asked = self.attempts(opened, &Session::look_up(), session.token(), deadline).await;
+        match asked {
+            Ok(_) => Standing::Alive,
+            Err(failed) if failed.status() == Some(403) => Standing::Dead,
+            Err(_) => Standing::Unknown,
+        }
+    }
+
+    async fn attempts(
+        &self,
+        opened: &Opened,
+        call: &Call,
+        token: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<Answer, Failed> {
+        let mut pauses = Pauses::new();
+        let mut left = if call.is_repeatable { self.limits.attempts } else { 1 };
+        loop {
+            let index = lock(&self.index).as_ref().map(Index::header);
+            let attempt = opened.transport.attempt(call, token, index.as_ref());
+            let failed = match timeout_at(deadline, attempt).await {
+                Err(_) => return Err(Failed::TimedOut),
+                Ok(Err(lost)) => Failed::Lost(lost),
+                Ok(Ok(came)) => match self.took(came) {
+                    Ok(answer) => return Ok(answer),
+                    Err(refused) => Failed::Refused(refused),
+                },
+            };
+            left -= 1;
+            if left == 0 {
+                return Err(failed);
+            }
+            let Some(pause) = pauses.after(&failed, deadline) else { return Err(failed) };
+            sleep(pause).await;
+        }
+    }
+
+    fn took(&self, came: Came) -> Result<Answer, Refused> {
+        if let Some(index) = came.index.and_then(Index::read) {
+            let mut known = lock(&self.index);
+            if known.as_ref().is_none_or(|known| index.is_newer_than(known)) {
+                *known = Some(index);
+            }
+        }
+        match came.status {
+            200..=299 => Ok(Answer { body: came.body }),
+            status => Err(Refused::new(status, came.retry_after, came.body)),
+        }
+    }
+}
+
+pub(crate) fn lock<T>(what: &Lock<T>) -> MutexGuard<'_, T> {
+    // Each change of it is one step.
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Of a crowd that was entering for another reason than ours.
+const MOST_TURNS: usize = 4;
