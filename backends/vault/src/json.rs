@@ -51,11 +51,12 @@ impl Object {
     /// A field with a list of objects.
     pub(crate) fn list(&mut self, name: &str, objects: impl IntoIterator<Item = Self>) {
         self.name(name);
-        let mut before: &[u8] = b"[";
-        for object in objects {
-            self.put(before);
+        self.put(b"[");
+        for (place, object) in objects.into_iter().enumerate() {
+            if place > 0 {
+                self.put(b",");
+            }
             self.put(&object.end());
-            before = b",";
         }
         self.put(b"]");
     }

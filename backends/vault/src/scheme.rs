@@ -50,7 +50,7 @@ impl Scheme for VaultScheme {
 
     /// What sops writes as `hc_vault_transit_uri` (`https://HOST:PORT/v1/MOUNT/keys/KEY`) is the key
     /// `hashivault://MOUNT/KEY`, if the server is the one of the settings or of the environment.
-    fn key_named(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {
+    fn key_of_other_tools(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {
         let Some((server, rest)) = name.rsplit_once("/v1/").filter(|_| is_url(name)) else {
             return Ok(None);
         };
@@ -114,7 +114,7 @@ mod tests {
 
     fn named(address: &str, name: &str) -> Result<Option<String>, ProviderError> {
         let scheme = VaultScheme::new(HashiVault::builder().address(address));
-        scheme.key_named(name).map(|key| key.map(|key| key.as_str().to_owned()))
+        scheme.key_of_other_tools(name).map(|key| key.map(|key| key.as_str().to_owned()))
     }
 
     #[test]

@@ -120,8 +120,8 @@ fn read(key: &KeyUri, answer: &Answer, count: usize) -> Option<Vec<Result<Dek, P
 }
 
 const MOST_ITEMS: usize = 256;
-/// Before base64; Vault takes 32 MiB.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// Before base64; Vault takes 32 MiB unless it is told otherwise.
+const MOST_BYTES: usize = 512 * 1024;
 
 #[cfg(test)]
 mod tests {
