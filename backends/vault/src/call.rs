@@ -115,11 +115,6 @@ impl Answer {
     pub(crate) fn data<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
         self.read().map(|WithData { data }| data)
     }
-
-    /// Status 204, or the same with other words: that it is done, and nothing else.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.body.is_empty()
-    }
 }
 
 /// An answer of another status.
@@ -176,11 +171,6 @@ impl Failed {
     /// Whether the server says so.
     pub(crate) fn says(&self, words: &str) -> bool {
         matches!(self, Self::Refused(refused) if refused.says(words))
-    }
-
-    /// Whether there is no such thing.
-    pub(crate) fn is_not_found(&self) -> bool {
-        self.status() == Some(404)
     }
 
     /// Whether a call that was attempted once may have been done, although it ended

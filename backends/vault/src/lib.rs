@@ -16,6 +16,7 @@ mod scheme;
 mod settings;
 mod transport;
 
+pub use admin::TransitKey;
 pub use config::HashiVaultBuilder;
 pub use provider::{Binding, HashiVault};
 pub use scheme::VaultScheme;
