@@ -16,6 +16,11 @@ const KNOWN: &[(&str, ProviderErrorKind, &str)] = &[
     ("Vault is sealed", Unavailable, "the server is sealed: unseal it"),
     ("encryption key not found", NotFound, NOT_FOUND),
     ("policy not found", NotFound, NOT_FOUND),
+    // Of a key that somebody deletes between the look at it and its change.
+    ("key not found", NotFound, NOT_FOUND),
+    ("no existing key named", NotFound, NOT_FOUND),
+    ("could not delete key; not found", NotFound, NOT_FOUND),
+    ("deletion is not allowed", State, "the deletion of the key is not allowed: set deletion_allowed first"),
     // A key that is not there is never made by wrapping under it.
     ("unknown key type", NotFound, NOT_FOUND),
     (

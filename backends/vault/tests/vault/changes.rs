@@ -218,6 +218,37 @@ fn a_deletion_whose_answer_is_lost_is_looked_at() {
     assert_eq!(block_on(server.vault().describe_key(&key)).unwrap_err().kind(), NotFound);
 }
 
+/// Between the look at a key and its change.
+#[test]
+fn what_others_do_meanwhile_is_told_as_it_is() {
+    let Some(server) = Server::shared() else { return };
+    let key = server.key();
+    // As if its deletion had been allowed a moment ago.
+    let between = passing(&server, |_, mut answer| {
+        answer.1["data"]["deletion_allowed"] = json!(true);
+        answer.into()
+    });
+    let error =
+        block_on(at(&between.url()).build().change_key(&key, None, KeyChange::State(Destroyed))).unwrap_err();
+    assert!(error.kind() == State && error.message().contains("deletion_allowed first"), "{error}");
+    // As if it had been there a moment ago.
+    let told = server.does("GET", &format!("transit/keys/{}", server::name(&key)), &json!({})).to_string();
+    block_on(server.vault().allow_deletion(&key, true)).unwrap();
+    server.does("DELETE", &format!("transit/keys/{}", server::name(&key)), &json!({}));
+    let told = told.replace("\"deletion_allowed\":false", "\"deletion_allowed\":true");
+    let between = passing(&server, move |request, answer| {
+        if request.method == "GET" { Answer::json(200, told.clone()) } else { answer.into() }
+    });
+    let vault = at(&between.url()).build();
+    for refused in [
+        block_on(vault.rotate_key(&key)).map(drop),
+        block_on(vault.allow_deletion(&key, false)).map(drop),
+        block_on(vault.change_key(&key, None, KeyChange::State(Destroyed))).map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), NotFound);
+    }
+}
+
 /// Described once before the change, and not after it.
 #[test]
 fn what_was_done_and_cannot_be_described_is_not_worth_another_try() {
