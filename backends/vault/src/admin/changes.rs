@@ -1,7 +1,6 @@
-//! Changes of the states of versions: deactivated, held back, trimmed.
+//! Changes of the states of keys and versions.
 //!
-//! Transit moves borders: what is below `min_decryption_version` opens nothing, and what is below
-//! `min_available_version` is gone. So versions go from the oldest one on, and come back from the newest one on; a change
+//! Transit moves a border: what is below `min_decryption_version` opens nothing. So versions go from the oldest one on, and come back from the newest one on; a change
 //! of another version would change those between, and is refused with the version that is next.
 
 use envelope_sdk::{
@@ -11,7 +10,7 @@ use envelope_sdk::{
 };
 use serde::Serialize;
 
-use super::{CONFIG, TRIM, key::TransitKey, path};
+use super::{CONFIG, key::TransitKey, path};
 use crate::{HashiVault, call::Call, error::refusal, failure::failure, scheme::name_of};
 
 /// What is set of a key. What is `None` stays.
@@ -29,10 +28,6 @@ pub(super) struct Config {
 }
 
 impl Config {
-    fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Whether a key has it.
     pub(super) fn is_of(&self, key: &TransitKey) -> bool {
         let is = |asked: Option<u32>, told: u32| asked.is_none_or(|asked| asked == told);
@@ -48,8 +43,6 @@ impl Config {
 pub(super) enum Plan {
     Nothing,
     Set(Config),
-    /// What is below this version is gone for good. First `Config` is set, since Transit demands it.
-    Trim(Config, u32),
     Delete,
 }
 
@@ -100,20 +93,6 @@ impl HashiVault {
             Plan::Delete => {
                 self.delete(key).await?;
                 Ok(told.describe_deleted())
-            }
-            Plan::Trim(config, to) => {
-                if !config.is_nothing() {
-                    self.set(key, &config).await?;
-                }
-                #[derive(Serialize)]
-                struct Trim {
-                    min_available_version: u32,
-                }
-                let call = Call::write(path(name_of(key)?, TRIM))
-                    .json(&Trim { min_available_version: to })
-                    .repeatable();
-                self.reach().call(&call).await.map_err(|failed| refusal(&call, key, &failed))?;
-                Ok(self.describe_changed(key, |now| now.min_available_version == to).await?.describe())
             }
         }
     }
@@ -170,12 +149,15 @@ fn of_version(key: &TransitKey, version: u32, next: KeyState) -> Result<Plan, Re
             }))
         }
         (Deactivated, Destroyed) => next_one(border, FROM_THE_OLDEST),
-        (Suspended, Destroyed) if version == key.first_available() => {
-            let too_low = key.min_encryption_version < border;
-            let config = Config { min_encryption_version: too_low.then_some(border), ..Config::default() };
-            Ok(Plan::Trim(config, version + 1))
-        }
-        (Suspended, Destroyed) => next_one(key.first_available(), FROM_THE_OLDEST),
+        // Who repeats a call because its answer was lost must not lose the version by that.
+        (Suspended, Destroyed) => Err((
+            State,
+            format!(
+                "{what} is held back already: restore it, or trim it for good (`vault write MOUNT/keys/KEY/trim \
+                 min_available_version={}`)",
+                version + 1
+            ),
+        )),
         (Suspended, Deactivated) if version + 1 == border => {
             Ok(Plan::Set(Config { min_decryption_version: Some(version), ..Config::default() }))
         }
@@ -192,7 +174,7 @@ fn of_version(key: &TransitKey, version: u32, next: KeyState) -> Result<Plan, Re
         (Deactivated, Suspended) => Err((
             State,
             format!(
-                "{what} is deactivated and cannot become suspended: destroy it, and it is held back until it is destroyed once more"
+                "{what} is deactivated and cannot become suspended: destroy it, and it is held back until it is trimmed"
             ),
         )),
         (from, next) => Err((State, words_for(&what, from, next))),
@@ -245,7 +227,7 @@ mod tests {
             Ok(Plan::Set(config))
         };
         assert_eq!(of(1, Destroyed), Ok(Plan::Nothing));
-        assert_eq!(of(2, Destroyed), Ok(Plan::Trim(Config::default(), 3)));
+        assert_eq!(of(2, Destroyed), Err(State));
         assert_eq!(of(3, Destroyed), Err(State));
         assert_eq!(of(3, Deactivated), border(3, None));
         assert_eq!(of(2, Deactivated), Err(State));
@@ -259,15 +241,10 @@ mod tests {
         assert!(words.contains("version 4 is the next one"), "{words}");
     }
 
-    /// Transit trims nothing before the border of encryption is set.
     #[test]
-    fn the_border_of_encryption_is_set_before_a_version_is_trimmed() {
-        let key = of_numbers(3, 0, 3, 0).unwrap();
-        let config = Config { min_encryption_version: Some(3), ..Config::default() };
-        assert_eq!(kind_of(of_version(&key, 1, KeyState::Destroyed)), Ok(Plan::Trim(config, 2)));
-        let written =
-            serde_json::to_value(Config { deletion_allowed: Some(true), ..Config::default() }).unwrap();
-        assert_eq!(written, serde_json::json!({"deletion_allowed": true}));
+    fn what_is_not_changed_is_not_written() {
+        let config = Config { deletion_allowed: Some(true), ..Config::default() };
+        assert_eq!(serde_json::to_value(config).unwrap(), serde_json::json!({"deletion_allowed": true}));
     }
 
     #[test]

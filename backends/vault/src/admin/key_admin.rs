@@ -24,8 +24,9 @@ use crate::{HashiVault, failure::NAME};
 ///   it would have to be in.
 /// - **A version** is active as the latest one, and deactivated as an older one. Made **destroyed**, it is first
 ///   suspended, since what it wrapped may be needed after all: `min_decryption_version` is raised above it, and
-///   [`restore_key`](KeyAdmin::restore_key) brings it back, or making it deactivated. Made destroyed once more, it is
-///   trimmed: **gone for good**. Transit does that from the oldest version on, and so does this.
+///   [`restore_key`](KeyAdmin::restore_key) brings back all that are, or making it deactivated. That does not end by itself:
+///   [`trim_below`](HashiVault::trim_below) ends it **for good**. Transit does each from the oldest version on, and so does
+///   this.
 /// - Vault compares nothing when it sets a border: who raises and who lowers one at the same moment are seen in the
 ///   description that follows, and one of them is told.
 /// - There is no place for descriptions, tags, aliases, ends of cryptoperiods and pre-active keys.
@@ -65,8 +66,7 @@ impl KeyAdmin for HashiVault {
         self.plan_rotation(key).await.map(drop)
     }
 
-    /// `update` on `MOUNT/keys/KEY/config`, and on `MOUNT/keys/KEY/trim` for what is to be gone for good; `delete` on
-    /// `MOUNT/keys/KEY`.
+    /// `update` on `MOUNT/keys/KEY/config`; `delete` on `MOUNT/keys/KEY` for a key as a whole.
     async fn change_key(
         &self,
         key: &KeyUri,

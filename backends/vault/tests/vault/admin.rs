@@ -348,7 +348,7 @@ fn policies_of_least_privilege_suffice_and_what_lacks_is_named() {
     block_on(changes.set_rotation(&key, AutoRotation::Default)).unwrap();
     block_on(changes.allow_deletion(&key, true)).unwrap();
     let trims = as_token(&[read, ("keys/+/config", "update"), ("keys/+/trim", "update")]);
-    block_on(trims.change_key(&key, Some("1"), destroy)).unwrap();
+    block_on(trims.trim_below(&key, 2)).unwrap();
     let deletes = server
         .token(&format!("path \"{mount}/keys/+\" {{ capabilities = [\"read\", \"delete\"] }}"), &json!({}));
     let deletes = server.builder().token(deletes).mount(&mount).build();

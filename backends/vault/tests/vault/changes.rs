@@ -7,7 +7,7 @@ use std::sync::{
 
 use envelope_sdk::{
     KeyAdmin, KeyChange, KeyDescription, KeyState, NewKey,
-    ProviderErrorKind::{AccessDenied, NotFound, Protocol, State, Unavailable, Unsupported},
+    ProviderErrorKind::{AccessDenied, Invalid, NotFound, Protocol, State, Unavailable, Unsupported},
 };
 use envelope_testkit::http_server::{Answer, HttpServer};
 
@@ -43,9 +43,13 @@ fn a_version_is_first_held_back_and_then_gone_for_good() {
         unwrap(&vault, wrapped).unwrap();
     }
 
-    for version in ["1", "2", "1"] {
+    for version in ["1", "2"] {
         to(&vault, &key, version, Destroyed).unwrap();
+        // Repeated, it does no more.
+        let error = to(&vault, &key, version, Destroyed).unwrap_err();
+        assert!(error.kind() == State && error.message().contains("is held back already"), "{error}");
     }
+    block_on(vault.trim_below(&key, 2)).unwrap();
     let told = block_on(vault.describe(&key)).unwrap();
     assert_eq!(states(&told.describe()), [Destroyed, Suspended, Active]);
     assert_eq!(
@@ -75,7 +79,7 @@ fn a_change_that_would_change_other_versions_is_refused_with_the_one_that_is_nex
     let before = block_on(vault.describe(&key)).unwrap();
     for (version, state, kind, words) in [
         ("4", Destroyed, State, "version 3 is the next one"),
-        ("2", Destroyed, State, "version 1 is the next one"),
+        ("2", Destroyed, State, "is held back already"),
         ("1", Deactivated, State, "version 2 is the next one"),
         ("1", Active, State, "make it deactivated"),
         ("3", Suspended, State, "destroy it, and it is held back"),
@@ -93,6 +97,33 @@ fn a_change_that_would_change_other_versions_is_refused_with_the_one_that_is_nex
             assert!(error.kind() == kind && error.message().contains(words), "{version}, {state}: {error}");
         }
     }
+    assert_eq!(block_on(vault.describe(&key)).unwrap(), before);
+}
+
+#[test]
+fn nothing_is_trimmed_that_still_opens() {
+    let Some(server) = Server::shared() else { return };
+    let (vault, key) = (server.vault(), server.key());
+    for _ in 0..3 {
+        block_on(vault.rotate_key(&key)).unwrap();
+    }
+    to(&vault, &key, "1", Destroyed).unwrap();
+    let before = block_on(vault.describe(&key)).unwrap();
+    for (below, kind, words) in [
+        (0, Invalid, "the first version of a key is 1"),
+        (3, State, "version 2 still opens"),
+        (4, State, "version 2 still opens"),
+        (5, NotFound, "no version 5"),
+    ] {
+        for refused in
+            [block_on(vault.check_trim_below(&key, below)), block_on(vault.trim_below(&key, below)).map(drop)]
+        {
+            let error = refused.unwrap_err();
+            assert!(error.kind() == kind && error.message().contains(words), "{below}: {error}");
+        }
+    }
+    block_on(vault.trim_below(&key, 1)).unwrap();
+    block_on(vault.check_trim_below(&key, 2)).unwrap();
     assert_eq!(block_on(vault.describe(&key)).unwrap(), before);
 }
 
@@ -162,14 +193,16 @@ fn a_change_that_failed_half_way_is_done_again() {
          path \"transit/keys/{name}/config\" {{ capabilities = [\"update\"] }}"
     );
     let some = server.builder().token(server.token(&policy, &json!({}))).build();
-    let error = to(&some, &key, "1", Destroyed).unwrap_err();
+    let error = block_on(some.trim_below(&key, 2)).unwrap_err();
     assert!(
         error.kind() == AccessDenied && error.message().contains(&format!("transit/keys/{name}/trim")),
         "{error}"
     );
     let told = block_on(root.describe(&key)).unwrap();
     assert_eq!((told.min_encryption_version, told.min_available_version), (2, 0));
-    assert_eq!(states(&to(&root, &key, "1", Destroyed).unwrap()), [Destroyed, Active]);
+    for _ in 0..2 {
+        assert_eq!(states(&block_on(root.trim_below(&key, 2)).unwrap()), [Destroyed, Active]);
+    }
 }
 
 /// The server did it, and the answer did not come.
@@ -202,7 +235,7 @@ fn what_is_the_same_each_time_is_attempted_again() {
     assert_eq!(states(&to(&vault, &key, "1", Destroyed).unwrap()), [Suspended, Active]);
     let between = losing(&server, "POST", "/trim", 1);
     let vault = at(&between.url()).build();
-    assert_eq!(states(&to(&vault, &key, "1", Destroyed).unwrap()), [Destroyed, Active]);
+    assert_eq!(states(&block_on(vault.trim_below(&key, 2)).unwrap()), [Destroyed, Active]);
 }
 
 #[test]
