@@ -11,8 +11,8 @@ import (
 )
 
 // asBefore113 stands in for a server before 1.13, whose modules would have to be built beside these: Transit's requests lose
-// their associated_data, which such a server does not know and leaves out in silence, and the version that is told is an older
-// one. All else is as 1.13.0 has it.
+// their associated_data, which such a server does not know and ignores, with a warning in its answer at most, and the version
+// that is told is an older one. All else is as 1.13.0 has it.
 func asBefore113(server http.Handler) http.Handler {
 	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
 		if request.Body != nil {
