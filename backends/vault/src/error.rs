@@ -90,7 +90,12 @@ pub(crate) fn refusal_to_enter(call: &Call, what: &str, failed: &Failed) -> Prov
             );
             failure(AccessDenied, None, message)
         }
-        Failed::Refused(refused) if matches!(refused.status, 400 | 401 | 403) => {
+        // Vault 1.13.0 takes a wrong role id or secret id for trouble of its own.
+        Failed::Refused(refused)
+            if matches!(refused.status, 400 | 401 | 403)
+                || refused.says("invalid role")
+                || refused.says("invalid secret id") =>
+        {
             let message = format!("the login at {path} is refused: see {what} (status {})", refused.status);
             failure(AccessDenied, None, message)
         }

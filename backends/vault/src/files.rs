@@ -10,13 +10,13 @@ use crate::failure::failure;
 
 /// The one line of a file that only its owner may read.
 pub(crate) fn secret(path: &Path, trusted: bool) -> Result<Zeroizing<String>, ProviderError> {
-    line(path, read(path, trusted, true)?)
+    line(path, &read(path, trusted, true)?)
 }
 
 /// The one line of a file that others may read, but not write: of the token of a service
 /// account.
 pub(crate) fn token(path: &Path, trusted: bool) -> Result<Zeroizing<String>, ProviderError> {
-    line(path, read(path, trusted, false)?)
+    line(path, &read(path, trusted, false)?)
 }
 
 /// PEM, of keys (which only their owner may read) or of certificates.
@@ -24,8 +24,8 @@ pub(crate) fn pem(path: &Path, trusted: bool, is_secret: bool) -> Result<Zeroizi
     read(path, trusted, is_secret)
 }
 
-fn line(path: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, ProviderError> {
-    let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(path, &error))?.trim();
+fn line(path: &Path, bytes: &Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, ProviderError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| unreadable(path, &error))?.trim();
     if text.is_empty() {
         return Err(unreadable(path, &"it is empty"));
     }

@@ -254,10 +254,11 @@ impl KeyProvider for HashiVault {
     ) -> Result<(Dek, WrappedDek), ProviderError> {
         let manner = self.manner(key).await?;
         let is_permitted = !lock(&self.without_data_keys).contains(key);
-        if manner != Manner::AssociatedData && is_permitted {
-            if let Some(made) = self.data_key(manner, key, context).await? {
-                return Ok(made);
-            }
+        if manner != Manner::AssociatedData
+            && is_permitted
+            && let Some(made) = self.data_key(manner, key, context).await?
+        {
+            return Ok(made);
         }
         let dek = Dek::generate::<DefaultEngine>().map_err(|error| {
             failure(Other, key, "the operating system gave no randomness").with_source(error)

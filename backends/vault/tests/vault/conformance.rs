@@ -58,7 +58,6 @@ fn conforms(keys: &Keys, algorithm: &str) {
     let not_run: Vec<_> = report.not_run.iter().map(|(check, _)| *check).collect();
     let expected: &[&str] = match algorithm {
         "VAULT-TRANSIT-AD" => &["a_rewrapped_dek_is_the_same_under_the_same_context_alone"],
-        "VAULT-TRANSIT" => &["another_context_does_not_unwrap"],
         _ => &[],
     };
     for check in expected {
@@ -66,7 +65,10 @@ fn conforms(keys: &Keys, algorithm: &str) {
     }
     let states = ["suspended", "compromised", "deactivated", "destroyed"];
     for check in not_run.iter().filter(|check| !expected.contains(check)) {
-        assert!(states.iter().any(|state| check.contains(state)), "{check}");
+        assert!(
+            states.iter().any(|state| check.contains(state)),
+            "Vault has no such state of a key: {check}"
+        );
     }
 }
 
@@ -88,9 +90,12 @@ fn each_wrap_is_opened_as_it_was_bound_whatever_the_settings_say() {
         assert_eq!(error.kind(), envelope_sdk::ProviderErrorKind::Unauthentic, "{error}");
     }
     // A name that says more, or less, than was done.
-    for (wrapped, algorithm) in [(&loose, "VAULT-TRANSIT-AD"), (&bound, "VAULT-TRANSIT"), (&loose, "VAULT-TRANSIT-DERIVED")] {
+    for (wrapped, algorithm) in
+        [(&loose, "VAULT-TRANSIT-AD"), (&bound, "VAULT-TRANSIT"), (&loose, "VAULT-TRANSIT-DERIVED")]
+    {
         let renamed =
-            WrappedDek::new(key.clone(), wrapped.key_version(), algorithm, wrapped.ciphertext().to_vec()).unwrap();
+            WrappedDek::new(key.clone(), wrapped.key_version(), algorithm, wrapped.ciphertext().to_vec())
+                .unwrap();
         let opened = unwrap(&best, &renamed);
         // Vault ignores the context of a key that is not derived: the envelope then finds it out.
         if algorithm == "VAULT-TRANSIT-DERIVED" {

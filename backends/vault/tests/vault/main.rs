@@ -3,9 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
+mod admin;
+mod batch;
+mod between;
+mod changes;
 mod conformance;
+mod credentials;
 mod dependencies;
+mod environment;
+mod faults;
+mod halves;
+mod policies;
+mod recipients;
+mod sealed;
 mod server;
+mod tokens;
 
 use std::{
     sync::{
@@ -16,7 +28,8 @@ use std::{
 };
 
 use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyProvider, KeyUri, ProviderError, WrappedDek, crypto::DefaultEngine,
+    Dek, EncryptionContext, FullContext, KeyProvider, KeyUri, ProviderError, WrappedDek,
+    crypto::DefaultEngine,
 };
 use envelope_vault::{HashiVault, HashiVaultBuilder};
 use serde_json::{Value, json};
