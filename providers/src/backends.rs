@@ -14,5 +14,7 @@ pub(crate) fn register(builder: Builder) -> Builder {
     let builder = builder.register::<envelope_gcp::GcpSettings>();
     #[cfg(feature = "pkcs11")]
     let builder = builder.register::<envelope_pkcs11::Pkcs11Settings>();
+    #[cfg(feature = "vault")]
+    let builder = builder.register::<envelope_vault::VaultSettings>();
     builder
 }
