@@ -96,7 +96,10 @@ pub(crate) fn refusal_to_enter(call: &Call, what: &str, failed: &Failed) -> Prov
                 || refused.says("invalid role")
                 || refused.says("invalid secret id") =>
         {
-            let message = format!("the login at {path} is refused: see {what} (status {})", refused.status);
+            let message = format!(
+                "the login at {path} is refused: see {what}, and whether that method is mounted there (auth-mount, status {})",
+                refused.status
+            );
             failure(AccessDenied, None, message)
         }
         _ => refusal(call, None, failed),

@@ -1,7 +1,7 @@
 //! What the settings and the environment say of the server and of the caller: read when a key
 //! is first used, and not before.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, sync::Arc};
 
 use envelope_sdk::{
     ProviderError,
@@ -166,7 +166,7 @@ impl Plan {
                     "auth-mount has letters, digits, -, _, . and / alone, and is what follows auth/";
                 return Err(failure(Invalid, None, message));
             }
-            Ok(Entry::Login(Login { mount, by, around: self.around.clone() }))
+            Ok(Entry::Login(Login { mount, by, around: self.around.clone(), asked: Arc::default() }))
         };
         match &self.from {
             From::Default => self.default_entry(is_agent),

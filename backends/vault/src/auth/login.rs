@@ -1,10 +1,13 @@
 //! [`Login`]: a token for a role, a certificate or a JWT.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex as Lock},
+};
 
 use envelope_sdk::{
     ProviderError,
-    ProviderErrorKind::{Invalid, Protocol},
+    ProviderErrorKind::{AccessDenied, Invalid, Protocol},
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -16,7 +19,7 @@ use crate::{
     failure::failure,
     files,
     json::Object,
-    reach::{Inner, Opened},
+    reach::{Inner, Opened, lock},
 };
 
 /// A method of authentication.
@@ -26,6 +29,8 @@ pub(crate) struct Login {
     pub(crate) mount: String,
     pub(crate) by: By,
     pub(crate) around: Around,
+    /// What a person was asked for, until it is refused: a login anew asks nobody twice.
+    pub(crate) asked: Arc<Lock<Option<Zeroizing<String>>>>,
 }
 
 /// What is shown.
@@ -78,7 +83,13 @@ impl Login {
         let call = Call::write(format!("auth/{}/login", self.mount)).body(body).repeatable();
         let answer = match inner.ask(opened, &call, None).await {
             Ok(answer) => answer,
-            Err(failed) => return Err(refusal_to_enter(&call, self.what(), &failed)),
+            Err(failed) => {
+                let error = refusal_to_enter(&call, self.what(), &failed);
+                if error.kind() == AccessDenied {
+                    *lock(&self.asked) = None;
+                }
+                return Err(error);
+            }
         };
         let Some(LoggedIn { auth }) = answer.read() else {
             let message = "the answer to the login holds no token: do not trust what stands between";
@@ -94,10 +105,7 @@ impl Login {
             By::AppRole { role_id, secret_id } => {
                 body.text("role_id", role_id);
                 if let Some(secret_id) = secret_id {
-                    body.text(
-                        "secret_id",
-                        &self.around.text(secret_id, SECRET_ID, "secret id of the AppRole")?,
-                    );
+                    body.text("secret_id", &self.text(secret_id, SECRET_ID, "secret id of the AppRole")?);
                 }
             }
             By::Kubernetes { role, jwt } => {
@@ -108,7 +116,7 @@ impl Login {
                 if let Some(role) = role {
                     body.text("role", role);
                 }
-                body.text("jwt", &self.around.text(jwt, JWT, "JWT that logs in")?);
+                body.text("jwt", &self.text(jwt, JWT, "JWT that logs in")?);
             }
             By::Certificate { role } => {
                 if let Some(role) = role {
@@ -117,6 +125,18 @@ impl Login {
             }
         }
         Ok(body.end())
+    }
+
+    fn text(&self, text: &Text, name: &str, what: &str) -> Result<Zeroizing<String>, ProviderError> {
+        if !matches!(text, Text::Asked) {
+            return self.around.text(text, name, what);
+        }
+        if let Some(asked) = lock(&self.asked).clone() {
+            return Ok(asked);
+        }
+        let told = self.around.text(text, name, what)?;
+        *lock(&self.asked) = Some(told.clone());
+        Ok(told)
     }
 
     /// What a refusal is about.

@@ -52,7 +52,7 @@ impl Life {
         let whole = whole.unwrap_or(left);
         // Beyond what the clock can say it has no end.
         let ends = now.checked_add(left)?;
-        Some(Self { due: now + left / 3 * 2, ends, whole, is_renewable, is_short: left < whole / 2 })
+        Some(Self { due: now + left / 3 * 2, ends, whole, is_renewable, is_short: left <= whole / 2 })
     }
 }
 
@@ -178,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_that_reaches_less_than_half_of_the_first_life_is_near_the_end() {
+    fn a_renewal_that_reaches_no_more_than_half_of_the_first_life_is_near_the_end() {
         let of = |seconds| Life::of(seconds, true, Some(Duration::from_secs(100))).unwrap().is_short;
-        assert!(of(49) && !of(50) && !of(100));
+        assert!(of(50) && !of(51) && !of(100));
     }
 }
