@@ -190,6 +190,9 @@ pub(super) const WRAPPING: [&str; 4] =
 const MOST_VERSIONS: u32 = 100_000;
 
 #[cfg(test)]
+pub(super) use tests::key as of_numbers;
+
+#[cfg(test)]
 mod tests {
     use envelope_sdk::KeyUse;
     use serde_json::json;
@@ -238,6 +241,3 @@ mod tests {
         assert!(serde_json::from_value::<Told>(told).is_err());
     }
 }
-
-#[cfg(test)]
-pub(super) use tests::key as of_numbers;
