@@ -251,8 +251,8 @@ pub(crate) fn unlogged<F: Future>(future: F) -> WithDispatch<F> {
     future.with_subscriber(Dispatch::none())
 }
 
-/// What a sealed server says.
-pub(crate) const SEALED: &str = "Vault is sealed";
+/// What a sealed server says, or OpenBao of a sealed namespace.
+pub(crate) const SEALED: &str = " is sealed";
 /// Attempts of a call, unless the settings say otherwise.
 const ATTEMPTS: u32 = 3;
 /// 412: a performance standby does not have yet what an earlier answer spoke of. 472 and 473: what a

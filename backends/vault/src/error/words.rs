@@ -14,6 +14,8 @@ pub(super) fn known(text: &str) -> Option<(ProviderErrorKind, &'static str)> {
 /// What an error contains, what it means, and what to do.
 const KNOWN: &[(&str, ProviderErrorKind, &str)] = &[
     ("Vault is sealed", Unavailable, "the server is sealed: unseal it"),
+    // OpenBao has keys of their own for namespaces.
+    ("Namespace is sealed", Unavailable, "the namespace is sealed: unseal it"),
     ("encryption key not found", NotFound, NOT_FOUND),
     ("policy not found", NotFound, NOT_FOUND),
     // Of a key that somebody deletes between the look at it and its change.

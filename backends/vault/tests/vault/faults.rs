@@ -72,6 +72,7 @@ fn each_refusal_has_its_kind_and_says_whether_to_retry() {
         // Words that contradict the status.
         (500, "encryption key not found", Unavailable, None, "in trouble"),
         (502, "the server's words", Unavailable, None, "in trouble"),
+        (503, "Namespace is sealed", Unavailable, None, "the namespace is sealed: unseal it"),
         (503, "Vault is sealed", Unavailable, None, "the server is sealed: unseal it"),
         (418, "the server's words", Other, None, "does not know"),
     ];
