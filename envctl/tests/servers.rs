@@ -12,3 +12,4 @@ mod aws_credentials;
 mod azure;
 mod gcp;
 mod pkcs11;
+mod vault;

@@ -3,9 +3,7 @@
 #![cfg(feature = "all")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Ran, Sandbox};
+use crate::common::{Ran, Sandbox};
 use envelope_testkit::servers;
 
 #[test]

@@ -82,7 +82,10 @@ impl WrappedDek {
             | "A256KW"
             | "A256GCM"
             | "PKCS11-AES-256-GCM"
-            | "PKCS11-AES-KWP" => Some(true),
+            | "PKCS11-AES-KWP"
+            | "VAULT-TRANSIT-AD"
+            | "VAULT-TRANSIT-DERIVED"
+            | "VAULT-TRANSIT" => Some(true),
             _ => None,
         }
     }
@@ -114,7 +117,7 @@ mod tests {
             assert_eq!(wrapped.is_post_quantum_safe(), Some(!name.contains("RSA")), "{name}");
             count += 1;
         }
-        assert!(count >= 10, "{count}");
+        assert!(count >= 13, "{count}");
         let other = WrappedDek::new(KeyUri::passphrase(), "", "X-SOMETHING", vec![1]).unwrap();
         assert_eq!(other.is_post_quantum_safe(), None);
     }
