@@ -224,12 +224,16 @@ fn variable(name: &str) -> Option<String> {
     read("BAO").or_else(|| read("VAULT"))
 }
 
+/// The scheme in lower case: by it is seen what stays on this machine.
 fn address(text: &str) -> Result<Address, ProviderError> {
     if let Some(path) = text.strip_prefix("unix://") {
         return Ok(Address::Socket(path.into()));
     }
     match check_endpoint(text) {
-        Ok(()) if !text.contains(['?', '#']) => Ok(Address::Url(text.trim_end_matches('/').to_owned())),
+        Ok(()) if !text.contains(['?', '#']) => {
+            let (scheme, rest) = text.split_once(':').unwrap_or_default();
+            Ok(Address::Url(format!("{}:{}", scheme.to_ascii_lowercase(), rest.trim_end_matches('/'))))
+        }
         Err(error @ (EndpointError::PlainHttp { .. } | EndpointError::Userinfo)) => {
             Err(failure(Invalid, None, error.to_string()).with_source(error))
         }

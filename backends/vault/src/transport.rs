@@ -75,7 +75,7 @@ impl Way {
         let (base, is_socket) = match &self.address {
             Address::Url(url) => {
                 check_endpoint(url).map_err(|_| NoClient::Address)?;
-                if url.starts_with("http:") {
+                if !url.starts_with("https:") {
                     // To this machine.
                     builder = builder.no_proxy();
                 }

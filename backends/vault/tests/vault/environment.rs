@@ -100,8 +100,13 @@ fn a_proxy_of_the_environment_sees_nothing_that_stays_on_this_machine() {
     let url = proxy.url();
     let mut variables = vec![("VAULT_ADDR", &*server.url), ("VAULT_TOKEN", "root")];
     variables.extend(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"].map(|name| (name, &*url)));
-    assert!(child(&key, &home, &variables).contains("WRAPPED"));
-    assert_eq!(proxy.count(), 0);
+    // The name of a scheme has no case.
+    let upper = server.url.replace("http://", "HTTP://");
+    for address in [&server.url, &upper] {
+        variables[0].1 = address;
+        assert!(child(&key, &home, &variables).contains("WRAPPED"), "{address}");
+        assert_eq!(proxy.count(), 0, "{address}");
+    }
 }
 
 fn child(key: &KeyUri, home: &TempDir, variables: &[(&str, &str)]) -> String {
