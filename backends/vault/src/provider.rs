@@ -13,14 +13,14 @@ use std::{
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError,
-    ProviderErrorKind::{Other, Unauthentic, Unsupported},
+    ProviderErrorKind::{Other, Unauthentic, Unavailable, Unsupported},
     ProviderIdentity, WrappedDek,
     crypto::DefaultEngine,
 };
 
 use crate::{
     HashiVaultBuilder,
-    call::{Call, Failed},
+    call::{Answer, Call, Failed},
     error::{refusal, refusal_to_open},
     failure::{NAME, failure},
     json::Object,
@@ -33,8 +33,8 @@ use text::Text;
 
 /// Keys of the Transit engine of HashiCorp Vault or OpenBao: those of one server and one namespace, for one caller.
 ///
-/// - DEKs are wrapped by `encrypt` and unwrapped by `decrypt`, inside the server. How a wrap binds
-///   the context is found out once for each key ([`Binding`]), proven, and recorded with it.
+/// - DEKs are wrapped by `encrypt` and unwrapped by `decrypt`, inside the server. How a key binds
+///   the context is found out once ([`Binding`]); that a wrap is bound so is proven by the call that wraps, and recorded.
 /// - A wrap names the version that made it, and is refused where it contradicts itself.
 /// - A key that is not there is not made by wrapping under it.
 /// - It needs a tokio runtime with time and I/O.
@@ -81,6 +81,8 @@ impl HashiVault {
         self.manners.of(&self.reach, key).await
     }
 
+    /// Wraps, and has it proven in the same call that it is bound so: the key may be another one than it was, and another
+    /// node may answer than was put to the test.
     async fn wrap_by(
         &self,
         manner: Manner,
@@ -88,43 +90,43 @@ impl HashiVault {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, Refused> {
-        let call = encrypt(key, |body| {
-            body.base64("plaintext", dek.expose());
-            manner.bind(body, context);
-        })?;
+        let call = encrypt(key, |body| manner.ask(body, dek, context))?;
         match self.reach.call(&call).await {
-            Ok(answer) => Ok(answer::wrapped(key, manner, &answer)?),
+            Ok(answer) => manner.wrapped(key, &answer),
+            // Servers that do not know by which status one of two is to be refused.
+            Err(Failed::Refused(refused)) if refused.status == 400 && refused.errors.is_none() => {
+                let answer = Answer { body: refused.body.clone() };
+                if manner.is_answer(&answer) {
+                    return manner.wrapped(key, &answer);
+                }
+                Err(refusal(&call, key, &Failed::Refused(refused)).into())
+            }
             Err(failed) => {
                 let error = refusal(&call, key, &failed);
-                // It was made anew as another kind of key.
-                let is_of_kind = failed.says("missing 'context'") || failed.says("non-AEAD cipher suite");
-                Err(if is_of_kind { Refused::Manner(error) } else { error.into() })
+                Err(if is_of_kind(&failed) { Refused::Manner(error) } else { error.into() })
             }
         }
     }
 
-    /// Runs again what failed because the key is of another kind than it was.
+    /// Runs again what failed because the key is of another kind than it was, or another node answered.
     async fn wrap(
         &self,
         key: &KeyUri,
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        let manner = self.manner(key).await?;
-        match self.wrap_by(manner, key, dek, context).await {
-            Ok(wrapped) => Ok(wrapped),
-            Err(Refused::Anyhow(error)) => Err(error),
-            Err(Refused::Manner(error)) => {
-                self.manners.forget(key);
-                let now = self.manner(key).await?;
-                if now == manner {
+        for _ in 0..MOST_TURNS {
+            let manner = self.manner(key).await?;
+            match self.wrap_by(manner, key, dek, context).await {
+                Ok(wrapped) => return Ok(wrapped),
+                Err(Refused::Anyhow(error)) => return Err(error),
+                Err(Refused::Manner(error)) if self.binding() == Binding::Envelope => {
                     return Err(failure(Unsupported, key, OTHER_KIND).with_source(error));
                 }
-                self.wrap_by(now, key, dek, context).await.map_err(|refused| match refused {
-                    Refused::Manner(error) | Refused::Anyhow(error) => error,
-                })
+                Err(Refused::Manner(_)) => self.manners.forget(key),
             }
         }
+        Err(failure(Unavailable, key, CHANGES))
     }
 
     async fn data_key(
@@ -132,7 +134,7 @@ impl HashiVault {
         manner: Manner,
         key: &KeyUri,
         context: &FullContext,
-    ) -> Result<Option<(Dek, WrappedDek)>, ProviderError> {
+    ) -> Result<DataKey, ProviderError> {
         let name = name_of(key)?;
         let mut body = Object::new();
         body.number("bits", 256);
@@ -140,13 +142,30 @@ impl HashiVault {
         let call = Call::write(format!("{}/datakey/plaintext/{}", name.mount, name.key))
             .body(body.end())
             .repeatable();
-        match self.reach.call(&call).await {
-            Ok(answer) => answer::data_key(key, manner, &answer).map(Some),
+        let (dek, wrapped) = match self.reach.call(&call).await {
+            Ok(answer) => answer::data_key(key, manner, &answer)?,
             // Who may encrypt need not be one who may ask for data keys.
-            Err(failed) if failed.status() == Some(403) => Ok(None),
-            Err(failed) => Err(refusal(&call, key, &failed)),
-        }
+            Err(failed) if failed.status() == Some(403) => return Ok(DataKey::Refused),
+            Err(failed) if is_of_kind(&failed) => return Ok(DataKey::OfOtherKind),
+            Err(failed) => return Err(refusal(&call, key, &failed)),
+        };
+        // Such a call has no place for a proof. If the key is derived now, it was so before, or is another one, under which
+        // that wrap opens nowhere.
+        let is_proven = manner != Manner::Derived || manner::is_derived(&self.reach, key).await?;
+        Ok(if is_proven { DataKey::Made(dek, wrapped) } else { DataKey::OfOtherKind })
     }
+}
+
+/// What came of asking for a data key.
+enum DataKey {
+    Made(Dek, WrappedDek),
+    Refused,
+    OfOtherKind,
+}
+
+/// Whether a key is of another kind than it was.
+fn is_of_kind(failed: &Failed) -> bool {
+    failed.says(manner::NO_CONTEXT) || failed.says("non-AEAD cipher suite")
 }
 
 /// Why a wrap came to nothing.
@@ -254,17 +273,19 @@ impl KeyProvider for HashiVault {
     ) -> Result<(Dek, WrappedDek), ProviderError> {
         let manner = self.manner(key).await?;
         let is_permitted = !lock(&self.without_data_keys).contains(key);
-        if manner != Manner::AssociatedData
-            && is_permitted
-            && let Some(made) = self.data_key(manner, key, context).await?
-        {
-            return Ok(made);
+        let mut is_refused = false;
+        if manner != Manner::AssociatedData && is_permitted {
+            match self.data_key(manner, key, context).await? {
+                DataKey::Made(dek, wrapped) => return Ok((dek, wrapped)),
+                DataKey::Refused => is_refused = true,
+                DataKey::OfOtherKind => self.manners.forget(key),
+            }
         }
         let dek = Dek::generate::<DefaultEngine>().map_err(|error| {
             failure(Other, key, "the operating system gave no randomness").with_source(error)
         })?;
         let wrapped = self.wrap(key, &dek, context).await?;
-        if manner != Manner::AssociatedData && is_permitted {
+        if is_refused {
             // The token is good for wraps, so it was not for want of one.
             lock(&self.without_data_keys).insert(key.clone());
         }
@@ -304,4 +325,8 @@ impl KeyProvider for HashiVault {
 const USUAL_MOUNT: &str = "transit";
 /// As it stands in the error of a server that was asked to make a key.
 const NO_TYPE: &str = "none-since-the-key-must-exist";
+/// Of finding out how a key binds, and wrapping so.
+const MOST_TURNS: usize = 3;
+const CHANGES: &str = "the context was not bound as it was found that this key binds it, time and again: nodes of several versions \
+                       answer, or somebody makes the key anew";
 const OTHER_KIND: &str = "the key is of a kind that the setting `context-binding` does not fit: see whether it is derived, and its type";

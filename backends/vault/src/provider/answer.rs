@@ -26,8 +26,18 @@ struct Opened<'a> {
 /// A new wrap.
 pub(super) fn wrapped(key: &KeyUri, manner: Manner, answer: &Answer) -> Result<WrappedDek, ProviderError> {
     let told: Wrapped<'_> = answer.data().ok_or_else(|| unreadable(key))?;
-    let text = text(key, told.ciphertext)?;
-    if told.key_version.is_some_and(|version| version != text.version) {
+    wrap_of(key, manner, told.ciphertext, told.key_version)
+}
+
+/// The wrap of this text, if it is that of the version which is told.
+pub(super) fn wrap_of(
+    key: &KeyUri,
+    manner: Manner,
+    ciphertext: &str,
+    version: Option<u32>,
+) -> Result<WrappedDek, ProviderError> {
+    let text = text(key, ciphertext)?;
+    if version.is_some_and(|version| version != text.version) {
         return Err(unreadable(key));
     }
     WrappedDek::new(key.clone(), text.version.to_string(), manner.name(), text.whole.as_bytes().to_vec())

@@ -13,7 +13,10 @@
 //! | is encrypted | is encrypted | it is ignored |
 //! | is refused | is refused for want of a context | the key is derived |
 //!
-//! Vault has no call that changes one of the three for a key that is there.
+//! Vault has no call that changes one of the three for a key that is there. But a key may be deleted and made anew, and of
+//! a cluster that is being upgraded another node may answer. So what was found out says how to ask, and each wrap is
+//! proven by the call that makes it: beside the DEK, a plaintext of zeros is encrypted that only a key and a server refuse
+//! which bind so, either with associated data that is no base64, or with a context that decodes to nothing.
 
 use std::{
     collections::BTreeMap,
@@ -24,11 +27,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use envelope_sdk::{
     Dek, FullContext, KeyUri, ProviderError,
     ProviderErrorKind::{Other, Unsupported},
+    WrappedDek,
     crowd::Crowd,
 };
 use serde::Deserialize;
 
-use super::{answer, encrypt};
+use super::{Refused, answer, encrypt};
 use crate::{
     call::{Answer, Failed},
     error::{Opens, of_item, refusal, unreadable},
@@ -122,6 +126,54 @@ impl Manner {
         Self::ALL.into_iter().find(|manner| manner.name() == name)
     }
 
+    /// Asks for a wrap, and for what is to be refused.
+    pub(super) fn ask(self, body: &mut Object, dek: &Dek, context: &FullContext) {
+        let mut proof = zeros();
+        match self {
+            Self::AssociatedData => proof.text("associated_data", NO_BASE64),
+            Self::Derived => proof.text("context", EMPTY_BASE64),
+            Self::Plain => {
+                body.base64("plaintext", dek.expose());
+                return;
+            }
+        }
+        let mut item = Object::new();
+        item.base64("plaintext", dek.expose());
+        self.bind(&mut item, context);
+        in_one_call(body, [proof, item]);
+    }
+
+    /// Whether a refusal is one of what was asked for, and not of all of it.
+    pub(super) fn is_answer(self, answer: &Answer) -> bool {
+        self != Self::Plain && answer.data::<Results<'_>>().is_some()
+    }
+
+    /// The wrap, if it is bound so.
+    pub(super) fn wrapped(self, key: &KeyUri, answer: &Answer) -> Result<WrappedDek, Refused> {
+        let proof = match self {
+            Self::AssociatedData => BAD_BASE64,
+            Self::Derived => NO_CONTEXT,
+            Self::Plain => return Ok(answer::wrapped(key, self, answer)?),
+        };
+        let Some(Results { batch_results }) = answer.data::<Results<'_>>() else {
+            return Err(unreadable(key).into());
+        };
+        let [first, second] = batch_results.as_slice() else { return Err(unreadable(key).into()) };
+        if let Some(error) = second.refused() {
+            let of_item = of_item(key, error, Opens::No);
+            let is_of_kind = error.contains(NO_CONTEXT) || error.contains("non-AEAD cipher suite");
+            return Err(if is_of_kind { Refused::Manner(of_item) } else { of_item.into() });
+        }
+        let text = second.ciphertext.ok_or_else(|| unreadable(key))?;
+        let wrapped = answer::wrap_of(key, self, text, second.key_version)?;
+        match first.refused() {
+            Some(error) if error.contains(proof) => Ok(wrapped),
+            // Of something else: it proves nothing.
+            Some(error) => Err(of_item(key, error, Opens::No).into()),
+            None => Err(Refused::Manner(unreadable(key))),
+        }
+    }
+
     /// Adds what binds to a request.
     pub(super) fn bind(self, body: &mut Object, context: &FullContext) {
         match self {
@@ -209,21 +261,38 @@ struct Results<'a> {
 #[derive(Deserialize)]
 struct One<'a> {
     ciphertext: Option<&'a str>,
+    key_version: Option<u32>,
     error: Option<String>,
 }
 
+impl One<'_> {
+    fn refused(&self) -> Option<&str> {
+        self.error.as_deref().filter(|error| !error.is_empty())
+    }
+}
+
+/// Whether the key is a derived one now.
+pub(super) async fn is_derived(reach: &Reach, key: &KeyUri) -> Result<bool, ProviderError> {
+    Ok(find(reach, key).await? == Found::Derived)
+}
+
+fn zeros() -> Object {
+    let mut item = Object::new();
+    item.base64("plaintext", &[0; Dek::LEN]);
+    item
+}
+
+fn in_one_call(body: &mut Object, items: [Object; 2]) {
+    body.list("batch_input", items);
+    // Else what the first comes to, which Vault takes for trouble of its own, is answered with 500.
+    body.number("partial_failure_response_code", 200);
+}
+
 async fn find(reach: &Reach, key: &KeyUri) -> Result<Found, ProviderError> {
-    let zeros = || {
-        let mut item = Object::new();
-        item.base64("plaintext", &[0; Dek::LEN]);
-        item
-    };
     let call = encrypt(key, |body| {
         let mut first = zeros();
         first.text("associated_data", NO_BASE64);
-        body.list("batch_input", [first, zeros()]);
-        // Else what the first comes to, which Vault takes for trouble of its own, is answered with 500.
-        body.number("partial_failure_response_code", 200);
+        in_one_call(body, [first, zeros()]);
     })?;
     match reach.call(&call).await {
         Ok(answer) => found(key, &answer),
@@ -238,24 +307,32 @@ async fn find(reach: &Reach, key: &KeyUri) -> Result<Found, ProviderError> {
 fn found(key: &KeyUri, answer: &Answer) -> Result<Found, ProviderError> {
     let Some(Results { batch_results }) = answer.data::<Results<'_>>() else { return Err(unreadable(key)) };
     let [first, second] = batch_results.as_slice() else { return Err(unreadable(key)) };
-    let is_refused = |one: &One<'_>| one.error.as_deref().is_some_and(|error| !error.is_empty());
-    if let Some(error) = second.error.as_deref().filter(|error| !error.is_empty()) {
-        return if is_refused(first) && error.contains("missing 'context' for key derivation") {
+    if let Some(error) = second.refused() {
+        return if first.refused().is_some() && error.contains(NO_CONTEXT) {
             Ok(Found::Derived)
         } else {
             Err(of_item(key, error, Opens::No))
         };
     }
     answer::text(key, second.ciphertext.unwrap_or_default())?;
-    if is_refused(first) {
-        return Ok(Found::Heeds);
+    match first.refused() {
+        Some(error) if error.contains(BAD_BASE64) => Ok(Found::Heeds),
+        // Of something else: it says nothing of what is heeded.
+        Some(error) => Err(of_item(key, error, Opens::No)),
+        None => {
+            answer::text(key, first.ciphertext.unwrap_or_default())?;
+            Ok(Found::Ignores)
+        }
     }
-    answer::text(key, first.ciphertext.unwrap_or_default())?;
-    Ok(Found::Ignores)
 }
 
 /// No text in base64, whatever its alphabet.
 const NO_BASE64: &str = "!";
+/// A context that is there, and decodes to nothing: Go passes over ends of lines.
+const EMPTY_BASE64: &str = "\n";
+/// What a server says of the one, and of the other.
+const BAD_BASE64: &str = "illegal base64";
+pub(super) const NO_CONTEXT: &str = "missing 'context' for key derivation";
 const IGNORES: &str = "this server ignores associated data, as Vault before 1.13 does: use derived keys and set context-binding to \
                        best, which without them leaves the context to the envelope alone";
 
@@ -290,6 +367,7 @@ mod tests {
             (json!([good()]), Protocol),
             (json!([bad, {}]), Protocol),
             (json!([{}, good()]), Protocol),
+            (json!([{"error": "the server's trouble"}, good()]), envelope_sdk::ProviderErrorKind::Invalid),
             (json!([good(), derived]), envelope_sdk::ProviderErrorKind::Unauthentic),
             (json!([bad, {"error": "encryption key not found"}]), NotFound),
             (json!([bad, {"error": "message encryption not supported for key type ed25519"}]), Unsupported),

@@ -86,7 +86,7 @@ fn keys_are_used(dek: &Dek) {
             json(&json!({"auth": {"client_token": TOKEN, "lease_duration": 60, "renewable": true}}))
         }
         "/v1/transit/encrypt/orders" if request.text().contains("batch_input") => json(&json!({
-            "data": {"batch_results": [{"error": "unable to get associated_data"}, {"ciphertext": text, "key_version": 1}]},
+            "data": {"batch_results": [{"error": "illegal base64 data at input byte 0"}, {"ciphertext": text, "key_version": 1}]},
         })),
         _ => json(&json!({"data": {"ciphertext": text, "key_version": 1, "plaintext": plaintext}})),
     });

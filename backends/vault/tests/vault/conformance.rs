@@ -175,6 +175,82 @@ fn a_key_that_was_made_anew_as_a_derived_one_is_found_out() {
     assert_eq!(wrap(&vault, &key).unwrap().wrap_algorithm(), "VAULT-TRANSIT-DERIVED");
 }
 
+/// Vault ignores the context of a key that is not derived: a wrap would say that it is bound, and open under any context.
+#[test]
+fn a_key_that_was_made_anew_as_one_that_is_not_derived_is_found_out() {
+    let Some(server) = Server::shared() else { return };
+    for is_generated in [false, true] {
+        let key = server.derived_key();
+        let path = format!("transit/keys/{}", server::name(&key));
+        let (vault, strict) = (server.vault(), server.builder().context_binding(Binding::Derived).build());
+        let wrap = |vault: &HashiVault| {
+            if is_generated {
+                block_on(vault.generate_dek(&key, &context())).map(|(_, wrapped)| wrapped)
+            } else {
+                wrap(vault, &key)
+            }
+        };
+        for vault in [&vault, &strict] {
+            assert_eq!(wrap(vault).unwrap().wrap_algorithm(), "VAULT-TRANSIT-DERIVED");
+        }
+        server.does("POST", &format!("{path}/config"), &json!({"deletion_allowed": true}));
+        server.does("DELETE", &path, &json!({}));
+        server.does("POST", &path, &json!({}));
+        let wrapped = wrap(&vault).unwrap();
+        assert_eq!(wrapped.wrap_algorithm(), "VAULT-TRANSIT-AD");
+        assert!(block_on(vault.unwrap_dek(&wrapped, &other_context())).is_err());
+        let error = wrap(&strict).unwrap_err();
+        assert_eq!(error.kind(), envelope_sdk::ProviderErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains("is not derived"), "{error}");
+    }
+}
+
+/// Of a cluster that is being upgraded each node may answer: here those of before 1.13 answer so many calls to encrypt, from the
+/// second one on.
+#[test]
+fn a_wrap_says_that_it_is_bound_only_if_the_node_that_made_it_binds() {
+    use envelope_sdk::ProviderErrorKind::{Unavailable, Unsupported};
+    let Some(server) = Server::shared() else { return };
+    let key = server.key();
+    for (binding, old_nodes, expected) in [
+        (Binding::Best, 1, Ok("VAULT-TRANSIT-AD")),
+        (Binding::Best, 2, Ok("VAULT-TRANSIT")),
+        (Binding::AssociatedData, 1, Ok("VAULT-TRANSIT-AD")),
+        (Binding::AssociatedData, 2, Err(Unsupported)),
+    ] {
+        let nodes = before_113(&server, move |call| (1..=old_nodes).contains(&call));
+        let vault = at(&nodes.url()).context_binding(binding).build();
+        let wrapped = wrap(&vault, &key);
+        let (algorithm, wrapped) = (wrapped.as_ref().map(WrappedDek::wrap_algorithm), wrapped.as_ref().ok());
+        assert_eq!(algorithm.map_err(ProviderError::kind), expected, "{binding:?} {old_nodes}");
+        if let Some(wrapped) = wrapped {
+            let opens = block_on(vault.unwrap_dek(wrapped, &other_context())).is_ok();
+            assert_eq!(opens, expected == Ok("VAULT-TRANSIT"));
+            unwrap(&vault, wrapped).unwrap();
+        }
+    }
+    // Each time another one.
+    let nodes = before_113(&server, |call| call % 2 == 1);
+    let error = wrap(&at(&nodes.url()).build(), &key).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
+    assert!(error.message().contains("nodes of several versions"), "{error}");
+}
+
+/// Stands before the server, and hides associated data in these calls to encrypt.
+fn before_113(
+    server: &Server,
+    hides: impl Fn(usize) -> bool + Send + Sync + 'static,
+) -> envelope_testkit::http_server::HttpServer {
+    let (url, calls) = (server.url.clone(), AtomicUsize::new(0));
+    envelope_testkit::http_server::HttpServer::answering(move |request| {
+        let (path, mut text) = (request.target.trim_start_matches("/v1/"), request.text());
+        if path.contains("/encrypt/") && hides(calls.fetch_add(1, Ordering::SeqCst)) {
+            text = text.replace("\"associated_data\"", "\"unknown\"");
+        }
+        between::ask(&url, &request.method, path, &text).into()
+    })
+}
+
 #[test]
 fn the_settings_conform() {
     scheme::run_settings::<VaultSettings>().assert_conforms();
