@@ -12,7 +12,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use envelope_sdk::{
     ProviderError,
-    ProviderErrorKind::{AccessDenied, Invalid},
+    ProviderErrorKind::{AccessDenied, Invalid, Unavailable},
+    crowd::{Apart, NotDone},
     secret::{Prompt, Secrets},
 };
 use reqwest::header::HeaderValue;
@@ -126,10 +127,16 @@ pub(crate) enum Entry {
 }
 
 /// Where a token is read, each time that one is needed.
-#[derive(Clone)]
-pub(crate) enum Told {
-    File(PathBuf, Around),
-    Helper(PathBuf, Around),
+pub(crate) struct Told {
+    by: Teller,
+    trusted: bool,
+    /// A file may be a pipe that somebody has yet to write to.
+    reading: Apart<Result<Zeroizing<String>, ProviderError>>,
+}
+
+enum Teller {
+    File(PathBuf),
+    Helper(PathBuf),
 }
 
 impl Entry {
@@ -181,15 +188,48 @@ impl Entry {
 }
 
 impl Told {
+    pub(crate) fn file(path: PathBuf, around: &Around) -> Self {
+        Self::by(Teller::File(path), around)
+    }
+
+    pub(crate) fn helper(path: PathBuf, around: &Around) -> Self {
+        Self::by(Teller::Helper(path), around)
+    }
+
+    fn by(by: Teller, around: &Around) -> Self {
+        Self { by, trusted: around.trusted_files_only, reading: Apart::default() }
+    }
+
     async fn read(&self) -> Result<HeaderValue, ProviderError> {
-        let told = self.clone();
-        let read = tokio::task::spawn_blocking(move || match told {
-            Self::File(path, around) => files::secret(&path, around.trusted_files_only),
-            Self::Helper(path, around) => helper::run(&path, around.trusted_files_only),
-        });
-        let text = read.await.map_err(|_| failure(Invalid, None, "the token was not read"))??;
+        let trusted = self.trusted;
+        let text = match &self.by {
+            Teller::File(path) => {
+                let path = path.clone();
+                done(
+                    self.reading.join(move || files::secret(&path, trusted)).await,
+                    "the token was not read",
+                )?
+            }
+            Teller::Helper(path) => {
+                let looked_at = path.clone();
+                let check = move || helper::check(&looked_at, trusted).map(|()| Zeroizing::default());
+                done(self.reading.join(check).await, "the token helper was not looked at")?;
+                helper::run(path).await?
+            }
+        };
         token(&text)
     }
+}
+
+/// What came of work that blocks, or why nothing did.
+pub(crate) fn done<T>(
+    work: Result<Result<T, ProviderError>, NotDone>,
+    otherwise: &str,
+) -> Result<T, ProviderError> {
+    work.map_err(|error| {
+        let kind = if matches!(error, NotDone::NoThread(_)) { Unavailable } else { Invalid };
+        failure(kind, None, otherwise).with_source(error)
+    })?
 }
 
 /// A token as it is sent. Its bytes are wiped when the last copy of it is dropped.

@@ -1,7 +1,7 @@
 //! Files of tokens, of certificates and of sockets: what is read of them, and whose words they
 //! may be.
 
-use std::{fmt, path::Path};
+use std::{fmt, fs::File, io::Read, path::Path};
 
 use envelope_sdk::{ProviderError, ProviderErrorKind::Invalid, printable};
 use zeroize::Zeroizing;
@@ -37,15 +37,26 @@ fn unreadable(path: &Path, why: &dyn fmt::Display) -> ProviderError {
 }
 
 fn read(path: &Path, trusted: bool, is_secret: bool) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+    let file = open(path, trusted, is_secret)?;
+    // It never grows, which would leave a copy behind that is not wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN + 1));
+    file.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() > MAX_LEN {
+        return Err(unreadable(path, &format!("it is longer than {MAX_LEN} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn open(path: &Path, trusted: bool, is_secret: bool) -> Result<File, ProviderError> {
     #[cfg(unix)]
     if trusted {
         use envelope_files::trust::{self, Purpose};
         let purpose = if is_secret { Purpose::Secret } else { Purpose::Settings };
-        let read = trust::read(path, purpose, MAX_LEN).map(Zeroizing::new);
-        return read.map_err(|error| failure(Invalid, None, error.to_string()).with_source(error));
+        return trust::open(path, purpose)
+            .map_err(|error| failure(Invalid, None, error.to_string()).with_source(error));
     }
     let _ = (trusted, is_secret);
-    std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(path, &error))
+    File::open(path).map_err(|error| unreadable(path, &error))
 }
 
 /// The socket of an agent: it and each folder on the way to it belong to the user of this
@@ -86,5 +97,4 @@ pub(crate) fn socket(path: &Path, trusted: bool) -> Result<std::path::PathBuf, P
 }
 
 /// Most bytes of a file; a bundle of certificates of a platform has some 250 KiB.
-#[cfg(unix)]
-const MAX_LEN: u64 = 1024 * 1024;
+const MAX_LEN: usize = 1024 * 1024;

@@ -1,7 +1,7 @@
 //! What the settings and the environment say of the server and of the caller: read when a key
 //! is first used, and not before.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{env, path::PathBuf};
 
 use envelope_sdk::{
     ProviderError,
@@ -166,16 +166,16 @@ impl Plan {
                     "auth-mount has letters, digits, -, _, . and / alone, and is what follows auth/";
                 return Err(failure(Invalid, None, message));
             }
-            Ok(Entry::Login(Login { mount, by, around: self.around.clone(), asked: Arc::default() }))
+            Ok(Entry::Login(Login::new(mount, by, self.around.clone())))
         };
         match &self.from {
             From::Default => self.default_entry(is_agent),
             From::Agent => Ok(Entry::Agent),
-            From::Token(Text::File(path)) => Ok(Entry::Told(Told::File(path.clone(), self.around.clone()))),
+            From::Token(Text::File(path)) => Ok(Entry::Told(Told::file(path.clone(), &self.around))),
             From::Token(text) => {
                 Ok(Entry::Token(token(&self.around.text(text, TOKEN, "token of Vault")?)?))
             }
-            From::Helper(path) => Ok(Entry::Told(Told::Helper(path.clone(), self.around.clone()))),
+            From::Helper(path) => Ok(Entry::Told(Told::helper(path.clone(), &self.around))),
             From::AppRole { role_id, secret_id } => {
                 login("approle", By::AppRole { role_id: role_id.clone(), secret_id: secret_id.clone() })
             }
@@ -206,7 +206,7 @@ impl Plan {
         }
         let home = env::home_dir().map(|home| home.join(".vault-token"));
         match home.filter(|path| path.symlink_metadata().is_ok()) {
-            Some(path) => Ok(Entry::Told(Told::File(path, self.around.clone()))),
+            Some(path) => Ok(Entry::Told(Told::file(path, &self.around))),
             None => Err(failure(AccessDenied, None, NO_TOKEN)),
         }
     }

@@ -7,8 +7,8 @@ use std::{
 
 use envelope_sdk::{
     ProviderError,
-    ProviderErrorKind::{Invalid, Unavailable},
-    crowd::Crowd,
+    ProviderErrorKind::Unavailable,
+    crowd::{Apart, Crowd},
 };
 use futures_util::FutureExt;
 use reqwest::header::HeaderValue;
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    auth::{Entry, Session, Standing},
+    auth::{Entry, Session, Standing, done},
     call::{Answer, Call, Failed, Limits, Pauses, Refused, unlogged},
     failure::failure,
     index::Index,
@@ -29,8 +29,9 @@ use crate::{
 /// One server, and the caller that it knows.
 pub(crate) struct Reach {
     inner: Arc<Inner>,
-    /// Settings and files are read once by a crowd of calls, however many of them are given up.
-    opening: Crowd<Result<(), ProviderError>>,
+    /// Settings and files are read once by a crowd of calls, however many of them are given up. A file may be a pipe that
+    /// somebody has yet to write to, and a person may be asked.
+    opening: Apart<Result<(), ProviderError>>,
     /// Logging in, and renewing.
     entering: Crowd<Result<(), ProviderError>>,
 }
@@ -53,7 +54,7 @@ impl Reach {
     pub(crate) fn new(plan: Plan, limits: Limits) -> Self {
         let inner =
             Inner { limits, plan, opened: OnceLock::new(), session: Lock::default(), index: Lock::default() };
-        Self { inner: Arc::new(inner), opening: Crowd::default(), entering: Crowd::default() }
+        Self { inner: Arc::new(inner), opening: Apart::default(), entering: Crowd::default() }
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -100,12 +101,10 @@ impl Reach {
     /// Sees to it that there is a session, another one than that which is `stale`. Whether
     /// a person was perhaps asked.
     async fn enter(&self, stale: Option<u64>, deadline: Instant) -> Result<bool, Failed> {
-        let opening = self.opening.join(|| {
-            let inner = Arc::clone(&self.inner);
-            async move { inner.open().await }
-        });
         if self.inner.opened.get().is_none() {
-            self.wait(opening, deadline).await?;
+            let inner = Arc::clone(&self.inner);
+            let opened = self.wait(self.opening.join(move || inner.open()), deadline).await?;
+            done(opened, "the settings were not read").map_err(Failed::NotMade)?;
         }
         for _ in 0..MOST_TURNS {
             if lock(&self.inner.session).as_ref().is_some_and(|session| session.serves(stale)) {
@@ -115,39 +114,28 @@ impl Reach {
                 let inner = Arc::clone(&self.inner);
                 async move { inner.enter(stale).await }
             });
-            self.wait(entering, deadline).await?;
+            let entered = self.wait(entering, deadline).await?;
+            entered.map_err(|_| Failed::NoRuntime)?.map_err(Failed::NotMade)?;
         }
         let message = "the login is being renewed by others: try again";
         Err(Failed::NotMade(failure(Unavailable, None, message)))
     }
 
-    async fn wait<E>(
-        &self,
-        work: impl Future<Output = Result<Result<(), ProviderError>, E>>,
-        deadline: Instant,
-    ) -> Result<(), Failed> {
+    async fn wait<T>(&self, work: impl Future<Output = T>, deadline: Instant) -> Result<T, Failed> {
         // A person may be asked, and thinks.
-        let done = if self.inner.plan.asks() {
-            work.await
-        } else {
-            timeout_at(deadline, work).await.map_err(|_| Failed::TimedOut)?
-        };
-        done.map_err(|_| Failed::NoRuntime)?.map_err(Failed::NotMade)
+        if self.inner.plan.asks() {
+            return Ok(work.await);
+        }
+        timeout_at(deadline, work).await.map_err(|_| Failed::TimedOut)
     }
 }
 
 impl Inner {
-    /// Reads settings, files and the environment, once.
-    async fn open(&self) -> Result<(), ProviderError> {
-        if self.opened.get().is_some() {
-            return Ok(());
+    /// Reads settings, files and the environment, once. What was read stays, also if nobody waits any more.
+    fn open(&self) -> Result<(), ProviderError> {
+        if self.opened.get().is_none() {
+            let _ = self.opened.set(self.plan.open(&self.limits)?);
         }
-        let (plan, limits) = (self.plan.clone(), self.limits);
-        // A file may be a pipe that somebody has yet to write to, and a person may be asked.
-        let read = tokio::task::spawn_blocking(move || plan.open(&limits));
-        let opened =
-            unlogged(read).await.map_err(|_| failure(Invalid, None, "the settings were not read"))??;
-        let _ = self.opened.set(opened);
         Ok(())
     }
 

@@ -7,12 +7,13 @@ use std::{
 
 use envelope_sdk::{
     ProviderError,
-    ProviderErrorKind::{AccessDenied, Invalid, Protocol},
+    ProviderErrorKind::{AccessDenied, Protocol},
+    crowd::Apart,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Around, JWT, SECRET_ID, Session, Text, session::Lease, token};
+use super::{Around, JWT, SECRET_ID, Session, Text, done, session::Lease, token};
 use crate::{
     call::Call,
     error::refusal_to_enter,
@@ -23,18 +24,23 @@ use crate::{
 };
 
 /// A method of authentication.
-#[derive(Clone)]
 pub(crate) struct Login {
-    /// Where it is mounted below `auth/`.
-    pub(crate) mount: String,
-    pub(crate) by: By,
-    pub(crate) around: Around,
-    /// What a person was asked for, until it is refused: a login anew asks nobody twice.
-    pub(crate) asked: Arc<Lock<Option<Zeroizing<String>>>>,
+    shown: Arc<Shown>,
+    /// Files are read, which may be pipes, and a person may be asked.
+    reading: Apart<Result<Zeroizing<Vec<u8>>, ProviderError>>,
 }
 
-/// What is shown.
-#[derive(Clone)]
+/// What is shown at a login.
+struct Shown {
+    /// Where the method is mounted below `auth/`.
+    mount: String,
+    by: By,
+    around: Around,
+    /// What a person was asked for, until it is refused: a login anew asks nobody twice.
+    asked: Lock<Option<Zeroizing<String>>>,
+}
+
+/// By which method.
 pub(crate) enum By {
     AppRole {
         role_id: String,
@@ -70,23 +76,27 @@ struct Auth<'a> {
 }
 
 impl Login {
+    pub(crate) fn new(mount: String, by: By, around: Around) -> Self {
+        let shown = Shown { mount, by, around, asked: Lock::default() };
+        Self { shown: Arc::new(shown), reading: Apart::default() }
+    }
+
     pub(super) async fn enter(
         &self,
         number: u64,
         inner: &Inner,
         opened: &Opened,
     ) -> Result<Session, ProviderError> {
-        let login = self.clone();
-        // Files are read anew each time, and a person may be asked.
-        let body = tokio::task::spawn_blocking(move || login.body());
-        let body = body.await.map_err(|_| failure(Invalid, None, "the credentials were not read"))??;
-        let call = Call::write(format!("auth/{}/login", self.mount)).body(body).repeatable();
+        let shown = Arc::clone(&self.shown);
+        // Anew each time.
+        let body = done(self.reading.join(move || shown.body()).await, "the credentials were not read")?;
+        let call = Call::write(format!("auth/{}/login", self.shown.mount)).body(body).repeatable();
         let answer = match inner.ask(opened, &call, None).await {
             Ok(answer) => answer,
             Err(failed) => {
-                let error = refusal_to_enter(&call, self.what(), &failed);
+                let error = refusal_to_enter(&call, self.shown.what(), &failed);
                 if error.kind() == AccessDenied {
-                    *lock(&self.asked) = None;
+                    *lock(&self.shown.asked) = None;
                 }
                 return Err(error);
             }
@@ -98,7 +108,9 @@ impl Login {
         let lease = Lease { lease_duration: auth.lease_duration, renewable: auth.renewable };
         Ok(Session::of_lease(token(auth.client_token)?, number, &lease))
     }
+}
 
+impl Shown {
     fn body(&self) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
         let mut body = Object::new();
         match &self.by {
