@@ -145,6 +145,11 @@ impl Entry {
         matches!(self, Self::Told(_) | Self::Login(_))
     }
 
+    /// Whether the server makes another token each time, and keeps it.
+    pub(crate) fn logs_in(&self) -> bool {
+        matches!(self, Self::Login(_))
+    }
+
     /// A session in place of the one before, which is over, is to be renewed, or was refused if it
     /// is the one that is `stale`.
     pub(crate) async fn enter(

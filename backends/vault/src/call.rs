@@ -140,6 +140,12 @@ impl Refused {
         Self { status, errors, retry_after, body, standing: Standing::Unknown }
     }
 
+    /// Whether a role id or a secret id is refused, which Vault 1.13.0 takes for trouble of its own. They are not shown
+    /// again, since tries are counted.
+    pub(crate) fn is_of_credentials(&self) -> bool {
+        self.says("invalid role") || self.says("invalid secret id")
+    }
+
     /// Whether one of Vault's errors contains these words.
     pub(crate) fn says(&self, words: &str) -> bool {
         self.errors.iter().flatten().any(|error| error.contains(words))
@@ -188,7 +194,7 @@ impl Failed {
     /// what is said of the request.
     pub(crate) fn is_worth_a_retry(&self) -> bool {
         match self {
-            Self::Refused(refused) => WORTH_A_RETRY.contains(&refused.status),
+            Self::Refused(refused) => WORTH_A_RETRY.contains(&refused.status) && !refused.is_of_credentials(),
             Self::Lost(lost) => matches!(lost, Lost::NotReached | Lost::TimedOut | Lost::BrokeOff),
             Self::TimedOut | Self::NoRuntime | Self::NotMade(_) => false,
         }

@@ -90,11 +90,8 @@ pub(crate) fn refusal_to_enter(call: &Call, what: &str, failed: &Failed) -> Prov
             );
             failure(AccessDenied, None, message)
         }
-        // Vault 1.13.0 takes a wrong role id or secret id for trouble of its own.
         Failed::Refused(refused)
-            if matches!(refused.status, 400 | 401 | 403)
-                || refused.says("invalid role")
-                || refused.says("invalid secret id") =>
+            if matches!(refused.status, 400 | 401 | 403) || refused.is_of_credentials() =>
         {
             let message = format!(
                 "the login at {path} is refused: see {what}, and whether that method is mounted there (auth-mount, status {})",

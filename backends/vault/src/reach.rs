@@ -3,6 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex as Lock, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use envelope_sdk::{
@@ -41,6 +42,9 @@ pub(crate) struct Inner {
     plan: Plan,
     opened: OnceLock<Opened>,
     session: Lock<Option<Arc<Session>>>,
+    /// When a login was of no use, since its token was refused as the one before: what tells a token that is none from one
+    /// that lacks a policy is not always to be had.
+    of_no_use: Lock<Option<Instant>>,
     /// What the storage is known to hold: a performance standby that is behind says so.
     index: Lock<Option<Index>>,
 }
@@ -52,8 +56,14 @@ pub(crate) struct Opened {
 
 impl Reach {
     pub(crate) fn new(plan: Plan, limits: Limits) -> Self {
-        let inner =
-            Inner { limits, plan, opened: OnceLock::new(), session: Lock::default(), index: Lock::default() };
+        let inner = Inner {
+            limits,
+            plan,
+            opened: OnceLock::new(),
+            session: Lock::default(),
+            of_no_use: Lock::default(),
+            index: Lock::default(),
+        };
         Self { inner: Arc::new(inner), opening: Apart::default(), entering: Crowd::default() }
     }
 
@@ -91,7 +101,15 @@ impl Reach {
                 return Err(failed);
             }
             refused.standing = self.inner.standing(opened, &session, deadline).await;
-            if refused.standing == Standing::Alive || stale.is_some() || !opened.entry.can_be_had_anew() {
+            if refused.standing == Standing::Alive || !opened.entry.can_be_had_anew() {
+                return Err(failed);
+            }
+            if stale.is_some() {
+                // The token was not the reason, or no other one is to be had.
+                *lock(&self.inner.of_no_use) = opened.entry.logs_in().then(Instant::now);
+                return Err(failed);
+            }
+            if lock(&self.inner.of_no_use).is_some_and(|login| login.elapsed() < REST) {
                 return Err(failed);
             }
             stale = Some(session.number());
@@ -218,5 +236,7 @@ pub(crate) fn lock<T>(what: &Lock<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// After a login that was of no use: each leaves a token behind.
+const REST: Duration = Duration::from_secs(10);
 /// Of a crowd that was entering for another reason than ours.
 const MOST_TURNS: usize = 4;

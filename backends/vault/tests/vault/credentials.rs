@@ -79,6 +79,23 @@ fn an_app_role_logs_in_with_its_secret_id() {
     assert!(error.message().contains("auth-mount"), "{error}");
 }
 
+/// Each try counts, where users are locked out; and Vault 1.13.0 takes them for trouble of its own.
+#[test]
+fn credentials_that_are_refused_are_shown_once() {
+    let Some(server) = Server::shared() else { return };
+    let key = server.key();
+    let (id, secret, _) = app_role(&server, &json!({}));
+    for (id, secret) in [(id.as_str(), "another"), ("another", secret.as_str())] {
+        let recorder =
+            envelope_testkit::servers::Recorder::before(server.url.strip_prefix("http://").unwrap()).unwrap();
+        let builder = HashiVault::builder().address(format!("http://{}", recorder.address()));
+        let error = refused(builder.app_role(id, Some(secret.to_owned())), &key);
+        assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
+        let sent = String::from_utf8_lossy(&recorder.take().concat()).into_owned();
+        assert_eq!(sent.matches("POST /v1/auth/approle/login").count(), 1);
+    }
+}
+
 #[test]
 fn a_jwt_and_the_token_of_a_service_account_log_in() {
     let Some(server) = Server::shared() else { return };

@@ -114,6 +114,30 @@ fn a_token_of_a_login_is_kept_renewed_and_had_anew_when_it_was_revoked() {
     assert!(error.message().contains("login at auth/approle/login is refused"), "{error}");
 }
 
+/// A token that may not look at itself, and lacks a policy, looks like one that was revoked. Each login leaves a token behind.
+#[test]
+fn a_login_that_was_of_no_use_is_not_done_again_by_the_next_call() {
+    let Some(server) = Server::shared() else { return };
+    let key = server.key();
+    let policy = format!("path \"transit/encrypt/{}\" {{ capabilities = [\"update\"] }}", server::name(&key));
+    server.does("PUT", "sys/policies/acl/encrypts-alone", &json!({"policy": policy}));
+    let more = json!({"token_policies": "encrypts-alone", "token_no_default_policy": true});
+    let (id, secret, _) = credentials::app_role(&server, &more);
+    let recorder = Recorder::before(server.url.strip_prefix("http://").unwrap()).unwrap();
+    let vault = HashiVault::builder()
+        .address(format!("http://{}", recorder.address()))
+        .app_role(id, Some(secret))
+        .build();
+    for _ in 0..10 {
+        let wrapped = wrap(&vault, &key).unwrap();
+        let error = unwrap(&vault, &wrapped).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
+        assert!(error.message().contains("`update` on transit/decrypt/"), "{error}");
+    }
+    let sent = String::from_utf8_lossy(&recorder.take().concat()).into_owned();
+    assert_eq!(sent.matches("POST /v1/auth/approle/login").count(), 2);
+}
+
 /// Each token of a role.
 fn revoke_all(server: &Server, role: &str) {
     let (_, list) = server.api("LIST", "auth/token/accessors", &json!({}));
