@@ -254,7 +254,8 @@ fn lost(error: &reqwest::Error) -> Lost {
     if error.is_timeout() && !error.is_connect() {
         return Lost::TimedOut;
     }
-    let mut source: Option<&dyn std::error::Error> = Some(error);
+    // Its own words hold the URL, in which any may stand.
+    let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         // Also what the server says of the certificate of this client, which comes late.
         if error.to_string().contains("certificate") {

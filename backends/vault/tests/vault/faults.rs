@@ -297,6 +297,30 @@ fn a_standby_that_does_not_forward_leads_to_the_active_node_and_nowhere_else() {
     assert_eq!(asked.iter().filter(|request| request.path().ends_with("/decrypt/orders")).count(), 4);
 }
 
+/// The words of an error hold the URL, and so the name of the key.
+#[test]
+fn a_lost_answer_is_told_as_one_whatever_the_key_is_called() {
+    let http = HttpServer::answering(|request| match request.method.as_str() {
+        "GET" if request.path().contains("/keys/") => Answer::json(200, described("certificates")),
+        "POST" => Answer::hang_up(),
+        _ => refusal(403, "permission denied"),
+    });
+    let vault = at(&http.url()).attempts(1).context_binding(envelope_vault::Binding::Envelope).build();
+    let error = wrap(&vault, &key("certificates")).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
+    let error = block_on(envelope_sdk::KeyAdmin::rotate_key(&vault, &key("certificates"))).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (Unavailable, false), "{error}");
+    assert!(error.message().contains("It is not known whether it was done"), "{error}");
+}
+
+fn described(name: &str) -> String {
+    json!({"data": {
+        "name": name, "type": "aes256-gcm96", "latest_version": 1, "deletion_allowed": false, "derived": false,
+        "exportable": false, "allow_plaintext_backup": false
+    }})
+    .to_string()
+}
+
 #[test]
 fn a_login_that_answers_no_token_is_refused() {
     for (body, kind) in [
