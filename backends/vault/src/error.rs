@@ -67,6 +67,8 @@ pub(crate) fn refusal_to_open(call: &Call, key: &KeyUri, failed: &Failed) -> Pro
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opens {
     Yes,
+    /// It is, and the server says that the trouble is its own.
+    InTrouble,
     No,
 }
 
@@ -75,6 +77,7 @@ pub(crate) fn of_item(key: &KeyUri, text: &str, opens: Opens) -> ProviderError {
     match words::known(text) {
         Some((kind, words)) => failure(kind, key, words),
         None if opens == Opens::Yes => failure(Unauthentic, key, words::UNAUTHENTIC),
+        None if opens == Opens::InTrouble => failure(Unavailable, key, words::TROUBLE),
         None => failure(Invalid, key, words::INVALID),
     }
 }

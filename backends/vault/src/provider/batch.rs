@@ -97,23 +97,30 @@ async fn open(
     body.list("batch_input", items);
     let call = Call::write(format!("{}/decrypt/{}", name.mount, name.key)).body(body.end()).repeatable();
     match reach.call(&call).await {
-        Ok(answer) => read(key, &answer, batch.len()).unwrap_or_else(|| for_all(unreadable(key))),
+        Ok(answer) => read(key, &answer, batch.len(), Opens::Yes).unwrap_or_else(|| for_all(unreadable(key))),
         // If one of them does not open, the status says so, and the others stand beside it.
         Err(Failed::Refused(refused)) if refused.errors.is_none() => {
             let failed = Failed::Refused(refused);
             let Failed::Refused(refused) = &failed else { return for_all(unreadable(key)) };
             let answer = Answer { body: refused.body.clone() };
-            read(key, &answer, batch.len()).unwrap_or_else(|| for_all(refusal_to_open(&call, key, &failed)))
+            let opens = if refused.status >= 500 { Opens::InTrouble } else { Opens::Yes };
+            read(key, &answer, batch.len(), opens)
+                .unwrap_or_else(|| for_all(refusal_to_open(&call, key, &failed)))
         }
         Err(failed) => for_all(refusal_to_open(&call, key, &failed)),
     }
 }
 
 /// `None` where there is not one result for each.
-fn read(key: &KeyUri, answer: &Answer, count: usize) -> Option<Vec<Result<Dek, ProviderError>>> {
+fn read(
+    key: &KeyUri,
+    answer: &Answer,
+    count: usize,
+    opens: Opens,
+) -> Option<Vec<Result<Dek, ProviderError>>> {
     let Results { batch_results } = answer.data::<Results<'_>>()?;
     let open = |one: &One<'_>| match one.error.as_deref() {
-        Some(error) if !error.is_empty() => Err(of_item(key, error, Opens::Yes)),
+        Some(error) if !error.is_empty() => Err(of_item(key, error, opens)),
         _ => answer::opened_text(key, one.plaintext.unwrap_or_default()),
     };
     (batch_results.len() == count).then(|| batch_results.iter().map(open).collect())

@@ -321,6 +321,23 @@ fn described(name: &str) -> String {
     .to_string()
 }
 
+/// Nothing is wrong with what was wrapped.
+#[test]
+fn trouble_with_one_of_a_batch_is_the_servers_and_the_others_open() {
+    let body = json!({"data": {"batch_results": [
+        {"error": "the server's words"}, {"plaintext": Base64::encode_string(&[7; 32])},
+    ]}});
+    for (status, kind) in [(500, Unavailable), (503, Unavailable), (400, Unauthentic)] {
+        let body = body.to_string();
+        let vault = Faulty::answering(move |_| Answer::json(status, body.clone()));
+        let wraps = [(&vault.wrapped, &context()), (&vault.wrapped, &context())];
+        let opened = block_on(vault.vault.unwrap_deks(&wraps));
+        let error = opened[0].as_ref().unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (kind, kind == Unavailable), "{status}: {error}");
+        assert_eq!(opened[1].as_ref().unwrap().expose(), &[7; 32]);
+    }
+}
+
 #[test]
 fn a_login_that_answers_no_token_is_refused() {
     for (body, kind) in [
