@@ -10,7 +10,7 @@ use envelope_sdk::{
     ProviderErrorKind::{AccessDenied, Protocol},
     crowd::Apart,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
 use super::{Around, JWT, SECRET_ID, Session, Text, done, session::Lease, token};
@@ -73,6 +73,7 @@ struct Auth<'a> {
     lease_duration: u64,
     #[serde(default)]
     renewable: bool,
+    mfa_requirement: Option<IgnoredAny>,
 }
 
 impl Login {
@@ -105,6 +106,11 @@ impl Login {
             let message = "the answer to the login holds no token: do not trust what stands between";
             return Err(failure(Protocol, None, message));
         };
+        if auth.mfa_requirement.is_some() && auth.client_token.is_empty() {
+            let message =
+                "the login wants a second factor, which a program has not: log in by another method or role";
+            return Err(failure(AccessDenied, None, message));
+        }
         let lease = Lease { lease_duration: auth.lease_duration, renewable: auth.renewable };
         Ok(Session::of_lease(token(auth.client_token)?, number, &lease))
     }

@@ -338,6 +338,20 @@ fn trouble_with_one_of_a_batch_is_the_servers_and_the_others_open() {
     }
 }
 
+/// Vault answers so where a method of login wants more than was shown.
+#[test]
+fn a_login_that_wants_a_second_factor_says_so() {
+    let body = json!({"auth": {
+        "client_token": "", "lease_duration": 0, "renewable": false,
+        "mfa_requirement": {"mfa_request_id": "canary-4711", "mfa_constraints": {"x": {"any": []}}},
+    }});
+    let http = HttpServer::answering(move |_| Answer::json(200, body.to_string()));
+    let vault = HashiVault::builder().address(http.url()).app_role("role", Some("secret".into())).build();
+    let error = unwrap(&vault, &wrapped()).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable(), http.count()), (AccessDenied, false, 1), "{error}");
+    assert!(error.message().contains("second factor") && !error.to_string().contains("4711"), "{error}");
+}
+
 #[test]
 fn a_login_that_answers_no_token_is_refused() {
     for (body, kind) in [
