@@ -353,6 +353,28 @@ fn a_login_that_wants_a_second_factor_says_so() {
 }
 
 #[test]
+fn times_without_measure_are_none_and_panic_nowhere() {
+    let http = HttpServer::answering(|request| match request.path() {
+        "/v1/auth/approle/login" => Answer::json(
+            200,
+            json!({"auth": {"client_token": "s.x", "lease_duration": u64::MAX, "renewable": true}})
+                .to_string(),
+        ),
+        _ => Answer::json(200, good(7)).header("retry-after", u64::MAX.to_string()),
+    });
+    for attempt in [Duration::MAX, Duration::from_secs(u64::MAX / 4)] {
+        let builder = HashiVault::builder().address(http.url()).attempt_timeout(attempt);
+        unwrap(&builder.app_role("role", Some("secret".into())).build(), &wrapped()).unwrap();
+    }
+    for after in
+        ["18446744073709551615", "-1", "1.5", "Wed, 21 Oct 2026 07:28:00 GMT", "99999999999999999999999"]
+    {
+        let vault = Faulty::answering(move |_| refusal(429, "").header("retry-after", after));
+        assert_eq!(vault.unwrap().unwrap_err().kind(), Throttled, "{after}");
+    }
+}
+
+#[test]
 fn a_login_that_answers_no_token_is_refused() {
     for (body, kind) in [
         (json!({"auth": null}), Protocol),
