@@ -100,7 +100,9 @@ fn is_same_server(one: &str, other: &str) -> bool {
     let path = |url: &reqwest::Url| url.path().trim_end_matches('/').to_owned();
     one.origin() == other.origin()
         && path(&one) == path(&other)
-        && [&one, &other].iter().all(|url| url.username().is_empty() && url.password().is_none())
+        && [&one, &other].iter().all(|url| {
+            url.username().is_empty() && url.password().is_none() && url.query().or(url.fragment()).is_none()
+        })
 }
 
 const OTHER_SERVER: &str = "that URL names another server than the settings and the environment do (`address`, VAULT_ADDR): a \
@@ -142,6 +144,9 @@ mod tests {
             "https://vault.example:8200/other/v1/transit/keys/orders",
             "https://user@vault.example:8200/v1/transit/keys/orders",
             "https://vault.example:8200@evil.example/v1/transit/keys/orders",
+            "https://vault.example:8200?x/v1/transit/keys/orders",
+            "https://vault.example:8200#x/v1/transit/keys/orders",
+            "https://vault.example:8200/v1/team/v1/transit/keys/orders",
         ] {
             let error = named("https://vault.example:8200", name).unwrap_err();
             assert_eq!(error.kind(), Invalid, "{name}");
