@@ -175,7 +175,7 @@ impl HashiVaultBuilder {
     }
 
     /// How often a call is attempted when the server is sealed, busy, behind or does not answer;
-    /// at least 1, by default 3. What makes, rotates or changes a key is attempted once. A pause
+    /// at least 1, by default 3. What makes, rotates or deletes a key is attempted once. A pause
     /// that the server asks for (`Retry-After`) is kept, up to 10 seconds and within the time of
     /// the call; a longer one ends the call.
     pub fn attempts(mut self, attempts: u32) -> Self {

@@ -205,6 +205,35 @@ fn a_key_that_was_made_anew_as_one_that_is_not_derived_is_found_out() {
     }
 }
 
+/// Where nothing binds in the server, data keys are asked for without a context: a derived key refuses that.
+#[test]
+fn a_data_key_is_had_of_a_key_that_was_made_anew_as_a_derived_one() {
+    let Some(old) = Server::own(&["-old"]) else { return };
+    let (vault, key) = (old.vault(), old.key());
+    let path = format!("transit/keys/{}", server::name(&key));
+    let generate = || block_on(vault.generate_dek(&key, &context())).unwrap().1;
+    assert_eq!(generate().wrap_algorithm(), "VAULT-TRANSIT");
+    old.does("POST", &format!("{path}/config"), &json!({"deletion_allowed": true}));
+    old.does("DELETE", &path, &json!({}));
+    old.does("POST", &path, &json!({"derived": true}));
+    for _ in 0..2 {
+        let wrapped = generate();
+        assert_eq!(wrapped.wrap_algorithm(), "VAULT-TRANSIT-DERIVED");
+        unwrap(&vault, &wrapped).unwrap();
+    }
+}
+
+#[test]
+fn convergent_keys_bind_as_derived_ones_do() {
+    let Some(server) = Server::shared() else { return };
+    let key = server.key_with(&json!({"derived": true, "convergent_encryption": true}));
+    let wrapped = wrap(&server.vault(), &key).unwrap();
+    assert_eq!(wrapped.wrap_algorithm(), "VAULT-TRANSIT-DERIVED");
+    unwrap(&server.vault(), &wrapped).unwrap();
+    let error = block_on(server.vault().unwrap_dek(&wrapped, &other_context())).unwrap_err();
+    assert_eq!(error.kind(), envelope_sdk::ProviderErrorKind::Unauthentic, "{error}");
+}
+
 /// Of a cluster that is being upgraded each node may answer: here those of before 1.13 answer so many calls to encrypt, from the
 /// second one on.
 #[test]

@@ -114,6 +114,42 @@ fn a_token_of_a_login_is_kept_renewed_and_had_anew_when_it_was_revoked() {
     assert!(error.message().contains("login at auth/approle/login is refused"), "{error}");
 }
 
+/// Those of few uses are had anew, those of batches are not renewed, and sixty-four calls whose token is revoked log in once.
+#[test]
+fn tokens_of_every_kind_of_login_serve_and_a_crowd_has_a_revoked_one_anew_once() {
+    let Some(server) = Server::shared() else { return };
+    let key = server.key();
+    for more in [
+        json!({"token_num_uses": 1}),
+        json!({"token_num_uses": 2}),
+        json!({"token_type": "batch", "token_ttl": "2s", "token_max_ttl": "2s"}),
+        json!({"token_period": "2s"}),
+        json!({"token_ttl": "1s", "token_max_ttl": "1s"}),
+    ] {
+        let (id, secret, _) = credentials::app_role(&server, &more);
+        let vault = HashiVault::builder().address(&server.url).app_role(id, Some(secret)).build();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(4) {
+            let wrapped = wrap(&vault, &key).unwrap_or_else(|error| panic!("{more}: {error}"));
+            unwrap(&vault, &wrapped).unwrap_or_else(|error| panic!("{more}: {error}"));
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    let (id, secret, role) = credentials::app_role(&server, &json!({}));
+    let recorder = Recorder::before(server.url.strip_prefix("http://").unwrap()).unwrap();
+    let url = format!("http://{}", recorder.address());
+    let vault = HashiVault::builder().address(url).app_role(id, Some(secret)).build();
+    wrap(&vault, &key).unwrap();
+    revoke_all(&server, &role);
+    recorder.take();
+    block_on(async {
+        let calls = (0..64).map(|_| async { vault.wrap_dek(&key, &fresh_dek(), &context()).await.unwrap() });
+        futures_util::future::join_all(calls).await;
+    });
+    let sent = String::from_utf8_lossy(&recorder.take().concat()).into_owned();
+    assert_eq!(sent.matches("POST /v1/auth/approle/login").count(), 1);
+}
+
 /// A token that may not look at itself, and lacks a policy, looks like one that was revoked. Each login leaves a token behind.
 #[test]
 fn a_login_that_was_of_no_use_is_not_done_again_by_the_next_call() {
