@@ -12,10 +12,10 @@ use std::{
 };
 
 use crate::common::{Ran, Sandbox};
+use crate::tokens::{Kind, PIN, Token};
 use cryptoki::object::Attribute;
 use envelope_testkit::servers;
 use rustix::process::{Pid, Signal, kill_process};
-use crate::tokens::{Kind, PIN, Token};
 
 /// A token, and a sandbox whose configuration file names its module.
 struct Setup {
