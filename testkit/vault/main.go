@@ -89,7 +89,7 @@ func main() {
 	select {}
 }
 
-// start makes a server, initialises and unseals it. It has this root token.
+// start makes a server, initialises and unseals it. It has this root token, and Transit at transit/.
 func start(token string) (*vault.Core, []byte) {
 	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Error})
 	storage, err := inmem.NewInmem(nil, logger)
@@ -114,15 +114,17 @@ func start(token string) (*vault.Core, []byte) {
 	if !unsealed {
 		log.Fatal("the server is sealed still")
 	}
-	answer, err := core.HandleRequest(ctx, &logical.Request{
-		Operation:   logical.UpdateOperation,
-		ClientToken: made.RootToken,
-		Path:        "auth/token/create",
-		Data:        map[string]interface{}{"id": token, "policies": []string{"root"}, "no_parent": true},
-	})
-	check(err)
-	if answer.IsError() {
-		log.Fatal(answer.Error())
+	for path, data := range map[string]map[string]interface{}{
+		"auth/token/create":  {"id": token, "policies": []string{"root"}, "no_parent": true},
+		"sys/mounts/transit": {"type": "transit"},
+	} {
+		answer, err := core.HandleRequest(ctx, &logical.Request{
+			Operation: logical.UpdateOperation, ClientToken: made.RootToken, Path: path, Data: data,
+		})
+		check(err)
+		if answer.IsError() {
+			log.Fatal(answer.Error())
+		}
 	}
 	return core, made.SecretShares[0]
 }

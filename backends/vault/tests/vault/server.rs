@@ -39,10 +39,7 @@ impl Server {
     pub(crate) fn shared() -> Option<Self> {
         let url = servers::address("VAULT")?;
         let folder = std::env::var_os("ENVELOPE_TEST_VAULT_FOLDER").map(PathBuf::from).unwrap_or_default();
-        let server = Self { url, folder, _own: None };
-        static MOUNTED: std::sync::Once = std::sync::Once::new();
-        MOUNTED.call_once(|| server.mount_transit());
-        Some(server)
+        Some(Self { url, folder, _own: None })
     }
 
     /// One of this test alone.
@@ -68,15 +65,7 @@ impl Server {
             assert!(start.elapsed() < Duration::from_secs(60), "the server does not start");
             thread::sleep(Duration::from_millis(20));
         };
-        let server = Self { url, folder, _own: Some(Own { child, _folder: own }) };
-        server.mount_transit();
-        Some(server)
-    }
-
-    fn mount_transit(&self) {
-        // A process of tests may have been here before.
-        let (status, _) = self.api("POST", "sys/mounts/transit", &json!({"type": "transit"}));
-        assert!([200, 204, 400].contains(&status), "{status}");
+        Some(Self { url, folder, _own: Some(Own { child, _folder: own }) })
     }
 
     pub(crate) fn builder(&self) -> HashiVaultBuilder {
