@@ -255,7 +255,7 @@ fn of_code(code: RvError) -> (ProviderErrorKind, String, Remedy) {
 }
 
 /// What an error of the module or its loader says, on one line.
-fn words_of(error: &Error) -> String {
+pub(crate) fn words_of(error: &Error) -> String {
     match error {
         Error::LibraryLoading(error) => printable::cut(&error.to_string(), SHOWN),
         Error::MissingSymbol(name) => format!("it has no function {name}"),

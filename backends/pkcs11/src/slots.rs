@@ -10,7 +10,7 @@ use cryptoki::{
 
 use crate::{
     algorithm::{Algorithm, Capabilities},
-    error::ModuleError,
+    error::{ModuleError, words_of},
     module,
 };
 
@@ -22,8 +22,10 @@ pub struct SlotDescription {
     pub slot: u64,
     /// What the module calls it.
     pub description: String,
-    /// The token in it, if there is one.
+    /// The token in it, if there is one and it tells of itself.
     pub token: Option<TokenDescription>,
+    /// Why a token in it does not tell of itself: another process may be writing it.
+    pub unreadable: Option<String>,
 }
 
 /// What a token tells of itself without a login.
@@ -77,7 +79,8 @@ pub struct MechanismDescription {
 }
 
 /// Every slot of the module at an absolute path, with tokens and mechanisms.
-/// Needs no PIN. Loads the module and blocks the calling thread.
+/// Needs no PIN. Loads the module and blocks the calling thread. A token that does not answer
+/// is told of in its slot.
 ///
 /// # Errors
 ///
@@ -92,15 +95,16 @@ fn describe(module: &Pkcs11) -> Result<Vec<SlotDescription>, Error> {
     let mut slots = Vec::new();
     for slot in module.get_all_slots()? {
         let info = module.get_slot_info(slot)?;
-        let token = match info.token_present().then(|| describe_token(module, slot)) {
-            Some(Ok(token)) => Some(token),
+        let (token, unreadable) = match info.token_present().then(|| describe_token(module, slot)) {
+            Some(Ok(token)) => (Some(token), None),
             Some(Err(Error::Pkcs11(RvError::TokenNotPresent | RvError::TokenNotRecognized, _))) | None => {
-                None
+                (None, None)
             }
-            Some(Err(error)) => return Err(error),
+            // It is in nobody's way who wants to know of the others.
+            Some(Err(error)) => (None, Some(words_of(&error))),
         };
         let description = info.slot_description().to_owned();
-        slots.push(SlotDescription { slot: slot.id(), description, token });
+        slots.push(SlotDescription { slot: slot.id(), description, token, unreadable });
     }
     Ok(slots)
 }

@@ -22,6 +22,7 @@ fn of_slot(slot: SlotDescription) -> Details {
         .with("slot", slot.slot)
         .with("description", slot.description)
         .with("token", slot.token.map(of_token))
+        .with("unreadable", slot.unreadable)
 }
 
 fn of_token(token: TokenDescription) -> Details {

@@ -2,12 +2,15 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use cryptoki::context::Pkcs11;
 use envelope_files::trust::TrustError;
-use envelope_pkcs11::{ModuleError, describe_slots};
+use envelope_pkcs11::{ModuleError, SlotDescription, describe_slots};
 use envelope_sdk::ProviderErrorKind::{AccessDenied, Invalid};
 
-use super::*;
+use super::{tokens::TOKEN_UNTOLD, *};
 
-on_each_token!(slots_tokens_and_mechanisms_are_told_without_a_pin);
+on_each_token!(
+    slots_tokens_and_mechanisms_are_told_without_a_pin,
+    a_token_that_does_not_tell_of_itself_hides_no_other_slot
+);
 
 fn refused_module(path: impl AsRef<Path>) -> ModuleError {
     let config = Pkcs11Config::new(path.as_ref(), TokenSelector::only());
@@ -97,4 +100,20 @@ fn slots_tokens_and_mechanisms_are_told_without_a_pin(token: &Token) {
     // What is told is what `cryptoki` reads.
     let context: &Pkcs11 = token.context();
     assert_eq!(slots.len(), context.get_all_slots().unwrap().len());
+}
+
+fn a_token_that_does_not_tell_of_itself_hides_no_other_slot(token: &Token) {
+    let all = describe_slots(token.module()).unwrap();
+    let labelled = |slot: &&SlotDescription| slot.token.as_ref().is_some_and(|of| of.label == token.label);
+    let slot = all.iter().find(labelled).unwrap().slot;
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("module.so");
+    tokens::in_front_of(&token.module(), TOKEN_UNTOLD, &[format!("-DSLOT={slot}")], &module);
+
+    let told = describe_slots(&module).unwrap();
+    let untold = told.iter().find(|told| told.slot == slot).unwrap();
+    assert_eq!(untold.token, None);
+    let why = untold.unreadable.as_deref().unwrap();
+    assert!(why.contains("C_GetTokenInfo: CKR_GENERAL_ERROR"), "{why}");
+    assert!(told.iter().any(|slot| slot.token.is_some()), "{told:?}");
 }

@@ -30,6 +30,7 @@ pub(crate) const SO_PIN: &str = "security-officer-1";
 /// Modules in front of another; see there.
 pub(crate) const LABEL_CHANGES: &str = include_str!("label_changes.c");
 pub(crate) const SLOW_GENERATION: &str = include_str!("slow_generation.c");
+pub(crate) const TOKEN_UNTOLD: &str = include_str!("token_untold.c");
 
 /// Builds such a module as `built`.
 pub(crate) fn in_front_of(module: &Path, source: &str, defines: &[String], built: &Path) {
