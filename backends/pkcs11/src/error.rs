@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use cryptoki::error::{Error, RvError};
+use cryptoki::{
+    context::Function,
+    error::{Error, RvError},
+};
 use envelope_files::trust::TrustError;
 use envelope_sdk::{KeyUri, ProviderError, ProviderErrorKind, printable};
 
@@ -204,6 +207,9 @@ impl From<Failure> for ProviderError {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (kind, message, remedy) = match &error {
+            Error::Pkcs11(RvError::GeneralError, function) if only_begins_or_reads(*function) => {
+                (ProviderErrorKind::Other, "the token refused".into(), Remedy::Reopen)
+            }
             Error::Pkcs11(code, _) => of_code(*code),
             Error::NullFunctionPointer | Error::NotSupported => (
                 ProviderErrorKind::Unsupported,
@@ -216,6 +222,23 @@ impl From<Error> for Failure {
         };
         Self { kind, message, remedy, source: Some(Cause::Token(error)) }
     }
+}
+
+/// A software token that another process writes at the moment says `CKR_GENERAL_ERROR` to any call. These
+/// are repeated without harm.
+fn only_begins_or_reads(function: Function) -> bool {
+    matches!(
+        function,
+        Function::EncryptInit
+            | Function::DecryptInit
+            | Function::MessageEncryptInit
+            | Function::MessageDecryptInit
+            | Function::FindObjectsInit
+            | Function::FindObjects
+            | Function::GetAttributeValue
+            | Function::GetTokenInfo
+            | Function::GetSessionInfo
+    )
 }
 
 fn of_code(code: RvError) -> (ProviderErrorKind, String, Remedy) {
@@ -294,8 +317,6 @@ const SHOWN: usize = 500;
 
 #[cfg(test)]
 mod tests {
-    use cryptoki::context::Function;
-
     use super::*;
 
     #[test]

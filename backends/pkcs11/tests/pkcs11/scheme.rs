@@ -365,7 +365,7 @@ fn slots_are_told_without_a_secret(token: &Token) {
     let slots: Vec<_> =
         slots.iter().map(|slot| if let Detail::Table(slot) = slot { slot } else { panic!() }).collect();
     let slot = slots.iter().copied().find(is_it).expect("the token");
-    assert_eq!(names(slot), ["slot", "description", "token"]);
+    assert_eq!(names(slot), ["slot", "description", "token", "unreadable"]);
     let Some(Detail::Table(of_token)) = slot.get("token") else { panic!("{slot:?}") };
     assert_eq!(
         names(of_token),

@@ -13,6 +13,7 @@ use super::*;
 
 on_each_token!(
     an_expired_login_is_renewed,
+    a_token_that_is_busy_for_a_moment_is_asked_again,
     a_module_that_was_shut_down_is_started_again,
     a_token_that_was_removed_is_unavailable_and_used_again_when_it_is_back,
     sixty_four_threads_of_a_thousand_wraps_leave_no_session,
@@ -47,6 +48,20 @@ fn an_expired_login_is_renewed(token: &Token) {
         assert_eq!(list(&provider).len(), 1);
         token.session().logout().unwrap();
         block_on(provider.describe_key(&key)).unwrap();
+    }
+}
+
+/// A software token says so while another process writes it.
+fn a_token_that_is_busy_for_a_moment_is_asked_again(token: &Token) {
+    let (_, key) = with_key(token);
+    let [find_objects_init, encrypt_init] = [26, 29];
+    for function in [find_objects_init, encrypt_init] {
+        let folder = tempfile::tempdir().unwrap();
+        let module = folder.path().join("module.so");
+        tokens::in_front_of(&token.module(), tokens::BUSY_ONCE, &[format!("-DBUSY={function}")], &module);
+        let pin = PinSource::pin(pin(PIN));
+        let config = Pkcs11Config::new(module, TokenSelector::label(&token.label)).pin(pin);
+        wrap(&Pkcs11Provider::open(config).unwrap(), &key, &dek()).unwrap();
     }
 }
 

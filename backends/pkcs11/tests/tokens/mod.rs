@@ -28,6 +28,7 @@ pub(crate) const PIN: &str = "correct-horse-4711";
 pub(crate) const SO_PIN: &str = "security-officer-1";
 
 /// Modules in front of another; see there.
+pub(crate) const BUSY_ONCE: &str = include_str!("busy_once.c");
 pub(crate) const LABEL_CHANGES: &str = include_str!("label_changes.c");
 pub(crate) const SLOW_GENERATION: &str = include_str!("slow_generation.c");
 pub(crate) const TOKEN_UNTOLD: &str = include_str!("token_untold.c");
