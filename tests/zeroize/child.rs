@@ -338,7 +338,7 @@ fn keystore(lines: &Lines) {
     let path = folder.path().join("keys.json");
     let (first, second) = (fresh_passphrase(lines), fresh_passphrase(lines));
     {
-        let keystore = Keystore::create_with(&path, &first, Argon2Params::MINIMUM).unwrap();
+        let keystore = Keystore::create_with(&path, &first, LANES).unwrap();
         tell(lines, "keystore", &std::fs::read(&path).unwrap());
         block_on(keystore.create_key(&NewKey::named("main"))).unwrap();
     }
@@ -359,7 +359,7 @@ fn keystore_wrong_passphrase(lines: &Lines) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let (right, wrong) = (fresh_passphrase(lines), fresh_passphrase(lines));
-    drop(Keystore::create_with(&path, &right, Argon2Params::MINIMUM).unwrap());
+    drop(Keystore::create_with(&path, &right, LANES).unwrap());
     let text = std::fs::read_to_string(&path).unwrap();
     tell(lines, "keystore", text.as_bytes());
     let refused = Keystore::open(&path, &wrong).err().unwrap();
@@ -370,13 +370,13 @@ fn keystore_wrong_passphrase(lines: &Lines) {
 }
 
 fn passphrase(lines: &Lines) {
-    let provider = PassphraseProvider::with_params(fresh_passphrase(lines), Argon2Params::MINIMUM).unwrap();
+    let provider = PassphraseProvider::with_params(fresh_passphrase(lines), LANES).unwrap();
     with_provider(lines, Arc::new(provider), KeyUri::passphrase());
 }
 
 fn passphrase_wrong(lines: &Lines) {
     let of = || {
-        let provider = PassphraseProvider::with_params(fresh_passphrase(lines), Argon2Params::MINIMUM);
+        let provider = PassphraseProvider::with_params(fresh_passphrase(lines), LANES);
         let beside = beside(Arc::new(provider.unwrap()), lines);
         Envelope::new(Keyring::new().both(beside, KeyUri::passphrase()))
     };
@@ -436,6 +436,9 @@ fn leave_on_stack(secret: &[u8; 32]) {
     deep[1024..1024 + 32].copy_from_slice(secret);
     std::hint::black_box(&mut deep);
 }
+
+/// Little work, on as many threads as there are cores.
+const LANES: Argon2Params = Argon2Params { p_cost: 4, ..Argon2Params::MINIMUM };
 
 fn fresh_passphrase(lines: &Lines) -> Passphrase {
     let mut random = Zeroizing::new([0; 24]);

@@ -152,7 +152,7 @@ impl Known {
 
     fn argon2id(&mut self, passphrase: &[u8], salt: &[u8]) -> [u8; 32] {
         let derive = || {
-            let params = Params::new(19 * 1024, 1, 1, Some(32)).unwrap();
+            let params = Params::new(19 * 1024, 1, 4, Some(32)).unwrap();
             let mut derived = [0; 32];
             Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
                 .hash_password_into(passphrase, salt, &mut derived)

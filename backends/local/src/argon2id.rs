@@ -1,8 +1,11 @@
 //! Argon2id version 1.3 (RFC 9106): from a passphrase to a 32-byte key, with
 //! its cost checked before any memory is taken.
 
+use std::{num::NonZero, thread};
+
 use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use envelope_sdk::crypto::{Key256, wiped_after};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use zeroize::Zeroize;
 
 use crate::Passphrase;
@@ -20,7 +23,7 @@ pub struct Argon2Params {
     pub m_cost: u32,
     /// Passes over the memory: 1 to 16.
     pub t_cost: u32,
-    /// Lanes: 1 to 16. They run one after the other here.
+    /// Lanes: 1 to 16. As many run at once as there are cores.
     pub p_cost: u32,
 }
 
@@ -107,6 +110,9 @@ pub enum Argon2Error {
         /// KiB that were asked for.
         m_cost: u32,
     },
+    /// The system gave no thread to run it on.
+    #[error("there is no thread for Argon2id")]
+    NoThread,
     /// The Argon2 implementation refused parameters that were checked here.
     #[error("Argon2id refused its parameters")]
     Refused,
@@ -130,13 +136,33 @@ pub(crate) fn derive(
     memory.0.resize(blocks, Block::new());
     let params = Params::new(m_cost, t_cost, p_cost, Some(KEY_LEN)).map_err(|_| Argon2Error::Refused)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    // It leaves copies of the key on the stack, which on a thread that ends stay there.
+    let threads = Threads::new(p_cost)?;
     Key256::fill_with(|key| {
-        wiped_after::<STACK, _>(|| {
+        threads.run(|| {
             argon2.hash_password_into_with_memory(passphrase.expose(), salt, key, memory.0.as_mut_slice())
         })
     })
     .map_err(|_| Argon2Error::Refused)
+}
+
+/// The threads of one run. Argon2id leaves copies of the key on the stack, which stay there after a thread
+/// has ended. So it never runs on threads that others use, as those of rayon's common pool.
+struct Threads(ThreadPool);
+
+impl Threads {
+    fn new(lanes: u32) -> Result<Self, Argon2Error> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let lanes = usize::try_from(lanes).unwrap_or(usize::MAX);
+        let pool = ThreadPoolBuilder::new().num_threads(lanes.min(cores)).stack_size(2 * STACK);
+        pool.build().map(Self).map_err(|_| Argon2Error::NoThread)
+    }
+
+    /// Runs `work` and what it runs at the same time, and wipes all their stacks.
+    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let made = self.0.install(work);
+        self.0.broadcast(|_| wiped_after::<STACK, _>(|| ()));
+        made
+    }
 }
 
 /// The memory that Argon2id works in. The key follows from it, and
@@ -152,5 +178,5 @@ impl Drop for Memory {
 }
 
 const KEY_LEN: usize = 32;
-/// Bytes of stack that a run takes, several times over.
-const STACK: usize = 64 * 1024;
+/// Bytes of stack that a run takes, several times over: a thread that waits for a lane may run others meanwhile, on top.
+const STACK: usize = 256 * 1024;
