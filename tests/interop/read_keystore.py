@@ -16,17 +16,27 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from constructions import cobblestone_open, xaes_open
+from failures import Failure, FormatFailure, NotAuthentic, require
+
 MAX_LEN = 16777216
 STATES = ("pre-active", "active", "suspended", "deactivated", "compromised", "destroyed")
 
 
-class Failure(Exception):
-    """What a reader comes to instead of keys. Its first argument is the class."""
+class TooLarge(Failure):
+    label = "too large"
 
 
-def require(condition, clause, what, label="format failure"):
-    if not condition:
-        raise Failure(label, f"[{clause}] {what}")
+class UnsupportedVersion(Failure):
+    label = "unsupported version"
+
+
+class UnsupportedParameters(Failure):
+    label = "unsupported parameters"
+
+
+class WrongPassphrase(Failure):
+    label = "wrong passphrase"
 
 
 # --- the text -------------------------------------------------------------------------------------------------------
@@ -37,15 +47,16 @@ def is_integer(value, bits):
 
 
 def parse(data):
-    require(len(data) <= MAX_LEN, "F-1", "too large", "too large")
+    require(len(data) <= MAX_LEN, "F-1", "too large", TooLarge)
     try:
         document = loads(data.decode("utf-8", "strict"))
     except ValueError:
-        raise Failure("format failure", "[F-2] not JSON in UTF-8") from None
+        raise FormatFailure("F-2", "not JSON in UTF-8") from None
     require(isinstance(document, dict), "F-2", "not an object")
     version = document.get("envelope_keystore")
-    require(is_integer(version, 64) and "envelope_keystore" not in document.repeated, "F-2", "no version, or more than one")
-    require(version == 1, "F-3", "another version", "unsupported version")
+    require(is_integer(version, 64), "F-2", "no version")
+    require("envelope_keystore" not in document.repeated, "F-3", "more than one version")
+    require(version == 1, "F-3", "another version", UnsupportedVersion)
     check_members(document)
     require(printed(document) == data, "F-4", "another spelling")
     return document
@@ -99,6 +110,7 @@ def loads(text):
             return result[0]
         if kind == "string":
             found, at = scanstring(text, at)
+            found.encode()  # A UnicodeEncodeError, which is a ValueError, where it holds half a surrogate pair.
         if kind == "string" and expected in ("name", "name or end"):
             names.append(found)
             expected = "colon"
@@ -133,7 +145,13 @@ def value_of(kind, found):
 
 
 def printed(document):
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def number(value, bits, what, least=0):
+    require(type(value) is int or value is OTHER_NUMBER, "F-2", f"{what} is no number")
+    require(is_integer(value, bits), "J-3", what)
+    require(value >= least, "J-3", what)
 
 
 def members(value, names, what):
@@ -146,61 +164,70 @@ def decode(text, length, what):
     try:
         data = base64.b64decode(text.encode("ascii", "replace"), validate=True)
     except binascii.Error:
-        raise Failure("format failure", f"[J-2] {what} is not base64") from None
-    require(base64.b64encode(data).decode() == text and len(data) == length, "J-2", f"the spelling or length of {what}")
+        raise FormatFailure("J-2", f"{what} is not base64") from None
+    require(base64.b64encode(data).decode() == text, "J-2", f"the spelling of {what}")
+    require(len(data) == length, "J-2", f"the length of {what}")
     return data
 
 
 def check_members(document):
     members(document, ("envelope_keystore", "id", "generation", "argon2id", "keystore_key", "keys", "mac"), "the file")
-    require(isinstance(document["id"], str) and re.fullmatch("[0-9a-f]{32}", document["id"]), "J-1", "the id")
-    require(is_integer(document["generation"], 64), "J-3", "the generation")
+    require(isinstance(document["id"], str), "F-2", "the id is no string")
+    require(re.fullmatch("[0-9a-f]{32}", document["id"]), "J-1", "the id")
+    number(document["generation"], 64, "the generation")
     argon = members(document["argon2id"], ("m_cost", "t_cost", "p_cost", "salt"), "argon2id")
-    require(all(is_integer(argon[each], 32) for each in ("m_cost", "t_cost", "p_cost")), "J-3", "a parameter")
+    for each in ("m_cost", "t_cost", "p_cost"):
+        number(argon[each], 32, each)
     decode(argon["salt"], 16, "the salt")
     decode(document["keystore_key"], 104, "keystore_key")
-    decode(document["mac"], 32, "mac")
     keys = document["keys"]
     require(isinstance(keys, dict), "F-2", "keys")
-    require(list(keys) == sorted(keys, key=lambda name: name.encode("utf-8", "surrogatepass")), "F-4", "order of keys")
     for name, key in keys.items():
         require(re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name), "J-4", "a name")
         check_key(key)
+    decode(document["mac"], 32, "mac")
+    # Names are ASCII by now.
+    require(list(keys) == sorted(keys), "F-4", "order of keys")
 
 
 def check_key(key):
     members(key, ("state", "archived", "created", "versions"), "a key")
-    require(key["state"] in STATES, "J-6", "the state of a key")
+    check_state(key["state"])
     require(type(key["archived"]) is bool, "F-2", "archived")
-    require(is_integer(key["created"], 64), "J-3", "created")
+    number(key["created"], 64, "created")
     require(isinstance(key["versions"], list), "F-2", "versions")
     require(key["versions"], "J-5", "no version")
-    for number, version in enumerate(key["versions"], 1):
+    for expected, version in enumerate(key["versions"], 1):
         require(isinstance(version, dict), "F-2", "a version")
         end = ("not_after",) if "not_after" in version else ()
         members(version, ("version", "state", "created", *end, "wrapped_kek"), "a version")
-        require(is_integer(version["version"], 32), "J-3", "the number of a version")
-        require(version["version"] == number, "J-5", "the numbers of versions")
-        require(version["state"] in STATES, "J-6", "the state of a version")
-        require(is_integer(version["created"], 64), "J-3", "created")
+        number(version["version"], 32, "the number of a version", least=1)
+        require(version["version"] == expected, "J-5", "the numbers of versions")
+        check_state(version["state"])
+        number(version["created"], 64, "created")
         require(version.get("not_after", 0) is not None, "J-8", "not_after is null")
-        require(is_integer(version.get("not_after", 0), 64), "J-3", "not_after")
+        number(version.get("not_after", 0), 64, "not_after")
         if version["wrapped_kek"] is not None:
             decode(version["wrapped_kek"], 72, "wrapped_kek")
         require((version["state"] == "destroyed") == (version["wrapped_kek"] is None), "J-7", "destroyed or not")
 
 
+def check_state(state):
+    require(isinstance(state, str), "F-2", "a state is no string")
+    require(state in STATES, "J-6", "a state")
+
+
 # --- the keys -------------------------------------------------------------------------------------------------------
 
 
-def open_keystore(data, passphrase, cobblestone_open, xaes_open, unauthentic):
-    """State, whether archived, and versions (number, state, KEK or None, end of the cryptoperiod or None) of each key. The two constructions are those
-    of the envelope's reader, and `unauthentic` is what they raise."""
+def open_keystore(data, passphrase):
+    """State, whether archived, and versions (number, state, KEK or None, end of the cryptoperiod or None) of each key."""
     document = parse(data)
     argon = document["argon2id"]
     m, t, p = argon["m_cost"], argon["t_cost"], argon["p_cost"]
-    bounds = 19456 <= m <= 1048576 and 1 <= t <= 16 and 1 <= p <= 16
-    require(bounds, "E-1", "parameters", "unsupported parameters")
+    require(19456 <= m <= 1048576, "E-1", "memory", UnsupportedParameters)
+    require(1 <= t <= 16, "E-1", "passes", UnsupportedParameters)
+    require(1 <= p <= 16, "E-1", "lanes", UnsupportedParameters)
     salt = base64.b64decode(argon["salt"])
     root = hash_secret_raw(passphrase, salt, t, m, p, 32, Type.ID, version=0x13)
     keystore_id = document["id"].encode()
@@ -208,12 +235,12 @@ def open_keystore(data, passphrase, cobblestone_open, xaes_open, unauthentic):
     root_binding = b"envelope-keystore-v1 keystore key\x00" + keystore_id + costs + salt
     try:
         keystore_key = cobblestone_open(root, root_binding, base64.b64decode(document["keystore_key"]))
-    except unauthentic:
-        raise Failure("wrong passphrase", "[E-3] keystore_key") from None
+    except NotAuthentic:
+        raise WrongPassphrase("E-3", "keystore_key") from None
     expand = lambda label: HKDFExpand(hashes.SHA256(), 32, label).derive(keystore_key)
     mac = base64.b64decode(document.pop("mac"))
     expected = hmac.new(expand(b"envelope-keystore-v1 mac"), printed(document), hashlib.sha256).digest()
-    require(hmac.compare_digest(mac, expected), "E-4", "the MAC", "not authentic")
+    require(hmac.compare_digest(mac, expected), "E-4", "the MAC", NotAuthentic)
     wrapping_key = expand(b"envelope-keystore-v1 wrap")
 
     def kek(name, version):
@@ -221,10 +248,7 @@ def open_keystore(data, passphrase, cobblestone_open, xaes_open, unauthentic):
             return None
         binding = b"envelope-keystore-v1 kek\x00" + keystore_id + bytes([len(name)]) + name.encode()
         binding += version["version"].to_bytes(4, "big")
-        try:
-            return xaes_open(wrapping_key, base64.b64decode(version["wrapped_kek"]), binding)
-        except unauthentic:
-            raise Failure("not authentic", "[E-5] a KEK") from None
+        return xaes_open(wrapping_key, base64.b64decode(version["wrapped_kek"]), binding, "E-5")
 
     opened = {}
     for name, key in document["keys"].items():

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from .first import first_of
+
 MAGIC = b"\x89ENV\r\n\x1a\n"
 ATTACHED, DETACHED, DATA_KEY = 0, 1, 2
 CHUNK = 16384
@@ -262,18 +264,26 @@ def put(
     plaintext=None,
     kind="envelope",
     armor=None,
+    more=(),
+    first=None,
 ):
+    """`armor` is the text form of the first part; `parts` are the others then. `more` are further lines of the head."""
     assert name not in VECTORS, name
-    lines = [f"expect: {expect}", f"comment: {comment}", f"spec: {spec}", f"kind: {kind}"]
+    lines = [f"expect: {expect}", f"comment: {comment}", f"spec: {spec}"]
+    if expect != OK:
+        lines.append(f"first: {first or first_of(name, spec)}")
+    lines.append(f"kind: {kind}")
     if armor is not None:
         lines.append("armor: yes")
+        lines += [f"second-part: {base64.b64encode(part).decode() or '-'}" for part in parts]
     lines += [kek.line() for kek in keys]
     if passphrase is not None:
         lines.append(f"passphrase: {passphrase}")
     lines += [f"context: {entry(k, v)}" for k, v in context]
     lines += [f"withheld-value: {entry(k, v)}" for k, v in withheld]
     lines += [f"record-context: {entry(k, v)}" for k, v in record_context or ()]
-    if expect == "success":
+    lines += more
+    if expect == OK and kind != "rewrap":
         short = len(plaintext) <= 64
         lines.append("payload: " + ("hex " + plaintext.hex() if short else "sha256 " + hashlib.sha256(plaintext).hexdigest()))
     head = "\n".join(line.rstrip() if line.startswith("comment") else line for line in lines).encode() + b"\n\n"

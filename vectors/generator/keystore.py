@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from .base import AUTH, FORMAT, OK, VECTORS, Cobblestone, flip, rnd, u8, u32, xaes_seal
+from .first import first_of
 
 TOO_LARGE, VERSION, PARAMETERS, PASSPHRASE = (
     "too large",
@@ -117,7 +118,10 @@ class Store:
 def put(name, expect, spec, comment, file, passphrase=SECRET, holds=(), spaces=0):
     name = f"keystore/{name}"
     assert name not in VECTORS, name
-    lines = [f"expect: {expect}", f"comment: {comment}", f"spec: {spec}", "kind: keystore", f"passphrase: {passphrase}"]
+    lines = [f"expect: {expect}", f"comment: {comment}", f"spec: {spec}"]
+    if expect != OK:
+        lines.append(f"first: {first_of(name, spec)}")
+    lines += ["kind: keystore", f"passphrase: {passphrase}"]
     lines += holds
     if spaces:
         lines.append(f"append-spaces: {spaces}")
@@ -368,7 +372,7 @@ def versions():
         ("array", "[2]"),
         ("over-64-bits", str(2**64)),
     ):
-        version(f"version-is-{label}", f"`envelope_keystore` is {value}.", number(value), FORMAT, "F-2 F-3")
+        version(f"version-is-{label}", f"`envelope_keystore` is {value}.", number(value), FORMAT, "F-2 F-3 J-3")
     version("version-2-cut", "Format 2, but the text is no JSON.", lambda text: number(2)(text).replace('"keys": {', '"keys": '), FORMAT, "F-2 F-3")
 
     def alone(name, comment, text, expect=VERSION, spec="F-3"):
@@ -539,7 +543,7 @@ def members():
         put(name, FORMAT, "J-2", "`mac` has another length.", store.text(mac=change(mac)))
 
     for label, value in (("fraction", "3.0"), ("leading-zero", "03"), ("exponent", "3e0"), ("negative", "-3"), ("plus", "+3"), ("string", '"3"'), ("null", "null"), ("over-64-bits", str(2**64)), ("hexadecimal", "0x3")):
-        spec = "F-2 J-3" if label in ("leading-zero", "plus", "hexadecimal") else "J-3"
+        spec = "F-2 J-3" if label in ("leading-zero", "plus", "hexadecimal", "string", "null") else "J-3"
         replaced(f"generation-{label}", spec, f"The generation is {value}.", '"generation": 3', f'"generation": {value}')
     for member, value in (("m_cost", 19456), ("t_cost", 1), ("p_cost", 1)):
         replaced(f"parameters-{member[0]}-over-32-bits", "J-3", f"{member} has 33 bits.", f'"{member}": {value}', f'"{member}": {2**32 + value}')
@@ -547,7 +551,7 @@ def members():
     replaced("archived-number", "F-2", "`archived` is 0.", '"archived": false', '"archived": 0')
     replaced("archived-string", "F-2", "`archived` is a string.", '"archived": false', '"archived": "false"')
     replaced("created-over-64-bits", "J-3", "`created` has 65 bits.", '"created": 1767225601', f'"created": {2**64}')
-    replaced("created-date", "J-3", "`created` is a date.", '"created": 1767225601', '"created": "2026-01-01T00:00:01Z"')
+    replaced("created-date", "F-2 J-3", "`created` is a date.", '"created": 1767225601', '"created": "2026-01-01T00:00:01Z"')
 
     for label, name in (("empty", ""), ("65-characters", "n" * 65), ("dash-first", "-a"), ("dot-first", ".a"), ("underscore-first", "_a"), ("space", "a b"), ("slash", "a/b"), ("parent", "../b"), ("not-ascii", "é"), ("percent", "a%20"), ("at", "a@b")):
         store = Store(f"keystore/name-{label}").add(name)
@@ -564,7 +568,7 @@ def members():
     bad("versions-null", "F-2", "`versions` is null.", lambda d: d["keys"]["b"].update(versions=None))
     bad("versions-object", "F-2", "`versions` is an object.", lambda d: d["keys"]["b"].update(versions={}))
     for label, numbers in (("from-0", (0, 1)), ("from-2", (2, 3)), ("gap", (1, 3)), ("twice", (1, 1)), ("descending", (2, 1))):
-        bad(f"versions-{label}", "J-5", f"Versions are numbered {numbers[0]}, {numbers[1]}.", numbered(*numbers))
+        bad(f"versions-{label}", "J-3 J-5" if 0 in numbers else "J-5", f"Versions are numbered {numbers[0]}, {numbers[1]}.", numbered(*numbers))
     bad("version-number-over-32-bits", "J-3 J-5", "A version's number has 33 bits.", numbered(1, 2**32 + 2))
 
     for label, state in (("capital", "Active"), ("upper-case", "ACTIVE"), ("unknown", "revoked"), ("empty", ""), ("without-dash", "preactive"), ("underscore", "pre_active"), ("space", "active "), ("archived", "archived")):
@@ -633,10 +637,10 @@ def cryptoperiods():
 
     for label, value, spec in (
         ("null", "null", "J-8"),
-        ("string", f'"{end}"', "J-3"),
-        ("date", '"2028-01-01T00:00:00Z"', "J-3"),
-        ("true", "true", "J-3"),
-        ("array", f"[\n            {end}\n          ]", "J-3"),
+        ("string", f'"{end}"', "F-2 J-3"),
+        ("date", '"2028-01-01T00:00:00Z"', "F-2 J-3"),
+        ("true", "true", "F-2 J-3"),
+        ("array", f"[\n            {end}\n          ]", "F-2 J-3"),
         ("fraction", f"{end}.0", "J-3"),
         ("exponent", "1e9", "J-3"),
         ("negative", f"-{end}", "J-3"),
