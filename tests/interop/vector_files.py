@@ -29,6 +29,7 @@ class Vector:
             self.parts = [body, *map(part, self.fields.get("second-part", []))]
         else:
             self.parts = [part(each) for each in body.decode().removesuffix("\n").split("\n\n")]
+            self.parts[-1] += bytes(int((self.all("append-zeros") or ["0"])[0]))
 
     def one(self, key):
         (value,) = self.fields[key]

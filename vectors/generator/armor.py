@@ -1,6 +1,7 @@
 """Class `armor`."""
 
 import base64
+import re
 
 from .base import AUTH, DATA_KEY, DETACHED, FORMAT, OK, flip, put, rnd, simple
 
@@ -26,7 +27,33 @@ def armor():
     made("success-mixed-line-ends", OK, "T-5", "The first line ends with CR LF, the others with LF.", lambda t: t.replace(b"\n", b"\r\n", 1))
     for tail, comment in [(0, "The last line is a full one."), (1, "The last line has one byte."), (2, "The last line has two bytes."), (3, "The last line has three bytes."), (46, "The last line has 64 characters, two of them padding."), (47, "The last line has 64 characters, one of them padding.")]:
         made(f"success-tail-{tail}", OK, "T-2 T-3", comment, tail=tail)
+    turn = [0]
+
+    def every_other(match):
+        turn[0] += 1
+        return b"\r\n" if turn[0] % 2 else b"\n"
+
+    made("success-line-ends-by-turns", OK, "T-5", "Lines end with CR LF and with LF by turns.", lambda t: re.sub(b"\n", every_other, t))
+    made("success-last-line-crlf", OK, "T-5", "The last line ends with CR LF, the others with LF.", lambda t: t[:-1] + b"\r\n")
     for kind, flags in (("detached", DETACHED), ("record", DATA_KEY)):
+        for label, end in (("lf", b"\n"), ("crlf", b"\r\n")):
+            name = f"armor/success-{kind}-{label}"
+            env, kek = simple(name, flags=flags)
+            second = env.payload() if flags == DETACHED else env.record(plaintext=env.plaintext)
+            comment = f"The text form of a header, with its {kind.replace('detached', 'payload')} in binary."
+            put(name, OK, "T-1 T-2 T-5 H-11 H-13", comment, [second], [kek], plaintext=env.plaintext, kind=kind, armor=pem(env.header(), end))
+        name = f"armor/{kind}-second-part-changed"
+        env, kek = simple(name, flags=flags)
+        second = env.payload() if flags == DETACHED else env.record(plaintext=env.plaintext)
+        spec = "P-6" if flags == DETACHED else "S-2"
+        put(name, AUTH, spec, "The text form is right, and a bit of the other part was changed.", [flip(second, -1)], [kek], kind=kind, armor=pem(env.header()))
+        name = f"armor/{kind}-attached-envelope"
+        env, kek = simple(name)
+        put(name, FORMAT, "H-11", "The text form of a whole envelope, given as a header alone.", [env.payload()], [kek], kind=kind, armor=pem(env.envelope()))
+        name = f"armor/{kind}-text-damaged"
+        env, kek = simple(name, flags=flags)
+        text = pem(env.header()).replace(b"-----END", b"----END")
+        put(name, FORMAT, "T-2", "The last line of the text form has four dashes.", [env.payload()], [kek], kind=kind, armor=text)
         name = f"armor/wrong-kind-{kind}"
         env, kek = simple(name, flags=flags)
         put(name, FORMAT, "H-13", "The text form of a header alone, given as an envelope.", [], [kek], armor=pem(env.header()))
@@ -71,6 +98,10 @@ def armor():
     bad("one-line", "T-2", "All in one line.", relines(1 << 20))
     bad("short-line-in-the-middle", "T-2", "The first line of base64 is cut in two.", lambda t: t.replace(begin + b"\n", begin + b"\n", 1)[: len(begin) + 1 + 32] + b"\n" + t[len(begin) + 1 + 32 :])
     bad("padding-in-the-middle", "T-2 T-3", "The first line of base64 holds 47 bytes and padding.", lambda t: pem_uneven(t))
+    bad("line-of-65-characters", "T-2", "The first line of base64 has a character more.", lambda t: t.replace(begin + b"\n", begin + b"\nA", 1))
+    bad("line-of-63-characters", "T-3", "The first line of base64 has a character less.", lambda t: t.replace(begin + b"\n", b"@", 1).replace(b"@" + t[len(begin) + 1 : len(begin) + 2], begin + b"\n", 1))
+    bad("order-line-before-rest", "T-3", "A character outside the alphabet in the first line, and text after the last.", lambda t: put_at(t, len(begin) + 10, b"*") + b"Yours\n")
+    bad("order-text-before-magic", "T-4", "A wrong magic, and no last line.", lambda t: pem(b"\x88" + base64.b64decode(t[len(begin) + 1 : len(begin) + 65])[1:]).replace(last + b"\n", b""))
     bad("unused-bits", "T-3", "Unused bits that are not zero.", lambda t: bump(t), 1)
     bad("padding-missing", "T-3", "The last line without its padding.", lambda t: t.replace(b"=", b""), 1)
     bad("padding-too-much", "T-3", "The last line with padding that it does not need.", lambda t: t.replace(b"\n" + last, b"====\n" + last), 21)

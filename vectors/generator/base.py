@@ -250,6 +250,15 @@ def entry(k, v):
     return f"{keep(k, '')}={keep(v, '=')}"
 
 
+def clauses(name, expect, spec, first=None):
+    """The lines that name clauses. What refuses first is among what a vector shows."""
+    if expect == OK:
+        return [f"spec: {spec}"]
+    first = first or first_of(name, spec)
+    shown = spec.split() + [clause for clause in first.split() if clause not in spec.split()]
+    return [f"spec: {' '.join(shown)}", f"first: {first}"]
+
+
 def put(
     name,
     expect,
@@ -269,9 +278,7 @@ def put(
 ):
     """`armor` is the text form of the first part; `parts` are the others then. `more` are further lines of the head."""
     assert name not in VECTORS, name
-    lines = [f"expect: {expect}", f"comment: {comment}", f"spec: {spec}"]
-    if expect != OK:
-        lines.append(f"first: {first or first_of(name, spec)}")
+    lines = [f"expect: {expect}", f"comment: {comment}", *clauses(name, expect, spec, first)]
     lines.append(f"kind: {kind}")
     if armor is not None:
         lines.append("armor: yes")

@@ -56,10 +56,10 @@ def context():
     bad("withheld-33-stored-32", "C-1", "65 entries, 33 of them withheld.", ctx(*[(f"a{i:02}", "") for i in range(32)]), names(*[f"b{i:02}" for i in range(33)]))
     bad("withheld-count-beyond", "H-7", "A count of withheld names without the names.", withheld=u16(2) + s16(b"a"))
 
-    def demand(label, spec, comment, stored, held, given=(), values=(), expect=AUTH):
+    def demand(label, spec, comment, stored, held, given=(), values=(), expect=AUTH, first=None):
         name = f"context/{label}"
         env, kek = simple(name, stored=stored, withheld=held)
-        put_env(name, expect, spec, comment, env, [kek], context=given, withheld=values)
+        put_env(name, expect, spec, comment, env, [kek], context=given, withheld=values, first=first)
 
     demand("expected-other-value", "C-8", "The reader expects another value.", [("tenant", "42")], [], [("tenant", "43")])
     demand("expected-prefix", "C-8", "The reader expects a longer value.", [("tenant", "4")], [], [("tenant", "42")])
@@ -68,8 +68,19 @@ def context():
     demand("expected-normalised", "C-8", "The reader expects the composed form of a decomposed value.", [("a", "e\u0301")], [], [("a", "\u00e9")])
     demand("withheld-missing", "C-7", "The reader supplies nothing.", [], [("patient", "7")])
     demand("withheld-one-missing", "C-7", "The reader supplies one of two values.", [], [("a", "1"), ("b", "2")], values=[("a", "1")])
-    demand("withheld-wrong", "C-7 K-5 K-6", "The reader supplies another value.", [], [("patient", "7")], values=[("patient", "8")])
-    demand("withheld-empty", "C-7 K-5", "The reader supplies an empty value for one that is not.", [], [("patient", "7")], values=[("patient", "")])
+    demand("withheld-wrong", "K-5 K-6", "The reader supplies another value.", [], [("patient", "7")], values=[("patient", "8")])
+    demand("withheld-empty", "K-5", "The reader supplies an empty value for one that is not.", [], [("patient", "7")], values=[("patient", "")])
+    def without_key(label, spec, comment, stored, held, given=(), values=()):
+        name = f"context/{label}"
+        env, kek = simple(name, stored=stored, withheld=held)
+        put_env(name, AUTH, f"D-7 {spec}", comment + " The reader has no key.", env, [], context=given, withheld=values)
+
+    without_key("order-expected-before-keys", "C-8", "The reader expects another value.", [("tenant", "42")], [], [("tenant", "43")])
+    without_key("order-withheld-before-keys", "C-7", "The reader supplies no value.", [], [("patient", "7")])
+    long = "v" * (8193 - 2 - 8 - 2 - 4000)
+    without_key("order-limit-before-keys", "C-9", "The full context has 8193 bytes.", [("k", "v" * 4000)], [("w", long)], values=[("w", long)])
+    demand("order-expected-before-withheld", "D-7 C-8 C-7", "The reader expects an entry that is not there, and supplies no value.", [], [("b", "1")], given=[("c", "1")], first="C-8")
+    demand("expected-empty-name", "C-8", "The reader expects an entry with an empty name.", [("tenant", "42")], [], [("", "42")])
     name = "context/full-8193-bytes"
     env = Env(name, stored=[("k", "v" * 4000)], withheld=[("w", "v" * (8193 - 2 - 8 - 2 - 4000))])
     kek = env.kek()

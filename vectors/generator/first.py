@@ -52,6 +52,7 @@ FIRST_OF = {
         "A-4": "composed-for-decomposed dek-31-bytes dek-33-bytes trailing-space wrong-case",
     },
     "payload": {
+        "P-3 P-6": "first-chunk-flipped-last-cut",
         "P-6": "authentic-chunk-after-the-last byte-appended chunk-appended chunk-repeated chunk-with-aad chunks-swapped"
         " counter-from-one counter-little-endian envelope-appended first-chunk-cut first-chunk-dropped"
         " middle-chunk-dropped one-long-chunk zeros-appended",

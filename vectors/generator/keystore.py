@@ -10,8 +10,7 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from .base import AUTH, FORMAT, OK, VECTORS, Cobblestone, flip, rnd, u8, u32, xaes_seal
-from .first import first_of
+from .base import AUTH, FORMAT, OK, VECTORS, Cobblestone, clauses, flip, rnd, u8, u32, xaes_seal
 
 TOO_LARGE, VERSION, PARAMETERS, PASSPHRASE = (
     "too large",
@@ -118,9 +117,7 @@ class Store:
 def put(name, expect, spec, comment, file, passphrase=SECRET, holds=(), spaces=0):
     name = f"keystore/{name}"
     assert name not in VECTORS, name
-    lines = [f"expect: {expect}", f"comment: {comment}", f"spec: {spec}"]
-    if expect != OK:
-        lines.append(f"first: {first_of(name, spec)}")
+    lines = [f"expect: {expect}", f"comment: {comment}", *clauses(name, expect, spec)]
     lines += ["kind: keystore", f"passphrase: {passphrase}"]
     lines += holds
     if spaces:
@@ -394,6 +391,16 @@ def versions():
     alone("version-2-member-twice", "Format 2 with another member twice.", '{"envelope_keystore": 2, "keys": 1, "keys": 2}')
     text = '{"envelope_keystore": 2, "keys": {"envelope_keystore": 1, "envelope_keystore": 1}}'
     alone("version-2-inner-version-twice", "Format 2 with `envelope_keystore` twice in another object.", text)
+    # Half a surrogate pair is no character, so a text that escapes one is no JSON text in UTF-8.
+    for label, text in (
+        ("value", '{"envelope_keystore": 2, "x": "\\ud800"}'),
+        ("name", '{"envelope_keystore": 2, "\\udc00": 1}'),
+        ("inner-name", '{"envelope_keystore": 2, "x": {"\\uDBFF\\u0041": 1}}'),
+        ("pair-reversed", '{"envelope_keystore": 2, "x": "\\udc00\\ud800"}'),
+        ("pair-cut-by-escape", '{"envelope_keystore": 2, "x": "\\ud800\\n\\udc00"}'),
+    ):
+        alone(f"version-2-lone-surrogate-in-{label}", f"Format 2, with half a surrogate pair: {label.replace('-', ' ')}.", text, FORMAT, "F-2")
+    alone("version-2-surrogate-pair", "Format 2 with an escaped pair of surrogates, and what looks like one.", '{"envelope_keystore": 2, "x": "\\ud83d\\udD11 \\\\ud800"}')
     alone("version-2-not-utf-8", "Format 2 with a byte that is no UTF-8.", b'{"envelope_keystore": 2, "x": "\xff"}', FORMAT, "F-2 F-3")
 
 
@@ -607,6 +614,23 @@ def order_and_size():
     put(name, PARAMETERS, "O-1 E-1", "8 KiB for Argon2id, and another passphrase.", store.protect().text(), "battery staple")
     name = "order-passphrase-before-mac"
     put(name, PASSPHRASE, "O-1 E-3", "Another passphrase, and a MAC of zeros.", filled(name).text(mac=bytes(32)), "battery staple")
+
+    for label, clause, change in (
+        ("spelling", "F-4", lambda text: text.replace(": ", ":", 1)),
+        ("base64", "J-2", lambda text: text.replace('"wrapped_kek": "', '"wrapped_kek": "=', 1)),
+        ("missing-member", "F-2", lambda text: text.replace('      "archived": false,\n', "", 1)),
+        ("state", "J-6", lambda text: text.replace('"active"', '"Active"', 1)),
+    ):
+        name = f"order-{label}-before-parameters"
+        store = filled(name)
+        store.document["argon2id"]["m_cost"] = 8
+        put(name, FORMAT, f"O-1 {clause}", f"{label.replace('-', ' ').capitalize()}, and 8 KiB for Argon2id.", store.protect().text(change))
+    name = "order-version-before-spelling"
+    put(name, VERSION, "O-1 F-3", "Format 2, with a space after the text.", filled(name).text(lambda t: t.replace('"envelope_keystore": 1', '"envelope_keystore":  2')))
+    name = "order-mac-before-kek"
+    store = filled(name)
+    store.document["keys"]["b"]["versions"][0]["wrapped_kek"] = b64(bytes(72))
+    put(name, AUTH, "O-1 E-4", "A wrapped KEK of zeros, and a MAC of zeros.", store.text(mac=bytes(32)))
 
     # Spaces make both of them malformed; only the size tells which is not even parsed.
     for label, length, expect, spec in (("limit", MAX_LEN, FORMAT, "F-1 F-4"), ("over-limit", MAX_LEN + 1, TOO_LARGE, "F-1 O-1")):

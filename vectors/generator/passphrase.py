@@ -22,12 +22,12 @@ from .base import (
 def passphrases():
     words = "correct horse"
 
-    def bent(label, expect, spec, comment, bend=None, given=words, **parameters):
+    def bent(label, expect, spec, comment, bend=None, given=words, first=None, **parameters):
         name = f"passphrase/{label}"
         env = Env(name).to_passphrase(words, **parameters)
         if bend:
             bend(env.recipients[0])
-        put_env(name, expect, spec, comment, env, [], passphrase=given)
+        put_env(name, expect, spec, comment, env, [], passphrase=given, first=first)
 
     for label, claim in [
         ("m-19455", (19455, 1, 1)),
@@ -69,6 +69,12 @@ def passphrases():
     bent("130-bytes", AUTH, "A-4", "The wrap with a byte more; the MAC fits.", lambda r: setattr(r, "wrapped", r.wrapped + b"\0"))
     bent("parameters-only", AUTH, "A-4", "The parameters and nothing else; the MAC fits.", lambda r: setattr(r, "wrapped", r.wrapped[:25]))
     bent("parameters-cut", AUTH, "A-4", "8 of the 9 bytes of the parameters; the MAC fits.", lambda r: setattr(r, "wrapped", r.wrapped[:8]))
+    bent("order-version-before-length", UNSUPPORTED, "D-7 A-3 A-4", "A key version, and a wrap of 128 bytes.", lambda r: setattr(r, "wrapped", r.wrapped[:-1]), version=b"1", first="A-3")
+    bent("order-version-before-parameters", UNSUPPORTED, "D-7 A-3 A-1", "A key version, and a parameter out of bounds.", written=(19455, 1, 1), version=b"1", first="A-3")
+    bent("order-length-before-parameters", AUTH, "D-7 A-4 A-1", "A wrap of 128 bytes, and a parameter out of bounds.", lambda r: setattr(r, "wrapped", r.wrapped[:-1]), written=(19455, 1, 1), first="A-4")
+    bent("order-bounds-before-work", UNSUPPORTED, "D-7 A-1 A-6", "More work than a reader may do without permission, and too many lanes.", written=(1048576, 16, 17), first="A-1")
+    bent("order-algorithm-before-version", UNSUPPORTED, "D-7 W-1 A-3", "An unknown algorithm, and a key version.", lambda r: setattr(r, "algorithm", b"ARGON2ID"), version=b"1", first="W-1")
+    bent("parameters-m-65537-t-12", UNSUPPORTED, "A-6", "A pass over one KiB more than a reader may do without permission.", written=(65537, 12, 4))
     bent("key-version", UNSUPPORTED, "A-3", "An authentic passphrase wrap with a key version.", version=b"1")
     bent("dek-31-bytes", AUTH, "W-3 A-4", "An authentic wrap of 31 bytes.", dek=bytes(31))
     bent("dek-33-bytes", AUTH, "W-3 A-4", "An authentic wrap of 33 bytes.", dek=bytes(33))

@@ -74,15 +74,17 @@ def commitment_and_payload():
     changed("payload/last-chunk-dropped", "P-3", "Without the short last chunk: it ends with a whole one.", lambda e, p: p[: 56 + full], CHUNK + 5)
     changed("payload/empty-last-chunk-dropped", "P-3", "Without the empty last chunk.", lambda e, p: p[: 56 + full], CHUNK)
     changed("payload/empty-chunk-dropped", "P-3", "An empty message without its one chunk.", lambda e, p: p[:56], 0)
-    changed("payload/byte-appended", "P-3 P-6", "One byte more.", lambda e, p: p + b"\0")
+    changed("payload/byte-appended", "P-6", "One byte more.", lambda e, p: p + b"\0")
     changed("payload/byte-appended-after-longest-last-chunk", "P-3", "One byte more after a last chunk of 16399 bytes, which makes it a whole one.", lambda e, p: p + b"\0", CHUNK - 1)
     changed("payload/last-byte-dropped", "P-6", "One byte less.", lambda e, p: p[:-1])
     changed("payload/last-tag-cut-to-15", "P-3", "A last chunk of 15 bytes.", lambda e, p: p[: 56 + 15], 0)
     changed("payload/short-rest-after-whole-chunk", "P-3", "A last chunk of 15 bytes after a whole one.", lambda e, p: p[:-1], CHUNK)
     changed("payload/first-chunk-cut", "P-4", "The first of two chunks is one byte short.", lambda e, p: p[: 56 + full - 1] + p[56 + full :], CHUNK + 5)
-    changed("payload/chunk-appended", "P-4 P-3", "The last chunk twice.", lambda e, p: p + p[56:])
-    changed("payload/envelope-appended", "P-3", "A whole envelope after the envelope.", lambda e, p: p + e.header() + p)
-    changed("payload/zeros-appended", "P-3", "As many zeros as make a whole chunk and an empty one.", lambda e, p: p + bytes(full + 16 - (len(p) - 56) % full), 100)
+    changed("payload/chunk-appended", "P-4", "The last chunk twice.", lambda e, p: p + p[56:])
+    changed("payload/envelope-appended", "P-4", "A whole envelope after the envelope.", lambda e, p: p + e.header() + p)
+    changed("payload/zeros-appended", "P-4", "As many zeros as make a whole chunk and an empty one.", lambda e, p: p + bytes(full + 16 - (len(p) - 56) % full), 100)
+
+    changed("payload/first-chunk-flipped-last-cut", "P-3 P-6", "One bit of the first chunk, and a last chunk of 15 bytes: whoever reads on the fly comes to the first one first.", lambda e, p: flip(p, 60)[:-1], CHUNK)
 
     def full_last(env, _):
         cob = env.cobblestone()
@@ -94,13 +96,13 @@ def commitment_and_payload():
         cob = env.cobblestone()
         return cob.prefix() + cob.chunk(0, env.plaintext)
 
-    changed("payload/one-long-chunk", "P-3 P-4", "20000 bytes as one chunk.", oversize, 20000)
+    changed("payload/one-long-chunk", "P-4", "20000 bytes as one chunk.", oversize, 20000)
 
     def extended(env, payload):
         cob = env.cobblestone()
         return payload + cob.chunk(1, b"more")
 
-    changed("payload/authentic-chunk-after-the-last", "P-3 P-4", "An authentic chunk after a short one.", extended)
+    changed("payload/authentic-chunk-after-the-last", "P-4", "An authentic chunk after a short one.", extended)
 
     def numbered_from_one(env, _):
         cob = env.cobblestone()

@@ -1,6 +1,21 @@
 """Class `recipients`."""
 
-from .base import Env, FORMAT, Kek, NOKEY, URI_AWS, URI_AZURE, URI_GCP, URI_P11, URI_VAULT, put_env, simple
+from .base import (
+    AUTH,
+    Env,
+    FORMAT,
+    Kek,
+    NOKEY,
+    UNSUPPORTED,
+    URI_AWS,
+    URI_AZURE,
+    URI_GCP,
+    URI_P11,
+    URI_VAULT,
+    flip,
+    put_env,
+    simple,
+)
 
 
 def recipients():
@@ -19,6 +34,7 @@ def recipients():
     bent("repeated-not-adjacent", "R-5", "Key and version twice, with one between; the MAC fits.", lambda e: e.other(URI_AWS).to_kek(e.kek()))
     bent("repeated-other-algorithm", "R-5", "Key and version twice with two algorithms; the MAC fits.", lambda e: e.other(e.kek().uri, b"1", b"OTHER"))
     bent("version-513", "R-2", "A key version of 513 bytes; the MAC fits.", lambda e: e.other(URI_AWS, b"v" * 513))
+    bent("version-257-letters-of-2-bytes", "R-2", "A key version of 514 bytes and 257 letters; the MAC fits.", lambda e: e.other(URI_AWS, "é".encode() * 257))
     bent("version-not-utf8", "R-2", "A key version that is not UTF-8; the MAC fits.", lambda e: e.other(URI_AWS, b"\xff"))
     bent("algorithm-empty", "R-3", "An empty algorithm; the MAC fits.", lambda e: e.other(URI_AWS, algorithm=b""))
     bent("algorithm-space", "R-3", "A space in the algorithm; the MAC fits.", lambda e: e.other(URI_AWS, algorithm=b"AWS KMS"))
@@ -57,6 +73,16 @@ def recipients():
         ("aws-hyphenated-scheme", b"aws-kms:///" + URI_AWS[10:], "U-9"),
         ("aws-alias", b"awskms:///arn:aws:kms:eu-central-1:111122223333:alias/name", "U-3"),
         ("aws-account-11-digits", b"awskms:///arn:aws:kms:eu-central-1:11112222333:key/1", "U-3"),
+        ("aws-account-13-digits", b"awskms:///arn:aws:kms:eu-central-1:1111222233334:key/1", "U-3"),
+        ("aws-account-letter", b"awskms:///arn:aws:kms:eu-central-1:11112222333a:key/1", "U-3"),
+        ("aws-partition-empty", b"awskms:///arn::kms:eu-central-1:111122223333:key/1", "U-3"),
+        ("aws-partition-upper-case", b"awskms:///arn:AWS:kms:eu-central-1:111122223333:key/1", "U-3"),
+        ("aws-partition-underscore", b"awskms:///arn:aws_cn:kms:eu-central-1:111122223333:key/1", "U-3"),
+        ("aws-region-empty", b"awskms:///arn:aws:kms::111122223333:key/1", "U-3"),
+        ("aws-region-dot", b"awskms:///arn:aws:kms:eu.central:111122223333:key/1", "U-3"),
+        ("aws-key-id-underscore", b"awskms:///arn:aws:kms:eu-central-1:111122223333:key/mrk_1", "U-3"),
+        ("aws-key-id-slash", b"awskms:///arn:aws:kms:eu-central-1:111122223333:key/a/b", "U-3"),
+        ("aws-key-id-dot", b"awskms:///arn:aws:kms:eu-central-1:111122223333:key/a.b", "U-3"),
         ("aws-region-upper-case", b"awskms:///arn:aws:kms:EU-central-1:111122223333:key/1", "U-3"),
         ("aws-other-service", b"awskms:///arn:aws:s3:eu-central-1:111122223333:key/1", "U-3"),
         ("aws-key-id-empty", b"awskms:///arn:aws:kms:eu-central-1:111122223333:key/", "U-3"),
@@ -65,6 +91,14 @@ def recipients():
         ("gcp-version", URI_GCP + b"/cryptoKeyVersions/1", "U-4"),
         ("gcp-lower-case-segment", URI_GCP.replace(b"keyRings", b"keyrings"), "U-4"),
         ("gcp-empty-location", b"gcpkms://projects/p/locations//keyRings/r/cryptoKeys/k", "U-4"),
+        ("gcp-project-underscore", URI_GCP.replace(b"p-1", b"p_1"), "U-4"),
+        ("gcp-project-empty", b"gcpkms://projects//locations/l/keyRings/r/cryptoKeys/k", "U-4"),
+        ("gcp-location-dot", b"gcpkms://projects/p/locations/l.m/keyRings/r/cryptoKeys/k", "U-4"),
+        ("gcp-location-colon", b"gcpkms://projects/p/locations/l:m/keyRings/r/cryptoKeys/k", "U-4"),
+        ("gcp-key-ring-dot", b"gcpkms://projects/p/locations/l/keyRings/r.s/cryptoKeys/k", "U-4"),
+        ("gcp-key-ring-empty", b"gcpkms://projects/p/locations/l/keyRings//cryptoKeys/k", "U-4"),
+        ("gcp-key-dot", b"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k.l", "U-4"),
+        ("gcp-key-empty", b"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/", "U-4"),
         ("azure-https", b"https" + URI_AZURE[13:], "U-9"),
         ("azure-azurekms", b"azurekms" + URI_AZURE[13:], "U-9"),
         ("azure-version", URI_AZURE + b"/0123456789abcdef", "U-5"),
@@ -72,6 +106,11 @@ def recipients():
         ("azure-host-upper-case", b"azurekeyvault://Vault-1.vault.azure.net/keys/key-1", "U-5"),
         ("azure-userinfo", b"azurekeyvault://u:p@vault-1.vault.azure.net/keys/key-1", "U-5"),
         ("azure-other-host", b"azurekeyvault://vault-1.vault.azure.net.example.org/keys/key-1", "U-5"),
+        ("azure-host-empty", b"azurekeyvault://.vault.azure.net/keys/key-1", "U-5"),
+        ("azure-host-underscore", b"azurekeyvault://vault_1.vault.azure.net/keys/key-1", "U-5"),
+        ("azure-name-underscore", b"azurekeyvault://vault-1.vault.azure.net/keys/key_1", "U-5"),
+        ("azure-name-dot", b"azurekeyvault://vault-1.vault.azure.net/keys/key.1", "U-5"),
+        ("azure-name-empty", b"azurekeyvault://vault-1.vault.azure.net/keys/", "U-5"),
         ("azure-port", b"azurekeyvault://vault-1.vault.azure.net:443/keys/key-1", "U-5"),
         ("azure-subdomain", b"azurekeyvault://a.b.vault.azure.net/keys/key-1", "U-5"),
         ("azure-secrets", b"azurekeyvault://vault-1.vault.azure.net/secrets/key-1", "U-5"),
@@ -87,6 +126,11 @@ def recipients():
         ("vault-this-folder", b"hashivault://./transit/key-1", "U-10"),
         ("vault-escape", b"hashivault://transit%2Fkeys/key-1", "U-10"),
         ("vault-key-hyphen-first", b"hashivault://transit/-key", "U-10"),
+        ("vault-key-tilde", b"hashivault://transit/k~y", "U-10"),
+        ("vault-mount-tilde", b"hashivault://tran~sit/key", "U-10"),
+        ("vault-key-empty", b"hashivault://transit/", "U-10"),
+        ("vault-key-dot-first", b"hashivault://transit/.key", "U-10"),
+        ("vault-key-hyphen-last", b"hashivault://transit/key-", "U-10"),
         ("vault-key-dot-last", b"hashivault://transit/key.", "U-10"),
         ("pkcs11-order", b"pkcs11:object=kek;token=my%20token", "U-6 H-12"),
         ("pkcs11-lower-case-escape", b"pkcs11:token=my%2ftoken;object=kek", "U-6"),
@@ -97,6 +141,15 @@ def recipients():
         ("pkcs11-repeated", b"pkcs11:token=t;token=t;object=kek", "U-6"),
         ("pkcs11-empty-value", b"pkcs11:token=;object=kek", "U-6"),
         ("pkcs11-empty-attribute", b"pkcs11:token=t;;object=kek", "U-6"),
+        ("pkcs11-no-token-but-manufacturer-and-model", b"pkcs11:manufacturer=m;model=x;object=kek", "U-6"),
+        ("pkcs11-no-key-but-manufacturer-and-model", b"pkcs11:token=t;manufacturer=m;model=x", "U-6"),
+        ("pkcs11-attribute-upper-case", b"pkcs11:Token=t;object=kek", "U-6"),
+        ("pkcs11-attribute-without-value", b"pkcs11:token;object=kek", "U-6"),
+        ("pkcs11-id-lower-case-escape", b"pkcs11:token=t;id=%ff", "U-6"),
+        ("pkcs11-id-empty", b"pkcs11:token=t;id=", "U-6"),
+        ("pkcs11-id-before-object", b"pkcs11:token=t;id=%01;object=kek", "U-6"),
+        ("pkcs11-serial-before-token", b"pkcs11:serial=s;token=t;object=kek", "U-6"),
+        ("pkcs11-second-equals", b"pkcs11:token=a=b;object=kek", "U-6"),
         ("pkcs11-no-token", b"pkcs11:object=kek", "U-6"),
         ("pkcs11-no-key", b"pkcs11:token=t", "U-6"),
         ("pkcs11-bad-escape", b"pkcs11:token=%4;object=kek", "U-6"),
@@ -104,6 +157,13 @@ def recipients():
         ("local-short", b"local:main", "U-7"),
         ("local-id-upper-case", b"local://00112233445566778899AABBCCDDEEFF/main", "U-7"),
         ("local-id-31-digits", b"local://00112233445566778899aabbccddeef/main", "U-7"),
+        ("local-id-33-digits", b"local://00112233445566778899aabbccddeeff0/main", "U-7"),
+        ("local-id-not-hexadecimal", b"local://00112233445566778899aabbccddeefg/main", "U-7"),
+        ("local-name-at", b"local://00112233445566778899aabbccddeeff/ma@in", "U-7"),
+        ("local-name-tilde", b"local://00112233445566778899aabbccddeeff/ma~in", "U-7"),
+        ("local-name-percent", b"local://00112233445566778899aabbccddeeff/ma%20in", "U-7"),
+        ("local-name-dash-first", b"local://00112233445566778899aabbccddeeff/-main", "U-7"),
+        ("local-name-underscore-first", b"local://00112233445566778899aabbccddeeff/_main", "U-7"),
         ("local-name-65", b"local://00112233445566778899aabbccddeeff/" + b"a" * 65, "U-7"),
         ("local-name-dot-first", b"local://00112233445566778899aabbccddeeff/.main", "U-7"),
         ("local-name-slash", b"local://00112233445566778899aabbccddeeff/a/b", "U-7"),
@@ -113,6 +173,9 @@ def recipients():
         ("other-empty", b"examplekms:", "U-9"),
         ("other-slashes-only", b"examplekms://", "U-9"),
         ("other-userinfo", b"vaultkms://user:pass@vault.example.org/transit/key", "U-9"),
+        ("other-userinfo-without-path", b"vaultkms://user:pass@vault.example.org", "U-9"),
+        ("other-userinfo-empty", b"vaultkms://@vault.example.org/transit/key", "U-9"),
+        ("delete", b"examplekms:a\x7fb", "U-1"),
         ("http", b"http://vault-1.vault.azure.net/keys/key-1", "U-9"),
     ]
     for label, uri, spec in bad_uris:
@@ -131,3 +194,32 @@ def recipients():
     name = "recipients/version-not-held"
     env, kek = simple(name)
     put_env(name, NOKEY, "W-4", "The reader has the right key in another version only.", env, [env.kek("a", b"2")])
+    name = "recipients/version-leading-zero"
+    env, kek = simple(name)
+    env.recipients[0].version = b"01"
+    put_env(name, NOKEY, "W-4", "The header names version 01, and the reader has version 1: they are compared as bytes.", env, [kek])
+    several()
+
+
+def several():
+    """What is reported when several configured recipients fail (D-8). The MAC fits."""
+    unauthentic = ("wrap", lambda r: setattr(r, "wrapped", flip(r.wrapped, 40)))
+    algorithm = ("algorithm", lambda r: setattr(r, "algorithm", b"OTHER"))
+    version = ("version", lambda r: setattr(r, "version", b"7"))
+    for (first, bend), (second, bend_second), expect, clause in [
+        (unauthentic, algorithm, UNSUPPORTED, "W-1"),
+        (algorithm, unauthentic, UNSUPPORTED, "W-1"),
+        (unauthentic, version, NOKEY, "W-4"),
+        (version, unauthentic, NOKEY, "W-4"),
+        (algorithm, version, UNSUPPORTED, "W-1"),
+        (version, algorithm, NOKEY, "W-4"),
+        (unauthentic, unauthentic, AUTH, "W-2"),
+    ]:
+        name = f"recipients/several-{first}-and-{second}"
+        env = Env(name)
+        keys = [env.kek("a"), env.kek("b")]
+        env.to_kek(keys[0]).to_kek(keys[1])
+        bend(env.recipients[0])
+        bend_second(env.recipients[1])
+        comment = f"Of the first recipient the {first} is not right, of the second the {second}."
+        put_env(name, expect, f"D-8 {clause}", comment, env, keys)

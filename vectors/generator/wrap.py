@@ -7,8 +7,10 @@ from .base import (
     AUTH,
     Env,
     Kek,
+    NOKEY,
     Recipient,
     UNSUPPORTED,
+    URI_P11,
     XAES,
     context_bytes,
     flip,
@@ -20,11 +22,11 @@ from .base import (
 
 
 def wraps():
-    def bent(label, spec, comment, bend, expect=AUTH, keys=None):
+    def bent(label, spec, comment, bend, expect=AUTH, keys=None, first=None):
         name = f"wrap/{label}"
         env, kek = simple(name)
         bend(env)
-        put_env(name, expect, spec, comment, env, [kek] if keys is None else keys(env))
+        put_env(name, expect, spec, comment, env, [kek] if keys is None else keys(env), first=first)
 
     def wrapped(change):
         def bend(env):
@@ -45,7 +47,7 @@ def wraps():
         env = Env(name)
         kek = env.kek()
         env.to_kek(kek, dek=(env.dek + bytes(32))[:length])
-        put_env(name, AUTH, "W-3", f"An authentic wrap of {label} bytes.", env, [kek])
+        put_env(name, AUTH, "W-2", f"An authentic wrap of {label} bytes.", env, [kek])
     bent("other-kek", "W-2", "The reader's key has the right name and other bytes.", lambda e: None, keys=lambda e: [Kek(e.kek().uri, b"1", e.rnd("wrong", 32))])
     name = "wrap/version-relabelled"
     env, kek = simple(name)
@@ -103,6 +105,12 @@ def wraps():
         ("of-a-passphrase", ARGON),
     ]:
         bent(f"algorithm-{label}", "W-1", f"The right wrap under the name {algorithm.decode()}; the MAC fits.", lambda e, a=algorithm: setattr(e.recipients[0], "algorithm", a), UNSUPPORTED)
+    bent("order-algorithm-before-version", "D-7 W-1 W-4", "An unknown algorithm, and a version that the reader does not have.", lambda e: e.recipients.append(Recipient(e.recipients.pop().uri, b"7", b"OTHER", b"x")), UNSUPPORTED, first="W-1")
+    bent("order-version-before-length", "D-7 W-4 W-2", "A version that the reader does not have, and a wrap of 71 bytes.", lambda e: e.recipients.append(Recipient(e.recipients.pop().uri, b"7", XAES, bytes(71))), NOKEY, first="W-4")
+    name = "wrap/xaes-for-another-scheme"
+    env = Env(name)
+    kek = Kek(URI_P11, b"1", env.rnd("kek", 32))
+    put_env(name, UNSUPPORTED, "W-1", "A wrap by XAES-256-GCM under a key whose URI is not local:, and the reader has that key.", env.to_kek(kek), [kek])
     name = "wrap/algorithm-xaes-for-a-passphrase"
     env = Env(name).to_passphrase("correct horse")
     env.recipients[0].algorithm = XAES
