@@ -41,6 +41,20 @@ fn every_vector_comes_to_its_class_as_a_stream() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Where several clauses refuse, the page says which one comes first.
+#[test]
+fn every_malformed_vector_is_refused_by_the_clause_that_comes_first() {
+    let mut wrong = Vec::new();
+    let malformed = |vector: &&Vector| vector.field("expect") == "format failure";
+    for vector in Vector::all().iter().filter(malformed) {
+        let error = block_on(open(vector)).unwrap_err();
+        if !clauses(&error).contains(&vector.field("first")) {
+            wrong.push(format!("{}: {} first, not {error:?}", vector.name, vector.field("first")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} vectors:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn every_class_of_error_and_every_directory_has_vectors() {
     let mut by_class: BTreeMap<String, usize> = BTreeMap::new();
@@ -192,7 +206,10 @@ fn open_stream(vector: &Vector) -> Result<Vec<u8>, DecryptError> {
         }
         ("envelope", false) => open_from(&envelope, vector, &mut vector.parts[0].as_slice(), &mut plaintext),
         ("detached", _) => (|| {
-            let header = stream::read_header(&mut vector.parts[0].as_slice())?;
+            let header = match vector.armor {
+                true => stream::read_header(&mut ArmorReader::new(vector.parts[0].as_slice()))?,
+                false => stream::read_header(&mut vector.parts[0].as_slice())?,
+            };
             if header.kind() != Kind::Detached {
                 return Err(FormatError::NotAnEnvelope.into());
             }
@@ -234,9 +251,10 @@ fn binary(vector: &Vector) -> Result<Vec<Vec<u8>>, FormatError> {
     if !vector.armor {
         return Ok(vector.parts.clone());
     }
-    let mut bytes = Vec::new();
-    match ArmorReader::new(vector.parts[0].as_slice()).read_to_end(&mut bytes) {
-        Ok(_) => Ok(vec![bytes]),
+    let mut parts = vector.parts.clone();
+    parts[0] = Vec::new();
+    match ArmorReader::new(vector.parts[0].as_slice()).read_to_end(&mut parts[0]) {
+        Ok(_) => Ok(parts),
         Err(error) => Err(*error.into_inner().unwrap().downcast::<FormatError>().unwrap()),
     }
 }
@@ -253,6 +271,45 @@ fn check(vector: &Vector, how: &str, opened: Result<Vec<u8>, DecryptError>, wron
         && !vector.is_plaintext(&plaintext)
     {
         wrong.push(format!("{} {how}: another plaintext", vector.name));
+    }
+}
+
+/// The clauses that a malformed header or text breaks, as far as the error tells them apart.
+fn clauses(error: &DecryptError) -> &'static [&'static str] {
+    let format = match error {
+        DecryptError::WrongKind { .. } => return &["H-13"],
+        DecryptError::Format(format) => format,
+        other => panic!("{other:?}"),
+    };
+    match format {
+        FormatError::NotAnEnvelope => &["H-1"],
+        FormatError::UnknownVersion(_) => &["H-2"],
+        FormatError::UnknownSuite(_) => &["H-3"],
+        FormatError::UnknownFlags(_) => &["H-4"],
+        FormatError::Truncated { what: "preamble" | "header" | "header MAC" } => &["H-6"],
+        FormatError::Truncated { .. } => &["H-7"],
+        FormatError::TooLarge { what: "header body", .. } => &["H-5"],
+        FormatError::TooLarge { what: "context", limit: 64 } => &["C-1"],
+        FormatError::TooLarge { what: "context", .. } => &["C-5"],
+        FormatError::TooLarge { what: "key version", .. } => &["R-2"],
+        FormatError::TooLarge { what: "wrapped DEK", .. } => &["R-4"],
+        FormatError::NotCanonical { what: "context" } => &["C-2", "C-3"],
+        FormatError::NotCanonical { what: "withheld names" } => &["C-3", "C-6"],
+        FormatError::NotUtf8 { what: "key version" } => &["R-2"],
+        FormatError::NotUtf8 { what: "key URI" } => &["U-1"],
+        FormatError::NotUtf8 { .. } => &["C-4"],
+        FormatError::RecipientCount(_) => &["H-9"],
+        FormatError::RepeatedRecipient => &["R-5", "R-6"],
+        FormatError::UnknownThreshold(_) => &["H-8"],
+        FormatError::NonZeroPadding => &["H-10"],
+        FormatError::Recipient { what: "key URI" } => {
+            &["U-1", "U-2", "U-3", "U-4", "U-5", "U-6", "U-7", "U-8", "U-9", "U-10"]
+        }
+        FormatError::Recipient { what: "wrap algorithm" } => &["R-3"],
+        FormatError::Recipient { what: "wrapped DEK" } => &["R-4"],
+        FormatError::TrailingData { .. } => &["H-11"],
+        FormatError::Armor(_) => &["T-1", "T-2", "T-3", "T-4"],
+        other => panic!("{other:?}"),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Vector {
     /// `CLASS/PROPERTY`.
     pub(crate) name: String,
     fields: BTreeMap<String, Vec<String>>,
-    /// Whether `parts` holds one text form and not binary.
+    /// Whether the first of `parts` is a text form and not binary.
     pub(crate) armor: bool,
     /// Whether this is a file of a keystore, which `envelope-local` tests.
     pub(crate) is_keystore: bool,
@@ -33,9 +33,12 @@ pub(crate) struct Vector {
 }
 
 impl Vector {
-    /// All vectors of envelopes, in order of their names.
+    /// All vectors of envelopes that open with keys in memory, in order of their names.
     pub(crate) fn all() -> Vec<Self> {
-        Self::with_keystores().into_iter().filter(|vector| !vector.is_keystore).collect()
+        let in_memory = |vector: &Self| {
+            !vector.is_keystore && vector.field("kind") != "rewrap" && vector.all_of("service").next().is_none()
+        };
+        Self::with_keystores().into_iter().filter(in_memory).collect()
     }
 
     /// All vectors, those of keystore files too.
@@ -69,7 +72,13 @@ impl Vector {
         let armor = fields.contains_key("armor");
         let is_keystore = fields["kind"][0] == "keystore";
         let as_it_is = armor || is_keystore;
-        let parts = if as_it_is { vec![body.to_vec()] } else { decode_parts(str::from_utf8(body).unwrap()) };
+        let mut parts =
+            if as_it_is { vec![body.to_vec()] } else { decode_parts(str::from_utf8(body).unwrap()) };
+        parts.extend(fields.get("second-part").into_iter().flatten().map(|part| decode_part(part)));
+        if let Some(zeros) = fields.get("append-zeros") {
+            let last = parts.last_mut().unwrap();
+            last.resize(last.len() + zeros[0].parse::<usize>().unwrap(), 0);
+        }
         let name = path.strip_prefix(directory()).unwrap().with_extension("");
         Self { name: name.to_str().unwrap().replace('\\', "/"), fields, armor, is_keystore, parts }
     }
@@ -153,7 +162,7 @@ impl VectorKeys {
 
     fn unwrap_local(&self, wrapped: &WrappedDek, binding: &[u8]) -> Result<Dek, ProviderError> {
         let error = |kind| ProviderError::new(kind, "vector", wrapped.key_uri(), "refused");
-        if wrapped.wrap_algorithm() != "XAES-256-GCM" {
+        if wrapped.wrap_algorithm() != "XAES-256-GCM" || wrapped.key_uri().scheme() != "local" {
             return Err(error(ProviderErrorKind::Unsupported));
         }
         let name = (wrapped.key_uri().as_str().to_owned(), wrapped.key_version().to_owned());
@@ -238,11 +247,15 @@ pub(crate) fn class(error: &DecryptError) -> &'static str {
         DecryptError::Format(_) | DecryptError::WrongKind { .. } => "format failure",
         DecryptError::NoConfiguredKey { .. } => "no configured key",
         DecryptError::NotAuthentic => "not authentic",
-        DecryptError::Keys { attempts } => match attempts[0].kind() {
-            ProviderErrorKind::NotFound => "no configured key",
-            ProviderErrorKind::Unsupported => "unsupported wrap",
-            kind => panic!("no class for {kind:?}"),
-        },
+        // Of several, the first that says more than that something does not fit.
+        DecryptError::Keys { attempts } => {
+            let kinds = attempts.iter().map(ProviderError::kind);
+            match kinds.filter(|kind| *kind != ProviderErrorKind::Unauthentic).next().unwrap() {
+                ProviderErrorKind::NotFound => "no configured key",
+                ProviderErrorKind::Unsupported => "unsupported wrap",
+                kind => panic!("no class for {kind:?}"),
+            }
+        }
         other => panic!("no class for {other:?}"),
     }
 }
@@ -260,11 +273,14 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
 
 fn decode_parts(body: &str) -> Vec<Vec<u8>> {
     let body = body.strip_suffix('\n').expect("a line end");
-    let decode = |part: &str| match part {
+    body.split("\n\n").map(decode_part).collect()
+}
+
+fn decode_part(part: &str) -> Vec<u8> {
+    match part {
         "-" => Vec::new(),
         text => Base64::decode_vec(&text.replace('\n', "")).unwrap(),
-    };
-    body.split("\n\n").map(decode).collect()
+    }
 }
 
 fn entry(line: &str) -> (String, String) {
@@ -299,10 +315,21 @@ fn sha256(data: &[u8]) -> Vec<u8> {
     sha2::Sha256::digest(data).to_vec()
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 25] = [
     "expect",
     "comment",
     "spec",
+    "first",
+    "second-part",
+    "append-zeros",
+    "service",
+    "request",
+    "answer",
+    "random",
+    "write-recipient",
+    "write-padding",
+    "write-stored",
+    "write-withheld",
     "kind",
     "armor",
     "kek",

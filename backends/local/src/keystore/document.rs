@@ -105,7 +105,9 @@ impl Document {
             Ok(document) => document,
             // A later format may have other members: its number says more than they do.
             Err(error) => match serde_json::from_str::<FormatOnly>(text) {
-                Ok(FormatOnly { envelope_keystore }) if envelope_keystore != FORMAT => {
+                Ok(FormatOnly { envelope_keystore })
+                    if envelope_keystore != FORMAT && !escapes_half_a_pair(text) =>
+                {
                     return Err(unsupported(path, envelope_keystore));
                 }
                 _ => return Err(malformed(path, what_does_not_fit(&error))),
@@ -217,6 +219,28 @@ mod state_name {
         let name = String::deserialize(deserializer)?;
         KeyState::from_name(&name).ok_or_else(|| de::Error::custom("an unknown key state"))
     }
+}
+
+/// Whether a string of this JSON text escapes one half of a surrogate pair, which is no character. `serde_json` does
+/// not look into what a reader passes over.
+fn escapes_half_a_pair(json: &str) -> bool {
+    let unit = |text: &str| u16::from_str_radix(text.strip_prefix('u')?.get(..4)?, 16).ok();
+    let mut rest = json;
+    // In JSON a backslash stands in strings only.
+    while let Some((_, escape)) = rest.split_once('\\') {
+        let whole = match unit(escape) {
+            Some(0xD800..=0xDBFF) => {
+                let low = escape[5..].strip_prefix('\\').and_then(unit);
+                matches!(low, Some(0xDC00..=0xDFFF)).then_some(11)
+            }
+            Some(0xDC00..=0xDFFF) => None,
+            Some(_) => Some(5),
+            None => Some(1),
+        };
+        let Some(len) = whole else { return true };
+        rest = &escape[len..];
+    }
+    false
 }
 
 /// What and where, without the error's own text: it quotes the file, and the
