@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # no __pycache__ among the vectors
 
-from generator import armor, context, header, keystore, mac, page, passphrase, payload, recipients, records, success, wrap
+from generator import armor, context, header, keystore, mac, page, passphrase, payload, recipients, records, services, success, wrap, writing
 from generator.base import VECTORS
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +35,9 @@ SECTIONS = (
     passphrase.passphrases,
     payload.commitment_and_payload,
     records.records,
+    services.services,
+    writing.writing,
+    writing.rewraps,
     armor.armor,
     keystore.keystore,
 )

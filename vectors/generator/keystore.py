@@ -148,8 +148,8 @@ def opens():
         put(name, OK, spec, comment, store.text(), store.passphrase, store.holds())
 
     new = lambda name, **more: Store(f"keystore/{name}", **more)
-    ok("success-empty", "F-2 F-4 E-3 E-4", "No key.", new("success-empty", generation=0))
-    ok("success-one-key", "F-2 F-4 E-3 E-4 E-5", "One key in one version.", new("success-one-key", generation=1).add("backup"))
+    ok("success-empty", "F-1 F-2 F-3 F-4 O-1 E-3 E-4", "No key.", new("success-empty", generation=0))
+    ok("success-one-key", "F-2 F-4 J-1 J-2 E-3 E-4 E-5", "One key in one version.", new("success-one-key", generation=1).add("backup"))
     ok("success-two-keys", "J-5 E-5 L-1", "Two keys, one of them rotated.", filled("success-two-keys"))
     every = new("success-every-state")
     for state in STATES:

@@ -7,10 +7,10 @@ def success():
     for size, label in [(0, "0"), (1, "1"), (16383, "16383"), (16384, "16384"), (16385, "16385"), (32768, "32768")]:
         name = f"success/size-{label}"
         env, kek = simple(name, plaintext=rnd(name, "plaintext", size))
-        put_env(name, OK, "P-1 P-3 K-3", f"A payload of {size} bytes.", env, [kek])
+        put_env(name, OK, "H-1 H-2 H-3 H-6 H-7 H-8 P-1 P-3 K-3", f"A payload of {size} bytes.", env, [kek])
     name = "success/size-3-chunks"
     env, kek = simple(name, plaintext=rnd(name, "plaintext", 40000))
-    put_env(name, OK, "P-1 P-3 P-4", "Two whole chunks and a short one.", env, [kek])
+    put_env(name, OK, "P-1 P-3 P-4 P-6", "Two whole chunks and a short one.", env, [kek])
 
     name = "success/worked-example"
     env, kek = worked_example()
@@ -53,13 +53,13 @@ def success():
     keys = [env.kek("a"), env.kek("b")]
     env.to_kek(keys[0]).to_kek(keys[1])
     env.recipients[0].wrapped = flip(env.recipients[0].wrapped, 40)
-    put_env(name, OK, "D-3", "The first wrap is broken under a MAC that fits; the reader goes on to the second.", env, keys)
+    put_env(name, OK, "D-3 D-8", "The first wrap is broken under a MAC that fits; the reader goes on to the second.", env, keys)
     name = "success/recipient-first-unsupported-second-opens"
     env = Env(name)
     keys = [env.kek("a"), env.kek("b")]
     env.to_kek(keys[0]).to_kek(keys[1])
     env.recipients[0].algorithm = b"AES-OF-TOMORROW"
-    put_env(name, OK, "D-3", "The first wrap has an unknown algorithm; the reader goes on to the second.", env, keys)
+    put_env(name, OK, "D-3 D-7 D-8", "The first wrap has an unknown algorithm; the reader goes on to the second.", env, keys)
     name = "success/recipient-first-wrong-dek-second-opens"
     env = Env(name)
     keys = [env.kek("a"), env.kek("b")]
@@ -146,7 +146,7 @@ def success():
         put_env(name, OK, spec, comment, env, [kek], context=demanded)
     withheld = [
         ("withheld-one", [], [("patient", "7")], "C-7 K-5", "One withheld entry."),
-        ("withheld-between-stored", [("a", "1"), ("c", "3")], [("b", "2")], "K-5",
+        ("withheld-between-stored", [("a", "1"), ("c", "3")], [("b", "2")], "K-5 C-6",
          "The full context is sorted, with withheld entries between stored ones."),
         ("withheld-64", [], [(f"k{i:02}", str(i)) for i in range(64)], "C-1", "All 64 entries withheld."),
         ("withheld-32-stored-32", [(f"a{i:02}", "") for i in range(32)], [(f"b{i:02}", "") for i in range(32)], "C-1", "64 entries, half of them withheld."),
@@ -185,7 +185,7 @@ def success():
     ]:
         name = f"success/{label}"
         env, kek = simple(name, flags=DATA_KEY, stored=stored, plaintext=rnd(name, "plaintext", size))
-        put_env(name, OK, "S-2 K-3", comment, env, [kek], record_context=record, context=stored)
+        put_env(name, OK, "S-1 S-2 S-3 K-3", comment, env, [kek], record_context=record, context=stored)
     name = "success/record-withheld"
     env, kek = simple(name, flags=DATA_KEY, withheld=[("table", "users")])
     put_env(name, OK, "S-2 C-7 K-5", "A data key with a withheld entry.", env, [kek], withheld=[("table", "users")])

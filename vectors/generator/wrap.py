@@ -104,7 +104,7 @@ def wraps():
         ("of-another-provider", b"AWS-KMS"),
         ("of-a-passphrase", ARGON),
     ]:
-        bent(f"algorithm-{label}", "W-1", f"The right wrap under the name {algorithm.decode()}; the MAC fits.", lambda e, a=algorithm: setattr(e.recipients[0], "algorithm", a), UNSUPPORTED)
+        bent(f"algorithm-{label}", "W-1 R-7" if label == "unknown" else "W-1", f"The right wrap under the name {algorithm.decode()}; the MAC fits.", lambda e, a=algorithm: setattr(e.recipients[0], "algorithm", a), UNSUPPORTED)
     bent("order-algorithm-before-version", "D-7 W-1 W-4", "An unknown algorithm, and a version that the reader does not have.", lambda e: e.recipients.append(Recipient(e.recipients.pop().uri, b"7", b"OTHER", b"x")), UNSUPPORTED, first="W-1")
     bent("order-version-before-length", "D-7 W-4 W-2", "A version that the reader does not have, and a wrap of 71 bytes.", lambda e: e.recipients.append(Recipient(e.recipients.pop().uri, b"7", XAES, bytes(71))), NOKEY, first="W-4")
     name = "wrap/xaes-for-another-scheme"
