@@ -172,3 +172,6 @@ fn key_kind(kind: Kind) -> u8 {
         Kind::DataKey => 2,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -282,6 +282,40 @@ fn padding_never_passes_the_limit_of_a_body() {
     assert_eq!(block_on(envelope.decrypt(&sealed, &context())).unwrap(), b"x");
 }
 
+/// A header that has not much room left is padded to the last byte that it may have, and not beyond; one that has room
+/// is padded to the multiple that was asked for.
+#[test]
+fn padding_fills_what_room_is_left_and_no_more() {
+    let (inner, keys) = memory(12);
+    // 12 of these are more than 40000 bytes.
+    let long = AlteredProvider::new(inner).on_wrap(|below, key, dek, context| {
+        Box::pin(async move {
+            let wrapped = below.wrap_dek(key, dek, context).await?;
+            let padded = [wrapped.ciphertext(), &[7; 3500]].concat();
+            WrappedDek::new(key.clone(), wrapped.key_version(), wrapped.wrap_algorithm(), padded)
+        })
+    });
+    let plain = envelope(&Arc::new(long), &keys);
+    let most = 16 + 65_536 + 32;
+    let sealed_len = |envelope: &Envelope| {
+        let sealed = block_on(envelope.encrypt(b"", &EncryptionContext::new())).unwrap();
+        Envelope::inspect(&sealed).unwrap().len()
+    };
+    let len = sealed_len(&plain);
+    assert!((40_000..60_000).contains(&len), "{len}");
+    for (multiple, padded) in [
+        (2, len.next_multiple_of(2)),
+        (len, len),
+        (len + 1, len + 1),
+        (60_000, 60_000),
+        (65_536, 65_536),
+        (40_000, most),
+        (len - 1, most),
+    ] {
+        assert_eq!(sealed_len(&plain.clone().pad_headers_to(multiple)), padded, "multiples of {multiple}");
+    }
+}
+
 #[test]
 fn reencrypting_changes_dek_id_and_payload_and_keeps_the_context() {
     let (inner, keys) = memory(1);

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, io::Read, sync::Arc};
 
 use envelope_local::{Passphrase, PassphraseProvider};
 use envelope_sdk::{
-    DecryptError, Envelope, FormatError, KeyUri, Keyring, Kind,
+    DecryptError, Envelope, FormatError, KeyUri, Keyring, Kind, RewrapError,
     crypto::{DefaultEngine, Engine, Key256, cobblestone, xaes::XaesKey},
     format::armor::{self, ArmorReader},
     stream::{self, StreamError},
@@ -53,6 +53,32 @@ fn every_malformed_vector_is_refused_by_the_clause_that_comes_first() {
         }
     }
     assert!(wrong.is_empty(), "{} vectors:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Wraps are random here; `src/schedule/tests.rs` compares each byte.
+#[test]
+fn every_rewrap_comes_to_its_class_and_keeps_what_it_must() {
+    let mut count = 0;
+    for vector in Vector::with_keystores().iter().filter(|vector| vector.field("kind") == "rewrap") {
+        let (envelope, _) = vector.opener();
+        let got = match block_on(envelope.rewrap(&vector.parts[0], &vector.context())) {
+            Ok(new) => {
+                let (new, wanted) = (Envelope::inspect(&new).unwrap(), Envelope::inspect(&vector.parts[1]).unwrap());
+                assert_eq!(new.kind(), wanted.kind(), "{}", vector.name);
+                assert_eq!(new.envelope_id(), wanted.envelope_id(), "{}", vector.name);
+                assert_eq!(new.generation(), wanted.generation(), "{}", vector.name);
+                assert_eq!(new.stored_context(), wanted.stored_context(), "{}", vector.name);
+                assert_eq!(new.withheld(), wanted.withheld(), "{}", vector.name);
+                "success"
+            }
+            Err(RewrapError::GenerationsExhausted) => "cannot be rewrapped",
+            Err(RewrapError::Decrypt(error)) => class(&error),
+            Err(other) => panic!("{}: {other}", vector.name),
+        };
+        assert_eq!(got, vector.field("expect"), "{}", vector.name);
+        count += 1;
+    }
+    assert!(count >= 12, "only {count} rewraps");
 }
 
 #[test]

@@ -81,8 +81,8 @@ impl<E: Engine> XaesKey<E> {
         gcm.open_to(nonce, aad, sealed, out)
     }
 
-    /// Private but for the vectors: nobody outside chooses a nonce.
-    fn seal_with_nonce(&self, nonce: &[u8; NONCE_LEN], plaintext: &[u8], aad: &[u8]) -> Vec<u8> {
+    /// For the vectors alone: nobody outside chooses a nonce.
+    pub(crate) fn seal_with_nonce(&self, nonce: &[u8; NONCE_LEN], plaintext: &[u8], aad: &[u8]) -> Vec<u8> {
         let mut sealed = vec![0; plaintext.len() + OVERHEAD];
         let (prefix, out) = sealed.split_at_mut(NONCE_LEN);
         prefix.copy_from_slice(nonce);

@@ -76,7 +76,7 @@ def azure_gcm(wrapped, full):
 # --- PKCS#11 (W-9) --------------------------------------------------------------------------------------------------
 
 
-def pkcs11(lengths, call, parameters):
+def pkcs11(length, call, parameters):
     def request(recipient, rest, entries, full):
         attributes = dict(each.split("=") for each in rest.split(";"))
         # A key named by its label has versions, one named by its id alone has none.
@@ -84,7 +84,8 @@ def pkcs11(lengths, call, parameters):
         form = "[1-9][0-9]{0,9}" if numbered else ""
         held = re.fullmatch(form, recipient.version) and int(recipient.version or 1) < 2**32
         require(held, "W-9", "no such version", NoConfiguredKey)
-        require(len(recipient.wrapped) in lengths, "W-9", "the length of the wrap", NotAuthentic)
+        # That of RSA is the length of the modulus, which the token knows.
+        require(length in (None, len(recipient.wrapped)), "W-9", "the length of the wrap", NotAuthentic)
         key = {"key": recipient.uri, "version": recipient.version}
         return {"call": call, **key, **parameters(recipient.wrapped, full)}
 
@@ -132,21 +133,20 @@ def padded(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-AZURE_RSA, GCM, KWP = (256, 384, 512), (60,), (40,)
 WRAPS = {
     "awskms": {"AWS-KMS": ("W-6", aws, lambda answer: base64.b64decode(answer["Plaintext"]))},
     "gcpkms": {"GCP-KMS": ("W-7", gcp, lambda answer: base64.b64decode(answer["plaintext"]))},
     "azurekeyvault": {
-        "RSA-OAEP-256": ("W-8", azure("unwrapkey", AZURE_RSA, azure_value), lambda answer: padded(answer["value"])),
-        "A256KW": ("W-8", azure("unwrapkey", KWP, azure_value), lambda answer: padded(answer["value"])),
-        "A256GCM": ("W-8", azure("decrypt", GCM, azure_gcm), lambda answer: padded(answer["value"])),
+        "RSA-OAEP-256": ("W-8", azure("unwrapkey", (256, 384, 512), azure_value), lambda answer: padded(answer["value"])),
+        "A256KW": ("W-8", azure("unwrapkey", (40,), azure_value), lambda answer: padded(answer["value"])),
+        "A256GCM": ("W-8", azure("decrypt", (60,), azure_gcm), lambda answer: padded(answer["value"])),
     },
     "pkcs11": {
-        "PKCS11-AES-256-GCM": ("W-9", pkcs11(GCM, "C_Decrypt", pkcs11_gcm), lambda answer: bytes.fromhex(answer["value"])),
-        "PKCS11-AES-KWP": ("W-9", pkcs11(KWP, "C_UnwrapKey", pkcs11_kwp), lambda answer: bytes.fromhex(answer["value"])),
+        "PKCS11-AES-256-GCM": ("W-9", pkcs11(60, "C_Decrypt", pkcs11_gcm), lambda answer: bytes.fromhex(answer["value"])),
+        "PKCS11-AES-KWP": ("W-9", pkcs11(40, "C_UnwrapKey", pkcs11_kwp), lambda answer: bytes.fromhex(answer["value"])),
         "PKCS11-RSA-OAEP-256": (
             "W-9",
-            pkcs11(range(256, 4097), "C_Decrypt", pkcs11_oaep),
+            pkcs11(None, "C_Decrypt", pkcs11_oaep),
             lambda answer: bytes.fromhex(answer["value"]),
         ),
     },

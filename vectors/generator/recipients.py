@@ -54,6 +54,7 @@ def recipients():
 
     bad_uris = [
         ("empty", b"", "U-1"),
+        ("one-byte", b"a", "U-2"),
         ("length-2049", b"examplekms:" + b"k" * 2038, "U-1"),
         ("space", b"examplekms:a b", "U-1"),
         ("newline", b"examplekms:ab\n", "U-1"),
