@@ -106,6 +106,8 @@ def azure(records):
 
     kinds = [
         ("azure-rsa", "vault", {"kty": "RSA", "key_size": 2048}, "RSA-OAEP-256"),
+        ("azure-rsa-3072", "vault", {"kty": "RSA", "key_size": 3072}, "RSA-OAEP-256"),
+        ("azure-rsa-4096", "vault", {"kty": "RSA", "key_size": 4096}, "RSA-OAEP-256"),
         ("azure-kw", "managedhsm", {"kty": "oct-HSM", "key_size": 256}, "A256KW"),
         ("azure-gcm", "managedhsm", {"kty": "oct-HSM", "key_size": 256}, "A256GCM"),
     ]

@@ -114,6 +114,8 @@ CLASS = r"\[(?:\\.|[^\]\\])+\]"
 def patterns(value):
     """A pattern with one class or repetition that takes more or less, or one alternative less."""
     text = value if isinstance(value, str) else value.decode("latin-1")
+    if "\n" in text or " " in text:  # Words for people.
+        return
     if re.search(CLASS, text) is None and "\\." not in text:
         return
     encode = (lambda text: text) if isinstance(value, str) else (lambda text: text.encode("latin-1"))

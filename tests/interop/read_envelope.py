@@ -105,7 +105,7 @@ class Header:
     """A header that was parsed with every check that needs no key."""
 
     def __init__(self, data):
-        require(MAGIC.startswith(data[:8]) if len(data) < 8 else data[:8] == MAGIC, "H-1", "not the magic")
+        require(MAGIC.startswith(data[:8]), "H-1", "not the magic")
         require(len(data) >= 16, "H-6", "the preamble is cut off")
         require(data[8] == 1, "H-2", "an unknown version")
         require(data[9:11] == b"\x00\x01", "H-3", "an unknown suite")

@@ -5,6 +5,7 @@ one that the service refused.
 """
 
 import base64
+import binascii
 import hashlib
 import re
 
@@ -17,6 +18,10 @@ def b64(data):
 
 def b64url(data):
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def is_number(text, most):
+    return re.fullmatch("[1-9][0-9]*", text) is not None and int(text) <= most
 
 
 def unwrap(recipient, entries, full, ask):
@@ -45,7 +50,7 @@ def aws(recipient, arn, entries, full):
 
 
 def gcp(recipient, name, entries, full):
-    require(re.fullmatch("[1-9][0-9]{0,18}", recipient.version), "W-7", "not the number of a version", UnsupportedWrap)
+    require(is_number(recipient.version, 10**19 - 1), "W-7", "not the number of a version", UnsupportedWrap)
     body = {"ciphertext": b64(recipient.wrapped), "additionalAuthenticatedData": b64(full)}
     return {"call": f"POST /v1/{name}:decrypt", "body": body}
 
@@ -81,8 +86,7 @@ def pkcs11(length, call, parameters):
         attributes = dict(each.split("=") for each in rest.split(";"))
         # A key named by its label has versions, one named by its id alone has none.
         numbered = "object" in attributes and "id" not in attributes
-        form = "[1-9][0-9]{0,9}" if numbered else ""
-        held = re.fullmatch(form, recipient.version) and int(recipient.version or 1) < 2**32
+        held = is_number(recipient.version, 2**32 - 1) if numbered else recipient.version == ""
         require(held, "W-9", "no such version", NoConfiguredKey)
         # That of RSA is the length of the modulus, which the token knows.
         require(length in (None, len(recipient.wrapped)), "W-9", "the length of the wrap", NotAuthentic)
@@ -111,14 +115,16 @@ def pkcs11_oaep(wrapped, full):
 
 def vault(binding):
     def request(recipient, rest, entries, full):
-        known = re.fullmatch("[1-9][0-9]{0,9}", recipient.version) and int(recipient.version) < 2**32
-        require(known, "W-10", "not the number of a version", UnsupportedWrap)
-        form = re.fullmatch(rb"vault:v([0-9]+):([A-Za-z0-9+/]+={0,2})", recipient.wrapped)
-        require(form, "W-10", "not a ciphertext of Transit", NotAuthentic)
-        number, encoded = form.groups()
-        require(number.decode() == recipient.version, "W-10", "another version", NotAuthentic)
-        require(len(encoded) in (80, 96), "W-10", "the length of the wrap", NotAuthentic)
-        require(b64(base64.b64decode(encoded)) == encoded.decode(), "W-10", "the spelling of the wrap", NotAuthentic)
+        require(is_number(recipient.version, 2**32 - 1), "W-10", "not the number of a version", UnsupportedWrap)
+        start = f"vault:v{recipient.version}:".encode()
+        require(recipient.wrapped.startswith(start), "W-10", "not a ciphertext of this version", NotAuthentic)
+        encoded = recipient.wrapped[len(start) :]
+        try:
+            decoded = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            decoded = b""
+        require(base64.b64encode(decoded) == encoded, "W-10", "not base64 in its one spelling", NotAuthentic)
+        require(len(decoded) in (60, 72), "W-10", "the length of the wrap", NotAuthentic)
         mount, _, key = rest.rpartition("/")
         body = {"ciphertext": recipient.wrapped.decode(), **binding(full)}
         return {"call": f"POST /v1/{mount}/decrypt/{key}", "body": body}

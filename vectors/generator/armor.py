@@ -98,6 +98,8 @@ def armor():
     bad("one-line", "T-2", "All in one line.", relines(1 << 20))
     bad("short-line-in-the-middle", "T-2", "The first line of base64 is cut in two.", lambda t: t.replace(begin + b"\n", begin + b"\n", 1)[: len(begin) + 1 + 32] + b"\n" + t[len(begin) + 1 + 32 :])
     bad("padding-in-the-middle", "T-2 T-3", "The first line of base64 holds 47 bytes and padding.", lambda t: pem_uneven(t))
+    bad("blank-line-alone", "T-2", "An empty line and nothing else between the first and the last line.", lambda t: begin + b"\n\n" + last + b"\n")
+    bad("line-of-one-character", "T-3", "A line of one character between the first and the last line.", lambda t: begin + b"\nA\n" + last + b"\n")
     bad("line-of-65-characters", "T-2", "The first line of base64 has a character more.", lambda t: t.replace(begin + b"\n", begin + b"\nA", 1))
     bad("line-of-63-characters", "T-3", "The first line of base64 has a character less.", lambda t: t.replace(begin + b"\n", b"@", 1).replace(b"@" + t[len(begin) + 1 : len(begin) + 2], begin + b"\n", 1))
     bad("order-line-before-rest", "T-3", "A character outside the alphabet in the first line, and text after the last.", lambda t: put_at(t, len(begin) + 10, b"*") + b"Yours\n")

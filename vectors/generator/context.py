@@ -27,6 +27,7 @@ def context():
     bad("stored-length-first-order", "C-2", "Short names before long ones.", ctx(("b", "1"), ("aa", "2")))
     bad("stored-empty-name", "C-3", "An empty name.", ctx(("", "1")))
     bad("stored-65-entries", "C-1", "One entry too many.", ctx(*[(f"k{i:02}", "") for i in range(65)]))
+    bad("order-count-before-names", "D-7 C-1", "65 entries of one name.", ctx(*[("k", "")] * 65))
     bad("stored-8193-bytes", "C-5", "A stored context one byte too long.", ctx(("k", "v" * (8193 - 2 - 4 - 1))))
     bad("stored-count-beyond", "H-7 C-1", "A count without the entries.", u16(0xFFFF))
     bad("stored-name-length-beyond", "H-7", "A name that is longer than the body.", u16(1) + u16(0xFFFF) + b"a")

@@ -53,6 +53,7 @@ def header():
     put_env(name, FORMAT, "H-6", "body_len is allowed and longer than the input.", env, [kek])
     for label, length in [("empty", 0), ("magic-cut", 7), ("magic-only", 8), ("preamble-cut", 15), ("preamble-only", 16), ("body-cut", 60)]:
         raw(f"truncated-{label}", "H-6" if length >= 8 else "H-1 H-6", f"Only the first {length} bytes.", lambda h, p, n=length: h[:n])
+    raw("order-length-before-version", "D-7 H-6", "15 bytes, of which the ninth says version 2.", lambda h, p: h[:8] + b"\2" + h[9:15])
     raw("truncated-mac-missing", "H-6", "Everything up to the MAC.", lambda h, p: h[:-32])
     raw("truncated-mac-cut", "H-6", "All but the last byte of the MAC.", lambda h, p: h[:-1])
     for threshold in (0, 2):

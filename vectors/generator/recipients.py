@@ -136,6 +136,7 @@ def recipients():
         ("pkcs11-order", b"pkcs11:object=kek;token=my%20token", "U-6 H-12"),
         ("pkcs11-lower-case-escape", b"pkcs11:token=my%2ftoken;object=kek", "U-6"),
         ("pkcs11-needless-escape", b"pkcs11:token=%74;object=kek", "U-6"),
+        *[(f"pkcs11-needless-escape-{ord(c):02x}", f"pkcs11:token=%{ord(c):02X};object=kek".encode(), "U-6") for c in "A0._~-"],
         ("pkcs11-missing-escape", b"pkcs11:token=my+token;object=kek", "U-6"),
         ("pkcs11-id-not-escaped", b"pkcs11:token=t;id=A", "U-6"),
         ("pkcs11-pin", b"pkcs11:token=t;object=kek;pin-value=1234", "U-6"),

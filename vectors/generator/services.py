@@ -1,6 +1,7 @@
 """Class `services`: wraps by key stores, from what was recorded by record.py."""
 
 import base64
+import copy
 import json
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def services():
             named_by_id(record)
 
 
-def vector(name, label, expect, spec, comment, record, version=None, wrapped=None, answer=None, algorithm=None, **more):
+def vector(name, label, expect, spec, comment, record, version=None, wrapped=None, answer=None, algorithm=None, request=None, **more):
     # One DEK and one envelope for all that is made of a record.
     env = Env(f"services/{name}", stored=list(entries_of(name).items()))
     env.recipients.append(
@@ -46,7 +47,7 @@ def vector(name, label, expect, spec, comment, record, version=None, wrapped=Non
     )
     table = [
         f"service: {record['uri']}",
-        f"request: {json.dumps(record['request'], ensure_ascii=False)}",
+        f"request: {json.dumps(request or record['request'], ensure_ascii=False)}",
         f"answer: {json.dumps(answer or record['answer'], ensure_ascii=False)}",
     ]
     put_env(f"services/{name}{label}", expect, f"{record['clause']} {spec}".strip(), comment, env, [], more=table, **more)
@@ -79,39 +80,75 @@ def refused(name, record):
     if clause == "W-6":
         bad("version", "A key version, which wraps by AWS-KMS do not have.", UNSUPPORTED, version="1")
     if clause == "W-7" and "empty" not in name:
-        for label, version in [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("20-digits", "1" * 20), ("letter", "1a")]:
+        versions = [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("20-digits", str(10**19)), ("letter", "1a")]
+        for label, version in versions:
             bad(f"version-{label}", "The key version is not the number of one.", UNSUPPORTED, version=version)
+        vector(name, "-version-most", OK, "", "The highest number of a version, which the request does not hold.", record, version=str(10**19 - 1))
     if clause == "W-8":
         digits = record["version"]
         for label, version in [("31-digits", digits[:-1]), ("33-digits", digits + "0"), ("upper-case", "A" + digits[1:]), ("empty", "")]:
             bad(f"version-{label}", "The key version is not one of Key Vault.", UNSUPPORTED, version=version)
-        bad("shorter", "The wrap without its last byte: no request is made.", wrapped=wrapped[:-1])
-        bad("longer", "The wrap with a byte more: no request is made.", wrapped=wrapped + b"\0")
+    if clause in ("W-8", "W-9"):
+        # The service would answer, and is not asked.
+        for label, other in [("shorter", wrapped[:-1]), ("longer", wrapped + b"\0")]:
+            asked = {} if name == "pkcs11-oaep" else {"request": request_for(record, other)}
+            bad(label, f"The wrap is a byte {label}.", wrapped=other, **asked)
     if clause == "W-9":
-        for label, version in [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("33-bits", str(2**32)), ("letter", "1a")]:
+        for label, version in NUMBERS:
             bad(f"version-{label}", "The key version is not a number that the key can have.", NOKEY, version=version)
-        bad("shorter", "The wrap without its last byte.", wrapped=wrapped[:-1])
-        bad("longer", "The wrap with a byte more.", wrapped=wrapped + b"\0")
+        most = str(2**32 - 1)
+        request = {**record["request"], "version": most}
+        vector(name, "-version-most", OK, "", "The highest number of a version.", record, version=most, request=request)
     if clause == "W-10":
-        text = wrapped.decode()
-        for label, version in [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("33-bits", str(2**32)), ("letter", "1a")]:
+        for label, version in NUMBERS:
             bad(f"version-{label}", "The key version is not a number.", UNSUPPORTED, version=version)
         bad("version-of-another-wrap", "The key version is 2, and the wrap says v1.", version="2")
-        start = text.index(":", 6) + 1
-        shorter = base64.b64encode(base64.b64decode(text[start:])[:-3]).decode()
-        unused = base64.b64encode(base64.b64decode(text[start:]) + bytes(12)).decode()
-        for label, other in [
-            ("upper-case", text.replace("vault", "Vault")),
-            ("number-with-zero", text.replace(":v1:", ":v01:")),
-            ("without-number", text.replace(":v1:", ":v:")),
-            ("space", text + " "),
-            ("line-end", text + "\n"),
-            ("57-bytes", text[:start] + shorter),
-            ("padding", text[:start] + text[start:-1] + "="),
-            ("url-alphabet", text[:start] + "-_" + text[start + 2 :]),
+        encoded = wrapped.decode().split(":")[2]
+        raw = base64.b64decode(encoded)
+        b64 = lambda data: base64.b64encode(data).decode()
+
+        def told(text):
+            return {"wrapped": text.encode(), "request": request_for(record, text.encode())}
+
+        for label, text in [
+            ("upper-case", f"Vault:v1:{encoded}"),
+            ("number-with-zero", f"vault:v01:{encoded}"),
+            ("without-number", f"vault:v:{encoded}"),
+            ("space", f"vault:v1:{encoded} "),
+            ("line-end", f"vault:v1:{encoded}\n"),
+            ("padding", f"vault:v1:{encoded}===="),
+            ("url-alphabet", f"vault:v1:-_{encoded[2:]}"),
+            ("59-bytes", f"vault:v1:{b64(raw[:-1])}"),
+            ("61-bytes", f"vault:v1:{b64(raw + bytes(1))}"),
+            ("71-bytes", f"vault:v1:{b64(raw + bytes(11))}"),
+            ("73-bytes", f"vault:v1:{b64(raw + bytes(13))}"),
         ]:
-            bad(f"text-{label}", f"The text of the wrap: {label.replace('-', ' ')}.", wrapped=other.encode())
-        bad("text-72-bytes", "72 bytes, of which the service has not heard.", wrapped=(text[:start] + unused).encode())
+            # The service would answer, and is not asked.
+            bad(f"text-{label}", f"The text of the wrap: {label.replace('-', ' ')}.", **told(text))
+        long = f"vault:v1:{b64(raw + bytes(12))}"
+        vector(name, "-text-72-bytes", OK, "", "72 bytes, as with the nonce of XChaCha20-Poly1305; not recorded.", record, **told(long))
+        most = str(2**32 - 1)
+        vector(name, "-version-most", OK, "", "The highest number of a version; not recorded.", record, version=most, **told(f"vault:v{most}:{encoded}"))
+
+
+NUMBERS = [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("33-bits", str(2**32)), ("letter", "1a")]
+
+
+def request_for(record, wrapped):
+    """The request that would open another wrap."""
+    url = lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")
+    request = copy.deepcopy(record["request"])
+    if record["clause"] == "W-10":
+        request["body"]["ciphertext"] = wrapped.decode()
+    elif record["algorithm"] == "A256GCM":
+        request["body"].update(iv=url(wrapped[:12]), value=url(wrapped[12:44]), tag=url(wrapped[44:]))
+    elif record["clause"] == "W-8":
+        request["body"]["value"] = url(wrapped)
+    elif record["algorithm"] == "PKCS11-AES-256-GCM":
+        request.update(iv=wrapped[:12].hex(), data=wrapped[12:].hex())
+    else:
+        request["data"] = wrapped.hex()
+    return request
 
 
 def cut(answer):
