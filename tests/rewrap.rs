@@ -21,7 +21,7 @@ use envelope_sdk::{
     WrappedDek,
     crypto::{DefaultEngine, Engine},
 };
-use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 
 #[test]
 fn a_rewrap_moves_the_envelope_to_another_key_and_leaves_the_payload() {

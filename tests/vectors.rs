@@ -63,7 +63,8 @@ fn every_rewrap_comes_to_its_class_and_keeps_what_it_must() {
         let (envelope, _) = vector.opener();
         let got = match block_on(envelope.rewrap(&vector.parts[0], &vector.context())) {
             Ok(new) => {
-                let (new, wanted) = (Envelope::inspect(&new).unwrap(), Envelope::inspect(&vector.parts[1]).unwrap());
+                let (new, wanted) =
+                    (Envelope::inspect(&new).unwrap(), Envelope::inspect(&vector.parts[1]).unwrap());
                 assert_eq!(new.kind(), wanted.kind(), "{}", vector.name);
                 assert_eq!(new.envelope_id(), wanted.envelope_id(), "{}", vector.name);
                 assert_eq!(new.generation(), wanted.generation(), "{}", vector.name);

@@ -24,9 +24,10 @@ fn writers_write_the_bytes_of_the_vectors() {
             other => panic!("{other}"),
         };
         let context = vector.entries("write-stored").into_iter().fold(EncryptionContext::new(), with);
-        let context = vector.entries("write-withheld").into_iter().fold(context, |context, (name, value)| {
-            context.withhold(name, value)
-        });
+        let context = vector
+            .entries("write-withheld")
+            .into_iter()
+            .fold(context, |context, (name, value)| context.withhold(name, value));
         let (full, dek) = (context.full().unwrap(), Dek::from_slice(&vector.random("dek")).unwrap());
         let draft = HeaderDraft {
             kind,

@@ -43,7 +43,8 @@ class WrongPassphrase(Failure):
 
 
 def is_integer(value, bits):
-    return type(value) is int and 0 <= value < 2**bits
+    # Numbers with a sign are none of these: OTHER_NUMBER.
+    return type(value) is int and value < 2**bits
 
 
 def parse(data):
@@ -205,8 +206,9 @@ def check_key(key):
         require(version["version"] == expected, "J-5", "the numbers of versions")
         check_state(version["state"])
         number(version["created"], 64, "created")
-        require(version.get("not_after", 0) is not None, "J-8", "not_after is null")
-        number(version.get("not_after", 0), 64, "not_after")
+        if "not_after" in version:
+            require(version["not_after"] is not None, "J-8", "not_after is null")
+            number(version["not_after"], 64, "not_after")
         if version["wrapped_kek"] is not None:
             decode(version["wrapped_kek"], 72, "wrapped_kek")
         require((version["state"] == "destroyed") == (version["wrapped_kek"] is None), "J-7", "destroyed or not")

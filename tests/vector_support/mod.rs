@@ -36,7 +36,9 @@ impl Vector {
     /// All vectors of envelopes that open with keys in memory, in order of their names.
     pub(crate) fn all() -> Vec<Self> {
         let in_memory = |vector: &Self| {
-            !vector.is_keystore && vector.field("kind") != "rewrap" && vector.all_of("service").next().is_none()
+            !vector.is_keystore
+                && vector.field("kind") != "rewrap"
+                && vector.all_of("service").next().is_none()
         };
         Self::with_keystores().into_iter().filter(in_memory).collect()
     }
@@ -147,7 +149,7 @@ impl VectorKeys {
         self.keks.insert((uri.into(), version.into()), kek);
     }
 
-    /// All keys, each for both.
+    /// All keys, each for both; a passphrase opens only.
     pub(crate) fn keyring(self: &Arc<Self>) -> Keyring {
         let uris: BTreeSet<&String> = self.keks.keys().map(|(uri, _)| uri).collect();
         let mut keyring = Keyring::new();
@@ -155,7 +157,7 @@ impl VectorKeys {
             keyring = keyring.both(Arc::clone(self) as Arc<dyn KeyProvider>, KeyUri::parse(uri).unwrap());
         }
         if self.passphrase.is_some() {
-            keyring = keyring.both(Arc::clone(self) as Arc<dyn KeyProvider>, KeyUri::passphrase());
+            keyring = keyring.decrypt(Arc::clone(self) as Arc<dyn KeyProvider>, KeyUri::passphrase());
         }
         keyring
     }

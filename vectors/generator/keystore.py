@@ -401,6 +401,8 @@ def versions():
     ):
         alone(f"version-2-lone-surrogate-in-{label}", f"Format 2, with half a surrogate pair: {label.replace('-', ' ')}.", text, FORMAT, "F-2")
     alone("version-2-surrogate-pair", "Format 2 with an escaped pair of surrogates, and what looks like one.", '{"envelope_keystore": 2, "x": "\\ud83d\\udD11 \\\\ud800"}')
+    text = '{"envelope_keystore": 2, "x": [1, "a", true, [], {}, [2], [{}], [[]], {"y": [null]}]}'
+    alone("version-2-arrays", "Format 2 with arrays of everything.", text)
     alone("version-2-not-utf-8", "Format 2 with a byte that is no UTF-8.", b'{"envelope_keystore": 2, "x": "\xff"}', FORMAT, "F-2 F-3")
 
 
@@ -519,6 +521,15 @@ def members():
     ):
         bad(f"id-{label}", "J-1", f"The id is {label.replace('-', ' ')}.", lambda d: d.update(id=change(d["id"] if label != "upper-case" else "a" + d["id"][1:])))
 
+    for label, value in (("number", 7), ("null", None), ("array", [])):
+        bad(f"id-{label}", "F-2", f"The id is {json.dumps(value)}.", lambda d: d.update(id=value))
+    for label, value in (("array", []), ("null", None), ("string", "")):
+        bad(f"keys-{label}", "F-2", f"`keys` is {json.dumps(value)}.", lambda d: d.update(keys=value))
+        bad(f"version-{label}", "F-2", f"A version is {json.dumps(value)}.", lambda d: d["keys"]["b"].update(versions=[value]))
+        bad(f"argon2id-{label}", "F-2", f"`argon2id` is {json.dumps(value)}.", lambda d: d.update(argon2id=value))
+        if value != []:
+            bad(f"key-{label}", "F-2", f"A key is {json.dumps(value)}.", lambda d: d["keys"].update(b=value))
+
     fields = {
         "salt": ("argon2id", "salt"),
         "keystore-key": ("file", "keystore_key"),
@@ -558,6 +569,7 @@ def members():
     replaced("archived-number", "F-2", "`archived` is 0.", '"archived": false', '"archived": 0')
     replaced("archived-string", "F-2", "`archived` is a string.", '"archived": false', '"archived": "false"')
     replaced("created-over-64-bits", "J-3", "`created` has 65 bits.", '"created": 1767225601', f'"created": {2**64}')
+    replaced("created-of-key-over-64-bits", "J-3", "`created` of a key has 65 bits.", '"created": 1767225600', f'"created": {2**64}')
     replaced("created-date", "F-2 J-3", "`created` is a date.", '"created": 1767225601', '"created": "2026-01-01T00:00:01Z"')
 
     for label, name in (("empty", ""), ("65-characters", "n" * 65), ("dash-first", "-a"), ("dot-first", ".a"), ("underscore-first", "_a"), ("space", "a b"), ("slash", "a/b"), ("parent", "../b"), ("not-ascii", "é"), ("percent", "a%20"), ("at", "a@b")):
@@ -574,7 +586,7 @@ def members():
     bad("versions-empty", "J-5", "A key without a version.", lambda d: d["keys"]["b"].update(versions=[]))
     bad("versions-null", "F-2", "`versions` is null.", lambda d: d["keys"]["b"].update(versions=None))
     bad("versions-object", "F-2", "`versions` is an object.", lambda d: d["keys"]["b"].update(versions={}))
-    for label, numbers in (("from-0", (0, 1)), ("from-2", (2, 3)), ("gap", (1, 3)), ("twice", (1, 1)), ("descending", (2, 1))):
+    for label, numbers in (("from-0", (0, 1)), ("from-2", (2, 3)), ("gap", (1, 3)), ("32-bits", (1, 2**31)), ("twice", (1, 1)), ("descending", (2, 1))):
         bad(f"versions-{label}", "J-3 J-5" if 0 in numbers else "J-5", f"Versions are numbered {numbers[0]}, {numbers[1]}.", numbered(*numbers))
     bad("version-number-over-32-bits", "J-3 J-5", "A version's number has 33 bits.", numbered(1, 2**32 + 2))
 

@@ -86,7 +86,7 @@ def mac():
     payload, text = env.payload(), env.authenticated()
     env.flags = DATA_KEY
     tag = hmac.new(env.keys()[0], text, "sha256").digest()
-    put(name, AUTH, "K-3", "The header key of kind 2 for an attached envelope.", [text + tag + payload], [kek])
+    put(name, AUTH, "K-3", "The header key of purpose 2 for an attached envelope.", [text + tag + payload], [kek])
     name = "mac/wrong-dek-of-each-recipient"
     env = Env(name)
     keys = [env.kek("a"), env.kek("b")]

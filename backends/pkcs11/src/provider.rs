@@ -156,11 +156,11 @@ impl KeyProvider for Pkcs11Provider {
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         let key = wrapped.key_uri();
         let named = Named::of(key, &self.shared.accepted)?;
-        let which = named.version(wrapped.key_version()).map_err(|failure| failure.about(Some(key)))?;
         let Some(algorithm) = Algorithm::from_name(wrapped.wrap_algorithm()) else {
             let message = "a token wraps only with PKCS11-AES-256-GCM, PKCS11-AES-KWP or PKCS11-RSA-OAEP-256";
             return Err(ProviderError::new(ProviderErrorKind::Unsupported, NAME, key, message));
         };
+        let which = named.version(wrapped.key_version()).map_err(|failure| failure.about(Some(key)))?;
         let (context, ciphertext) = (context.clone(), wrapped.ciphertext().to_vec());
         let unwrap = move |open: &mut Open| {
             named.check_token(open)?;
