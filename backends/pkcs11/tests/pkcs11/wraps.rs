@@ -103,6 +103,8 @@ fn unknown_algorithms_versions_and_schemes_are_refused(token: &Token) {
         ("01", "PKCS11-AES-256-GCM", NotFound, "no such version"),
         ("", "PKCS11-AES-256-GCM", NotFound, "no such version"),
         ("1", "A256GCM", Unsupported, "wraps only with"),
+        // The algorithm comes first.
+        ("2", "A256GCM", Unsupported, "wraps only with"),
         ("1", "PKCS11-AES-KWP", Unsupported, "does not permit"),
         ("1", "PKCS11-RSA-OAEP-256", Unsupported, "does not permit"),
     ] {
