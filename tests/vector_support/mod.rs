@@ -251,8 +251,8 @@ pub(crate) fn class(error: &DecryptError) -> &'static str {
         DecryptError::NotAuthentic => "not authentic",
         // Of several, the first that says more than that something does not fit.
         DecryptError::Keys { attempts } => {
-            let kinds = attempts.iter().map(ProviderError::kind);
-            match kinds.filter(|kind| *kind != ProviderErrorKind::Unauthentic).next().unwrap() {
+            let mut kinds = attempts.iter().map(ProviderError::kind);
+            match kinds.find(|kind| *kind != ProviderErrorKind::Unauthentic).unwrap() {
                 ProviderErrorKind::NotFound => "no configured key",
                 ProviderErrorKind::Unsupported => "unsupported wrap",
                 kind => panic!("no class for {kind:?}"),
