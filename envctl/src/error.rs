@@ -277,6 +277,12 @@ impl From<KeystoreError> for CliError {
 
 impl From<FileError> for CliError {
     fn from(error: FileError) -> Self {
+        // The armor's reader speaks through I/O errors.
+        if let FileError::Io { source, .. } = &error
+            && let Some(format) = source.get_ref().and_then(|inner| inner.downcast_ref::<FormatError>())
+        {
+            return format.clone().into();
+        }
         let kind = match error {
             FileError::Link { .. } | FileError::NotAFile { .. } => ErrorKind::Usage,
             _ => ErrorKind::InputOutput,

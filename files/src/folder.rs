@@ -146,7 +146,7 @@ pub(crate) fn temporary_name() -> io::Result<OsString> {
     use envelope_sdk::crypto::{DefaultEngine, Engine};
     let mut random = [0; 8];
     DefaultEngine::fill_random(&mut random).map_err(io::Error::other)?;
-    Ok(format!(".envctl-{:016x}", u64::from_ne_bytes(random)).into())
+    Ok(format!("{PREFIX}{:016x}", u64::from_ne_bytes(random)).into())
 }
 
 pub(crate) fn is_link(stat: &Stat) -> bool {
@@ -181,6 +181,9 @@ fn flush_file_system(file: &File) -> io::Result<()> {
 fn flush_file_system(file: &File) -> io::Result<()> {
     file.sync_all()
 }
+
+/// What temporary names begin with.
+pub(crate) const PREFIX: &str = ".envctl-";
 
 /// A folder needs no right to be read for names in it to be used.
 #[cfg(target_os = "linux")]

@@ -21,6 +21,7 @@ mod locked;
 mod new_file;
 mod read_file;
 mod recover;
+mod replace;
 pub mod secret;
 pub mod trust;
 pub mod under_way;

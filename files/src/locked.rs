@@ -85,6 +85,12 @@ impl LockedFile {
         &self.file
     }
 
+    /// Its path, for words.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.place.path()
+    }
+
     /// What stands where the journal of the file would.
     #[must_use]
     pub fn journal(&self) -> Option<JournalBeside> {
@@ -171,10 +177,7 @@ impl LockedFile {
             return Err(FileError::HardLinks { path: path.to_owned(), names });
         }
         self.check()?;
-        let new = NewFile::create_at(self.place.clone(), Existing::Replace, Access::Like(&self.file))?;
-        flock(new.file(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| FileError::io("lock", path, error))?;
-        Ok(new)
+        NewFile::create_at(self.place.clone(), Existing::Replace, Access::Like(&self.file))
     }
 
     /// Removes a journal that belonged to the file before it was replaced by `written`, whose
@@ -192,6 +195,25 @@ impl LockedFile {
         };
         drop(written);
         removed
+    }
+
+    /// Removes the journal of a rewrap that was killed after it had written the header, or before it touched it: the
+    /// file begins with one of the two headers, whole, so that nothing needs the journal any more.
+    /// True when there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] when it cannot be removed.
+    pub fn remove_dead_journal(&self) -> Result<bool, FileError> {
+        let Some(journal) = self.journal().and_then(|beside| beside.journal) else { return Ok(false) };
+        let mut front = vec![0; journal.new_header().len()];
+        let path = self.place.path();
+        self.file.read_exact_at(&mut front, 0).map_err(|error| FileError::io("read", path, error))?;
+        if front != journal.new_header().to_bytes() && front != journal.old().to_bytes() {
+            return Ok(false);
+        }
+        self.remove_journal()?;
+        Ok(true)
     }
 
     /// The name must mean this file still, or the journal would be another one's.

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::{
     FileError, attributes,
@@ -85,6 +85,9 @@ impl NewFile {
                 (file, Some(temporary))
             }
         };
+        // Until it is dropped nobody rewraps it, or takes it for one that was left behind. Where there are no locks,
+        // there are none of those either.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         let like = match access {
             Access::Like(old) => {
                 attributes::copy(old, &file, place.path())?;

@@ -3,11 +3,24 @@
 //! where the file system cannot do that.)
 
 use std::{
+    ffi::OsStr,
+    fs::File,
     io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::folder::{Place, temporary_name};
+use envelope_sdk::{format::armor, stream};
+use rustix::{
+    fs::{FlockOperation, OFlags, flock},
+    process::geteuid,
+};
+
+use crate::{
+    FileError,
+    folder::{PREFIX, Place, temporary_name},
+};
 
 /// Removes every unfinished file of this process. Until the guard is dropped no
 /// other is made or gets its name: hold it until the process has ended.
@@ -20,6 +33,50 @@ pub fn remove_all() -> Stopped {
         let _ = place.unlink();
     }
     Stopped(unfinished)
+}
+
+/// Whether a file of this name may be one that a process which was killed left behind: `.envctl-` and 16 digits.
+#[must_use]
+pub fn may_be_left(name: &OsStr) -> bool {
+    name.to_str().and_then(|name| name.strip_prefix(PREFIX)).is_some_and(|digits| {
+        digits.len() == 16 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Removes the file at `path` if a process that was killed left it behind on its way to take the place of another:
+/// its name [says so](may_be_left), it is a regular file of this user that nobody has locked, and it is an envelope,
+/// so that no plaintext and nothing of others is touched. True when it was removed.
+///
+/// # Errors
+///
+/// [`FileError`] when it cannot be looked at or removed.
+pub fn remove_left(path: &Path) -> Result<bool, FileError> {
+    let cannot = |error| FileError::io("remove", path, error);
+    if !path.file_name().is_some_and(may_be_left) {
+        return Ok(false);
+    }
+    let place = Place::open(path)?;
+    let file = match place.open_file(OFlags::RDONLY) {
+        // Whoever made it has come to an end.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file.map_err(cannot)?,
+    };
+    let found = file.metadata().map_err(cannot)?;
+    let is_ours = found.is_file() && found.uid() == geteuid().as_raw();
+    if !is_ours || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !is_envelope(&file) {
+        return Ok(false);
+    }
+    if !place.is(&file).map_err(cannot)? {
+        return Ok(false);
+    }
+    place.unlink().map_err(cannot)?;
+    Ok(true)
+}
+
+fn is_envelope(file: &File) -> bool {
+    let mut start = [0; armor::BEGIN.len()];
+    let is_armored = file.read_exact_at(&mut start, 0).is_ok() && armor::is_armored(&start);
+    is_armored || stream::read_header_at(file).is_ok()
 }
 
 /// Keeps this process from making files. See [`remove_all`].

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    io::{self, Read},
     os::unix::fs::FileExt,
     path::Path,
 };
@@ -11,9 +11,7 @@ use envelope_files::{HowWritten, LockedFile, open_header};
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader,
     crypto::cobblestone::PREFIX_LEN,
-    format::armor::ArmorWriter,
-    printable,
-    stream::{self, StreamError},
+    printable, stream,
 };
 use serde_json::{Value, json};
 
@@ -73,29 +71,20 @@ fn rewrap(
     let locked = LockedFile::open(path)?;
     let file = locked.file();
     let open = |unlock: Unlock<'_>| locked.open_header(unlock);
-    let Rewrapped { mut payload, old, new } = new_header(envelope, file, path, args, expected, open)?;
-    let is_armored = payload.get_ref().1.is_armored();
+    let Rewrapped { is_armored, old, new } = new_header(envelope, file, path, args, expected, open)?;
     if !is_armored && locked.write_header(&old, &new)? == HowWritten::InPlace {
         return Ok(new);
     }
-    let output = locked.replacement()?;
-    if is_armored {
-        write_armored(&mut payload, &new, output.file())?;
-    } else {
-        let len = file.metadata().map_err(|error| CliError::io("read", path, &error))?.len();
-        let payload = len.saturating_sub(old.len() as u64);
-        let progress = Progress::new(global, Some(payload), false);
-        copy_with_header(file, &old, &new, output.file(), &progress)
-            .map_err(|error| CliError::io("rewrite", path, &error))?;
-    }
-    locked.replaced(output.commit()?, &new)?;
+    let len = file.metadata().map_err(|error| CliError::io("read", path, &error))?.len();
+    let payload = (!is_armored).then(|| len.saturating_sub(old.len() as u64));
+    let progress = Progress::new(global, payload, false);
+    locked.replace_header(&old, &new, is_armored, &|bytes| progress.add(bytes))?;
     Ok(new)
 }
 
-/// A header, the one that shall take its place, and what follows it.
+/// A header, and the one that shall take its place.
 struct Rewrapped {
-    /// Read on from here where it is armored.
-    payload: io::Chain<io::Cursor<Vec<u8>>, EnvelopeReader>,
+    is_armored: bool,
     old: Header,
     new: Header,
 }
@@ -149,48 +138,8 @@ fn new_header(
         None => block_on(envelope.rewrap_header(old.clone(), expected)),
     };
     let new = rewrapped.map_err(|error| explain(context::explain(error.into(), &old, expected)))?;
-    Ok(Rewrapped { payload: io::Cursor::new(payload).chain(reader), old, new })
+    Ok(Rewrapped { is_armored: reader.is_armored(), old, new })
 }
-
-/// Everything behind the header, byte for byte. `io::copy` between files lets
-/// the kernel share the blocks where the file system can.
-fn copy_with_header(
-    mut file: &File,
-    old: &Header,
-    new: &Header,
-    mut output: &File,
-    progress: &Progress,
-) -> io::Result<()> {
-    output.write_all(&new.to_bytes())?;
-    file.seek(SeekFrom::Start(old.len() as u64))?;
-    loop {
-        let copied = io::copy(&mut file.take(COPY_STEP), &mut output)?;
-        if copied == 0 {
-            return Ok(());
-        }
-        progress.add(copied);
-    }
-}
-
-fn write_armored(payload: &mut impl Read, new: &Header, output: &File) -> Result<()> {
-    let mut armor = ArmorWriter::new(BufWriter::new(output)).map_err(StreamError::Write)?;
-    armor.write_all(&new.to_bytes()).map_err(StreamError::Write)?;
-    // Base64 lines are decoded to the end, so damage there is an error here.
-    let mut payload = BufReader::new(payload);
-    let mut block = vec![0; 64 * 1024];
-    loop {
-        let read = payload.read(&mut block).map_err(StreamError::Read)?;
-        if read == 0 {
-            break;
-        }
-        armor.write_all(&block[..read]).map_err(StreamError::Write)?;
-    }
-    armor.finish().map_err(StreamError::Write)?;
-    Ok(())
-}
-
-/// Bytes to copy between two reports of progress.
-const COPY_STEP: u64 = 64 << 20;
 
 fn say(global: &Global, args: &Rewrap, path: &Path, new: &Header) -> Result<()> {
     let recipients: Vec<_> = new.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();

@@ -1,0 +1,76 @@
+//! A job that runs, from outside.
+
+use tokio::sync::watch;
+
+/// Pauses, resumes and cancels a job. Clones are of the same job.
+///
+/// A job that is told to pause or to end finishes the items that are under way, and begins no other.
+#[derive(Debug, Clone)]
+pub struct Control(watch::Sender<State>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Paused,
+    Cancelled,
+}
+
+impl Control {
+    /// Of a job that runs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(watch::Sender::new(State::Running))
+    }
+
+    /// Begins no item until [`resume`](Self::resume). What was cancelled stays so.
+    pub fn pause(&self) {
+        self.set(State::Paused);
+    }
+
+    /// Goes on.
+    pub fn resume(&self) {
+        self.set(State::Running);
+    }
+
+    /// Ends the job, with the report of what was done. A job with a checkpoint can be resumed by another one.
+    pub fn cancel(&self) {
+        self.set(State::Cancelled);
+    }
+
+    /// Whether the job was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        *self.0.borrow() == State::Cancelled
+    }
+
+    /// Waits while the job is paused. False when it is cancelled.
+    pub(crate) async fn may_go_on(&self) -> bool {
+        let mut state = self.0.subscribe();
+        match state.wait_for(|state| *state != State::Paused).await {
+            Ok(state) => *state == State::Running,
+            // The sender is held by self.
+            Err(_) => false,
+        }
+    }
+
+    /// Returns when the job is cancelled.
+    pub(crate) async fn cancelled(&self) {
+        let _ = self.0.subscribe().wait_for(|state| *state == State::Cancelled).await;
+    }
+
+    fn set(&self, new: State) {
+        self.0.send_if_modified(|state| {
+            let changes = *state != State::Cancelled && *state != new;
+            if changes {
+                *state = new;
+            }
+            changes
+        });
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,296 @@
+//! Envelopes in files, and trees of them.
+
+mod pair;
+mod read;
+mod walk;
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use envelope_files::{FileError, HowWritten, Journal, LockedFile};
+use envelope_sdk::{
+    Header, Kind, OpenedHeader,
+    format::armor::{ArmorReader, ArmorWriter},
+    stream::{self, StreamError},
+};
+use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
+
+use crate::{Item, Listing, Reencryption, Source, SourceError, Stored, Unlock};
+
+pub use pair::payload_path;
+
+/// Files by their paths, folders with all below them, and patterns.
+///
+/// A path that is a folder stands for every envelope below it: files that begin as envelopes do, binary or armored,
+/// whatever they are called. Links in folders are not followed. A path that is not there and has one of `*?[` is a
+/// pattern as in a shell, with `**` for any number of folders.
+///
+/// - A header that has room for the new one is written in place, behind a journal; other files are replaced whole,
+///   with owner, mode and attributes. Both are of `envelope-files`.
+/// - A detached header is `NAME.envelope` or any other name; its payload is `NAME.sealed`
+///   ([`payload_path`](crate::payload_path)). A rewrap does not touch the payload. To reencrypt it is to
+///   replace two files, one after the other: between the two the envelope does not open. A journal,
+///   `NAME.envelope.reencrypt-journal`, holds the new header meanwhile, and the next job finishes what was cut off.
+/// - What is armored is decoded to an unnamed temporary file to be reencrypted: ciphertext, no plaintext.
+///
+/// The names of one folder are in memory at once, some 20 bytes and the name for each.
+#[derive(Debug)]
+pub struct Files {
+    from: Arc<Mutex<From>>,
+    clean: bool,
+}
+
+#[derive(Debug)]
+enum From {
+    Paths(Vec<PathBuf>),
+    List(Option<ListReader>),
+}
+
+struct ListReader(Box<dyn Read + Send>);
+
+impl std::fmt::Debug for ListReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ListReader")
+    }
+}
+
+impl Files {
+    /// These files, folders and patterns.
+    #[must_use]
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        Self { from: Arc::new(Mutex::new(From::Paths(paths))), clean: false }
+    }
+
+    /// The files that `list` names, one in a line, as they are read. It can be listed once. Each must be an
+    /// envelope.
+    #[must_use]
+    pub fn listed(list: impl Read + Send + 'static) -> Self {
+        let list = ListReader(Box::new(list));
+        Self { from: Arc::new(Mutex::new(From::List(Some(list)))), clean: false }
+    }
+
+    /// Removes from the folders what a job that was killed left there: copies of envelopes under a temporary name
+    /// that no process works on any more.
+    #[must_use]
+    pub fn removing_left_files(mut self) -> Self {
+        self.clean = true;
+        self
+    }
+}
+
+#[async_trait]
+impl Source for Files {
+    fn list(&self) -> Listing {
+        let (send, mut receive) = mpsc::channel(LISTED);
+        let (from, clean) = (Arc::clone(&self.from), self.clean);
+        spawn_blocking(move || {
+            let send = |listed| send.blocking_send(listed).is_ok();
+            let from = match &mut *from.lock().unwrap_or_else(PoisonError::into_inner) {
+                From::Paths(paths) => From::Paths(paths.clone()),
+                From::List(list) => From::List(list.take()),
+            };
+            match from {
+                From::Paths(paths) => walk::walk(&paths, clean, send),
+                From::List(list) => read_list(list, send),
+            }
+        });
+        Box::pin(futures_util::stream::poll_fn(move |context| receive.poll_recv(context)))
+    }
+
+    async fn read(&self, item: &Item) -> Result<Stored, SourceError> {
+        let path = path(item);
+        blocking(move || read::read(&path)).await
+    }
+
+    async fn commit(&self, item: &Item, old: &Stored, new: &Header) -> Result<u64, SourceError> {
+        let (path, old, new) = (path(item), old.clone(), new.clone());
+        blocking(move || commit(&path, &old, &new)).await
+    }
+
+    async fn reencrypt(&self, item: &Item, old: &Stored, keys: Reencryption) -> Result<u64, SourceError> {
+        let (path, old) = (path(item), old.clone());
+        blocking(move || match old.header.kind() {
+            Kind::Attached => reencrypt(&path, &old, keys),
+            _ if old.is_armored => {
+                Err(SourceError::Unsupported("a detached header that is armored stays as it is"))
+            }
+            _ => pair::reencrypt(&path, &old, keys),
+        })
+        .await
+    }
+
+    async fn repair(&self, item: &Item, unlock: Unlock) -> Result<bool, SourceError> {
+        let (path, runtime) = (path(item), Handle::current());
+        blocking(move || {
+            let unlock = |header: Header| runtime.block_on(unlock(header)).map_err(SourceError::from);
+            repair(&path, unlock)
+        })
+        .await
+    }
+
+    async fn tidy(&self, item: &Item, _stored: &Stored) -> Result<(), SourceError> {
+        let path = path(item);
+        blocking(move || tidy(&path)).await
+    }
+}
+
+/// Writes the header in place, or replaces the file, if the header there is `old`.
+fn commit(path: &Path, old: &Stored, new: &Header) -> Result<u64, SourceError> {
+    let locked = LockedFile::open(path).map_err(of_file)?;
+    let in_place =
+        !old.is_armored && locked.write_header(&old.header, new).map_err(of_file)? == HowWritten::InPlace;
+    if in_place {
+        return Ok(new.len() as u64);
+    }
+    locked.replace_header(&old.header, new, old.is_armored, &|_| {}).map_err(of_file)
+}
+
+/// Replaces an attached envelope by one under a new DEK.
+fn reencrypt(path: &Path, old: &Stored, keys: Reencryption) -> Result<u64, SourceError> {
+    let locked = LockedFile::open(path).map_err(of_file)?;
+    let output = locked.replacement().map_err(of_file)?;
+    let new = if old.is_armored {
+        let decoded = decode(locked.file())?;
+        check_is(&decoded, &old.header)?;
+        let mut armor = ArmorWriter::new(BufWriter::new(output.file())).map_err(SourceError::store)?;
+        armor.write_all(&keys.header().to_bytes()).map_err(SourceError::store)?;
+        let sealed = keys.seal(&decoded, old.header.len() as u64, &mut armor)?;
+        armor.finish().and_then(|mut buffer| buffer.flush()).map_err(SourceError::store)?;
+        let written = decode(output.file())?;
+        let payload_at = stream::read_header_at(&written).map_err(of_stream)?.len() as u64;
+        sealed.check(&written, payload_at)?
+    } else {
+        check_is(locked.file(), &old.header)?;
+        let header = keys.header().to_bytes();
+        let mut file = output.file();
+        file.write_all(&header).map_err(SourceError::store)?;
+        let sealed = keys.seal(locked.file(), old.header.len() as u64, &mut file)?;
+        sealed.check(output.file(), header.len() as u64)?
+    };
+    let len = output.file().metadata().map_err(SourceError::store)?.len();
+    let written = output.commit().map_err(of_file)?;
+    locked.replaced(written, &new).map_err(of_file)?;
+    Ok(len)
+}
+
+/// The bytes of an armored envelope, in a file that has no name.
+fn decode(mut armored: &fs::File) -> Result<fs::File, SourceError> {
+    armored.seek(SeekFrom::Start(0)).map_err(SourceError::store)?;
+    let mut decoded = tempfile::tempfile().map_err(SourceError::store)?;
+    io::copy(&mut ArmorReader::new(BufReader::new(armored)), &mut decoded).map_err(SourceError::store)?;
+    Ok(decoded)
+}
+
+fn check_is(file: &fs::File, header: &Header) -> Result<(), SourceError> {
+    match stream::read_header_at(file) {
+        Ok(there) if there == *header => Ok(()),
+        Ok(_) | Err(StreamError::Decrypt(_)) => Err(SourceError::Conflict),
+        Err(error) => Err(SourceError::store(error)),
+    }
+}
+
+fn repair(
+    path: &Path,
+    unlock: impl Fn(Header) -> Result<OpenedHeader, SourceError>,
+) -> Result<bool, SourceError> {
+    let locked = LockedFile::open(path).map_err(of_file)?;
+    if pair::has_journal(path) {
+        return pair::finish(&locked, unlock);
+    }
+    if locked.journal().is_none_or(|beside| beside.journal.is_none()) {
+        return Ok(false);
+    }
+    // What does not open by its journal either is told as it was without one.
+    Ok(locked.open_header(|header| unlock(header).map_err(Unopened)).is_ok())
+}
+
+/// What [`LockedFile::open_header`] can say of a file and its journal.
+struct Unopened(
+    #[expect(dead_code, reason = "the error of the header in the file is told instead")] SourceError,
+);
+
+impl std::convert::From<StreamError> for Unopened {
+    fn from(error: StreamError) -> Self {
+        Self(of_stream(error))
+    }
+}
+
+impl std::convert::From<FileError> for Unopened {
+    fn from(error: FileError) -> Self {
+        Self(of_file(error))
+    }
+}
+
+/// Removes the journal of a rewrap that was killed when the header was written.
+fn tidy(path: &Path) -> Result<(), SourceError> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    if fs::symlink_metadata(path.with_file_name(Journal::name_of(name))).is_err() {
+        return Ok(());
+    }
+    match LockedFile::open(path) {
+        // Whoever works on it sees to its journal.
+        Err(FileError::Busy { .. }) => Ok(()),
+        locked => locked.and_then(|locked| locked.remove_dead_journal()).map(drop).map_err(of_file),
+    }
+}
+
+fn read_list(list: Option<ListReader>, mut send: impl FnMut(Result<Item, SourceError>) -> bool) {
+    let Some(ListReader(list)) = list else { return };
+    for line in io::BufRead::split(BufReader::new(list), b'\n') {
+        let item = match line {
+            Ok(line) if line.is_empty() => continue,
+            Ok(line) => Ok(Item::named(line)),
+            Err(error) => Err(SourceError::store(error)),
+        };
+        let failed = item.is_err();
+        if !send(item) || failed {
+            break;
+        }
+    }
+}
+
+fn path(item: &Item) -> PathBuf {
+    OsString::from_vec(item.name().to_vec()).into()
+}
+
+/// An item by its path.
+fn item(path: &Path, is_named: bool) -> Item {
+    let name: &OsStr = path.as_os_str();
+    if is_named { Item::named(name.as_bytes()) } else { Item::found(name.as_bytes()) }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(SourceError::store(error)),
+    }
+}
+
+fn of_file(error: FileError) -> SourceError {
+    match error {
+        FileError::Busy { .. } => SourceError::Busy,
+        FileError::Changed { .. } => SourceError::Conflict,
+        FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => SourceError::Gone,
+        error => SourceError::store(error),
+    }
+}
+
+fn of_stream(error: StreamError) -> SourceError {
+    match error {
+        StreamError::Decrypt(envelope_sdk::DecryptError::Format(error)) => error.into(),
+        StreamError::Decrypt(error) => error.into(),
+        error => SourceError::store(error),
+    }
+}
+
+/// Names that wait to be taken.
+const LISTED: usize = 256;

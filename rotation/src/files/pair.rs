@@ -1,0 +1,125 @@
+//! A detached header and its payload: two files that change together.
+//!
+//! 1. The new payload is written to a file without a name, and checked.
+//! 2. The journal appears: the new header, whole and on disk.
+//! 3. The new payload takes the place of the old one.
+//! 4. The new header takes the place of the old one. The journal goes.
+//!
+//! Cut off between 2 and 3, the old header opens the old payload, and the journal goes. Between 3 and 4 the payload
+//! is the new one, which commits to the header in the journal, and that takes its place. Which of the two
+//! it was, the payload tells, under the DEK of the journal's header.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use envelope_files::{Access, Existing, LockedFile, NewFile};
+use envelope_sdk::{Header, Kind, OpenedHeader, crypto::cobblestone::PREFIX_LEN, stream};
+
+use super::{check_is, of_file, of_stream};
+use crate::{Reencryption, SourceError};
+
+/// Where the payload of the detached header `path` is: `FILE.sealed` for `FILE.envelope`, and for a `FILE` that is called
+/// otherwise.
+#[must_use]
+pub fn payload_path(path: &Path) -> PathBuf {
+    let name = path.as_os_str().as_bytes();
+    let mut payload = OsStr::from_bytes(name.strip_suffix(b".envelope").unwrap_or(name)).to_owned();
+    payload.push(".sealed");
+    payload.into()
+}
+
+/// Whether the file has the name of a journal.
+pub(super) fn is_journal(name: &OsStr) -> bool {
+    name.as_bytes().ends_with(SUFFIX.as_bytes())
+}
+
+/// Whether reencrypting the header at `path` was cut off, or is under way.
+pub(super) fn has_journal(path: &Path) -> bool {
+    fs::symlink_metadata(journal_path(path)).is_ok()
+}
+
+/// Replaces payload and header.
+pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) -> Result<u64, SourceError> {
+    let locked = LockedFile::open(path).map_err(of_file)?;
+    check_is(locked.file(), &old.header)?;
+    let payload_path = payload_path(path);
+    let payload = LockedFile::open(&payload_path).map_err(of_file)?;
+    let output = payload.replacement().map_err(of_file)?;
+    let sealed = keys.seal(payload.file(), 0, &mut output.file())?;
+    let new = sealed.check(output.file(), 0)?;
+    let len = output.file().metadata().map_err(SourceError::store)?.len();
+
+    let mut journal =
+        NewFile::create(&journal_path(path), Existing::Keep, Access::Like(locked.file())).map_err(of_file)?;
+    journal.write_all(&new.to_bytes()).map_err(SourceError::store)?;
+    drop(journal.commit().map_err(of_file)?);
+    output.commit().map(drop).map_err(of_file)?;
+    replace(&locked, &new)?;
+    Ok(len + new.len() as u64)
+}
+
+/// Finishes what was cut off, or takes it back.
+pub(super) fn finish(
+    locked: &LockedFile,
+    unlock: impl Fn(Header) -> Result<OpenedHeader, SourceError>,
+) -> Result<bool, SourceError> {
+    let path = locked.path();
+    let journal = match File::open(journal_path(path)) {
+        // Whoever had it under way is done.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        journal => journal.map_err(SourceError::store)?,
+    };
+    let new = stream::read_header_at(&journal).map_err(of_stream)?;
+    if new.kind() != Kind::Detached {
+        return Err(SourceError::Unsupported("what has the name of its journal is something else"));
+    }
+    let there = stream::read_header_at(locked.file()).map_err(of_stream)?;
+    if there == new {
+        remove_journal(path)?;
+        return Ok(true);
+    }
+    let mut prefix = [0; PREFIX_LEN];
+    File::open(payload_path(path))
+        .and_then(|mut payload| payload.read_exact(&mut prefix))
+        .map_err(SourceError::store)?;
+    if unlock(new.clone())?.payload(&prefix).is_ok() {
+        replace(locked, &new)?;
+    } else if unlock(there)?.payload(&prefix).is_ok() {
+        remove_journal(path)?;
+    } else {
+        return Err(SourceError::Unsupported(
+            "its payload is of neither its header nor the one in its journal: both are kept",
+        ));
+    }
+    Ok(true)
+}
+
+/// The last step.
+fn replace(locked: &LockedFile, new: &Header) -> Result<(), SourceError> {
+    let mut header = locked.replacement().map_err(of_file)?;
+    header.write_all(&new.to_bytes()).map_err(SourceError::store)?;
+    let written = header.commit().map_err(of_file)?;
+    remove_journal(locked.path())?;
+    drop(written);
+    Ok(())
+}
+
+fn remove_journal(path: &Path) -> Result<(), SourceError> {
+    match fs::remove_file(journal_path(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SourceError::store(error)),
+        _ => Ok(()),
+    }
+}
+
+fn journal_path(path: &Path) -> PathBuf {
+    let mut journal = OsString::from(path);
+    journal.push(SUFFIX);
+    journal.into()
+}
+
+const SUFFIX: &str = ".reencrypt-journal";

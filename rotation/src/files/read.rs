@@ -1,0 +1,109 @@
+//! The header of a file.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Read},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use envelope_files::{Journal, LockedFile};
+use envelope_sdk::{
+    FormatError, Header, Kind,
+    crypto::cobblestone::PREFIX_LEN,
+    format::{
+        PREAMBLE_LEN, Preamble,
+        armor::{self, ArmorReader},
+    },
+    stream,
+};
+
+use super::{of_file, of_stream, pair};
+use crate::{SourceError, Stored};
+
+/// Reads header and beginning of the payload, mostly in one call to the system.
+pub(super) fn read(path: &Path) -> Result<Stored, SourceError> {
+    let file = LockedFile::open_unlocked(path).map_err(of_file)?;
+    let mut stored = match read_front(&file) {
+        Ok(stored) => stored,
+        // A header whose first sector was lost does not look like one.
+        Err(SourceError::NotAnEnvelope) if has_rewrap_journal(path) => {
+            return Err(FormatError::NotAnEnvelope.into());
+        }
+        Err(error) => return Err(error),
+    };
+    if stored.header.kind() == Kind::Detached {
+        if pair::has_journal(path) {
+            return Err(SourceError::CutOff);
+        }
+        stored.payload = read_prefix(&pair::payload_path(path));
+    }
+    stored.modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+    Ok(stored)
+}
+
+fn read_front(file: &File) -> Result<Stored, SourceError> {
+    let mut buffer = [0; USUAL_HEADER + PREFIX_LEN];
+    let filled = fill(file, &mut buffer)?;
+    let front = &buffer[..filled];
+    if armor::is_armored(front) {
+        return read_armored(file);
+    }
+    let longer;
+    let front = match front.first_chunk::<PREAMBLE_LEN>().map(Preamble::parse).transpose() {
+        Ok(Some(preamble)) if preamble.header_len() > USUAL_HEADER => {
+            let mut bytes = vec![0; preamble.header_len() + PREFIX_LEN];
+            let filled = fill(file, &mut bytes)?;
+            bytes.truncate(filled);
+            longer = bytes;
+            longer.as_slice()
+        }
+        _ => front,
+    };
+    let (header, len) = Header::parse(front).map_err(|error| match error {
+        FormatError::NotAnEnvelope => SourceError::NotAnEnvelope,
+        error => error.into(),
+    })?;
+    let payload = if header.kind() == Kind::Attached { front[len..].first_chunk().copied() } else { None };
+    Ok(Stored { header, payload, is_armored: false, modified: None, tag: None })
+}
+
+fn read_armored(file: &File) -> Result<Stored, SourceError> {
+    let file = file.try_clone().map_err(SourceError::store)?;
+    let mut reader = ArmorReader::new(BufReader::new(file));
+    let header = stream::read_header(&mut reader).map_err(of_stream)?;
+    let mut prefix = Vec::with_capacity(PREFIX_LEN);
+    if header.kind() == Kind::Attached {
+        reader.take(PREFIX_LEN as u64).read_to_end(&mut prefix).map_err(SourceError::store)?;
+    }
+    let payload = prefix.first_chunk().copied();
+    Ok(Stored { header, payload, is_armored: true, modified: None, tag: None })
+}
+
+/// Where a payload cannot be read, a rewrap does without.
+fn read_prefix(path: &Path) -> Option<[u8; PREFIX_LEN]> {
+    let mut prefix = [0; PREFIX_LEN];
+    File::open(path).ok()?.read_exact(&mut prefix).ok()?;
+    Some(prefix)
+}
+
+fn has_rewrap_journal(path: &Path) -> bool {
+    let journal = path.file_name().map(|name| path.with_file_name(Journal::name_of(name)));
+    journal.is_some_and(|journal| fs::symlink_metadata(journal).is_ok())
+}
+
+fn fill(file: &File, out: &mut [u8]) -> Result<usize, SourceError> {
+    let mut filled = 0;
+    while filled < out.len() {
+        match file.read_at(&mut out[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(SourceError::store(error)),
+        }
+    }
+    Ok(filled)
+}
+
+/// What `envctl` pads headers of files to.
+const USUAL_HEADER: usize = 4096;

@@ -1,0 +1,170 @@
+//! From paths to files.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Component, Path, PathBuf},
+};
+
+use envelope_files::unfinished;
+use glob::{MatchOptions, Pattern};
+
+use super::{item, pair};
+use crate::{Item, SourceError};
+
+/// Sends the items of `paths` until `send` says no. With `clean`, files that were left behind are removed.
+pub(super) fn walk(paths: &[PathBuf], clean: bool, mut send: impl FnMut(Result<Item, SourceError>) -> bool) {
+    for path in paths {
+        let wanted = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => below(path, None, clean, &mut send),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_pattern(path) => {
+                match pattern(path) {
+                    Ok((folder, pattern)) => below(&folder, Some(&pattern), clean, &mut send),
+                    Err(error) => send(Err(error)),
+                }
+            }
+            // What cannot be read is told when it is read.
+            _ => send(Ok(item(path, true))),
+        };
+        if !wanted {
+            return;
+        }
+    }
+}
+
+/// The files below a folder, in the order of their names. False when nobody wants more.
+fn below(
+    folder: &Path,
+    pattern: Option<&Pattern>,
+    clean: bool,
+    send: &mut impl FnMut(Result<Item, SourceError>) -> bool,
+) -> bool {
+    // All names before the first is taken: what is replaced meanwhile would be listed twice otherwise.
+    let names = match Names::read(folder) {
+        Ok(names) => names,
+        Err(error) => {
+            let text = format!("cannot list {}: {error}", envelope_sdk::printable::path(folder));
+            return send(Err(SourceError::store(text)));
+        }
+    };
+    names.iter().all(|(name, is_folder)| {
+        // `.` before each name would make it another name than the one that was given.
+        let path = if folder == Path::new("") { PathBuf::from(name) } else { folder.join(name) };
+        if is_folder {
+            return below(&path, pattern, clean, send);
+        }
+        if unfinished::may_be_left(name) {
+            let removed = if clean { unfinished::remove_left(&path) } else { Ok(false) };
+            return removed.map_or_else(|error| send(Err(SourceError::store(error))), |_| true);
+        }
+        let is_wanted = pattern.is_none_or(|pattern| pattern.matches_path_with(&path, AS_A_SHELL));
+        !is_wanted || pair::is_journal(name) || send(Ok(item(&path, false)))
+    })
+}
+
+/// The names in a folder, close together: a folder may have a million.
+struct Names {
+    /// Each name behind a byte that says whether it is a folder, and a zero at its end.
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
+}
+
+impl Names {
+    fn read(folder: &Path) -> io::Result<Self> {
+        let mut names = Self { bytes: Vec::new(), starts: Vec::new() };
+        let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_file() || kind.is_dir() {
+                names.starts.push(u32::try_from(names.bytes.len()).map_err(io::Error::other)?);
+                names.bytes.push(u8::from(kind.is_dir()));
+                names.bytes.extend(entry.file_name().as_bytes());
+                names.bytes.push(0);
+            }
+        }
+        let Self { bytes, starts } = &mut names;
+        starts.sort_unstable_by_key(|start| split(bytes, *start).0);
+        Ok(names)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&OsStr, bool)> {
+        self.starts.iter().map(|start| {
+            let (name, is_folder) = split(&self.bytes, *start);
+            (OsStr::from_bytes(name), is_folder)
+        })
+    }
+}
+
+fn split(bytes: &[u8], start: u32) -> (&[u8], bool) {
+    let (is_folder, rest) = bytes[start as usize..].split_first().unwrap_or((&0, &[]));
+    // A name has no zero.
+    let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+    (&rest[..end], *is_folder == 1)
+}
+
+fn is_pattern(path: &Path) -> bool {
+    path.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte))
+}
+
+/// The folder above the first part that is a pattern, and the pattern.
+fn pattern(path: &Path) -> Result<(PathBuf, Pattern), SourceError> {
+    let text = path.to_str().ok_or(SourceError::Unsupported("a pattern must be UTF-8"))?;
+    let pattern = Pattern::new(text).map_err(SourceError::store)?;
+    let is_plain = |component: &Component<'_>| !is_pattern(component.as_ref());
+    Ok((path.components().take_while(is_plain).collect(), pattern))
+}
+
+const AS_A_SHELL: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walked(paths: &[PathBuf]) -> Vec<String> {
+        let mut found = Vec::new();
+        walk(paths, false, |item| {
+            found.push(item.unwrap().to_string());
+            true
+        });
+        found
+    }
+
+    #[test]
+    fn a_tree_is_walked_in_order_without_links_and_journals() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("b/c")).unwrap();
+        for name in
+            ["b/c/2", "b/1", "a", "\u{1}odd", "b/x.envelope.reencrypt-journal", "b/.envctl-0123456789abcdef"]
+        {
+            fs::write(at(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink(at("b"), at("link")).unwrap();
+        let expected = ["\u{1}odd", "a", "b/1", "b/c/2"].map(|name| item(&at(name), false).to_string());
+        assert_eq!(walked(&[folder.path().into()]), expected);
+        let pattern = at("b").join("**").join("*");
+        assert_eq!(walked(&[pattern]), expected[2..]);
+        assert_eq!(walked(&[at("?")]), expected[1..2], "a folder is no file");
+        assert_eq!(
+            walked(&[at("absent"), at("b/1")]),
+            [at("absent"), at("b/1")].map(|path| path.display().to_string())
+        );
+    }
+
+    #[test]
+    fn walking_ends_when_nobody_wants_more() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in 0..10 {
+            fs::write(folder.path().join(name.to_string()), "").unwrap();
+        }
+        let mut count = 0;
+        walk(&[folder.path().into(), folder.path().into()], false, |_| {
+            count += 1;
+            count < 3
+        });
+        assert_eq!(count, 3);
+    }
+}

@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod control;
+mod error;
+mod files;
+mod goal;
+mod job;
+mod memory;
+mod metered;
+mod plan;
+mod reencryption;
+mod report;
+mod shard;
+mod source;
+mod target;
+mod usage;
+mod work;
+
+pub use checkpoint::Checkpoint;
+pub use control::Control;
+pub use error::{ItemError, RotationError};
+pub use files::{Files, payload_path};
+pub use goal::{Goal, Key};
+pub use job::Job;
+pub use memory::Memory;
+pub use plan::{Plan, Reason};
+pub use reencryption::{Reencryption, Sealed};
+pub use report::{ItemReport, Outcome, Report, Totals};
+pub use shard::{NotAShard, Shard};
+pub use source::{Item, Listing, Source, SourceError, Stored, Unlock};
+pub use usage::{Opens, Usage};

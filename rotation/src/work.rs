@@ -1,0 +1,182 @@
+//! One item: read, decide, wrap, commit; again when somebody else was faster.
+
+use std::{sync::Arc, time::Duration};
+
+use envelope_sdk::{EncryptionContext, Header, Kind, PayloadKind};
+use futures_util::FutureExt;
+
+use crate::{
+    Checkpoint, Item, ItemError, ItemReport, Outcome, Reencryption, Source, SourceError, Stored, Unlock,
+    source::mac_of, target::Target,
+};
+
+/// What does one item after the other.
+pub(crate) struct Worker {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) target: Arc<Target>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) dry: bool,
+}
+
+impl Worker {
+    pub(crate) async fn work(&self, item: Item) -> ItemReport {
+        let mut report = ItemReport {
+            item,
+            outcome: Outcome::PassedOver,
+            reasons: Vec::new(),
+            generation: None,
+            bytes: 0,
+            conflicts: 0,
+            header: None,
+        };
+        report.outcome = match self.until_settled(&mut report).await {
+            Ok(outcome) => outcome,
+            Err(error) if is_passed_over(&report.item, &error) => Outcome::PassedOver,
+            Err(error) => Outcome::Failed(error),
+        };
+        report
+    }
+
+    async fn until_settled(&self, report: &mut ItemReport) -> Result<Outcome, ItemError> {
+        let mut repaired = false;
+        for tries in 0..TRIES {
+            let error = match self.once(report).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            match error {
+                ItemError::Source(SourceError::Conflict | SourceError::Busy) => {
+                    report.conflicts += 1;
+                    // Whoever works on it is done soon; after the first times, less often.
+                    tokio::time::sleep(FIRST_WAIT * (1 << tries.min(MAX_DOUBLINGS))).await;
+                }
+                error if !repaired && !self.dry && may_be_cut_off(&error) => {
+                    repaired = true;
+                    if !self.source.repair(&report.item, self.unlock()).await? {
+                        return Err(error);
+                    }
+                }
+                error => return Err(error),
+            }
+        }
+        Err(ItemError::Contended { tries: TRIES })
+    }
+
+    async fn once(&self, report: &mut ItemReport) -> Result<Outcome, ItemError> {
+        let stored = self.source.read(&report.item).await?;
+        report.generation = Some(stored.header.generation());
+        report.reasons = Vec::new();
+        let is_done = |checkpoint: &Checkpoint| checkpoint.is_done(&report.item, &stored.mac());
+        let outcome = if self.checkpoint.as_ref().is_some_and(is_done) {
+            Some(Outcome::DoneBefore)
+        } else {
+            report.reasons = self.target.reasons(&stored.header, stored.modified);
+            report.reasons.is_empty().then_some(Outcome::InTargetState)
+        };
+        match outcome {
+            _ if self.dry => {
+                report.header = Some(stored.header);
+                Ok(outcome.unwrap_or(Outcome::WouldChange))
+            }
+            Some(outcome) => {
+                self.source.tidy(&report.item, &stored).await?;
+                Ok(outcome)
+            }
+            None if self.target.reencrypts() => self.reencrypt(report, &stored).await,
+            None => self.rewrap(report, &stored).await,
+        }
+    }
+
+    async fn rewrap(&self, report: &mut ItemReport, stored: &Stored) -> Result<Outcome, ItemError> {
+        let old = &stored.header;
+        let padding = if is_padded(stored) { HEADER_PADDING } else { 0 };
+        let envelope = self.target.wrapping(old)?.pad_headers_to(padding);
+        let context = self.target.context();
+        // Each new wrap is unwrapped and compared in there.
+        let new = match &stored.payload {
+            Some(payload) => envelope.rewrap_header_of(payload, old.clone(), context).await?,
+            None => envelope.rewrap_header(old.clone(), context).await?,
+        };
+        self.note(&report.item, &new)?;
+        report.bytes += self.source.commit(&report.item, stored, &new).await?;
+        report.generation = Some(new.generation());
+        Ok(Outcome::Rewrapped)
+    }
+
+    async fn reencrypt(&self, report: &mut ItemReport, stored: &Stored) -> Result<Outcome, ItemError> {
+        let header = &stored.header;
+        let payload = match header.kind() {
+            Kind::Attached => PayloadKind::Attached,
+            Kind::Detached => PayloadKind::Detached,
+            _ => {
+                return Err(
+                    SourceError::Unsupported("the records of a data key cannot be reencrypted here").into()
+                );
+            }
+        };
+        let old = self.target.unlock(header.clone()).await?;
+        let padding = if is_padded(stored) { HEADER_PADDING } else { 0 };
+        let envelope = self.target.wrapping(header)?.pad_headers_to(padding);
+        let started = envelope.start(payload, &same_context(header, self.target.context())).await?;
+        let new = Header::parse_exact(&started.header).map_err(SourceError::from)?;
+        let new = self.target.unlock_with_each(header, &new).await?;
+        self.note(&report.item, new.header())?;
+        let keys = Reencryption { old, sealer: started.payload, new };
+        report.bytes += self.source.reencrypt(&report.item, stored, keys).await?;
+        report.generation = Some(0);
+        Ok(Outcome::Reencrypted)
+    }
+
+    fn note(&self, item: &Item, new: &Header) -> Result<(), ItemError> {
+        let noted = self.checkpoint.as_ref().map(|checkpoint| checkpoint.note(item, &mac_of(new)));
+        noted.unwrap_or(Ok(())).map_err(ItemError::Checkpoint)
+    }
+
+    fn unlock(&self) -> Unlock {
+        let target = Arc::clone(&self.target);
+        Arc::new(move |header| {
+            let target = Arc::clone(&target);
+            async move { target.unlock(header).await }.boxed()
+        })
+    }
+}
+
+fn is_passed_over(item: &Item, error: &ItemError) -> bool {
+    !item.must_be_envelope()
+        && matches!(error, ItemError::Source(SourceError::NotAnEnvelope | SourceError::Gone))
+}
+
+/// Whether half a header may be the reason.
+fn may_be_cut_off(error: &ItemError) -> bool {
+    use envelope_sdk::{DecryptError, RewrapError};
+    matches!(
+        error,
+        ItemError::Source(SourceError::CutOff | SourceError::Format(_) | SourceError::Open(_))
+            | ItemError::Rewrap(RewrapError::Decrypt(
+                DecryptError::NotAuthentic | DecryptError::NoConfiguredKey { .. }
+            ))
+    )
+}
+
+/// A header that a rewrap may write in place.
+fn is_padded(stored: &Stored) -> bool {
+    stored.header.kind() == Kind::Attached && !stored.is_armored
+}
+
+/// The context of an envelope, as the new one shall hold it. Unlocking has shown that `supplied` fits.
+fn same_context(header: &Header, supplied: &EncryptionContext) -> EncryptionContext {
+    let stored = header.stored_context().iter();
+    let context = stored.fold(EncryptionContext::new(), |context, (name, value)| context.with(name, value));
+    header.withheld().iter().fold(context, |context, name| match supplied.get(name) {
+        Some(value) => context.withhold(name, value),
+        None => context,
+    })
+}
+
+/// As `envctl` pads the headers of files.
+const HEADER_PADDING: usize = 4096;
+/// How often an item is begun.
+const TRIES: u32 = 20;
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+/// Waits add up to some 6 seconds.
+const MAX_DOUBLINGS: u32 = 9;
