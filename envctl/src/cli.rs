@@ -6,6 +6,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use envelope_rotation::Shard;
 
 use crate::key_stores::{KeyStoreCommand, KeyStoreOptions, provider_names};
 
@@ -69,6 +70,13 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Wrap the data key of envelopes for other keys, in place; the payload stays as it is
     Rewrap(Rewrap),
+    /// Bring many envelopes to other keys, or to new versions of their keys: files, folders, patterns
+    ///
+    /// This changes envelopes. A new version of a key is made by `envctl keys rotate`, and `envctl rotate` then brings
+    /// the envelopes to it.
+    Rotate(Rotate),
+    /// Say what `rotate` would change, and why, from headers alone
+    Plan(Rotation),
     /// Create and rotate keys and move them through their life
     #[command(subcommand)]
     Keys(Keys),
@@ -198,6 +206,63 @@ pub(crate) struct Rewrap {
     pub(crate) dry_run: bool,
 }
 
+/// `envctl plan`, and what `envctl rotate` has in common with it.
+#[derive(Args)]
+pub(crate) struct Rotation {
+    /// Envelopes, folders with all envelopes below them, and patterns such as 'data/**/*.envelope'; `-` alone reads the
+    /// names of envelopes from standard input, one in a line
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Wrap for these keys (URI or alias), in their current versions, and for no others; repeatable [default: $ENVCTL_KEYS,
+    /// the configuration's keys, or a new passphrase]
+    #[arg(long, value_name = "KEY", value_delimiter = ' ', num_args = 1, conflicts_with_all = ["add", "remove"])]
+    pub(crate) to: Vec<String>,
+    /// A key that may open the envelopes as they are; repeatable [default: the configuration's keys; those of --to,
+    /// --add and --remove always may]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) from: Vec<String>,
+    /// Wrap for this key too; the others stay, and must be named by --from; repeatable
+    #[arg(long, value_name = "KEY")]
+    pub(crate) add: Vec<String>,
+    /// Wrap for this key no more; repeatable
+    #[arg(long, value_name = "KEY")]
+    pub(crate) remove: Vec<String>,
+    /// Encrypt anew under a new data key: who kept the old one cannot open what is written
+    #[arg(long)]
+    pub(crate) reencrypt: bool,
+    /// Change what was last written before this moment (2027-12-31, or 2027-12-31T12:00:00Z), whatever its keys
+    #[arg(long, value_name = "DATE")]
+    pub(crate) older_than: Option<String>,
+    /// An entry of the context of each envelope: the value of a withheld one, or of a stored one to compare
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) context: Vec<String>,
+    /// Only this part of the envelopes, by the SHA-256 of their names: 1/4 to 4/4 for four workers
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Write the outcome of each envelope to this new file, as JSON
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// `envctl rotate`
+#[derive(Args)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    pub(crate) what: Rotation,
+    /// Say what would be changed, without writing: as `envctl plan`
+    #[arg(long, conflicts_with_all = ["resume", "rate"])]
+    pub(crate) dry_run: bool,
+    /// Envelopes under way at once [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) concurrency: Option<u16>,
+    /// Most calls to key stores in a second, of all together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// Write what is done to this file, and pass over what it says is done
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) resume: Option<PathBuf>,
+}
+
 /// `envctl keys …`
 #[derive(Subcommand)]
 pub(crate) enum Keys {
@@ -240,12 +305,18 @@ pub(crate) enum Keys {
         /// Its name, or its URI
         key: String,
     },
-    /// Add a version that wraps from now on; the old ones still open
+    /// Add a version that wraps from now on; the old ones still open. `envctl rotate` brings envelopes to it
     Rotate {
         /// Its name, or its URI
         key: String,
         #[command(flatten)]
         dry_run: DryRun,
+    },
+    /// Count how many envelopes each key version still opens, as their headers say, without any key
+    Usage {
+        /// Envelopes, folders and patterns, as `envctl rotate` takes them
+        #[arg(required = true, value_hint = ValueHint::AnyPath)]
+        paths: Vec<PathBuf>,
     },
     /// Say when the use of a key for encryption should end: `keys list` tells when it is due
     NotAfter {

@@ -9,13 +9,9 @@ mod keystore;
 mod moment;
 mod pages;
 mod rewrap;
+mod rotate;
 mod survey;
-
-use std::{
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-};
+mod usage;
 
 use envelope_files::{Existing, ReadFile};
 
@@ -34,6 +30,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Decrypt(args) => decrypt::run(global, &args),
         Command::Inspect(args) => inspect::run(global, &args),
         Command::Rewrap(args) => rewrap::run(global, &args),
+        Command::Rotate(args) => rotate::run(global, &args),
+        Command::Plan(args) => rotate::plan(global, &args),
         Command::Keys(command) => keys::run(global, command),
         Command::Keystore(command) => keystore::run(global, &command),
         Command::Completions { shell } => pages::completions(shell),
@@ -68,15 +66,6 @@ fn remove_input(input: Option<ReadFile>) -> Result<()> {
 /// What happens to a file that has the name of the output.
 fn existing(output: &cli::Output) -> Existing {
     if output.force { Existing::Replace } else { Existing::Keep }
-}
-
-/// Where the payload of the detached header `path` is: FILE.sealed for
-/// FILE.envelope.
-fn payload_path(path: &Path) -> PathBuf {
-    let name = path.as_os_str().as_bytes();
-    let mut payload = OsStr::from_bytes(name.strip_suffix(SUFFIX.as_bytes()).unwrap_or(name)).to_owned();
-    payload.push(".sealed");
-    payload.into()
 }
 
 /// Bytes that the header of a binary envelope is padded to a multiple of, so that

@@ -5,6 +5,7 @@ use std::{error::Error, fmt, io, path::Path};
 use envelope_files::{FileError, secret::SecretSourceError, trust::TrustError};
 use envelope_local::{Argon2Error, KeystoreError};
 use envelope_providers::{EnvironmentSecrets, ProvidersError};
+use envelope_rotation::{ItemError, RotationError, SourceError};
 use envelope_sdk::{
     DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
     RewrapError, http::find_cause, printable, registry::MissingSetting, secret::SecretError,
@@ -222,6 +223,59 @@ impl From<RewrapError> for CliError {
                  or decrypt and encrypt it anew",
             ),
             error => Self::other(error.to_string()),
+        }
+    }
+}
+
+impl From<ItemError> for CliError {
+    fn from(error: ItemError) -> Self {
+        match error {
+            ItemError::Source(error) => error.into(),
+            ItemError::Rewrap(error) => error.into(),
+            ItemError::Contended { .. } | ItemError::Checkpoint(_) => {
+                Self::new(ErrorKind::InputOutput, error.to_string())
+            }
+            ItemError::KeyNotConfigured { .. } => {
+                Self::usage(error.to_string()).hint("name it with --from if it shall stay, or with --remove")
+            }
+            error => Self::usage(error.to_string()),
+        }
+    }
+}
+
+impl From<SourceError> for CliError {
+    fn from(error: SourceError) -> Self {
+        let message = error.to_string();
+        match error {
+            SourceError::NotAnEnvelope => FormatError::NotAnEnvelope.into(),
+            SourceError::Format(error) => error.into(),
+            SourceError::Open(error) => error.into(),
+            SourceError::Unsupported(_) => Self::usage(message),
+            SourceError::CutOff => {
+                Self::new(ErrorKind::InputOutput, message).hint("`envctl rotate` finishes it")
+            }
+            SourceError::Store(error) => match error.downcast::<FileError>() {
+                Ok(error) => (*error).into(),
+                Err(_) => Self::new(ErrorKind::InputOutput, message),
+            },
+            SourceError::Gone | SourceError::Conflict | SourceError::Busy => {
+                Self::new(ErrorKind::InputOutput, message)
+            }
+            _ => Self::other(message),
+        }
+    }
+}
+
+impl From<RotationError> for CliError {
+    fn from(error: RotationError) -> Self {
+        let message = error.to_string();
+        match error {
+            RotationError::Key { error, .. } => Self::from(error),
+            RotationError::NotACheckpoint { .. } | RotationError::OtherJob { .. } => Self::usage(message),
+            RotationError::Checkpoint { .. } | RotationError::CheckpointBusy { .. } => {
+                Self::new(ErrorKind::InputOutput, message)
+            }
+            _ => Self::other(message),
         }
     }
 }

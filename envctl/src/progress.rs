@@ -80,6 +80,59 @@ impl Drop for Progress {
     }
 }
 
+/// Counts items, of which nobody knows how many there are, and calls to key stores. Cleared when dropped.
+pub(crate) struct Items {
+    begun: Instant,
+    wanted: bool,
+    done: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl Items {
+    /// Nothing is ever shown with `--json`, or when standard error is no terminal.
+    pub(crate) fn new(global: &Global) -> Self {
+        Self { begun: Instant::now(), wanted: !global.json && io::stderr().is_terminal(), done: 0, bar: None }
+    }
+
+    /// One more is done; `calls` have been made so far.
+    pub(crate) fn add(&mut self, calls: u64) {
+        self.done += 1;
+        let elapsed = self.begun.elapsed();
+        if self.wanted && elapsed >= PATIENCE {
+            let bar = self.bar.get_or_insert_with(|| {
+                SHOWN.store(true, Ordering::SeqCst);
+                let bar = ProgressBar::no_length();
+                // As above: it is ours.
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} items {msg}") {
+                    bar.set_style(style);
+                }
+                bar
+            });
+            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+            let rate = self.done.saturating_mul(1000) / millis;
+            bar.set_message(format!("{rate}/s, {calls} calls to key stores, {}", HumanDuration(elapsed)));
+            bar.set_position(self.done);
+        }
+    }
+
+    /// Writes something else to the terminal.
+    pub(crate) fn aside(&self, say: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+            SHOWN.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
 /// Whether a bar stands in the line of the terminal.
 pub(crate) fn is_shown() -> bool {
     SHOWN.load(Ordering::SeqCst)

@@ -10,7 +10,7 @@ use clap::{
 };
 
 use crate::{
-    cli::{Cli, Command, Decrypt, Encrypt, Global, Rewrap},
+    cli::{Cli, Command, Decrypt, Encrypt, Global, Rewrap, Rotate},
     error::{CliError, Result},
     report::print_bytes,
 };
@@ -53,10 +53,21 @@ fn fill_from_environment(cli: &mut Cli) -> Result<()> {
     | Command::Rewrap(Rewrap { keys, .. }) = &mut cli.command
         && keys.is_empty()
     {
-        let named = text("ENVCTL_KEYS")?.unwrap_or_default();
-        keys.extend(named.split_whitespace().map(ToOwned::to_owned));
+        keys.extend(keys_of_environment()?);
+    }
+    if let Command::Rotate(Rotate { what, .. }) | Command::Plan(what) = &mut cli.command
+        && what.to.is_empty()
+        && what.add.is_empty()
+        && what.remove.is_empty()
+    {
+        what.to.extend(keys_of_environment()?);
     }
     Ok(())
+}
+
+fn keys_of_environment() -> Result<Vec<String>> {
+    let named = text("ENVCTL_KEYS")?.unwrap_or_default();
+    Ok(named.split_whitespace().map(ToOwned::to_owned).collect())
 }
 
 fn fill<T>(option: &mut Option<T>, default: Option<impl Into<T>>) {

@@ -15,5 +15,6 @@ mod in_place;
 mod keys;
 mod passphrases;
 mod refusals;
+mod rotate;
 mod situations;
 mod terminal;

@@ -175,6 +175,8 @@ fn reencrypt(path: &Path, old: &Stored, keys: Reencryption) -> Result<u64, Sourc
         sealed.check(output.file(), header.len() as u64)?
     };
     let len = output.file().metadata().map_err(SourceError::store)?.len();
+    // It is of the envelope that goes.
+    locked.remove_dead_journal().map_err(of_file)?;
     let written = output.commit().map_err(of_file)?;
     locked.replaced(written, &new).map_err(of_file)?;
     Ok(len)
@@ -228,17 +230,25 @@ impl std::convert::From<FileError> for Unopened {
     }
 }
 
-/// Removes the journal of a rewrap that was killed when the header was written.
+/// Removes the journal of a rewrap that was killed when the header was written, and finds the one that was killed
+/// before that.
 fn tidy(path: &Path) -> Result<(), SourceError> {
     let Some(name) = path.file_name() else { return Ok(()) };
     if fs::symlink_metadata(path.with_file_name(Journal::name_of(name))).is_err() {
         return Ok(());
     }
-    match LockedFile::open(path) {
+    let locked = match LockedFile::open(path) {
+        Ok(locked) => locked,
         // Whoever works on it sees to its journal.
-        Err(FileError::Busy { .. }) => Ok(()),
-        locked => locked.and_then(|locked| locked.remove_dead_journal()).map(drop).map_err(of_file),
+        Err(FileError::Busy { .. }) => return Ok(()),
+        Err(error) => return Err(of_file(error)),
+    };
+    let journal = locked.journal().and_then(|beside| beside.journal);
+    // Enough of the new header was written to look like it.
+    if journal.is_some_and(|journal| journal.is_torn_in(locked.file())) {
+        return Err(SourceError::CutOff);
     }
+    locked.remove_dead_journal().map(drop).map_err(of_file)
 }
 
 fn read_list(list: Option<ListReader>, mut send: impl FnMut(Result<Item, SourceError>) -> bool) {

@@ -83,7 +83,7 @@ impl Job {
     pub async fn run(
         self,
         control: &Control,
-        on_item: impl FnMut(&ItemReport),
+        on_item: impl FnMut(ItemReport),
     ) -> Result<Report, RotationError> {
         self.go(control, false, on_item).await
     }
@@ -97,7 +97,7 @@ impl Job {
     pub async fn plan(
         self,
         control: &Control,
-        mut on_item: impl FnMut(&ItemReport),
+        mut on_item: impl FnMut(ItemReport),
     ) -> Result<Plan, RotationError> {
         let mut plan = Plan::default();
         let wraps = self.goal.to.len() as u64;
@@ -130,7 +130,7 @@ impl Job {
         self,
         control: &Control,
         dry: bool,
-        mut on_item: impl FnMut(&ItemReport),
+        mut on_item: impl FnMut(ItemReport),
     ) -> Result<Report, RotationError> {
         let begun = Instant::now();
         let meter = Arc::new(Meter::new(self.calls_per_second));
@@ -153,9 +153,10 @@ impl Job {
         }
         drop(outcomes);
         let mut totals = Totals::default();
-        while let Some(report) = done.recv().await {
+        while let Some(mut report) = done.recv().await {
             totals.add(&report);
-            on_item(&report);
+            report.calls = meter.total();
+            on_item(report);
         }
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|error| RotationError::Worker(error.to_string()))?;
@@ -221,6 +222,7 @@ fn unlisted(error: SourceError) -> ItemReport {
         generation: None,
         bytes: 0,
         conflicts: 0,
+        calls: 0,
         header: None,
     }
 }

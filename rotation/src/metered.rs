@@ -32,6 +32,11 @@ impl Meter {
         lock(&self.calls).clone()
     }
 
+    /// All of them.
+    pub(crate) fn total(&self) -> u64 {
+        lock(&self.calls).values().sum()
+    }
+
     async fn call(&self, provider: &'static str, count: usize) {
         *lock(&self.calls).entry(provider).or_default() += count as u64;
         let Some((gap, next)) = &self.pace else { return };

@@ -59,6 +59,8 @@ pub struct ItemReport {
     pub bytes: u64,
     /// How often it was begun anew because others changed it meanwhile.
     pub conflicts: u32,
+    /// Calls to key stores so far, of the whole job.
+    pub calls: u64,
     /// Its header as it was read, in a [plan](crate::Job::plan).
     pub(crate) header: Option<envelope_sdk::Header>,
 }

@@ -82,7 +82,8 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`SourceError`]; the item is whole all the same.
+    /// [`SourceError`]. [`CutOff`](SourceError::CutOff): the item only looks whole, and is to be
+    /// [repaired](Self::repair).
     async fn tidy(&self, item: &Item, stored: &Stored) -> Result<(), SourceError> {
         let _ = (item, stored);
         Ok(())
@@ -176,7 +177,7 @@ pub enum SourceError {
     Gone,
     /// A process that was killed left it half-way between an old and a new envelope. A job [repairs](Source::repair)
     /// it; a plan says so.
-    #[error("reencrypting it was interrupted, and the next job finishes it")]
+    #[error("writing it was interrupted, and the next job finishes it")]
     CutOff,
     /// It begins as an envelope does, and is damaged.
     #[error(transparent)]

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use envelope_sdk::{Header, printable};
+use futures_util::StreamExt;
 use serde::Serialize;
+
+use crate::{Item, Job, Source, SourceError};
 
 /// How many envelopes each key version opens, as their headers say: nothing of it is authenticated.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -22,6 +25,28 @@ pub struct Opens {
 }
 
 impl Usage {
+    /// Reads the headers of a source, without any key. `failed` is told of what could not be read; what is no
+    /// envelope is passed over where it was not named.
+    pub async fn of(source: &dyn Source, mut failed: impl FnMut(Option<&Item>, SourceError)) -> Self {
+        let read = source.list().map(|listed| async move {
+            let item = listed.map_err(|error| (None, error))?;
+            match source.read(&item).await {
+                Ok(stored) => Ok(Some(stored.header)),
+                Err(SourceError::NotAnEnvelope | SourceError::Gone) if !item.must_be_envelope() => Ok(None),
+                Err(error) => Err((Some(item), error)),
+            }
+        });
+        let mut usage = Self::default();
+        let mut read = Box::pin(read.buffer_unordered(Job::CONCURRENCY));
+        while let Some(read) = read.next().await {
+            match read {
+                Ok(header) => header.iter().for_each(|header| usage.add(header)),
+                Err((item, error)) => failed(item.as_ref(), error),
+            }
+        }
+        usage
+    }
+
     /// Counts one envelope.
     pub fn add(&mut self, header: &Header) {
         let recipients = header.recipients();

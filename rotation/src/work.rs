@@ -27,6 +27,7 @@ impl Worker {
             generation: None,
             bytes: 0,
             conflicts: 0,
+            calls: 0,
             header: None,
         };
         report.outcome = match self.until_settled(&mut report).await {

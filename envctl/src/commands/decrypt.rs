@@ -7,12 +7,13 @@ use std::{
 };
 
 use envelope_files::{Access, open_header};
+use envelope_rotation::payload_path;
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable, stream,
 };
 use serde_json::json;
 
-use super::{SUFFIX, check_files, context, existing, payload_path, remove_input};
+use super::{SUFFIX, check_files, context, existing, remove_input};
 use crate::{
     cli::{Decrypt, Global},
     error::{CliError, ErrorKind, Result},

@@ -3,10 +3,11 @@
 use std::{ffi::OsString, io::Write, path::PathBuf};
 
 use envelope_files::Access;
+use envelope_rotation::payload_path;
 use envelope_sdk::{Envelope, Header, PayloadKind, printable, stream::StreamError};
 use serde_json::json;
 
-use super::{HEADER_PADDING, SUFFIX, check_files, context, existing, payload_path, remove_input};
+use super::{HEADER_PADDING, SUFFIX, check_files, context, existing, remove_input};
 use crate::{
     cli::{Encrypt, Global},
     error::{CliError, Result},

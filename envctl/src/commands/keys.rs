@@ -14,7 +14,7 @@ use envelope_sdk::{
 };
 use serde_json::{Map, Value, json};
 
-use super::moment;
+use super::{moment, usage};
 use crate::{
     cli::{ChangeKey, Global, Keys},
     error::{CliError, Result},
@@ -59,6 +59,7 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             }
             done(global, "rotated", &ask(admin.rotate_key(&uri))?)
         }
+        Keys::Usage { paths } => usage::run(global, &paths),
         Keys::NotAfter { key, date, version, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
             let (version, end) = (version.as_deref(), moment::parse_or_never(&date)?);

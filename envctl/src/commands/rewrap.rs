@@ -9,9 +9,8 @@ use std::{
 
 use envelope_files::{HowWritten, LockedFile, open_header};
 use envelope_sdk::{
-    EncryptionContext, Envelope, Header, Kind, OpenedHeader,
-    crypto::cobblestone::PREFIX_LEN,
-    printable, stream,
+    EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone::PREFIX_LEN, printable,
+    stream,
 };
 use serde_json::{Value, json};
 

@@ -46,6 +46,9 @@ fn read_front(file: &File) -> Result<Stored, SourceError> {
     let mut buffer = [0; USUAL_HEADER + PREFIX_LEN];
     let filled = fill(file, &mut buffer)?;
     let front = &buffer[..filled];
+    if front.is_empty() {
+        return Err(SourceError::NotAnEnvelope);
+    }
     if armor::is_armored(front) {
         return read_armored(file);
     }
