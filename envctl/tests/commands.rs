@@ -13,6 +13,7 @@ mod detached;
 mod files;
 mod in_place;
 mod keys;
+mod kill_loop;
 mod passphrases;
 mod refusals;
 mod rotate;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod checkpoint;
+mod figures;
 mod files;
 mod goal;
 mod job;

@@ -1,0 +1,129 @@
+//! Figures, for who asks for them: `cargo test --release -p envelope-rotation --test rotation -- --ignored --nocapture
+//! --test-threads=1 figures`.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use envelope_files::LockedFile;
+use envelope_local::{Argon2Params, Keystore, Passphrase};
+use envelope_rotation::{
+    Control, Files, Goal, Item, Job, Key, Listing, Reencryption, Source, SourceError, Stored,
+};
+use envelope_sdk::{EncryptionContext, Envelope, Header, KeyAdmin, KeyUri, Keyring, NewKey};
+
+use crate::{Keys, run};
+
+/// As many items as it says, each of which has the same envelope and takes every new header.
+struct Endless {
+    items: usize,
+    stored: Stored,
+}
+
+#[async_trait]
+impl Source for Endless {
+    fn list(&self) -> Listing {
+        let names = (0..self.items).map(|number| Ok(Item::named(format!("folder/{number}.envelope"))));
+        Box::pin(futures_util::stream::iter(names))
+    }
+
+    async fn read(&self, _item: &Item) -> Result<Stored, SourceError> {
+        Ok(self.stored.clone())
+    }
+
+    async fn commit(&self, _item: &Item, _old: &Stored, new: &Header) -> Result<u64, SourceError> {
+        Ok(new.len() as u64)
+    }
+
+    async fn reencrypt(&self, _: &Item, _: &Stored, _: Reencryption) -> Result<u64, SourceError> {
+        Err(SourceError::Unsupported("not here"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "figures"]
+async fn figures_of_memory() {
+    let keys = Keys::new();
+    let sealed = keys.envelope("a").encrypt(b"0", &EncryptionContext::new()).await.unwrap();
+    let header = Envelope::inspect(&sealed).unwrap();
+    let stored = Stored { header, payload: None, is_armored: false, modified: None, tag: None };
+    for items in [1_000, 1_000_000] {
+        let source = Arc::new(Endless { items, stored: stored.clone() });
+        let report = run(Job::new(source, crate::a_to_b(&keys))).await;
+        println!("{items} items in memory: peak {} KiB\n{report}", peak_kib());
+        assert!(peak_kib() < 64 * 1024);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "figures"]
+async fn figures_of_files() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let smallest = Argon2Params { m_cost: 19 * 1024, t_cost: 1, p_cost: 1 };
+    let passphrase = Passphrase::new("words".into()).unwrap();
+    let keystore = Keystore::create_with(folder.path().join("keystore.json"), &passphrase, smallest).unwrap();
+    for name in ["old", "new"] {
+        keystore.create_key(&NewKey::named(name)).await.unwrap();
+    }
+    let keystore = Arc::new(keystore);
+    let uri = |name: &str| KeyUri::parse(&format!("local:{name}")).unwrap();
+    let envelope = Envelope::new(Keyring::new().encrypt(keystore.clone(), uri("old"))).pad_headers_to(4096);
+    let tree = folder.path().join("tree");
+    for number in 0..FILES {
+        let below = tree.join((number % 100).to_string());
+        fs::create_dir_all(&below).unwrap();
+        let sealed = envelope.encrypt(&[7; 2048], &EncryptionContext::new()).await.unwrap();
+        fs::write(below.join(format!("{number}.envelope")), sealed).unwrap();
+    }
+    for concurrency in [1, 2, 4, 16] {
+        let (from, to) = if concurrency % 4 == 1 { ("old", "new") } else { ("new", "old") };
+        let (from, to) = if concurrency == 4 { (to, from) } else { (from, to) };
+        let goal = Goal::only(vec![Key::new(keystore.clone(), uri(to))])
+            .open_with(vec![Key::new(keystore.clone(), uri(from))]);
+        let job = Job::new(Arc::new(Files::new(vec![tree.clone()])), goal).concurrency(concurrency);
+        let report = job.run(&Control::new(), |_| {}).await.unwrap();
+        println!("{concurrency} at once, to {to}: {report}; peak {} KiB", peak_kib());
+    }
+    alone("open and read", &tree, |path| {
+        File::open(path).unwrap().read_exact_at(&mut [0; 4096], 0).unwrap();
+    });
+    alone("open and lock", &tree, |path| drop(LockedFile::open(path).unwrap()));
+    alone("open and write 4 KiB", &tree, |path| {
+        File::options().write(true).open(path).unwrap().write_all_at(&[0; 4096], 0).unwrap();
+    });
+    alone("open, write and fsync", &tree, |path| {
+        let file = File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[0; 4096], 0).unwrap();
+        file.sync_all().unwrap();
+    });
+    alone("create, write, fsync and remove another file", &tree, |path| {
+        let other = path.with_extension("journal");
+        let file = File::create_new(&other).unwrap();
+        file.write_all_at(&[0; 8192], 0).unwrap();
+        file.sync_all().unwrap();
+        fs::remove_file(other).unwrap();
+    });
+}
+
+/// What the calls to the system alone cost, on one thread.
+fn alone(what: &str, tree: &Path, work: impl Fn(&Path)) {
+    let begun = Instant::now();
+    for number in 0..FILES {
+        work(&tree.join((number % 100).to_string()).join(format!("{number}.envelope")));
+    }
+    let each = begun.elapsed() / u32::try_from(FILES).unwrap();
+    println!("alone, on one thread: {what}: {each:?} for each file");
+}
+
+fn peak_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+const FILES: usize = 100_000;
