@@ -270,7 +270,7 @@ impl From<RotationError> for CliError {
     fn from(error: RotationError) -> Self {
         let message = error.to_string();
         match error {
-            RotationError::Key { error, .. } => Self::from(error),
+            RotationError::Key { error, .. } => Self::from(*error),
             RotationError::NotACheckpoint { .. } | RotationError::OtherJob { .. } => Self::usage(message),
             RotationError::Checkpoint { .. } | RotationError::CheckpointBusy { .. } => {
                 Self::new(ErrorKind::InputOutput, message)

@@ -21,7 +21,7 @@ use envelope_files::open_header;
 use envelope_local::Keystore;
 use envelope_rotation::payload_path;
 use envelope_sdk::{
-    EncryptionContext, Envelope, Header, KeyUri, Keyring, format::armor, stream::StreamError,
+    EncryptionContext, Envelope, Header, KeyUri, Keyring, WrappedDek, format::armor, stream::StreamError,
 };
 use futures_executor::block_on;
 use std::sync::Arc;
@@ -170,8 +170,7 @@ impl Tree {
         let full = block_on(envelope_sdk::KeyProvider::resolve(&*self.keystore, &uri(key))).unwrap();
         for path in self.plaintexts.keys() {
             let header = header_of(&fs::read(path).unwrap());
-            let recipients: Vec<_> =
-                header.recipients().iter().map(|recipient| recipient.key_uri()).collect();
+            let recipients: Vec<_> = header.recipients().iter().map(WrappedDek::key_uri).collect();
             assert_eq!(recipients, [&full], "{}", path.display());
         }
         assert_eq!(files_below(&self.sandbox.file("tree")), self.names, "nothing is left over");
@@ -180,7 +179,7 @@ impl Tree {
 
     fn check_totals(&self, ran: &Ran, files: usize, reencrypts: bool, resumed: bool) {
         let totals = &ran.json()["totals"];
-        let count = |name: &str| totals[name].as_u64().unwrap() as usize;
+        let count = |name: &str| usize::try_from(totals[name].as_u64().unwrap()).unwrap();
         assert_eq!(count("failed"), 0, "{totals}");
         let done =
             count("rewrapped") + count("reencrypted") + count("done_before") + count("in_target_state");

@@ -17,7 +17,7 @@ pub enum RotationError {
         key: KeyUri,
         /// What its provider said.
         #[source]
-        error: EncryptError,
+        error: Box<EncryptError>,
     },
     /// The checkpoint cannot be read or written.
     #[error("cannot use the checkpoint {}: {source}", printable::path(path))]

@@ -41,7 +41,7 @@ impl Target {
             let keyring = Keyring::new().encrypt(Arc::clone(&key.provider), key.uri.clone());
             let started =
                 Envelope::new(keyring).start(PayloadKind::Detached, &EncryptionContext::new()).await;
-            let key_failed = |error| RotationError::Key { key: key.uri.clone(), error };
+            let key_failed = |error| RotationError::Key { key: key.uri.clone(), error: Box::new(error) };
             let header = started.map_err(key_failed)?.header;
             let header = Header::parse_exact(&header).map_err(|error| key_failed(error.into()))?;
             wanted.extend(header.recipients().iter().map(|recipient| Wanted {

@@ -1,6 +1,8 @@
 //! Figures, for who asks for them: `cargo test --release -p envelope-rotation --test rotation -- --ignored --nocapture
 //! --test-threads=1 figures`.
 
+#![allow(clippy::print_stdout, reason = "figures are printed")]
+
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
