@@ -29,9 +29,9 @@ use std::sync::Arc;
 use crate::common::{Ran, Sandbox};
 
 /// Kills, unless `$KILL_LOOP_KILLS` says how many.
-const KILLS: usize = 25;
+const KILLS: usize = 10;
 /// Files, unless `$KILL_LOOP_FILES` says how many: a quarter of each kind.
-const FILES: usize = 80;
+const FILES: usize = 40;
 const MARK: &str = "this is the plaintext of a file";
 
 #[test]

@@ -1,7 +1,7 @@
 //! A detached header and its payload: two files that change together.
 //!
 //! 1. The new payload is written to a file without a name, and checked.
-//! 2. The journal appears: the new header, whole and on disk.
+//! 2. The journal appears: the new header, whole and on disk. Then the new payload gets a name beside the old one.
 //! 3. The new payload takes the place of the old one.
 //! 4. The new header takes the place of the old one. The journal goes.
 //!
@@ -13,7 +13,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -33,9 +33,9 @@ pub fn payload_path(path: &Path) -> PathBuf {
     payload.into()
 }
 
-/// Whether the file has the name of a journal.
+/// Whether the file has the name of a journal, or of a new payload beside the old one.
 pub(super) fn is_journal(name: &OsStr) -> bool {
-    name.as_bytes().ends_with(SUFFIX.as_bytes())
+    [SUFFIX, PAYLOAD_SUFFIX].iter().any(|suffix| name.as_bytes().ends_with(suffix.as_bytes()))
 }
 
 /// Whether reencrypting the header at `path` was cut off, or is under way.
@@ -49,7 +49,16 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
     check_is(locked.file(), &old.header)?;
     let payload_path = payload_path(path);
     let payload = LockedFile::open(&payload_path).map_err(of_file)?;
-    let output = payload.replacement().map_err(of_file)?;
+    let old_payload = payload.file().metadata().map_err(SourceError::store)?;
+    if old_payload.nlink() > 1 {
+        return Err(SourceError::Unsupported(
+            "its payload has other names (hard links), which would keep the old one",
+        ));
+    }
+    // Not under a temporary name at last: nobody could tell a payload that was left there from other files.
+    let new_payload = with_suffix(path, PAYLOAD_SUFFIX);
+    let output =
+        NewFile::create(&new_payload, Existing::Keep, Access::Like(payload.file())).map_err(of_file)?;
     let sealed = keys.seal(payload.file(), 0, &mut output.file())?;
     let new = sealed.check(output.file(), 0)?;
     let len = output.file().metadata().map_err(SourceError::store)?.len();
@@ -58,7 +67,15 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
         NewFile::create(&journal_path(path), Existing::Keep, Access::Like(locked.file())).map_err(of_file)?;
     journal.write_all(&new.to_bytes()).map_err(SourceError::store)?;
     drop(journal.commit().map_err(of_file)?);
-    output.commit().map(drop).map_err(of_file)?;
+    let written = output.commit().map_err(of_file)?;
+    let there = fs::symlink_metadata(&payload_path).map_err(SourceError::store)?;
+    if (there.dev(), there.ino()) != (old_payload.dev(), old_payload.ino()) {
+        written.take_back().map_err(of_file)?;
+        remove_journal(path)?;
+        return Err(SourceError::Conflict);
+    }
+    fs::rename(&new_payload, &payload_path).and_then(|()| flush_folder(path)).map_err(SourceError::store)?;
+    drop(written);
     replace(&locked, &new)?;
     Ok(len + new.len() as u64)
 }
@@ -109,17 +126,32 @@ fn replace(locked: &LockedFile, new: &Header) -> Result<(), SourceError> {
     Ok(())
 }
 
+/// What was not put into its place goes first: the journal tells that it is of nobody else.
 fn remove_journal(path: &Path) -> Result<(), SourceError> {
-    match fs::remove_file(journal_path(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SourceError::store(error)),
-        _ => Ok(()),
+    for suffix in [PAYLOAD_SUFFIX, SUFFIX] {
+        match fs::remove_file(with_suffix(path, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(SourceError::store(error)),
+            _ => {}
+        }
     }
+    Ok(())
+}
+
+/// Brings the names in the folder of `path` to disk.
+fn flush_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn journal_path(path: &Path) -> PathBuf {
-    let mut journal = OsString::from(path);
-    journal.push(SUFFIX);
-    journal.into()
+    with_suffix(path, SUFFIX)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
 }
 
 const SUFFIX: &str = ".reencrypt-journal";
+const PAYLOAD_SUFFIX: &str = ".reencrypt-payload";

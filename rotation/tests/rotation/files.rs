@@ -290,6 +290,9 @@ async fn a_detached_pair_that_was_cut_off_between_its_files_is_finished_by_the_n
             fs::write(tree.path(name), header).unwrap();
             fs::write(payload_path(&tree.path(name)), payload).unwrap();
             fs::write(tree.path("sub/deep/detached.envelope.reencrypt-journal"), &new.0).unwrap();
+            if step == "before the payload" {
+                fs::write(tree.path("sub/deep/detached.envelope.reencrypt-payload"), &new.1).unwrap();
+            }
             // The plan says so, and leaves it.
             let plan =
                 Job::new(tree.source(), a_to_b(&tree.keys)).plan(&Control::new(), |_| {}).await.unwrap();
