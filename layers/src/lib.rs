@@ -2,6 +2,7 @@
 
 mod breaker;
 mod cache;
+mod counter;
 mod data_keys;
 mod deadline;
 mod flights;
@@ -12,4 +13,8 @@ mod retry;
 mod sync;
 
 pub use cache::{Cache, CacheLimits, CacheStats, CacheStore};
+pub use data_keys::{
+    CurrentDataKey, DataKeyId, DataKeyLimits, DataKeyStore, DataKeys, DataKeysError, DataKeysStats,
+    MemoryDataKeyStore, SealedRecord, StoreError,
+};
 pub use key_states::{KeyStateListener, ReportingAdmin};

@@ -1,6 +1,8 @@
 //! [`CacheStats`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+
+use crate::counter::read;
 
 /// What a [`CacheStore`](super::CacheStore) has done so far. Read while calls go on, the numbers may be some calls
 /// apart from each other.
@@ -56,13 +58,4 @@ impl Counters {
             in_flight,
         }
     }
-}
-
-/// Nothing is decided by these numbers, so nothing need be seen in their order.
-pub(crate) fn add(counter: &AtomicU64, more: u64) {
-    counter.fetch_add(more, Ordering::Relaxed);
-}
-
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }

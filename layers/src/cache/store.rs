@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use super::{
     key::{Asked, Key},
     limits::CacheLimits,
-    stats::{Counters, add},
+    stats::Counters,
 };
 use crate::{
+    counter::add,
     flights::{Flight, Flights, Ticket, shared},
     sync::{Mutex, lock},
 };
