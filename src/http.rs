@@ -100,6 +100,13 @@ pub const fn kind_of_status(status: u16) -> ProviderErrorKind {
     }
 }
 
+/// The pause that a `Retry-After` asks for, from its value. `None` for a date, which is for people: nobody's
+/// clock is asked; and for what is no number of seconds (RFC 9110, section 10.2.3).
+#[must_use]
+pub fn retry_after(value: &str) -> Option<Duration> {
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
 /// The first error of this type among an error and its causes.
 #[must_use]
 pub fn find_cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
@@ -287,6 +294,16 @@ mod tests {
             (503, Unavailable),
         ] {
             assert_eq!(kind_of_status(status), kind, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_whole_seconds() {
+        for (value, seconds) in [("7", Some(7)), (" 0 ", Some(0)), ("18446744073709551615", Some(u64::MAX))] {
+            assert_eq!(retry_after(value), seconds.map(Duration::from_secs), "{value}");
+        }
+        for value in ["", "-1", "1.5", "Wed, 21 Oct 2026 07:28:00 GMT", "99999999999999999999999"] {
+            assert_eq!(retry_after(value), None, "{value}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! [`ProviderError`]: what went wrong, for which key, and whether to try again.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::KeyUri;
 
@@ -13,6 +13,8 @@ pub struct ProviderError {
     key: Option<KeyUri>,
     message: String,
     retryable: bool,
+    retry_after: Option<Duration>,
+    attempts: u32,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -62,7 +64,8 @@ impl ProviderError {
     #[must_use]
     pub fn without_key(kind: ProviderErrorKind, provider: &'static str, message: impl Into<String>) -> Self {
         let retryable = matches!(kind, ProviderErrorKind::Unavailable | ProviderErrorKind::Throttled);
-        Self { kind, provider, key: None, message: message.into(), retryable, source: None }
+        let message = message.into();
+        Self { kind, provider, key: None, message, retryable, retry_after: None, attempts: 1, source: None }
     }
 
     /// Says which key it is about, unless that is known already.
@@ -86,6 +89,29 @@ impl ProviderError {
         self
     }
 
+    /// Says how long the key store asks to be left alone (HTTP's `Retry-After`, Google's `RetryInfo`). More
+    /// than a day counts as a day: what a server says must not overflow anybody's clock.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.retry_after = wait.into().map(|wait| wait.min(LONGEST_RETRY_AFTER));
+        self
+    }
+
+    /// Says how many requests this call has cost already, such as by the retries of a cloud's own client. At
+    /// least 1.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Adds what a layer over the provider knows to the end of the message. No secret bytes.
+    #[must_use]
+    pub fn with_note(mut self, note: impl fmt::Display) -> Self {
+        self.message = format!("{} ({note})", self.message);
+        self
+    }
+
     /// What it means.
     #[must_use]
     pub fn kind(&self) -> ProviderErrorKind {
@@ -96,6 +122,20 @@ impl ProviderError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.retryable
+    }
+
+    /// How long the key store asks to be left alone, if it does; at most a day. It is for whoever tries again to
+    /// decide whether that is too long: nothing here has waited for it.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// How many times the provider, or a layer over it, asked the key store in this call. 1 where it asks once,
+    /// and where nobody was asked. Whoever tries again counts these, so that attempts do not multiply.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
     }
 
     /// The provider's [`name`](crate::KeyProvider::name).
@@ -129,5 +169,43 @@ impl fmt::Display for ProviderError {
 impl Error for ProviderError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The longest [`ProviderError::retry_after`].
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttled() -> ProviderError {
+        ProviderError::without_key(ProviderErrorKind::Throttled, "test", "too many requests")
+    }
+
+    #[test]
+    fn an_error_is_of_one_attempt_and_asks_for_no_pause_unless_it_says_so() {
+        let error = throttled();
+        assert_eq!((error.attempts(), error.retry_after()), (1, None));
+        let error = throttled().with_attempts(3).with_retry_after(Duration::from_secs(7));
+        assert_eq!((error.attempts(), error.retry_after()), (3, Some(Duration::from_secs(7))));
+        assert_eq!(throttled().with_attempts(0).attempts(), 1);
+        assert_eq!(error.with_retry_after(None).retry_after(), None);
+    }
+
+    #[test]
+    fn a_pause_without_measure_is_a_day() {
+        let error = throttled().with_retry_after(Duration::MAX);
+        assert_eq!(error.retry_after(), Some(LONGEST_RETRY_AFTER));
+    }
+
+    #[test]
+    fn a_note_changes_the_message_alone() {
+        let error = throttled().with_attempts(2).with_note("3 attempts in 1 s");
+        assert_eq!(error.to_string(), "test: too many requests (3 attempts in 1 s)");
+        assert_eq!(
+            (error.kind(), error.is_retryable(), error.attempts()),
+            (ProviderErrorKind::Throttled, true, 2)
+        );
     }
 }

@@ -21,7 +21,7 @@
 mod codes;
 mod credentials;
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use aws_sdk_kms::{
     config::http::HttpResponse,
@@ -30,7 +30,7 @@ use aws_sdk_kms::{
 use envelope_sdk::{
     KeyUri, ProviderError,
     ProviderErrorKind::{self, Invalid, Other, Protocol, Throttled, Unavailable, Unsupported},
-    http::{EndpointError, MAX_ANSWER_LEN, NOT_IMPLEMENTED, causes, find_cause, kind_of_status},
+    http::{EndpointError, MAX_ANSWER_LEN, NOT_IMPLEMENTED, causes, find_cause, kind_of_status, retry_after},
 };
 use http_body_util::LengthLimitError;
 
@@ -108,7 +108,10 @@ where
             let message = format!("the request to AWS KMS cannot be made: {}", causes(error));
             failure(Invalid, key, message)
         }
-        SdkError::ServiceError(service) => said(action, key, service.err(), service.raw()),
+        SdkError::ServiceError(service) => {
+            let raw = service.raw();
+            said(action, key, service.err(), raw).with_retry_after(pause_of(raw))
+        }
         _ => failure(Protocol, key, "the answer of AWS KMS cannot be read"),
     }
 }
@@ -172,6 +175,13 @@ where
     }
     failure(kind, key, message)
         .retryable(matches!(kind, Unavailable | Throttled) || code == "ConflictException")
+}
+
+/// The pause that an answer asks for: in milliseconds, as services of AWS do, or by HTTP's own header.
+fn pause_of(response: &HttpResponse) -> Option<Duration> {
+    let headers = response.headers();
+    let milliseconds = headers.get("x-amz-retry-after").and_then(|value| value.trim().parse().ok());
+    milliseconds.map(Duration::from_millis).or_else(|| retry_after(headers.get("retry-after")?))
 }
 
 /// What a status means where no code says more. KMS answers 400 to whatever is

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use crate::{
     error::{NAME, failure, finds_no_credentials, refusal},
     reach::{Reach, Settled},
-    transport::Unlogged,
+    transport::{Unlogged, counted},
 };
 
 /// Keys of AWS KMS, as many as are named, in any region and account that the
@@ -158,6 +158,25 @@ impl AwsKms {
         dek
     }
 
+    /// Unwraps with the key, or with the first of its replicas that answers.
+    async fn unwrap(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        let key = wrapped.key_uri();
+        let arn = self.wrapped_by(wrapped)?;
+        if !arn.is_multi_region() || self.replica_regions.is_empty() {
+            return self.unwrap_in(arn.region, wrapped, context).await;
+        }
+        let mut first = None;
+        for region in &self.replica_regions {
+            match self.unwrap_in(region, wrapped, context).await {
+                Err(error) if error.is_retryable() || error.kind() == ProviderErrorKind::NotFound => {
+                    first.get_or_insert(error);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(first.unwrap_or_else(|| failure(ProviderErrorKind::Other, key, "no region was asked")))
+    }
+
     /// A wrap by `answered`, which KMS says it used for `asked`.
     fn take_wrap(
         &self,
@@ -200,15 +219,18 @@ impl KeyProvider for AwsKms {
     /// The key that an alias means now: asks KMS (kms:DescribeKey). A key is
     /// returned as it is, and nobody is asked.
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        let arn = self.arn(key)?;
-        if !arn.is_alias() {
-            return Ok(key.clone());
-        }
-        let call = self.client(arn.region).await?.describe_key().key_id(arn.text);
-        let described = call.send().unlogged().await;
-        let described = described.map_err(|error| self.refused("kms:DescribeKey", key, &error))?;
-        let arn = described.key_metadata.and_then(|metadata| metadata.arn);
-        self.key_behind(key, arn.as_deref())
+        tried(async {
+            let arn = self.arn(key)?;
+            if !arn.is_alias() {
+                return Ok(key.clone());
+            }
+            let call = self.client(arn.region).await?.describe_key().key_id(arn.text);
+            let described = call.send().unlogged().await;
+            let described = described.map_err(|error| self.refused("kms:DescribeKey", key, &error))?;
+            let arn = described.key_metadata.and_then(|metadata| metadata.arn);
+            self.key_behind(key, arn.as_deref())
+        })
+        .await
     }
 
     fn context_binding(&self, _wrapped: &WrappedDek) -> ContextBinding {
@@ -239,37 +261,26 @@ impl KeyProvider for AwsKms {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        let arn = self.arn(key)?;
-        let sent = self
-            .client(arn.region)
-            .await?
-            .encrypt()
-            .key_id(arn.text)
-            .plaintext(Blob::new(dek.expose()))
-            .set_encryption_context(entries(context))
-            .send()
-            .unlogged()
-            .await;
-        let output = sent.map_err(|error| self.refused("kms:Encrypt", key, &error))?;
-        self.take_wrap("Encrypt", key, output.key_id.as_deref(), output.ciphertext_blob)
+        tried(async {
+            let arn = self.arn(key)?;
+            let sent = self
+                .client(arn.region)
+                .await?
+                .encrypt()
+                .key_id(arn.text)
+                .plaintext(Blob::new(dek.expose()))
+                .set_encryption_context(entries(context))
+                .send()
+                .unlogged()
+                .await;
+            let output = sent.map_err(|error| self.refused("kms:Encrypt", key, &error))?;
+            self.take_wrap("Encrypt", key, output.key_id.as_deref(), output.ciphertext_blob)
+        })
+        .await
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        let key = wrapped.key_uri();
-        let arn = self.wrapped_by(wrapped)?;
-        if !arn.is_multi_region() || self.replica_regions.is_empty() {
-            return self.unwrap_in(arn.region, wrapped, context).await;
-        }
-        let mut first = None;
-        for region in &self.replica_regions {
-            match self.unwrap_in(region, wrapped, context).await {
-                Err(error) if error.is_retryable() || error.kind() == ProviderErrorKind::NotFound => {
-                    first.get_or_insert(error);
-                }
-                outcome => return outcome,
-            }
-        }
-        Err(first.unwrap_or_else(|| failure(ProviderErrorKind::Other, key, "no region was asked")))
+        tried(self.unwrap(wrapped, context)).await
     }
 
     fn generates_deks(&self, _key: &KeyUri) -> bool {
@@ -281,22 +292,25 @@ impl KeyProvider for AwsKms {
         key: &KeyUri,
         context: &FullContext,
     ) -> Result<(Dek, WrappedDek), ProviderError> {
-        let arn = self.arn(key)?;
-        let sent = self
-            .client(arn.region)
-            .await?
-            .generate_data_key()
-            .key_id(arn.text)
-            .key_spec(DataKeySpec::Aes256)
-            .set_encryption_context(entries(context))
-            .send()
-            .unlogged()
-            .await;
-        let output = sent.map_err(|error| self.refused("kms:GenerateDataKey", key, &error))?;
-        let dek = take_dek(output.plaintext, "GenerateDataKey", key, ProviderErrorKind::Protocol);
-        let wrapped =
-            self.take_wrap("GenerateDataKey", key, output.key_id.as_deref(), output.ciphertext_blob)?;
-        Ok((dek?, wrapped))
+        tried(async {
+            let arn = self.arn(key)?;
+            let sent = self
+                .client(arn.region)
+                .await?
+                .generate_data_key()
+                .key_id(arn.text)
+                .key_spec(DataKeySpec::Aes256)
+                .set_encryption_context(entries(context))
+                .send()
+                .unlogged()
+                .await;
+            let output = sent.map_err(|error| self.refused("kms:GenerateDataKey", key, &error))?;
+            let dek = take_dek(output.plaintext, "GenerateDataKey", key, ProviderErrorKind::Protocol);
+            let wrapped =
+                self.take_wrap("GenerateDataKey", key, output.key_id.as_deref(), output.ciphertext_blob)?;
+            Ok((dek?, wrapped))
+        })
+        .await
     }
 
     /// Within one account and region; `None` elsewhere, where KMS does not know
@@ -308,43 +322,54 @@ impl KeyProvider for AwsKms {
         key: &KeyUri,
         context: &FullContext,
     ) -> Result<Option<WrappedDek>, ProviderError> {
-        let (from, to) = (self.wrapped_by(wrapped)?, self.arn(key)?);
-        let pair = (wrapped.key_uri().clone(), key.clone());
-        if !from.same_account(&to) || from.region != to.region || self.known().not_rewrapping.contains(&pair)
-        {
-            return Ok(None);
-        }
-        let sent = self
-            .client(to.region)
-            .await?
-            .re_encrypt()
-            .source_key_id(from.text)
-            .ciphertext_blob(Blob::new(wrapped.ciphertext()))
-            .set_source_encryption_context(entries(context))
-            .destination_key_id(to.text)
-            .set_destination_encryption_context(entries(context))
-            .send()
-            .unlogged()
-            .await;
-        let output = match sent {
-            Ok(output) => output,
-            Err(error) => {
-                let refused = self.refused("kms:ReEncrypt*", key, &error);
-                // Credentials that expired are renewed; a permission that is missing stays so.
-                let stays = error.code() == Some("AccessDeniedException")
-                    || refused.kind() == ProviderErrorKind::Unsupported;
-                if !stays {
-                    return Err(refused);
-                }
-                self.known().not_rewrapping.insert(pair);
+        tried(async {
+            let (from, to) = (self.wrapped_by(wrapped)?, self.arn(key)?);
+            let pair = (wrapped.key_uri().clone(), key.clone());
+            if !from.same_account(&to)
+                || from.region != to.region
+                || self.known().not_rewrapping.contains(&pair)
+            {
                 return Ok(None);
             }
-        };
-        if output.source_key_id.as_deref() != Some(from.text) {
-            return Err(failure(ProviderErrorKind::Protocol, wrapped.key_uri(), OTHER_KEY));
-        }
-        self.take_wrap("ReEncrypt", key, output.key_id.as_deref(), output.ciphertext_blob).map(Some)
+            let sent = self
+                .client(to.region)
+                .await?
+                .re_encrypt()
+                .source_key_id(from.text)
+                .ciphertext_blob(Blob::new(wrapped.ciphertext()))
+                .set_source_encryption_context(entries(context))
+                .destination_key_id(to.text)
+                .set_destination_encryption_context(entries(context))
+                .send()
+                .unlogged()
+                .await;
+            let output = match sent {
+                Ok(output) => output,
+                Err(error) => {
+                    let refused = self.refused("kms:ReEncrypt*", key, &error);
+                    // Credentials that expired are renewed; a permission that is missing stays so.
+                    let stays = error.code() == Some("AccessDeniedException")
+                        || refused.kind() == ProviderErrorKind::Unsupported;
+                    if !stays {
+                        return Err(refused);
+                    }
+                    self.known().not_rewrapping.insert(pair);
+                    return Ok(None);
+                }
+            };
+            if output.source_key_id.as_deref() != Some(from.text) {
+                return Err(failure(ProviderErrorKind::Protocol, wrapped.key_uri(), OTHER_KEY));
+            }
+            self.take_wrap("ReEncrypt", key, output.key_id.as_deref(), output.ciphertext_blob).map(Some)
+        })
+        .await
     }
+}
+
+/// A call whose error says how often KMS was asked, in all regions together.
+async fn tried<T>(call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
+    let (outcome, attempts) = counted(call).await;
+    outcome.map_err(|error| error.with_attempts(attempts))
 }
 
 /// The DEK of an answer to `call`, to be taken before anything else: what came is

@@ -4,7 +4,7 @@
 //! setting of the environment, of a profile or of an `SdkConfig` that was made
 //! elsewhere goes past them.
 
-use std::{error::Error, fmt};
+use std::{cell::Cell, error::Error, fmt};
 
 use aws_config::SdkConfig;
 use aws_sdk_kms::config::{
@@ -89,6 +89,31 @@ pub(crate) trait Unlogged: Future + Sized {
 
 impl<F: Future> Unlogged for F {}
 
+/// What becomes of a call, and how often KMS was asked in it; or else the source of the credentials, if KMS never was.
+/// At least 1.
+pub(crate) async fn counted<F: Future>(call: F) -> (F::Output, u32) {
+    let counting = async move {
+        let outcome = call.await;
+        (
+            outcome,
+            SENT.with(|sent| if sent.keys.get() > 0 { sent.keys.get() } else { sent.credentials.get() }),
+        )
+    };
+    let (outcome, sent) = SENT.scope(Sent::default(), counting).await;
+    (outcome, sent.max(1))
+}
+
+tokio::task_local! {
+    /// By the call that is being made: the SDK does not tell how often it sends a request.
+    static SENT: Sent;
+}
+
+#[derive(Default)]
+struct Sent {
+    keys: Cell<u32>,
+    credentials: Cell<u32>,
+}
+
 /// A client within limits.
 #[derive(Debug)]
 struct Guarded {
@@ -145,6 +170,11 @@ impl HttpConnector for GuardedConnector {
             return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
         }
         let heard = self.heard.clone();
+        // Nobody counts what is asked outside of a call that wraps or unwraps.
+        let _ = SENT.try_with(|sent| {
+            let count = if heard.is_some() { &sent.credentials } else { &sent.keys };
+            count.set(count.get().saturating_add(1));
+        });
         if let Some(heard) = &heard {
             heard.hear(Last::Nothing);
         }

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use azure_core::{Error, error::ErrorKind, http::headers::Headers};
-use envelope_sdk::http::{ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL, find_cause};
+use envelope_sdk::http::{self, ATTEMPT_TIMEOUT, ATTEMPTS_OF_A_CALL, find_cause};
 use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
@@ -19,12 +19,12 @@ use crate::{
     transport::Lost,
 };
 
-/// Why a call came to nothing.
+/// Why a call came to nothing, and after how many attempts.
 pub(crate) enum Failed {
     /// What the client says.
-    Client(Error),
+    Client(Error, u32),
     /// The time limit of all attempts passed.
-    TimedOut,
+    TimedOut(u32),
     /// There is no runtime, or that has ended in which the call was made.
     Panicked,
     /// The vault accepts no token, the one that was asked for upon that neither.
@@ -34,8 +34,24 @@ pub(crate) enum Failed {
 impl Failed {
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
-            Self::Client(error) if !is_of_credentials(error) => answer_of(error).map(|(status, _)| status),
+            Self::Client(error, _) if !is_of_credentials(error) => answer_of(error).map(|(status, _)| status),
             Self::NoTokenAccepted => Some(401),
+            _ => None,
+        }
+    }
+
+    /// How often it was attempted.
+    pub(crate) fn attempts(&self) -> u32 {
+        match self {
+            Self::Client(_, attempts) | Self::TimedOut(attempts) => *attempts,
+            Self::Panicked | Self::NoTokenAccepted => 1,
+        }
+    }
+
+    /// The pause that the server asks for.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Client(error, _) => retry_after(error),
             _ => None,
         }
     }
@@ -49,8 +65,8 @@ impl Failed {
     /// so: its answer was lost.
     pub(crate) fn may_be_done(&self) -> bool {
         let error = match self {
-            Self::Client(error) => error,
-            Self::TimedOut | Self::Panicked => return true,
+            Self::Client(error, _) => error,
+            Self::TimedOut(_) | Self::Panicked => return true,
             Self::NoTokenAccepted => return false,
         };
         if is_of_credentials(error) {
@@ -125,7 +141,7 @@ impl Limits {
             let mut error = match unlogged(attempt).await {
                 Ok(Ok(Ok(answer))) => return Ok(answer),
                 Ok(Ok(Err(error))) => error,
-                Ok(Err(_)) => return Err(Failed::TimedOut),
+                Ok(Err(_)) => return Err(Failed::TimedOut(done + 1)),
                 Err(_) => return Err(Failed::Panicked),
             };
             if let Some(wanted) = find_cause::<Wanted>(&error).cloned() {
@@ -141,7 +157,7 @@ impl Limits {
                         asked -= 1;
                         continue;
                     }
-                    Ok(Got::Late) | Err(_) => return Err(Failed::TimedOut),
+                    Ok(Got::Late) | Err(_) => return Err(Failed::TimedOut(done + 1)),
                     Ok(Got::Panicked) => return Err(Failed::Panicked),
                 }
             } else if is_of_credentials(&error) && robbed < MOST_ROBBED {
@@ -156,13 +172,13 @@ impl Limits {
             }
             done += 1;
             if done >= attempts || !may_help(&error) {
-                return Err(Failed::Client(error));
+                return Err(Failed::Client(error, done));
             }
             // Never earlier than the server wants. What it wants too late is not waited for.
             let wait = retry_after(&error).unwrap_or(pause).max(pause);
             let too_late = Instant::now().checked_add(wait).is_none_or(|then| then >= deadline);
             if wait > LONGEST_WAIT || too_late {
-                return Err(Failed::Client(error));
+                return Err(Failed::Client(error, done));
             }
             sleep(wait).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -215,11 +231,9 @@ fn is_unauthorized(error: &Error) -> bool {
 
 /// The pause that the server asks for, in seconds.
 /// <https://learn.microsoft.com/azure/key-vault/general/overview-throttling>.
-pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
+fn retry_after(error: &Error) -> Option<Duration> {
     let (_, headers) = answer_of(error)?;
-    let asked = headers?.iter().find(|(name, _)| name.as_str() == "retry-after")?.1.as_str();
-    // A date is for people: nobody's clock is asked.
-    asked.parse().ok().map(Duration::from_secs)
+    http::retry_after(headers?.iter().find(|(name, _)| name.as_str() == "retry-after")?.1.as_str())
 }
 
 /// Whether the token was not had; not what a vault says of it.

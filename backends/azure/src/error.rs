@@ -54,10 +54,13 @@ impl Call {
 
 /// The error of a call.
 pub(crate) fn refusal<'k>(call: Call, key: impl Into<Option<&'k KeyUri>>, failed: &Failed) -> ProviderError {
-    let key = key.into();
+    reason(call, key.into(), failed).with_attempts(failed.attempts()).with_retry_after(failed.retry_after())
+}
+
+fn reason(call: Call, key: Option<&KeyUri>, failed: &Failed) -> ProviderError {
     let error = match failed {
-        Failed::Client(error) => error,
-        Failed::TimedOut => return failure(Unavailable, key, NOT_IN_TIME),
+        Failed::Client(error, _) => error,
+        Failed::TimedOut(_) => return failure(Unavailable, key, NOT_IN_TIME),
         Failed::Panicked => return failure(Other, key, NO_RUNTIME),
         Failed::NoTokenAccepted => return answered(key, 401),
     };
@@ -89,7 +92,7 @@ pub(crate) fn refusal<'k>(call: Call, key: impl Into<Option<&'k KeyUri>>, failed
 /// same as what it says of a request that cannot be. Whatever stands before a vault says nothing of wraps.
 pub(crate) fn refusal_to_open(call: Call, key: &KeyUri, failed: &Failed) -> ProviderError {
     match failed {
-        Failed::Client(error) if failed.status() == Some(400) && codes(error).is_some() => {
+        Failed::Client(error, _) if failed.status() == Some(400) && codes(error).is_some() => {
             failure(Unauthentic, key, UNAUTHENTIC)
         }
         _ => refusal(call, key, failed),

@@ -11,7 +11,10 @@ use tracing::{
     instrument::{WithDispatch, WithSubscriber},
 };
 
-use crate::{error::Failed, retry::Retries};
+use crate::{
+    error::Failed,
+    retry::{Retries, counted},
+};
 
 /// How often and how long a call is attempted, and for which project it counts.
 #[derive(Debug, Clone)]
@@ -72,11 +75,11 @@ impl Limits {
 pub(crate) trait Within<T>: Future<Output = google_cloud_gax::Result<T>> + Sized {
     async fn until(self, deadline: Instant) -> Result<T, Failed> {
         // It panics without a runtime, and where the one in which it keeps tokens fresh has ended.
-        let call = AssertUnwindSafe(async { timeout_at(deadline, self).await }).catch_unwind();
+        let call = AssertUnwindSafe(counted(async { timeout_at(deadline, self).await })).catch_unwind();
         match unlogged(call).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => Err(Failed::Client(error)),
-            Ok(Err(_)) => Err(Failed::TimedOut),
+            Ok((Ok(Ok(answer)), _)) => Ok(answer),
+            Ok((Ok(Err(error)), attempts)) => Err(Failed::Client(error, attempts)),
+            Ok((Err(_), failed)) => Err(Failed::TimedOut(failed + 1)),
             Err(_) => Err(Failed::Panicked),
         }
     }

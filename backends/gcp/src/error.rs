@@ -20,7 +20,7 @@
 
 mod words;
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use envelope_sdk::{
     KeyUri, ProviderError,
@@ -34,6 +34,8 @@ use google_cloud_gax::error::{
     CredentialsError, Error,
     rpc::{Code, Status, StatusDetails},
 };
+
+use crate::retry::retry_delay;
 
 /// A call, as an error of it speaks: what the caller needs for it.
 #[derive(Clone, Copy)]
@@ -50,12 +52,12 @@ impl Call {
     }
 }
 
-/// Why a call came to nothing.
+/// Why a call came to nothing, and after how many attempts.
 pub(crate) enum Failed {
     /// What the client says.
-    Client(Error),
+    Client(Error, u32),
     /// The time limit of all attempts passed.
-    TimedOut,
+    TimedOut(u32),
     /// The client panicked.
     Panicked,
 }
@@ -64,8 +66,24 @@ impl Failed {
     /// The status that Google answered with.
     fn status(&self) -> Option<&Status> {
         match self {
-            Self::Client(error) => innermost(error).status(),
-            Self::TimedOut | Self::Panicked => None,
+            Self::Client(error, _) => innermost(error).status(),
+            Self::TimedOut(_) | Self::Panicked => None,
+        }
+    }
+
+    /// How often it was attempted.
+    fn attempts(&self) -> u32 {
+        match self {
+            Self::Client(_, attempts) | Self::TimedOut(attempts) => *attempts,
+            Self::Panicked => 1,
+        }
+    }
+
+    /// The pause that Google asks for.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Client(error, _) => retry_delay(innermost(error)),
+            Self::TimedOut(_) | Self::Panicked => None,
         }
     }
 
@@ -83,15 +101,15 @@ impl Failed {
     /// next one makes another.
     pub(crate) fn lacks_credentials(&self) -> bool {
         match self {
-            Self::Client(error) => innermost(error).is_authentication(),
+            Self::Client(error, _) => innermost(error).is_authentication(),
             Self::Panicked => true,
-            Self::TimedOut => false,
+            Self::TimedOut(_) => false,
         }
     }
 
     /// Whether the request never left this machine.
     pub(crate) fn was_not_sent(&self) -> bool {
-        matches!(self, Self::Client(error) if innermost(error).is_connect())
+        matches!(self, Self::Client(error, _) if innermost(error).is_connect())
     }
 
     /// Whether there is something already of the name that was asked for.
@@ -102,7 +120,7 @@ impl Failed {
     /// Whether a call that was attempted once may have been done, although it
     /// ended so: its answer was lost.
     pub(crate) fn may_be_done(&self) -> bool {
-        let Self::Client(error) = self else { return true };
+        let Self::Client(error, _) = self else { return true };
         let error = innermost(error);
         if error.is_authentication() || error.is_connect() || error.is_binding() || error.is_serialization() {
             return false;
@@ -133,10 +151,13 @@ pub(crate) fn failure<'k>(
 
 /// The error of a call.
 pub(crate) fn refusal<'k>(call: Call, key: impl Into<Option<&'k KeyUri>>, failed: &Failed) -> ProviderError {
-    let key = key.into();
+    reason(call, key.into(), failed).with_attempts(failed.attempts()).with_retry_after(failed.retry_after())
+}
+
+fn reason(call: Call, key: Option<&KeyUri>, failed: &Failed) -> ProviderError {
     let error = match failed {
-        Failed::Client(error) => innermost(error),
-        Failed::TimedOut => return failure(Unavailable, key, NOT_IN_TIME),
+        Failed::Client(error, _) => innermost(error),
+        Failed::TimedOut(_) => return failure(Unavailable, key, NOT_IN_TIME),
         Failed::Panicked => return failure(Other, key, PANICKED),
     };
     if error.is_authentication() {
@@ -314,9 +335,9 @@ mod tests {
 
     #[test]
     fn what_was_refused_was_not_done_and_what_was_lost_may_be() {
-        let of = |error: Error| Failed::Client(error).may_be_done();
+        let of = |error: Error| Failed::Client(error, 1).may_be_done();
         let status = |code: Code| Error::service(Status::default().set_code(code));
-        assert!(Failed::TimedOut.may_be_done());
+        assert!(Failed::TimedOut(1).may_be_done());
         assert!(of(Error::io("x")) && of(Error::timeout("x")) && of(Error::deser("x")));
         assert!(of(status(Code::Internal)) && of(status(Code::Unavailable)));
         assert!(!of(Error::connect("x")) && !of(status(Code::PermissionDenied)));

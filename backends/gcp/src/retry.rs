@@ -7,6 +7,7 @@
 //! is not.
 
 use std::{
+    cell::Cell,
     error::Error as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -57,6 +58,8 @@ impl Retries {
 #[deny(clippy::missing_trait_methods)]
 impl RetryPolicy for Retries {
     fn on_error(&self, state: &RetryState, error: Error) -> RetryResult {
+        // Outside of a call, in tests, nobody counts.
+        let _ = FAILED.try_with(|failed| failed.set(state.attempt_count));
         if !may_help(state.idempotent, &error) {
             return RetryResult::Permanent(error);
         }
@@ -85,6 +88,20 @@ impl BackoffPolicy for Retries {
         // Never earlier than the server wants; the deadline of the call ends what it wants too late.
         asked.unwrap_or_else(|| self.backoff.on_failure(state))
     }
+}
+
+tokio::task_local! {
+    /// Of the call that is being made, how many attempts have failed: the client does not say.
+    static FAILED: Cell<u32>;
+}
+
+/// What becomes of a call, and how many attempts of it failed.
+pub(crate) async fn counted<F: Future>(call: F) -> (F::Output, u32) {
+    let counting = async move {
+        let outcome = call.await;
+        (outcome, FAILED.with(Cell::get))
+    };
+    FAILED.scope(Cell::new(0), counting).await
 }
 
 #[derive(Debug)]
@@ -131,7 +148,7 @@ fn may_help(idempotent: bool, error: &Error) -> bool {
 }
 
 /// The pause that the server asks for (`google.rpc.RetryInfo`).
-fn retry_delay(error: &Error) -> Option<Duration> {
+pub(crate) fn retry_delay(error: &Error) -> Option<Duration> {
     let asked = error.status()?.details.iter().find_map(|detail| match detail {
         StatusDetails::RetryInfo(info) => info.retry_delay,
         _ => None,

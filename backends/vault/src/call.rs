@@ -16,7 +16,10 @@ use tracing::{
 };
 use zeroize::Zeroizing;
 
-use crate::{auth::Standing, transport::Lost};
+use crate::{
+    auth::Standing,
+    transport::{Came, Lost},
+};
 
 /// What is asked of the API. It goes to the path below `/v1/`.
 pub(crate) struct Call {
@@ -124,6 +127,8 @@ pub(crate) struct Refused {
     /// `None` where the answer is not in Vault's form.
     pub(crate) errors: Option<Vec<String>>,
     pub(crate) retry_after: Option<Duration>,
+    /// How often the call was attempted.
+    pub(crate) attempts: u32,
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// Of the token, where that was looked at.
     pub(crate) standing: Standing,
@@ -135,9 +140,10 @@ struct Said {
 }
 
 impl Refused {
-    pub(crate) fn new(status: u16, retry_after: Option<Duration>, body: Zeroizing<Vec<u8>>) -> Self {
+    pub(crate) fn new(came: Came, attempts: u32) -> Self {
+        let Came { status, retry_after, body, .. } = came;
         let errors = serde_json::from_slice(&body).ok().map(|Said { errors }| errors);
-        Self { status, errors, retry_after, body, standing: Standing::Unknown }
+        Self { status, errors, retry_after, attempts, body, standing: Standing::Unknown }
     }
 
     /// Whether a role id or a secret id is refused, which Vault 1.13.0 takes for trouble of its own. They are not shown
@@ -152,14 +158,14 @@ impl Refused {
     }
 }
 
-/// Why a call came to nothing.
+/// Why a call came to nothing, and after how many attempts.
 pub(crate) enum Failed {
     /// The server answered, and did not do it.
     Refused(Refused),
     /// There was no answer.
-    Lost(Lost),
+    Lost(Lost, u32),
     /// The time limit of all attempts passed.
-    TimedOut,
+    TimedOut(u32),
     /// There is no runtime, or that has ended in which the call was made.
     NoRuntime,
     /// It was not made: settings, files, or the login.
@@ -174,6 +180,25 @@ impl Failed {
         }
     }
 
+    /// How often it was attempted.
+    pub(crate) fn attempts(&self) -> u32 {
+        match self {
+            Self::Refused(refused) => refused.attempts,
+            Self::Lost(_, attempts) | Self::TimedOut(attempts) => *attempts,
+            Self::NoRuntime => 1,
+            Self::NotMade(error) => error.attempts(),
+        }
+    }
+
+    /// The pause that the server asks for.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refused) => refused.retry_after,
+            Self::NotMade(error) => error.retry_after(),
+            Self::Lost(..) | Self::TimedOut(_) | Self::NoRuntime => None,
+        }
+    }
+
     /// Whether the server says so.
     pub(crate) fn says(&self, words: &str) -> bool {
         matches!(self, Self::Refused(refused) if refused.says(words))
@@ -184,8 +209,8 @@ impl Failed {
     pub(crate) fn may_be_done(&self) -> bool {
         match self {
             Self::Refused(refused) => refused.status == 408 || refused.status >= 500 && !refused.says(SEALED),
-            Self::Lost(lost) => lost.may_be_done(),
-            Self::TimedOut | Self::NoRuntime => true,
+            Self::Lost(lost, _) => lost.may_be_done(),
+            Self::TimedOut(_) | Self::NoRuntime => true,
             Self::NotMade(_) => false,
         }
     }
@@ -195,8 +220,8 @@ impl Failed {
     pub(crate) fn is_worth_a_retry(&self) -> bool {
         match self {
             Self::Refused(refused) => WORTH_A_RETRY.contains(&refused.status) && !refused.is_of_credentials(),
-            Self::Lost(lost) => matches!(lost, Lost::NotReached | Lost::TimedOut | Lost::BrokeOff),
-            Self::TimedOut | Self::NoRuntime | Self::NotMade(_) => false,
+            Self::Lost(lost, _) => matches!(lost, Lost::NotReached | Lost::TimedOut | Lost::BrokeOff),
+            Self::TimedOut(_) | Self::NoRuntime | Self::NotMade(_) => false,
         }
     }
 }
@@ -240,11 +265,7 @@ impl Pauses {
         if !failed.is_worth_a_retry() {
             return None;
         }
-        let asked = match failed {
-            Failed::Refused(refused) => refused.retry_after,
-            _ => None,
-        };
-        let wait = asked.unwrap_or_default().max(self.0);
+        let wait = failed.retry_after().unwrap_or_default().max(self.0);
         self.0 = self.0.saturating_mul(2).min(LONGEST_PAUSE);
         let in_time = Instant::now().checked_add(wait).is_some_and(|then| then < deadline);
         (wait <= LONGEST_WAIT && in_time).then_some(wait)

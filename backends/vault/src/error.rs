@@ -36,15 +36,18 @@ use crate::{
 
 /// The error of a call.
 pub(crate) fn refusal<'k>(call: &Call, key: impl Into<Option<&'k KeyUri>>, failed: &Failed) -> ProviderError {
-    let key = key.into();
+    reason(call, key.into(), failed).with_attempts(failed.attempts()).with_retry_after(failed.retry_after())
+}
+
+fn reason(call: &Call, key: Option<&KeyUri>, failed: &Failed) -> ProviderError {
     match failed {
         Failed::NotMade(error) => match key {
             Some(key) => error.clone().about(key),
             None => error.clone(),
         },
-        Failed::TimedOut => failure(Unavailable, key, NOT_IN_TIME),
+        Failed::TimedOut(_) => failure(Unavailable, key, NOT_IN_TIME),
         Failed::NoRuntime => failure(Other, key, NO_RUNTIME),
-        Failed::Lost(lost) => of_way(key, *lost),
+        Failed::Lost(lost, _) => of_way(key, *lost),
         Failed::Refused(refused) => {
             let (kind, words) = said(call, refused);
             failure(kind, key, format!("{words} (status {})", refused.status))

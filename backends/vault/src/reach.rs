@@ -90,8 +90,8 @@ impl Reach {
                 // Whoever was asked took as long as it took.
                 deadline += waited.elapsed();
             }
-            let Some(opened) = self.inner.opened.get() else { return Err(Failed::TimedOut) };
-            let Some(session) = lock(&self.inner.session).clone() else { return Err(Failed::TimedOut) };
+            let Some(opened) = self.inner.opened.get() else { return Err(Failed::TimedOut(1)) };
+            let Some(session) = lock(&self.inner.session).clone() else { return Err(Failed::TimedOut(1)) };
             let mut failed = match self.inner.attempts(opened, call, session.token(), deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
@@ -144,7 +144,7 @@ impl Reach {
         if self.inner.plan.asks() {
             return Ok(work.await);
         }
-        timeout_at(deadline, work).await.map_err(|_| Failed::TimedOut)
+        timeout_at(deadline, work).await.map_err(|_| Failed::TimedOut(1))
     }
 }
 
@@ -196,20 +196,21 @@ impl Inner {
         deadline: Instant,
     ) -> Result<Answer, Failed> {
         let mut pauses = Pauses::new();
-        let mut left = if call.is_repeatable { self.limits.attempts } else { 1 };
+        let most = if call.is_repeatable { self.limits.attempts } else { 1 };
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             let index = lock(&self.index).as_ref().map(Index::header);
             let attempt = opened.transport.attempt(call, token, index.as_ref());
             let failed = match timeout_at(deadline, attempt).await {
-                Err(_) => return Err(Failed::TimedOut),
-                Ok(Err(lost)) => Failed::Lost(lost),
-                Ok(Ok(came)) => match self.took(came) {
+                Err(_) => return Err(Failed::TimedOut(attempts)),
+                Ok(Err(lost)) => Failed::Lost(lost, attempts),
+                Ok(Ok(came)) => match self.took(came, attempts) {
                     Ok(answer) => return Ok(answer),
                     Err(refused) => Failed::Refused(refused),
                 },
             };
-            left -= 1;
-            if left == 0 {
+            if attempts >= most {
                 return Err(failed);
             }
             let Some(pause) = pauses.after(&failed, deadline) else { return Err(failed) };
@@ -217,8 +218,8 @@ impl Inner {
         }
     }
 
-    fn took(&self, came: Came) -> Result<Answer, Refused> {
-        if let Some(index) = came.index.and_then(Index::read) {
+    fn took(&self, mut came: Came, attempts: u32) -> Result<Answer, Refused> {
+        if let Some(index) = came.index.take().and_then(Index::read) {
             let mut known = lock(&self.index);
             if known.as_ref().is_none_or(|known| index.is_newer_than(known)) {
                 *known = Some(index);
@@ -226,7 +227,7 @@ impl Inner {
         }
         match came.status {
             200..=299 => Ok(Answer { body: came.body }),
-            status => Err(Refused::new(status, came.retry_after, came.body)),
+            _ => Err(Refused::new(came, attempts)),
         }
     }
 }

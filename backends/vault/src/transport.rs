@@ -9,7 +9,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use envelope_sdk::http::{MAX_ANSWER_LEN, check_endpoint};
+use envelope_sdk::http::{MAX_ANSWER_LEN, check_endpoint, retry_after};
 use reqwest::{
     Certificate, Client, Identity, Response, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
@@ -221,10 +221,8 @@ fn next(from: &Url, location: Option<&HeaderValue>) -> Option<Url> {
 
 async fn read(mut answer: Response) -> Result<Came, Lost> {
     let header = |name: &HeaderName| answer.headers().get(name).cloned();
-    // A date is for people: nobody's clock is asked.
-    let retry_after = header(&RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let retry_after = header(&RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
     let status = answer.status().as_u16();
-    let retry_after = retry_after.map(Duration::from_secs);
     let index = header(&INDEX).filter(|value| value.len() <= MAX_INDEX_LEN);
     let expected = answer.content_length().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
     let mut body = Zeroizing::new(Vec::with_capacity(expected.clamp(FIRST_LEN, MAX_ANSWER_LEN)));

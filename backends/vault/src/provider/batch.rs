@@ -104,8 +104,13 @@ async fn open(
             let Failed::Refused(refused) = &failed else { return for_all(unreadable(key)) };
             let answer = Answer { body: refused.body.clone() };
             let opens = if refused.status >= 500 { Opens::InTrouble } else { Opens::Yes };
-            read(key, &answer, batch.len(), opens)
-                .unwrap_or_else(|| for_all(refusal_to_open(&call, key, &failed)))
+            let told = |error: ProviderError| {
+                error.with_attempts(refused.attempts).with_retry_after(refused.retry_after)
+            };
+            let Some(opened) = read(key, &answer, batch.len(), opens) else {
+                return for_all(refusal_to_open(&call, key, &failed));
+            };
+            opened.into_iter().map(|dek| dek.map_err(told)).collect()
         }
         Err(failed) => for_all(refusal_to_open(&call, key, &failed)),
     }
