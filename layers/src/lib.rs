@@ -18,3 +18,7 @@ pub use data_keys::{
     MemoryDataKeyStore, SealedRecord, StoreError,
 };
 pub use key_states::{KeyStateListener, ReportingAdmin};
+pub use observe::{
+    Call, METRICS, Metric, MetricKind, Metrics, Observe, ObserveAdmin, Observer, Operation, Outcome, Stage,
+    Subject, about_envelope,
+};
