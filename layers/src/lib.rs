@@ -10,6 +10,7 @@ mod key_states;
 mod limit;
 mod observe;
 mod retry;
+mod stack;
 mod sync;
 
 pub use cache::{Cache, CacheLimits, CacheStats, CacheStore};
@@ -22,3 +23,4 @@ pub use observe::{
     Call, METRICS, Metric, MetricKind, Metrics, Observe, ObserveAdmin, Observer, Operation, Outcome, Stage,
     Subject, about_envelope,
 };
+pub use stack::{Layered, Stack};
