@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use envelope_sdk::{KeyAdmin, KeyProvider, registry::Scheme};
 
-use crate::{Cache, CacheStore, Observe, ObserveAdmin, Observer, ReportingAdmin};
+use crate::{Cache, CacheStore, KeyStateListener, Observe, ObserveAdmin, Observer, ReportingAdmin};
 
 pub use scheme::Layered;
 
@@ -39,6 +39,7 @@ pub struct Stack {
     observers: Vec<Arc<dyn Observer>>,
     shown: Vec<String>,
     cache: Option<CacheStore>,
+    listeners: Vec<Arc<dyn KeyStateListener>>,
 }
 
 impl Stack {
@@ -71,10 +72,17 @@ impl Stack {
         self
     }
 
+    /// Tells `listener` of keys whose state changes ([`over_admin`](Self::over_admin)), such as
+    /// [`DataKeys`](crate::DataKeys). The cache hears of them anyway.
+    pub fn report_to(mut self, listener: Arc<dyn KeyStateListener>) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
     /// Whether there is no layer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.observed && self.cache.is_none()
+        !self.observed && self.cache.is_none() && self.listeners.is_empty()
     }
 
     /// The provider with these layers over it. What counts and waits for a provider, such as a breaker, is made anew:
@@ -94,20 +102,23 @@ impl Stack {
         top
     }
 
-    /// Who manages keys, observed, and so that the cache hears of each key whose state changes before the call
-    /// returns. Nothing repeats or limits these calls: a person makes them.
+    /// Who manages keys, observed, and so that the cache and [others](Self::report_to) hear of each key whose state
+    /// changes before the call returns. Nothing repeats or limits these calls: a person makes them.
     #[must_use]
     pub fn over_admin(&self, admin: Arc<dyn KeyAdmin>) -> Arc<dyn KeyAdmin> {
         let mut top = admin;
         if self.observed {
             let observe = ObserveAdmin::new(top);
-            let tell = |observe: ObserveAdmin<_>, observer: &Arc<dyn Observer>| observe.tell(Arc::clone(observer));
+            let tell =
+                |observe: ObserveAdmin<_>, observer: &Arc<dyn Observer>| observe.tell(Arc::clone(observer));
             top = Arc::new(self.observers.iter().fold(observe, tell));
         }
-        if let Some(store) = &self.cache {
-            top = Arc::new(ReportingAdmin::new(top).tell(store.clone()));
+        let cache = self.cache.iter().map(|store| Arc::new(store.clone()) as Arc<dyn KeyStateListener>);
+        let listeners: Vec<_> = cache.chain(self.listeners.iter().map(Arc::clone)).collect();
+        if listeners.is_empty() {
+            return top;
         }
-        top
+        Arc::new(listeners.into_iter().fold(ReportingAdmin::new(top), ReportingAdmin::tell))
     }
 
     /// A key store that opens its keys with these layers.
@@ -125,12 +136,13 @@ impl Stack {
 /// Which layers there are.
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { observed, observers, shown, cache } = self;
+        let Self { observed, observers, shown, cache, listeners } = self;
         f.debug_struct("Stack")
             .field("observed", observed)
             .field("observers", &observers.len())
             .field("shown", shown)
             .field("cache", cache)
+            .field("listeners", &listeners.len())
             .finish()
     }
 }
