@@ -1,1 +1,208 @@
-//! Not written yet.
+//! [`Breaker`]: a key store that is away is not asked, so that nobody waits for it.
+
+mod circuit;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use async_trait::async_trait;
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
+    ProviderIdentity, WrappedDek,
+};
+
+use circuit::{Circuits, Pass, Refusal};
+
+pub use circuit::{BreakerState, CircuitOpen};
+
+/// Refuses calls to a provider that has failed several times in a row, for a while, at once.
+///
+/// - **Closed**: calls go through. What counts as a failure is [`Unavailable`](ProviderErrorKind::Unavailable) alone, of
+///   which time-outs are: whoever denies, throttles or finds a wrap wrong is there. Any answer ends the row.
+/// - **Open**: calls are refused with an error of kind `Unavailable` and the source [`CircuitOpen`], which says since when
+///   and for how long.
+/// - **Half-open**, when the cool-down is over: one call goes through, as a probe, and the others are refused until its
+///   answer is there. An answer closes the circuit; a failure opens it for another cool-down. If the call is dropped the
+///   next one is the probe.
+///
+/// There is one circuit for the provider, or one for each region or the like: [`by`](Self::by). A keyring that asks
+/// another recipient when one fails needs nothing else: a dead region costs the failures that open the circuit, and then
+/// one probe in each cool-down.
+///
+/// # Where it stands
+/// Over [`Deadline`](crate::Deadline) and [`Limit`](crate::Limit): it does not hear of a call that is dropped from above.
+pub struct Breaker<P> {
+    below: P,
+    circuits: Circuits,
+    by: Option<By>,
+}
+
+type By = Box<dyn Fn(&KeyUri) -> String + Send + Sync>;
+
+impl<P> Breaker<P> {
+    /// Opens after 5 failures in a row, for 10 seconds.
+    #[must_use]
+    pub fn new(below: P) -> Self {
+        Self { below, circuits: Circuits::new(), by: None }
+    }
+
+    /// How many failures in a row open the circuit, at least 1. 5 by default: more than one unlucky call with its three
+    /// attempts, and few enough to wait for. Failures of calls at the same time are in a row too.
+    #[must_use]
+    pub fn failures(mut self, failures: u32) -> Self {
+        self.circuits.failures = failures.max(1);
+        self
+    }
+
+    /// How long an open circuit refuses. 10 seconds by default, in which what a key store restarts or a network routes
+    /// anew comes back: a probe in that time costs nothing.
+    #[must_use]
+    pub fn cool_down(mut self, cool_down: Duration) -> Self {
+        self.circuits.cool_down = cool_down;
+        self
+    }
+
+    /// A circuit for each of the names that `name` gives keys, such as their region. There should be few: a circuit that
+    /// has failures is kept until it has an answer.
+    #[must_use]
+    pub fn by(mut self, name: impl Fn(&KeyUri) -> String + Send + Sync + 'static) -> Self {
+        self.by = Some(Box::new(name));
+        self
+    }
+
+    /// The state of the circuit of a key.
+    #[must_use]
+    pub fn state(&self, key: &KeyUri) -> BreakerState {
+        self.circuits.state(&self.name_of(key))
+    }
+
+    /// The circuits that are not closed, by their names. That of a breaker without [`by`](Self::by) is the empty name.
+    #[must_use]
+    pub fn troubled(&self) -> Vec<(String, BreakerState)> {
+        self.circuits.troubled_states()
+    }
+
+    fn name_of(&self, key: &KeyUri) -> String {
+        self.by.as_ref().map(|name| name(key)).unwrap_or_default()
+    }
+}
+
+impl<P: KeyProvider> Breaker<P> {
+    async fn guarded<T>(
+        &self,
+        key: &KeyUri,
+        call: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let pass = self.circuits.enter(self.name_of(key)).map_err(|refusal| self.refused(key, refusal))?;
+        let answer = call.await;
+        pass.settle(!answer.as_ref().is_err_and(is_failure));
+        answer
+    }
+
+    fn refused(&self, key: &KeyUri, refusal: Refusal) -> ProviderError {
+        let Refusal { open, pause } = refusal;
+        let kind = ProviderErrorKind::Unavailable;
+        ProviderError::new(kind, self.name(), key, open.to_string()).with_retry_after(pause).with_source(open)
+    }
+}
+
+/// Whether the key store was not there.
+fn is_failure(error: &ProviderError) -> bool {
+    error.kind() == ProviderErrorKind::Unavailable
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<P: KeyProvider> KeyProvider for Breaker<P> {
+    fn name(&self) -> &'static str {
+        self.below.name()
+    }
+
+    fn identity(&self) -> Option<ProviderIdentity> {
+        self.below.identity()
+    }
+
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        self.guarded(key, self.below.resolve(key)).await
+    }
+
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.below.context_binding(wrapped)
+    }
+
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        self.below.is_same_key(configured, recipient)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.guarded(key, self.below.wrap_dek(key, dek, context)).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.guarded(wrapped.key_uri(), self.below.unwrap_dek(wrapped, context)).await
+    }
+
+    /// One call for each circuit. It has failed if all that was asked of that circuit failed.
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        let mut by_circuit: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (place, (wrapped, _)) in wraps.iter().enumerate() {
+            by_circuit.entry(self.name_of(wrapped.key_uri())).or_default().push(place);
+        }
+        let mut told: Vec<Result<Dek, ProviderError>> = wraps
+            .iter()
+            .map(|(wrapped, _)| {
+                let (kind, key) = (ProviderErrorKind::Other, wrapped.key_uri());
+                Err(ProviderError::new(kind, self.name(), key, "the provider told nothing of this wrap"))
+            })
+            .collect();
+        for (circuit, places) in by_circuit {
+            let pass: Pass<'_> = match self.circuits.enter(circuit) {
+                Ok(pass) => pass,
+                Err(refusal) => {
+                    for place in places {
+                        told[place] = Err(self.refused(wraps[place].0.key_uri(), refusal));
+                    }
+                    continue;
+                }
+            };
+            let batch: Vec<_> = places.iter().map(|&place| wraps[place]).collect();
+            let answers = self.below.unwrap_deks(&batch).await;
+            pass.settle(!answers.iter().all(|answer| answer.as_ref().is_err_and(is_failure)));
+            for (place, answer) in places.into_iter().zip(answers) {
+                told[place] = answer;
+            }
+        }
+        told
+    }
+
+    fn generates_deks(&self, key: &KeyUri) -> bool {
+        self.below.generates_deks(key)
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        self.guarded(key, self.below.generate_dek(key, context)).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        self.guarded(key, self.below.rewrap_dek(wrapped, key, context)).await
+    }
+}
+
+impl<P> fmt::Debug for Breaker<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("troubled", &self.troubled()).finish_non_exhaustive()
+    }
+}

@@ -13,14 +13,18 @@ mod retry;
 mod stack;
 mod sync;
 
+pub use breaker::{Breaker, BreakerState, CircuitOpen};
 pub use cache::{Cache, CacheLimits, CacheStats, CacheStore};
 pub use data_keys::{
     CurrentDataKey, DataKeyId, DataKeyLimits, DataKeyStore, DataKeys, DataKeysError, DataKeysStats,
     MemoryDataKeyStore, SealedRecord, StoreError,
 };
+pub use deadline::Deadline;
 pub use key_states::{KeyStateListener, ReportingAdmin};
+pub use limit::{Concurrency, Limit};
 pub use observe::{
     Call, METRICS, Metric, MetricKind, Metrics, Observe, ObserveAdmin, Observer, Operation, Outcome, Stage,
     Subject, about_envelope,
 };
+pub use retry::{Retry, RetryBudget};
 pub use stack::{Layered, Stack};

@@ -1,1 +1,241 @@
-//! Not written yet.
+//! [`Retry`]: a call that failed for a moment is made again, later and not too often.
+//!
+//! A retry that is not bounded makes an outage longer. Here it is bounded four times: by the attempts of a call, which
+//! count what the provider's own client tried already; by a [`RetryBudget`] of the whole process; by a deadline; and by
+//! what the provider calls [retryable](ProviderError::is_retryable).
+
+mod budget;
+mod effort;
+
+use std::{fmt, iter::once, time::Duration};
+
+use async_trait::async_trait;
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
+    ProviderIdentity, WrappedDek,
+};
+use tokio::time::timeout_at;
+
+use effort::{Effort, Plan, Verdict};
+
+pub use budget::RetryBudget;
+
+/// Makes calls to the provider below again while what went wrong may pass.
+///
+/// Every call of a provider may be repeated. To wrap again makes another wrap of the same DEK, to unwrap or resolve again
+/// changes nothing, and a rewrap leaves what it read as it was. Where the answer to
+/// [`generate_dek`](KeyProvider::generate_dek) is lost, a DEK was made that nobody has and nothing was encrypted with.
+///
+/// Between two attempts there is a pause of *full jitter*: a time between nothing and a bound, each as likely, and the
+/// bound doubles (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). Where the key store asks
+/// for [a longer one](ProviderError::retry_after), it is that long. A pause that would end behind the deadline is not
+/// begun: the error is told at once.
+///
+/// The error is that of the last attempt that had one: its kind, its key, its words, with the attempts and the time
+/// that they took. An attempt that is cut off at the deadline does not hide what an earlier one was told.
+///
+/// # Attempts do not multiply
+/// The clients of AWS, Google, Azure and Vault in this SDK attempt a call three times by themselves, and
+/// [say so](ProviderError::attempts). These count: with the default of three attempts nothing is added to them. Whoever
+/// wants the budget to hold for all attempts sets the backend's own to one. As long as no call costs more requests than
+/// the dearest before it, the key store sees no more than [`attempts`](Self::attempts).
+///
+/// # Where it stands
+/// Over [`Breaker`](crate::Breaker), whose refusal it does not repeat, over [`Limit`](crate::Limit), so that each attempt
+/// counts there, and over [`Deadline`](crate::Deadline), so that one attempt that hangs does not cost the whole time.
+///
+/// ```
+/// # use std::time::Duration;
+/// use envelope_layers::{Retry, RetryBudget};
+/// use envelope_testkit::MemoryProvider;
+///
+/// // One for the process, whatever the number of providers.
+/// let budget = RetryBudget::default();
+/// let provider = Retry::new(MemoryProvider::new(), &budget).attempts(5).deadline(Duration::from_secs(10));
+/// # let _ = provider;
+/// ```
+pub struct Retry<P> {
+    below: P,
+    plan: Plan,
+    budget: RetryBudget,
+}
+
+impl<P> Retry<P> {
+    /// Three attempts in 20 seconds, with pauses of up to 100 milliseconds at first and 2 seconds at most: what the cloud
+    /// backends of this SDK do by themselves.
+    #[must_use]
+    pub fn new(below: P, budget: &RetryBudget) -> Self {
+        Self { below, plan: Plan::default(), budget: budget.clone() }
+    }
+
+    /// Attempts of a call in all, those of the provider's own client included; at least 1. Three by default: of the
+    /// failures that pass within a second two in a row are rare, and each attempt more is load upon a key store in trouble.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.plan.attempts = attempts.max(1);
+        self
+    }
+
+    /// The bound of the first pause, by default 100 milliseconds, some five times what a call takes; and the greatest
+    /// bound, by default 2 seconds, which a person still waits for.
+    #[must_use]
+    pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        self.plan.first_pause = first.min(longest);
+        self.plan.longest_pause = longest;
+        self
+    }
+
+    /// How long a call may take with all its attempts and pauses. By default 20 seconds, as a call of a cloud backend. An
+    /// attempt that is under way then is cut off.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.plan.deadline = deadline;
+        self
+    }
+
+    /// The budget that it takes its retries from.
+    #[must_use]
+    pub fn budget(&self) -> &RetryBudget {
+        &self.budget
+    }
+}
+
+impl<P: KeyProvider> Retry<P> {
+    async fn run<T, F>(&self, key: &KeyUri, mut call: impl FnMut() -> F) -> Result<T, ProviderError>
+    where
+        F: Future<Output = Result<T, ProviderError>>,
+    {
+        let mut effort = Effort::begin(&self.plan, &self.budget);
+        let mut before = None;
+        loop {
+            let error = match timeout_at(effort.ends(), call()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(effort.cut_off(before, || self.no_answer(key))),
+            };
+            match effort.after(once(&error)) {
+                Verdict::Again(pause) => pause.wait().await,
+                Verdict::Enough(why) => return Err(effort.told(before, error, &why)),
+            }
+            before = Some(error);
+        }
+    }
+
+    fn no_answer(&self, key: &KeyUri) -> ProviderError {
+        let message = format!("no answer within {}", effort::shown(self.plan.deadline));
+        ProviderError::new(ProviderErrorKind::Unavailable, self.below.name(), key, message)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<P: KeyProvider> KeyProvider for Retry<P> {
+    fn name(&self) -> &'static str {
+        self.below.name()
+    }
+
+    fn identity(&self) -> Option<ProviderIdentity> {
+        self.below.identity()
+    }
+
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        self.run(key, || self.below.resolve(key)).await
+    }
+
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.below.context_binding(wrapped)
+    }
+
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        self.below.is_same_key(configured, recipient)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.run(key, || self.below.wrap_dek(key, dek, context)).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.run(wrapped.key_uri(), || self.below.unwrap_dek(wrapped, context)).await
+    }
+
+    /// Those that failed for a moment are asked for again, together; the others are told as they were.
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        let mut effort = Effort::begin(&self.plan, &self.budget);
+        let mut told: Vec<Option<Result<Dek, ProviderError>>> = wraps.iter().map(|_| None).collect();
+        let mut asked: Vec<usize> = (0..wraps.len()).collect();
+        loop {
+            let batch: Vec<_> = asked.iter().map(|&place| wraps[place]).collect();
+            let Ok(answers) = timeout_at(effort.ends(), self.below.unwrap_deks(&batch)).await else {
+                for &place in &asked {
+                    let before = told[place].take().and_then(Result::err);
+                    let no_answer = || self.no_answer(wraps[place].0.key_uri());
+                    told[place] = Some(Err(effort.cut_off(before, no_answer)));
+                }
+                break;
+            };
+            let before: Vec<_> =
+                asked.iter().map(|&place| told[place].take().and_then(Result::err)).collect();
+            for (&place, answer) in asked.iter().zip(answers) {
+                told[place] = Some(answer);
+            }
+            let error_of = |place: usize| told[place].as_ref().and_then(|answer| answer.as_ref().err());
+            let failed = |place: &usize| error_of(*place).is_some_and(ProviderError::is_retryable);
+            let again: Vec<usize> = asked.iter().copied().filter(failed).collect();
+            let verdict = effort.after(again.iter().filter_map(|&place| error_of(place)));
+            match verdict {
+                Verdict::Again(pause) => {
+                    pause.wait().await;
+                    asked = again;
+                }
+                Verdict::Enough(why) => {
+                    for (&place, before) in asked.iter().zip(before) {
+                        told[place] = told[place]
+                            .take()
+                            .map(|answer| answer.map_err(|error| effort.told(before, error, &why)));
+                    }
+                    break;
+                }
+            }
+        }
+        let missing = |place: usize| {
+            let (kind, key) = (ProviderErrorKind::Other, wraps[place].0.key_uri());
+            Err(ProviderError::new(kind, self.below.name(), key, "the provider told nothing of this wrap"))
+        };
+        told.into_iter().enumerate().map(|(place, answer)| answer.unwrap_or_else(|| missing(place))).collect()
+    }
+
+    fn generates_deks(&self, key: &KeyUri) -> bool {
+        self.below.generates_deks(key)
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        self.run(key, || self.below.generate_dek(key, context)).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        self.run(key, || self.below.rewrap_dek(wrapped, key, context)).await
+    }
+}
+
+impl<P> fmt::Debug for Retry<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("plan", &self.plan)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}

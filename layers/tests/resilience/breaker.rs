@@ -1,0 +1,187 @@
+//! When a key store is not asked, and when it is again.
+
+use std::{sync::Arc, time::Duration};
+
+use envelope_layers::{Breaker, BreakerState, CircuitOpen, Deadline};
+use envelope_sdk::{
+    KeyProvider,
+    ProviderErrorKind::{AccessDenied, NotFound, State, Throttled, Unauthentic, Unavailable},
+    http::find_cause,
+};
+use futures_util::future::join_all;
+use tokio::time::advance;
+
+use super::support::{Script, Step, context, fail, key, kind_of, poll, resolve, wrapped};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Of three failures and ten seconds.
+fn breaker(script: &Arc<Script>) -> Breaker<Arc<Script>> {
+    Breaker::new(script.clone()).failures(3)
+}
+
+async fn opened(script: &Arc<Script>) -> Breaker<Arc<Script>> {
+    let breaker = breaker(script);
+    script.always(fail(Unavailable));
+    for _ in 0..3 {
+        assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
+        assert_eq!(kind_of(resolve(&breaker).await), Some(Unavailable));
+    }
+    script.forget();
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_in_a_row_open_it_and_then_nobody_is_asked_or_waits() {
+    let script = Script::new([]);
+    let breaker = opened(&script).await;
+    advance(4 * SECOND).await;
+    let told = resolve(&breaker).await.unwrap_err();
+    assert_eq!((told.kind(), told.is_retryable(), told.retry_after()), (Unavailable, true, Some(6 * SECOND)));
+    assert_eq!(
+        told.message(),
+        "the key store failed 3 times in a row, has not been asked for 4.0s and is not for another 6.0s"
+    );
+    assert!(matches!(find_cause::<CircuitOpen>(&told), Some(CircuitOpen::CoolingDown { failures: 3, .. })));
+    assert_eq!(breaker.state(&key("one")), BreakerState::Open { since: 4 * SECOND, left: 6 * SECOND });
+    assert_eq!(script.calls().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_answer_ends_the_row() {
+    for kind in [AccessDenied, Throttled, State, Unauthentic, NotFound] {
+        let script = Script::new([]);
+        let breaker = breaker(&script);
+        for _ in 0..5 {
+            for step in [
+                Some(fail(Unavailable)),
+                Some(fail(Unavailable)),
+                Some(fail(kind)),
+                Some(fail(Unavailable)),
+                None,
+            ] {
+                script.always(step);
+                let _ = resolve(&breaker).await;
+            }
+        }
+        assert_eq!(
+            (script.calls().len(), breaker.state(&key("one"))),
+            (25, BreakerState::Closed),
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_below_counts() {
+    let script = Script::new([]);
+    script.always(Step::Hang);
+    let breaker = Breaker::new(Deadline::new(script.clone())).failures(3);
+    for _ in 0..5 {
+        assert_eq!(kind_of(resolve(&breaker).await), Some(Unavailable));
+    }
+    assert_eq!(script.calls().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_probe_goes_through_and_closes_it() {
+    let script = Script::that_yields(3, []);
+    let breaker = opened(&script).await;
+    script.always(None);
+    advance(10 * SECOND).await;
+    assert_eq!(breaker.state(&key("one")), BreakerState::HalfOpen);
+    let told = join_all((0..64).map(|_| resolve(&breaker))).await;
+    assert_eq!(script.calls().len(), 1);
+    let (good, bad): (Vec<_>, Vec<_>) = told.into_iter().partition(Result::is_ok);
+    assert_eq!((good.len(), bad.len()), (1, 63));
+    for error in bad.into_iter().map(Result::unwrap_err) {
+        assert_eq!(find_cause(&error), Some(&CircuitOpen::Probing { failures: 3, since: 10 * SECOND }));
+    }
+    assert_eq!((breaker.state(&key("one")), breaker.troubled().len()), (BreakerState::Closed, 0));
+    // All failures are forgotten.
+    script.always(fail(Unavailable));
+    let _ = (resolve(&breaker).await, resolve(&breaker).await);
+    assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_opens_it_for_another_cool_down() {
+    let script = Script::new([]);
+    let breaker = opened(&script).await;
+    for probes in 1..=3 {
+        advance(10 * SECOND).await;
+        assert_eq!(kind_of(resolve(&breaker).await), Some(Unavailable));
+        assert_eq!(script.calls().len(), probes);
+        assert_eq!(
+            breaker.state(&key("one")),
+            BreakerState::Open { since: probes as u32 * 10 * SECOND, left: 10 * SECOND }
+        );
+        assert_eq!((kind_of(resolve(&breaker).await), script.calls().len()), (Some(Unavailable), probes));
+    }
+    // One that is refused found the key store there.
+    advance(10 * SECOND).await;
+    script.always(fail(AccessDenied));
+    assert_eq!(kind_of(resolve(&breaker).await), Some(AccessDenied));
+    assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_began_before_it_opened_neither_closes_it_nor_keeps_it_open() {
+    for late in [None, Some(fail(Unavailable))] {
+        let script = Script::new([]);
+        let breaker = breaker(&script);
+        // One that takes 5 seconds.
+        script.always(Step::Take(5 * SECOND));
+        let mut early = Box::pin(resolve(&breaker));
+        assert!(poll(&mut early).is_pending());
+        script.always(fail(Unavailable));
+        for _ in 0..3 {
+            let _ = resolve(&breaker).await;
+        }
+        script.always(late.clone());
+        early.await.unwrap();
+        assert_eq!(breaker.state(&key("one")), BreakerState::Open { since: 5 * SECOND, left: 5 * SECOND });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_by_name_open_each_for_itself() {
+    let script = Script::new([]);
+    let breaker = breaker(&script).by(|key| key.as_str().to_owned());
+    script.always(fail(Unavailable));
+    for _ in 0..3 {
+        let _ = resolve(&breaker).await;
+    }
+    assert_eq!(breaker.troubled().len(), 1);
+    assert_eq!(breaker.state(&key("two")), BreakerState::Closed);
+    script.always(None);
+    breaker.resolve(&key("two")).await.unwrap();
+    // Of a batch the others are asked for.
+    script.forget();
+    let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
+    let told = breaker.unwrap_deks(&[(&one, &context), (&two, &context), (&two, &context)]).await;
+    assert_eq!(script.calls(), [2]);
+    assert!(told[1].is_ok() && told[2].is_ok());
+    let error = told[0].as_ref().unwrap_err();
+    assert_eq!((error.kind(), error.key()), (Unavailable, Some(&key("one"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_fails_if_all_of_it_does() {
+    let script = Script::new([]);
+    let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
+    let wraps = [(&one, &context), (&two, &context)];
+    let breaker = breaker(&script);
+    script.always(Step::FailSome(vec![0], super::support::error(Unavailable)));
+    for _ in 0..5 {
+        assert!(breaker.unwrap_deks(&wraps).await[1].is_ok());
+    }
+    assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
+    script.always(fail(Unavailable));
+    for _ in 0..5 {
+        assert!(
+            breaker.unwrap_deks(&wraps).await.into_iter().all(|answer| kind_of(answer) == Some(Unavailable))
+        );
+    }
+    assert_eq!(script.calls().len(), 5 + 3);
+}

@@ -1,0 +1,207 @@
+//! How often a call is made again, when, and what is told at the end.
+
+use std::time::Duration;
+
+use envelope_layers::{Breaker, Retry, RetryBudget};
+use envelope_sdk::{
+    KeyProvider,
+    ProviderErrorKind::{AccessDenied, Other, Protocol, State, Throttled, Unauthentic, Unavailable},
+};
+use tokio::time::Instant;
+
+use super::support::{Script, Step, context, error, fail, key, kind_of, resolve, wrapped};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn plenty() -> RetryBudget {
+    RetryBudget::new(100, 1000)
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_of_a_moment_is_not_seen_whatever_is_asked() {
+    for what in 0..5 {
+        let script = Script::new([fail(Unavailable), fail(Throttled)]);
+        let (one, context) = (key("one"), context());
+        let wrapped = wrapped(&script, "one").await;
+        let retry = Retry::new(script.clone(), &plenty());
+        match what {
+            0 => drop(retry.resolve(&one).await.unwrap()),
+            1 => drop(retry.unwrap_dek(&wrapped, &context).await.unwrap()),
+            2 => drop(retry.generate_dek(&one, &context).await.unwrap()),
+            3 => drop(retry.rewrap_dek(&wrapped, &one, &context).await.unwrap().unwrap()),
+            _ => {
+                let dek = envelope_sdk::Dek::from_slice(&[7; 32]).unwrap();
+                drop(retry.wrap_dek(&one, &dek, &context).await.unwrap());
+            }
+        }
+        assert_eq!(script.calls().len(), 3, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_the_provider_calls_retryable_is_made_again() {
+    for kind in [AccessDenied, State, Unauthentic, Protocol, Other] {
+        let script = Script::new([fail(kind)]);
+        let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+        assert_eq!((told.kind(), told.message(), script.calls().len()), (kind, "as it was told to", 1));
+    }
+    // The kind does not decide.
+    let script = Script::new([Step::Fail(error(Unavailable).retryable(false))]);
+    assert_eq!(kind_of(resolve(&Retry::new(script.clone(), &plenty())).await), Some(Unavailable));
+    assert_eq!(script.calls().len(), 1);
+    let script = Script::new([Step::Fail(error(State).retryable(true))]);
+    resolve(&Retry::new(script.clone(), &plenty())).await.unwrap();
+    assert_eq!(script.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_error_is_told_with_its_attempts() {
+    let script = Script::new([fail(Unavailable), fail(Unavailable), fail(Throttled)]);
+    let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+    assert_eq!((told.kind(), told.attempts(), told.key()), (Throttled, 3, Some(&key("one"))));
+    assert!(told.is_retryable());
+    assert!(told.message().starts_with("as it was told to (after 3 attempts in "), "{told}");
+    let script = Script::new([fail(Unavailable), fail(AccessDenied)]);
+    let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+    assert_eq!((told.kind(), told.attempts(), told.is_retryable()), (AccessDenied, 2, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_the_client_below_count_and_do_not_multiply() {
+    for (each, most, calls) in
+        [(3, 3, 1), (3, 5, 1), (3, 6, 2), (1, 5, 5), (2, 5, 2), (4, 3, 1), (u32::MAX, u32::MAX, 1)]
+    {
+        let script = Script::new([]);
+        script.always(Step::Fail(error(Unavailable).with_attempts(each)));
+        let told = resolve(&Retry::new(script.clone(), &plenty()).attempts(most)).await.unwrap_err();
+        assert_eq!(script.calls().len(), calls, "{each} of {most}");
+        assert_eq!(told.attempts(), each.saturating_mul(calls as u32), "{each} of {most}");
+    }
+    // One over another.
+    let script = Script::new([]);
+    script.always(fail(Unavailable));
+    let budget = plenty();
+    let told = resolve(&Retry::new(Retry::new(script.clone(), &budget), &budget)).await.unwrap_err();
+    assert_eq!((script.calls().len(), told.attempts()), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_key_store_asks_for_is_kept() {
+    let asks = |seconds| Step::Fail(error(Throttled).with_retry_after(seconds * SECOND));
+    let script = Script::new([asks(3), asks(7)]);
+    resolve(&Retry::new(script.clone(), &plenty())).await.unwrap();
+    let times = script.times();
+    assert!(times[1] - times[0] >= 3 * SECOND && times[1] - times[0] < 4 * SECOND, "{times:?}");
+    assert!(times[2] - times[1] >= 7 * SECOND && times[2] - times[1] < 8 * SECOND, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_beyond_the_deadline_is_not_begun() {
+    for wait in [20 * SECOND, 3600 * SECOND, Duration::MAX] {
+        let script = Script::new([Step::Fail(error(Throttled).with_retry_after(wait))]);
+        let begun = Instant::now();
+        let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+        assert_eq!((told.kind(), begun.elapsed(), script.calls().len()), (Throttled, Duration::ZERO, 1));
+        assert!(told.message().contains("asks to be left alone for"), "{told}");
+        assert!(told.retry_after().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_takes_longer_than_its_deadline() {
+    // An attempt that hangs at once: nothing else is known.
+    let script = Script::new([Step::Hang]);
+    let begun = Instant::now();
+    let told = resolve(&Retry::new(script.clone(), &plenty()).deadline(4 * SECOND)).await.unwrap_err();
+    assert_eq!((told.kind(), begun.elapsed(), script.under_way()), (Unavailable, 4 * SECOND, 0));
+    assert_eq!(told.message(), "no answer within 4.0 s");
+    // A later one does not hide what was told before.
+    let script = Script::new([Step::Fail(error(Throttled).with_retry_after(SECOND)), Step::Hang]);
+    let begun = Instant::now();
+    let told = resolve(&Retry::new(script.clone(), &plenty()).deadline(4 * SECOND)).await.unwrap_err();
+    assert_eq!((told.kind(), told.attempts(), begun.elapsed()), (Throttled, 2, 4 * SECOND));
+    assert_eq!(told.message(), "as it was told to (attempt 2 was cut off after 4.0 s)");
+    // With a great many attempts.
+    let script = Script::new([]);
+    script.always(fail(Unavailable));
+    let begun = Instant::now();
+    let retry = Retry::new(script.clone(), &plenty()).attempts(u32::MAX).deadline(4 * SECOND);
+    assert_eq!(kind_of(resolve(&retry).await), Some(Unavailable));
+    assert!(begun.elapsed() < 4 * SECOND && script.calls().len() > 3, "{:?}", script.calls());
+    // A deadline without measure is none, and panics nowhere.
+    let script = Script::new([fail(Unavailable)]);
+    resolve(&Retry::new(script, &plenty()).deadline(Duration::MAX)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_holds_for_all_layers_that_share_it() {
+    let budget = RetryBudget::new(10, 5);
+    let scripts = [Script::new([]), Script::new([])];
+    let layers = scripts.each_ref().map(|script| Retry::new(script.clone(), &budget));
+    scripts.iter().for_each(|script| script.always(fail(Unavailable)));
+    for call in 0..1000 {
+        let told = resolve(&layers[call % 2]).await.unwrap_err();
+        assert_eq!(told.kind(), Unavailable);
+        if call == 900 {
+            assert!(told.attempts() > 1 || told.message().contains("has used up its retries"), "{told}");
+        }
+    }
+    let calls: usize = scripts.iter().map(|script| script.calls().len()).sum();
+    assert_eq!((budget.calls(), budget.retries()), (1000, 105));
+    assert_eq!(calls, 1105);
+    assert!(budget.refused() > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_only_those_that_failed_for_a_moment_are_asked_for_again_together() {
+    let script = Script::new([
+        Step::FailSome(vec![1, 2, 4], error(Throttled)),
+        Step::FailSome(vec![0, 2], error(Unavailable)),
+        Step::FailSome(vec![1], error(AccessDenied)),
+    ]);
+    let mut wraps = Vec::new();
+    for place in 0..5 {
+        wraps.push(wrapped(&script, if place % 2 == 0 { "one" } else { "two" }).await);
+    }
+    let context = context();
+    let mut asked: Vec<_> = wraps.iter().map(|wrapped| (wrapped, &context)).collect();
+    let other = envelope_sdk::EncryptionContext::new().full().unwrap();
+    asked[3].1 = &other;
+    let budget = plenty();
+    let told = Retry::new(script.clone(), &budget).unwrap_deks(&asked).await;
+    // Five, then 1, 2 and 4, then 1 and 4.
+    assert_eq!(script.calls(), [5, 3, 2]);
+    assert_eq!((budget.calls(), budget.retries()), (1, 2));
+    let kinds: Vec<_> =
+        told.iter().map(|answer| answer.as_ref().err().map(envelope_sdk::ProviderError::kind)).collect();
+    assert_eq!(kinds, [None, None, None, Some(Unauthentic), Some(AccessDenied)]);
+    assert_eq!(told[3].as_ref().unwrap_err().message(), "the wrapped DEK does not open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_cut_off_keeps_what_opened_and_tells_of_the_rest_what_was_told_before() {
+    let script = Script::new([Step::FailSome(vec![1], error(Throttled)), Step::Hang]);
+    let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
+    let retry = Retry::new(script.clone(), &plenty()).deadline(4 * SECOND);
+    let told = retry.unwrap_deks(&[(&one, &context), (&two, &context)]).await;
+    assert!(told[0].is_ok());
+    let error = told[1].as_ref().unwrap_err();
+    assert_eq!((error.kind(), error.attempts(), error.key()), (Throttled, 2, Some(&key("two"))));
+    assert!(Retry::new(script, &plenty()).unwrap_deks(&[]).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_breaker_refuses_is_not_tried_again() {
+    let script = Script::new([]);
+    script.always(fail(Unavailable));
+    let breaker = Breaker::new(script.clone()).failures(2).cool_down(SECOND);
+    let retry = Retry::new(breaker, &plenty()).attempts(10);
+    let told = resolve(&retry).await.unwrap_err();
+    assert_eq!((script.calls().len(), told.kind()), (2, Unavailable));
+    // What the key store said, and not what the breaker did.
+    assert!(told.message().starts_with("as it was told to (after 3 attempts in"), "{told}");
+    let begun = Instant::now();
+    let told = resolve(&retry).await.unwrap_err();
+    assert_eq!((script.calls().len(), begun.elapsed()), (2, Duration::ZERO));
+    assert!(told.message().starts_with("the key store failed 2 times in a row"), "{told}");
+}
