@@ -10,6 +10,7 @@ mod key_states;
 mod limit;
 mod observe;
 mod retry;
+mod settings;
 mod stack;
 mod sync;
 
@@ -27,4 +28,5 @@ pub use observe::{
     Subject, about_envelope,
 };
 pub use retry::{Retry, RetryBudget};
+pub use settings::LayerSettings;
 pub use stack::{Layered, Stack};

@@ -6,29 +6,44 @@ use std::{fmt, sync::Arc};
 
 use envelope_sdk::{KeyAdmin, KeyProvider, registry::Scheme};
 
-use crate::{Cache, CacheStore, KeyStateListener, Observe, ObserveAdmin, Observer, ReportingAdmin};
+use crate::{
+    Breaker, Cache, CacheStore, Deadline, KeyStateListener, Limit, Observe, ObserveAdmin, Observer,
+    ReportingAdmin, Retry,
+};
 
 pub use scheme::Layered;
 
-/// Layers to be put over a provider, in the order in which they work. None by default.
+/// Layers to be put over a provider, in the order in which they work, whatever the order in which they are named. None
+/// by default.
 ///
 /// From the outside in:
 ///
 /// | | Layer | Why it stands there |
 /// |---|---|---|
-/// | 1 | [`Observe::calls`] | sees what the program asked for, hits and refusals of the layers below included |
-/// | 2 | [`Cache`] | a hit costs no time and no request: nothing below hears of it. A call that several wait for is repeated and limited once |
-/// | 7 | [`Observe::attempts`] | sees each request that the provider is really asked to make, with its own time |
+/// | 1 | [`Observe::calls`] | sees what the program asked for, answered from the cache or not, with the time that it took in all |
+/// | 2 | [`Cache`] | a hit costs no time and no request: nothing below hears of it. What several wait for is repeated and limited once |
+/// | 3 | [`Retry`] | its deadline bounds all that is below, pauses and queues included |
+/// | 4 | [`Breaker`] | hears of each attempt, so that it opens within one call, and ends the attempts. What it refuses waits in no queue and uses up no rate |
+/// | 5 | [`Limit`] | each attempt is a request. Its refusals are no failures of the key store, so they count for no breaker |
+/// | 6 | [`Observe::attempts`] | sees each request that the provider is asked to make, with its own time and without the queue |
+/// | 7 | [`Deadline`] | the time of one attempt. A time-out is seen and counted by all above as a failure |
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
 /// # use envelope_sdk::KeyProvider;
-/// use envelope_layers::{CacheLimits, CacheStore, Metrics, Stack};
+/// use envelope_layers::{
+///     Breaker, CacheLimits, CacheStore, Deadline, Limit, Metrics, Retry, RetryBudget, Stack,
+/// };
 ///
 /// # fn example(provider: Arc<dyn KeyProvider>) -> Arc<dyn KeyProvider> {
+/// let budget = RetryBudget::default();
 /// Stack::new()
 ///     .observe(Arc::new(Metrics::new()))
 ///     .cache(&CacheStore::new(CacheLimits::new(Duration::from_secs(300), 10_000)))
+///     .retry(move |below| Retry::new(below, &budget))
+///     .breaker(Breaker::new)
+///     .limit(|below| Limit::new(below).requests_per_second(500))
+///     .deadline(Deadline::new)
 ///     .over(provider)
 /// # }
 /// ```
@@ -40,7 +55,17 @@ pub struct Stack {
     shown: Vec<String>,
     cache: Option<CacheStore>,
     listeners: Vec<Arc<dyn KeyStateListener>>,
+    retry: Option<Make>,
+    breaker: Option<Make>,
+    limit: Option<Make>,
+    deadline: Option<Make>,
 }
+
+/// What a layer stands over in a [`Stack`].
+type Below = Arc<dyn KeyProvider>;
+
+/// Puts a layer over what is below.
+type Make = Arc<dyn Fn(Below) -> Below + Send + Sync>;
 
 impl Stack {
     /// No layer.
@@ -79,19 +104,53 @@ impl Stack {
         self
     }
 
+    /// Makes calls again as the layer that `make` puts over a provider.
+    pub fn retry(mut self, make: impl Fn(Below) -> Retry<Below> + Send + Sync + 'static) -> Self {
+        self.retry = Some(made(make));
+        self
+    }
+
+    /// Does not ask a provider that is away.
+    pub fn breaker(mut self, make: impl Fn(Below) -> Breaker<Below> + Send + Sync + 'static) -> Self {
+        self.breaker = Some(made(make));
+        self
+    }
+
+    /// Holds calls back.
+    pub fn limit(mut self, make: impl Fn(Below) -> Limit<Below> + Send + Sync + 'static) -> Self {
+        self.limit = Some(made(make));
+        self
+    }
+
+    /// Bounds the time of an attempt. That of a whole call is [`Retry::deadline`].
+    pub fn deadline(mut self, make: impl Fn(Below) -> Deadline<Below> + Send + Sync + 'static) -> Self {
+        self.deadline = Some(made(make));
+        self
+    }
+
     /// Whether there is no layer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.observed && self.cache.is_none() && self.listeners.is_empty()
+        let Self { observed, observers: _, shown: _, cache, listeners, retry, breaker, limit, deadline } =
+            self;
+        let made = [retry, breaker, limit, deadline];
+        !observed && cache.is_none() && listeners.is_empty() && made.iter().all(|layer| layer.is_none())
     }
 
     /// The provider with these layers over it. What counts and waits for a provider, such as a breaker, is made anew:
-    /// one provider is to be given once.
+    /// one provider is to be given once. Deadlines, pauses, limits and cool-downs need the timer of a tokio runtime.
     #[must_use]
     pub fn over(&self, provider: Arc<dyn KeyProvider>) -> Arc<dyn KeyProvider> {
-        let mut top = provider;
+        let with = |layer: &Option<Make>, below| match layer {
+            Some(make) => make(below),
+            None => below,
+        };
+        let mut top = with(&self.deadline, provider);
         if self.observed {
             top = Arc::new(self.watching(Observe::attempts(top)));
+        }
+        for layer in [&self.limit, &self.breaker, &self.retry] {
+            top = with(layer, top);
         }
         if let Some(store) = &self.cache {
             top = Arc::new(Cache::new(top, store));
@@ -108,10 +167,9 @@ impl Stack {
     pub fn over_admin(&self, admin: Arc<dyn KeyAdmin>) -> Arc<dyn KeyAdmin> {
         let mut top = admin;
         if self.observed {
-            let observe = ObserveAdmin::new(top);
-            let tell =
-                |observe: ObserveAdmin<_>, observer: &Arc<dyn Observer>| observe.tell(Arc::clone(observer));
-            top = Arc::new(self.observers.iter().fold(observe, tell));
+            let observe =
+                self.observers.iter().map(Arc::clone).fold(ObserveAdmin::new(top), ObserveAdmin::tell);
+            top = Arc::new(observe);
         }
         let cache = self.cache.iter().map(|store| Arc::new(store.clone()) as Arc<dyn KeyStateListener>);
         let listeners: Vec<_> = cache.chain(self.listeners.iter().map(Arc::clone)).collect();
@@ -129,20 +187,24 @@ impl Stack {
 
     fn watching<P: KeyProvider>(&self, observe: Observe<P>) -> Observe<P> {
         let observe = self.shown.iter().fold(observe, Observe::show_value);
-        self.observers.iter().fold(observe, |observe, observer| observe.tell(Arc::clone(observer)))
+        self.observers.iter().map(Arc::clone).fold(observe, Observe::tell)
     }
 }
 
 /// Which layers there are.
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { observed, observers, shown, cache, listeners } = self;
         f.debug_struct("Stack")
-            .field("observed", observed)
-            .field("observers", &observers.len())
-            .field("shown", shown)
-            .field("cache", cache)
-            .field("listeners", &listeners.len())
-            .finish()
+            .field("observed", &self.observed)
+            .field("cache", &self.cache)
+            .field("retry", &self.retry.is_some())
+            .field("breaker", &self.breaker.is_some())
+            .field("limit", &self.limit.is_some())
+            .field("deadline", &self.deadline.is_some())
+            .finish_non_exhaustive()
     }
+}
+
+fn made<L: KeyProvider + 'static>(make: impl Fn(Below) -> L + Send + Sync + 'static) -> Make {
+    Arc::new(move |below| Arc::new(make(below)))
 }

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use envelope_layers::{Observer, RetryBudget, Stack};
 use envelope_sdk::{
     Registry,
     registry::{SettingError, Settings, Surroundings},
@@ -28,6 +29,7 @@ pub struct Builder {
     profile: Option<String>,
     given: Vec<Given>,
     secrets: Arc<dyn Secrets>,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 enum Source {
@@ -62,6 +64,7 @@ impl Builder {
             profile: None,
             given: Vec::new(),
             secrets: Arc::new(EnvironmentSecrets),
+            observers: Vec::new(),
         })
     }
 
@@ -112,6 +115,12 @@ impl Builder {
         self
     }
 
+    /// Tells this observer of each call of a key store, whatever the configuration says of layers.
+    pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
     /// Reads the configuration. No key store is opened yet.
     ///
     /// # Errors
@@ -153,12 +162,16 @@ impl Builder {
                 ProvidersError::Table { path: path.into(), provider, error: Box::new(error) }
             }
         };
+        let budget = RetryBudget::default();
         let mut registry = Registry::new();
         for registration in &self.registered {
             let of_it = |given: &&Given| given.provider == registration.provider;
             let given = given.iter().filter(of_it).cloned().collect();
             let scheme = (registration.open)(document.table(registration.provider), given, &around);
-            registry = registry.with_arc(scheme.map_err(|error| told(error, registration.provider))?);
+            let scheme = scheme.map_err(|error| told(error, registration.provider))?;
+            let stack = document.layers(registration.provider).stack(&budget);
+            let stack = self.observers.iter().map(Arc::clone).fold(stack, Stack::observe);
+            registry = registry.with_arc(stack.over_scheme(scheme));
         }
         Ok(Providers { registry, keys, keystore, secrets })
     }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use envelope_files::trust::{self, Purpose};
+use envelope_layers::LayerSettings;
 use serde::Deserialize;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use crate::{ProvidersError, Registration, names::Keys};
+use crate::{ProvidersError, Registration, layers::Layers, names::Keys};
 
 pub(crate) fn read(path: &Path) -> Result<String, ProvidersError> {
     let bytes = trust::read(path, Purpose::Settings, MAX_LEN)?;
@@ -32,6 +33,7 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, ProvidersErro
 pub(crate) struct Document<'t> {
     words: Words,
     tables: BTreeMap<String, Spanned<DeValue<'t>>>,
+    layers: Layers,
 }
 
 #[derive(Default, Deserialize)]
@@ -55,16 +57,19 @@ struct Profile {
 impl<'t> Document<'t> {
     pub(crate) fn parse(text: &'t str, registered: &[Registration]) -> Result<Self, toml::de::Error> {
         let mut document = DeTable::parse(text)?;
-        let is_of_a_key_store =
-            |name: &str| registered.iter().any(|known| known.provider == name) || ELSEWHERE.contains(&name);
+        let is_of_a_key_store = |name: &str| is_of_a_key_store(name, registered);
         let tables = document.get_mut();
         let names: Vec<_> = tables.keys().filter(|name| is_of_a_key_store(name.get_ref())).cloned().collect();
         let tables = names
             .into_iter()
             .filter_map(|name| Some((name.get_ref().to_string(), tables.remove(&name)?)))
             .collect();
+        let layers = match document.get_mut().remove("layers") {
+            Some(table) => Layers::read(table, registered)?,
+            None => Layers::default(),
+        };
         let words = Words::deserialize(toml::de::Deserializer::from(document))?;
-        Ok(Self { words, tables })
+        Ok(Self { words, tables, layers })
     }
 
     /// Puts a profile of the file first, and returns the keystore that it names.
@@ -126,10 +131,20 @@ impl<'t> Document<'t> {
         Keys { encrypt: keys, decrypt: decrypt_keys, aliases }
     }
 
+    /// The layers over a key store.
+    pub(crate) fn layers(&self, provider: &str) -> LayerSettings {
+        self.layers.of(provider)
+    }
+
     /// The table of a key store.
     pub(crate) fn table(&mut self, provider: &str) -> Option<Spanned<DeValue<'t>>> {
         self.tables.remove(provider)
     }
+}
+
+/// Whether a table of this name is that of a key store.
+pub(crate) fn is_of_a_key_store(name: &str, registered: &[Registration]) -> bool {
+    registered.iter().any(|known| known.provider == name) || ELSEWHERE.contains(&name)
 }
 
 /// The error without the line that it is about and without the values that it

@@ -4,6 +4,7 @@ mod backends;
 mod builder;
 mod error;
 mod file;
+mod layers;
 mod names;
 mod registration;
 mod secrets;

@@ -21,6 +21,8 @@ pub struct Registration {
     pub secrets: &'static [SecretOption],
     /// What [`Scheme::survey`] tells.
     pub survey: Option<SurveyOption>,
+    /// Whether a call may wait for a person.
+    pub waits_for_a_person: bool,
     pub(crate) open: Open,
 }
 
@@ -48,6 +50,7 @@ impl Registration {
             options: S::OPTIONS,
             secrets: S::SECRETS,
             survey: S::SURVEY,
+            waits_for_a_person: S::WAITS_FOR_A_PERSON,
             open: open::<S>,
         }
     }

@@ -30,6 +30,11 @@ pub trait Settings: Default + Send + Sync + 'static {
     /// What [`Scheme::survey`] tells, if it tells something.
     const SURVEY: Option<SurveyOption> = None;
 
+    /// Whether a call of this key store may wait for a person, who types a passphrase or a PIN or touches a token.
+    /// Then what bounds the time of calls, and makes them again, is put over it only where the configuration says so
+    /// of this key store.
+    const WAITS_FOR_A_PERSON: bool = false;
+
     /// Sets what a call says over these settings, those of a configuration. `name`
     /// is one of the [`OPTIONS`](Self::OPTIONS), or another setting that the
     /// documentation of the type names. Called after the table was read, once for each setting

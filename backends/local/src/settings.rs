@@ -104,6 +104,7 @@ fn found(path: Option<PathBuf>) -> Result<PathBuf, ProviderError> {
 
 impl Settings for LocalSettings {
     const PROVIDER: &'static str = NAME;
+    const WAITS_FOR_A_PERSON: bool = true;
 
     fn set(&mut self, name: &str, value: OsString) -> Result<(), SettingError> {
         match name {

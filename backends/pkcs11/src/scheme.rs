@@ -95,6 +95,7 @@ impl Settings for Pkcs11Settings {
         ),
     ];
 
+    const WAITS_FOR_A_PERSON: bool = true;
     const SECRETS: &'static [SecretOption] = &[SecretOption::new("pin", "the PIN of the token")];
 
     const SURVEY: Option<SurveyOption> = Some(SurveyOption::new(

@@ -1,0 +1,241 @@
+//! `[layers]` of a configuration, over a key store of this test and over the local one.
+
+#![cfg(feature = "local")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so"
+)]
+
+use std::{
+    ffi::OsString,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use envelope_layers::{Call, Observer, Operation, Outcome, Stage};
+use envelope_local::{Argon2Params, Keystore, Passphrase};
+use envelope_providers::{Builder, Providers};
+use envelope_sdk::{
+    Dek, EncryptionContext, FullContext, KeyAdmin, KeyChange, KeyProvider, KeyState, KeyUri, NewKey,
+    ProviderError, ProviderErrorKind,
+    crypto::DefaultEngine,
+    registry::{Purpose, Scheme, SettingError, Settings, Surroundings},
+};
+use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+#[tokio::test(start_paused = true)]
+async fn without_the_table_a_key_store_is_used_as_it_is() {
+    let place = Place::new();
+    let providers = place.providers("");
+    let open =
+        |name: &str| providers.registry().provider(&MemoryProvider::key(name), Purpose::Encrypt).unwrap();
+    assert!(Arc::ptr_eq(&open("one"), &open("two")));
+    assert_eq!(attempts_of(&place, "").await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_has_its_layers_once_however_many_keys_are_opened() {
+    let place = Place::new();
+    let text = "[layers]\nbreaker = { failures = 2, cool-down = '10s' }";
+    let seen = Arc::new(Seen::default());
+    let providers = place.builder(text).observe(seen.clone()).build().unwrap();
+    for (name, key_store_is_asked) in [("one", true), ("two", true), ("one", false), ("two", false)] {
+        let key = MemoryProvider::key(name);
+        let before = seen.attempts(Operation::WrapDek);
+        let provider = providers.registry().provider(&key, Purpose::Encrypt).unwrap();
+        let error = provider.wrap_dek(&key, &dek(), &FullContext::empty()).await.unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
+        assert_eq!(seen.attempts(Operation::WrapDek) > before, key_store_is_asked, "{name}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_one_key_store_goes_before_what_is_said_of_all_setting_by_setting() {
+    let place = Place::new();
+    let retry = |text: &str| format!("[layers.retry]\nfirst-pause = '1ms'\nattempts = 4\n{text}");
+    assert_eq!(attempts_of(&place, &retry("")).await, 4);
+    assert_eq!(attempts_of(&place, &retry("[layers.flaky.retry]\nattempts = 2")).await, 2);
+    assert_eq!(attempts_of(&place, &retry("[layers.flaky]\nretry = false")).await, 1);
+    assert_eq!(attempts_of(&place, &retry("[layers.flaky]\nretry = true")).await, 3, "its defaults");
+    assert_eq!(attempts_of(&place, &retry("[layers.aws.retry]\nattempts = 2")).await, 4, "it is another's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_key_stores_have_one_budget_of_retries_whose_reserve_is_ten() {
+    let place = Place::new();
+    let seen = Arc::new(Seen::default());
+    let text = "[layers.retry]\nfirst-pause = '1ms'\nattempts = 2";
+    let providers = place.builder(text).observe(seen.clone()).build().unwrap();
+    let key = MemoryProvider::key("one");
+    let provider = providers.registry().provider(&key, Purpose::Encrypt).unwrap();
+    for _ in 0..40 {
+        provider.wrap_dek(&key, &dek(), &FullContext::empty()).await.unwrap_err();
+    }
+    assert_eq!(seen.attempts(Operation::WrapDek), 40 + 10 + 4, "a reserve of ten, and a tenth of the calls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_over_all_key_stores_is_none_for_one_that_waits_for_a_person() {
+    let place = Place::new();
+    // No passphrase is hashed in so short a time.
+    for (text, opens) in [("deadline = '1ns'", true), ("local = { deadline = '1ns' }", false)] {
+        let providers = place.providers(&format!("[layers]\n{text}"));
+        let key = KeyUri::parse("local:main").unwrap();
+        let provider = providers.registry().provider(&key, Purpose::Encrypt).unwrap();
+        let wrapped = provider.wrap_dek(&key, &dek(), &FullContext::empty()).await;
+        assert_eq!(wrapped.is_ok(), opens, "{text}: {:?}", wrapped.err());
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_suspended_through_the_registry_opens_nothing_from_the_cache() {
+    let place = Place::new();
+    let seen = Arc::new(Seen::default());
+    let text = "[layers.cache]\nage = '1h'\nentries = 100";
+    let providers = place.builder(text).observe(seen.clone()).build().unwrap();
+    let key = KeyUri::parse("local:main").unwrap();
+    let provider = providers.registry().provider(&key, Purpose::Decrypt).unwrap();
+    let context = EncryptionContext::new().with("tenant", "42").full().unwrap();
+    let wrapped = provider.wrap_dek(&key, &dek(), &context).await.unwrap();
+    for _ in 0..3 {
+        provider.unwrap_dek(&wrapped, &context).await.unwrap();
+    }
+    assert_eq!(seen.attempts(Operation::UnwrapDek), 1, "two were hits");
+    let admin = providers.registry().admin(&key).unwrap();
+    admin.change_key(&key, None, KeyChange::State(KeyState::Suspended)).await.unwrap();
+    let refused = provider.unwrap_dek(&wrapped, &context).await.unwrap_err();
+    assert_eq!(refused.kind(), ProviderErrorKind::State);
+    assert_eq!(seen.attempts(Operation::ChangeKey), 1, "who manages keys is seen too");
+}
+
+#[test]
+fn a_table_that_cannot_be_is_refused_with_its_line_and_without_its_values() {
+    let place = Place::new();
+    for (text, says) in [
+        ("cash = true", "unknown field `cash`, expected one of `spans`"),
+        ("cache = true", "it does nothing without settings"),
+        ("cache = { entries = 10 }", "missing field `age`"),
+        ("cache = { age = '4711x', entries = 10 }", "it must be a time such as `5s`"),
+        ("cache = { age = 4711, entries = 10 }", "expected a time such as `5s`"),
+        ("cache = { age = '5s', entries = -4711 }", "expected usize"),
+        ("retry = { attempts = 0 }", "expected a nonzero u32"),
+        ("retry = '4711'", "expected a table, true or false"),
+        ("retry = { pauses = '4711' }", "unknown field `pauses`"),
+        ("breaker = { cool-down = 'soon4711' }", "it must be a time"),
+        ("deadline = '0s'", "it must be longer than no time"),
+        ("limit = { concurrency = 0 }", "at least one call"),
+        ("limit = { requests-per-second = '4711' }", "expected a nonzero u32"),
+        ("local = { retries = 4711 }", "unknown field `retries`"),
+        ("aws = { retries = 4711 }", "unknown field `retries`"),
+        ("flaky = 4711", "expected a table of layers"),
+        ("nobody = { retry = true }", "unknown field `nobody`"),
+    ] {
+        let error = place.builder(&format!("\n[layers]\n{text}")).build().err().expect(text).to_string();
+        assert!(error.contains(says) && error.contains(", line 3"), "{text}: {error}");
+        assert!(!error.contains("4711"), "{error}");
+    }
+    place.providers("[layers]\nspans = true\nmetrics = true\n[layers.aws.limit]\nrequests-per-second = 500\nconcurrency = true");
+}
+
+/// How often the key store is asked for a wrap that fails each time.
+async fn attempts_of(place: &Place, text: &str) -> usize {
+    let seen = Arc::new(Seen::default());
+    let providers = place.builder(text).observe(seen.clone()).build().unwrap();
+    let key = MemoryProvider::key("one");
+    let provider = providers.registry().provider(&key, Purpose::Encrypt).unwrap();
+    let error = provider.wrap_dek(&key, &dek(), &FullContext::empty()).await.unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
+    seen.attempts(Operation::WrapDek)
+}
+
+fn dek() -> Dek {
+    Dek::generate::<DefaultEngine>().unwrap()
+}
+
+/// What the key stores were asked.
+#[derive(Default)]
+struct Seen(Mutex<Vec<Operation>>);
+
+impl Seen {
+    fn attempts(&self, operation: Operation) -> usize {
+        self.0.lock().unwrap().iter().filter(|seen| **seen == operation).count()
+    }
+}
+
+impl Observer for Seen {
+    fn ended(&self, call: &Call<'_>, _: &[Outcome<'_>], _: Duration) {
+        if call.stage == Stage::Attempt {
+            self.0.lock().unwrap().push(call.operation);
+        }
+    }
+}
+
+struct Place(TempDir);
+
+impl Place {
+    /// With a keystore, and its passphrase in a file.
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let passphrase = Passphrase::new("of the keystore".into()).unwrap();
+        let path = place.0.path().join("keystore.json");
+        let keystore = Keystore::create_with(path, &passphrase, Argon2Params::MINIMUM).unwrap();
+        futures_executor::block_on(keystore.create_key(&NewKey::named("main"))).unwrap();
+        let path = place.0.path().join("passphrase");
+        fs::write(&path, "of the keystore").unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+        place
+    }
+
+    fn builder(&self, text: &str) -> Builder {
+        let (keystore, passphrase) = (self.0.path().join("keystore.json"), self.0.path().join("passphrase"));
+        let local = format!("\n[local]\nkeystore = {keystore:?}\npassphrase-file = {passphrase:?}\n");
+        let path = self.0.path().join("config.toml");
+        fs::write(&path, format!("{text}{local}")).unwrap();
+        Providers::builder().register::<Flaky>().file(path)
+    }
+
+    fn providers(&self, text: &str) -> Providers {
+        self.builder(text).build().unwrap()
+    }
+}
+
+/// A key store that is never there.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Flaky {}
+
+impl Settings for Flaky {
+    const PROVIDER: &'static str = "flaky";
+
+    fn set(&mut self, _: &str, _: OsString) -> Result<(), SettingError> {
+        Err(SettingError::Unknown)
+    }
+
+    fn into_scheme(self, _: &Surroundings) -> Result<Arc<dyn Scheme>, ProviderError> {
+        let faults = FaultProvider::new(Arc::new(MemoryProvider::new()));
+        faults.fault_wraps(Fault::Fail(ProviderErrorKind::Unavailable));
+        Ok(Arc::new(FlakyScheme(Arc::new(faults))))
+    }
+}
+
+struct FlakyScheme(Arc<dyn KeyProvider>);
+
+impl Scheme for FlakyScheme {
+    fn provider(&self) -> &'static str {
+        "flaky"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        &["memory"]
+    }
+
+    fn open(&self, _: &KeyUri, _: Purpose) -> Result<Arc<dyn KeyProvider>, ProviderError> {
+        Ok(Arc::clone(&self.0))
+    }
+}
