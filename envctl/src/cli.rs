@@ -30,6 +30,9 @@ pub(crate) struct Global {
     /// Write results and errors as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Tell each call of a key store on standard error, with its outcome and time
+    #[arg(long, global = true)]
+    pub(crate) trace: bool,
     /// The configuration file [default: $ENVCTL_CONFIG, or $XDG_CONFIG_HOME/envctl/config.toml]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,

@@ -23,6 +23,7 @@ mod progress;
 mod providers;
 mod report;
 mod runtime;
+mod trace;
 mod transfer;
 mod turn;
 mod usage;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let outcome = run();
     interrupt::ask_no_more();
+    trace::finish();
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,6 +13,7 @@ use crate::{
     cli::Global,
     error::{CliError, Result},
     passphrase::Passphrases,
+    trace::Trace,
 };
 
 /// The key stores and keys of one run.
@@ -42,6 +43,9 @@ impl Providers {
             if let Some(value) = &setting.value {
                 builder = builder.set(setting.provider, setting.name, value);
             }
+        }
+        if global.trace {
+            builder = builder.observe(Trace::begin(global.json));
         }
         let passphrases = Arc::new(Passphrases::of(global));
         let opened = builder.secrets(Arc::clone(&passphrases) as Arc<dyn Secrets>).build()?;

@@ -107,8 +107,8 @@ fn no_command_prints_a_secret_or_leaves_one_in_a_file() {
             if json && changes_something(arguments) {
                 continue;
             }
-            let arguments =
-                if json { [&["--json"], arguments.as_slice()].concat() } else { arguments.clone() };
+            let options = if json { &["--trace", "--json"][..] } else { &["--trace"] };
+            let arguments = [options, arguments].concat();
             let output = traced(&sandbox, &arguments).output().unwrap();
             let printed = [output.stdout, output.stderr].concat();
             let text = String::from_utf8_lossy(&printed);
@@ -122,6 +122,9 @@ fn no_command_prints_a_secret_or_leaves_one_in_a_file() {
     for (place, printed) in &outputs {
         secrets::demand_none(&canaries, place, printed);
     }
+    let calls =
+        outputs.iter().filter(|(_, printed)| String::from_utf8_lossy(printed).contains(", attempt 1: "));
+    assert!(calls.count() > 5, "calls of the keystore were traced");
     assert_eq!(sandbox.read("out"), PLAINTEXT.as_bytes());
     // What this test wrote itself, and what it asked for.
     for given in ["in", "passphrase", "new", "wrong", "out"] {

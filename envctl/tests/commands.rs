@@ -19,3 +19,4 @@ mod refusals;
 mod rotate;
 mod situations;
 mod terminal;
+mod trace;
