@@ -4,10 +4,10 @@
 //! elsewhere, and the key store's log does not show it. What that means for revocation and audit is told in
 //! [docs/caching.md](https://github.com/envelope-sdk/envelope-sdk/blob/main/docs/caching.md).
 
-mod key;
+pub(crate) mod key;
 mod limits;
 mod stats;
-mod store;
+pub(crate) mod store;
 
 use std::{convert::Infallible, fmt, future::ready, sync::Arc};
 
@@ -19,7 +19,7 @@ use envelope_sdk::{
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep};
 
-use crate::KeyStateListener;
+use crate::{KeyStateListener, events};
 use key::{Asked, Key, Source};
 use store::{Call, Found, Store};
 
@@ -100,8 +100,12 @@ impl<P: KeyProvider + 'static> Cache<P> {
         let below = Arc::clone(&self.below);
         let found = self.store.0.find(asked, now, |keys| unwrap_all(below, keys));
         let waiting = found.into_iter().map(|found| match found {
-            Found::Kept(dek) => ready(Ok(copy_of(&dek))).left_future(),
+            Found::Kept(dek, age) => {
+                events::cache_hit(self.name(), age);
+                ready(Ok(copy_of(&dek))).left_future()
+            }
             Found::Flying(flight, place) => {
+                events::cache_miss(self.name());
                 flight.map(move |told| told[place].clone().map(|dek| copy_of(&dek))).right_future()
             }
         });
@@ -169,7 +173,8 @@ impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
         let (asked, now) = (self.asked(wrapped, context), Instant::now());
-        if let Some(dek) = self.store.0.hit(&asked, now) {
+        if let Some((dek, age)) = self.store.0.hit(&asked, now) {
+            events::cache_hit(self.name(), age);
             return Ok(copy_of(&dek));
         }
         let no_answer = || {
