@@ -9,8 +9,9 @@ use crate::counter::read;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DataKeysStats {
-    /// Wraps and unwraps that keys were asked for: for each data key that was to be made, one of each key that
-    /// encrypts, and one for each that was to be opened (more if its first key failed).
+    /// Calls to key stores, at most: for each data key that was to be made, one to each key that encrypts, and one for
+    /// each that was to be opened. More where the first key of a header fails, and none where the context contradicts
+    /// the header.
     pub key_calls: u64,
     /// Data keys that were made and stored.
     pub made: u64,
