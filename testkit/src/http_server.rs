@@ -21,6 +21,7 @@
 //! ```
 
 mod answer;
+mod forward;
 mod request;
 
 use std::{
@@ -36,6 +37,7 @@ use std::{
 };
 
 pub use answer::Answer;
+pub use forward::forward;
 pub use request::{Request, pairs};
 
 /// The server. It ends with the process.

@@ -9,6 +9,7 @@
 //! - [`MemoryProvider`] keeps its keys in memory and counts its calls.
 //! - [`FaultProvider`] stands before another provider and fails or answers
 //!   wrongly on demand.
+//! - [`fault_matrix`] makes twelve kinds of trouble between a provider and its server.
 //! - [`servers`] tells a test where a real server is, or skips it by name;
 //!   [`http_server`] is one whose answers a test writes down.
 //! - `gcp_server` (feature `gcp-server`) stands in for Google Cloud KMS,
@@ -24,6 +25,7 @@ pub mod azure_server;
 mod clock;
 pub mod conformance;
 mod fault;
+pub mod fault_matrix;
 #[cfg(feature = "gcp-server")]
 pub mod gcp_server;
 pub mod http_server;

@@ -37,6 +37,7 @@ enum Length {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Whole,
+    Twice,
     Cut(usize),
     Silence(usize),
     Endless,
@@ -109,6 +110,27 @@ impl Answer {
     #[must_use]
     pub fn until_closed(self) -> Self {
         self.length(Length::UntilClosed)
+    }
+
+    /// Sends it two times; the connection stays open if it would.
+    #[must_use]
+    pub fn twice(mut self) -> Self {
+        self.end = End::Twice;
+        self
+    }
+
+    /// Leaves out the last `bytes` bytes of head and body; then the connection is closed.
+    #[must_use]
+    pub fn cut_before_end(self, bytes: usize) -> Self {
+        let whole = self.bytes().len();
+        self.cut_after(whole.saturating_sub(bytes))
+    }
+
+    /// Changes the body, whose bytes that are no UTF-8 are replaced.
+    #[must_use]
+    pub fn map_body(mut self, change: impl FnOnce(&str) -> String) -> Self {
+        self.body = change(&String::from_utf8_lossy(&self.body)).into_bytes();
+        self
     }
 
     /// Sends the first `bytes` bytes of head and body; then the connection is
@@ -192,8 +214,9 @@ impl Answer {
         let bytes = self.bytes();
         let piece = |len| if self.is_chunked() { chunk(&vec![b' '; len]) } else { vec![b' '; len] };
         match self.end {
-            End::Whole => {
-                write(&bytes)?;
+            End::Whole | End::Twice => {
+                let times = if self.end == End::Twice { 2 } else { 1 };
+                write(&bytes.repeat(times))?;
                 let length = self.head.as_ref().map(|head| head.length);
                 Ok(matches!(length, Some(Length::Right | Length::Chunked)))
             }

@@ -17,6 +17,7 @@ mod fips;
 mod lazy;
 mod live;
 mod lost;
+mod matrix;
 mod new_keys;
 mod recipients;
 mod registry;

@@ -15,6 +15,7 @@ mod live;
 mod local;
 mod made;
 mod managed;
+mod matrix;
 mod recipients;
 mod tokens;
 mod tools;

@@ -19,6 +19,7 @@ mod lists;
 mod live;
 mod load;
 mod lost;
+mod matrix;
 mod permissions;
 mod recipients;
 mod registry;

@@ -14,6 +14,7 @@ mod dependencies;
 mod environment;
 mod faults;
 mod halves;
+mod matrix;
 mod policies;
 mod recipients;
 mod sealed;
