@@ -10,6 +10,7 @@ use envelope_sdk::{
     ProviderIdentity, WrappedDek,
 };
 
+use crate::events;
 use circuit::{Circuits, Pass, Refusal};
 
 pub use circuit::{BreakerState, CircuitOpen};
@@ -92,13 +93,28 @@ impl<P: KeyProvider> Breaker<P> {
         key: &KeyUri,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        let pass = self.circuits.enter(self.name_of(key)).map_err(|refusal| self.refused(key, refusal))?;
+        let pass = self.enter(self.name_of(key)).map_err(|refusal| self.refused(key, refusal))?;
         let answer = call.await;
-        pass.settle(!answer.as_ref().is_err_and(is_failure));
+        self.settle(pass, key, !answer.as_ref().is_err_and(is_failure));
         answer
     }
 
+    fn enter(&self, circuit: String) -> Result<Pass<'_>, Refusal> {
+        let pass = self.circuits.enter(circuit)?;
+        if pass.is_probe() {
+            events::breaker(self.name(), pass.circuit(), 1);
+        }
+        Ok(pass)
+    }
+
+    fn settle(&self, pass: Pass<'_>, key: &KeyUri, is_answered: bool) {
+        if pass.settle(is_answered) {
+            events::breaker(self.name(), &self.name_of(key), if is_answered { 0 } else { 2 });
+        }
+    }
+
     fn refused(&self, key: &KeyUri, refusal: Refusal) -> ProviderError {
+        events::breaker_refused(self.name());
         let Refusal { open, pause } = refusal;
         let kind = ProviderErrorKind::Unavailable;
         ProviderError::new(kind, self.name(), key, open.to_string()).with_retry_after(pause).with_source(open)
@@ -160,7 +176,7 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
             })
             .collect();
         for (circuit, places) in by_circuit {
-            let pass: Pass<'_> = match self.circuits.enter(circuit) {
+            let pass: Pass<'_> = match self.enter(circuit) {
                 Ok(pass) => pass,
                 Err(refusal) => {
                     for place in places {
@@ -171,7 +187,8 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
             };
             let batch: Vec<_> = places.iter().map(|&place| wraps[place]).collect();
             let answers = self.below.unwrap_deks(&batch).await;
-            pass.settle(!answers.iter().all(|answer| answer.as_ref().is_err_and(is_failure)));
+            let is_answered = !answers.iter().all(|answer| answer.as_ref().is_err_and(is_failure));
+            self.settle(pass, batch[0].0.key_uri(), is_answered);
             for (place, answer) in places.into_iter().zip(answers) {
                 told[place] = answer;
             }

@@ -1,11 +1,12 @@
 //! [`Flights`]: the calls that are under way, so that whoever wants the same waits for the one that there is.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
+use tokio::time::Instant;
 
 /// A call that several wait for. Each of them drives it when polled, so it goes on when the one that began it is
 /// dropped, and is gone when nobody waits.
@@ -25,6 +26,7 @@ struct Listed<T> {
     flight: WeakShared<BoxFuture<'static, T>>,
     place: usize,
     passengers: u64,
+    begun: Instant,
 }
 
 /// One listing, which no later one is taken for.
@@ -43,18 +45,35 @@ impl<K: Eq + Hash, T> Flights<K, T> {
         Ticket(self.last)
     }
 
-    /// Lists `flight`, whose answer about `key` is at `place`, with so many who wait for it. An earlier one about
-    /// `key` is no longer listed.
-    pub(crate) fn list(&mut self, key: K, ticket: Ticket, flight: &Flight<T>, place: usize, passengers: u64) {
+    /// Lists `flight`, begun now, whose answer about `key` is at `place`, with so many who wait for it. An earlier one
+    /// about `key` is no longer listed.
+    pub(crate) fn list(
+        &mut self,
+        key: K,
+        ticket: Ticket,
+        flight: &Flight<T>,
+        place: usize,
+        passengers: u64,
+        now: Instant,
+    ) {
         // `None` once it has been polled to its end, which nobody did yet.
         if let Some(flight) = flight.downgrade() {
-            self.listed.insert(key, Listed { number: ticket.0, flight, place, passengers });
+            self.listed.insert(key, Listed { number: ticket.0, flight, place, passengers, begun: now });
         }
     }
 
-    /// One more waits for the call about `key`, unless `most` do.
-    pub(crate) fn join(&mut self, key: &K, most: u64) -> Option<(Flight<T>, usize)> {
-        let listed = self.listed.get_mut(key).filter(|listed| listed.passengers < most)?;
+    /// One more waits for the call about `key`, unless `most` do, or it is as old as `age`: what it asked may be
+    /// answered otherwise by now.
+    pub(crate) fn join(
+        &mut self,
+        key: &K,
+        most: u64,
+        age: Duration,
+        now: Instant,
+    ) -> Option<(Flight<T>, usize)> {
+        let may_join =
+            |listed: &&mut Listed<T>| listed.passengers < most && now.duration_since(listed.begun) < age;
+        let listed = self.listed.get_mut(key).filter(may_join)?;
         let flight = listed.flight.upgrade()?;
         listed.passengers += 1;
         Some((flight, listed.place))

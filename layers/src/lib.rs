@@ -5,6 +5,7 @@ mod cache;
 mod counter;
 mod data_keys;
 mod deadline;
+mod events;
 mod flights;
 mod key_states;
 mod limit;

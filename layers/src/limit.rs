@@ -11,6 +11,7 @@ use envelope_sdk::{
     ProviderIdentity, WrappedDek, provider::unwrap_one_by_one,
 };
 
+use crate::events;
 use concurrency::{Adaptive, Slot};
 use rate::{Queue, Rate, RateOfKeys};
 
@@ -147,6 +148,7 @@ impl<P: KeyProvider> Limit<P> {
     }
 
     fn refused(&self, key: &KeyUri) -> ProviderError {
+        events::limit_refused(self.name());
         let most = self.queue.most();
         let message = format!(
             "{most} calls of this process wait for its limits already: call less often, or raise them"

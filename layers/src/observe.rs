@@ -20,7 +20,6 @@ pub use admin::ObserveAdmin;
 pub use call::{Call, Observer, Operation, Outcome, Stage, Subject};
 pub use metrics::{METRICS, Metric, MetricKind, Metrics};
 pub use scope::about_envelope;
-#[expect(unused_imports, reason = "the layer that repeats calls says so with it")]
 pub(crate) use scope::in_attempt;
 
 use watch::{Watch, Watcher};

@@ -16,7 +16,8 @@ use envelope_sdk::{
 };
 use tokio::time::timeout_at;
 
-use effort::{Effort, Plan, Verdict};
+use crate::{events, observe::in_attempt};
+use effort::{Effort, Plan, Verdict, Why};
 
 pub use budget::RetryBudget;
 
@@ -106,18 +107,29 @@ impl<P: KeyProvider> Retry<P> {
         F: Future<Output = Result<T, ProviderError>>,
     {
         let mut effort = Effort::begin(&self.plan, &self.budget);
-        let mut before = None;
+        let (mut before, mut attempt) = (None, 1);
         loop {
-            let error = match timeout_at(effort.ends(), call()).await {
+            let error = match timeout_at(effort.ends(), in_attempt(attempt, call())).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) => error,
                 Err(_) => return Err(effort.cut_off(before, || self.no_answer(key))),
             };
             match effort.after(once(&error)) {
                 Verdict::Again(pause) => pause.wait().await,
-                Verdict::Enough(why) => return Err(effort.told(before, error, &why)),
+                Verdict::Enough(why) => {
+                    self.tell_refusal(&why);
+                    return Err(effort.told(before, error, &why));
+                }
             }
+            attempt += 1;
+            events::retry(self.below.name(), error.kind(), attempt);
             before = Some(error);
+        }
+    }
+
+    fn tell_refusal(&self, why: &Why) {
+        if matches!(why, Why::NoBudget) {
+            events::retry_refused(self.below.name());
         }
     }
 
@@ -168,9 +180,12 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
         let mut effort = Effort::begin(&self.plan, &self.budget);
         let mut told: Vec<Option<Result<Dek, ProviderError>>> = wraps.iter().map(|_| None).collect();
         let mut asked: Vec<usize> = (0..wraps.len()).collect();
+        let mut attempt = 1;
         loop {
             let batch: Vec<_> = asked.iter().map(|&place| wraps[place]).collect();
-            let Ok(answers) = timeout_at(effort.ends(), self.below.unwrap_deks(&batch)).await else {
+            let Ok(answers) =
+                timeout_at(effort.ends(), in_attempt(attempt, self.below.unwrap_deks(&batch))).await
+            else {
                 for &place in &asked {
                     let before = told[place].take().and_then(Result::err);
                     let no_answer = || self.no_answer(wraps[place].0.key_uri());
@@ -190,9 +205,15 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
             match verdict {
                 Verdict::Again(pause) => {
                     pause.wait().await;
+                    attempt += 1;
+                    if let Some(error) = again.first().and_then(|&place| told[place].as_ref()?.as_ref().err())
+                    {
+                        events::retry(self.below.name(), error.kind(), attempt);
+                    }
                     asked = again;
                 }
                 Verdict::Enough(why) => {
+                    self.tell_refusal(&why);
                     for (&place, before) in asked.iter().zip(before) {
                         told[place] = told[place]
                             .take()

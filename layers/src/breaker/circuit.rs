@@ -116,28 +116,33 @@ impl Circuits {
         all
     }
 
-    fn answered(&self, name: String, is_probe: bool) {
+    /// Whether the circuit closed.
+    fn answered(&self, name: String, is_probe: bool) -> bool {
         if let Entry::Occupied(trouble) = self.troubled().entry(name)
             // An answer of before it opened proves nothing now.
             && (is_probe || trouble.get().open.is_none())
         {
-            trouble.remove();
+            return trouble.remove().open.is_some();
         }
+        false
     }
 
-    fn failed(&self, name: String, is_probe: bool) {
+    /// Whether the circuit opened.
+    fn failed(&self, name: String, is_probe: bool) -> bool {
         let mut troubled = self.troubled();
         let trouble = troubled.entry(name).or_insert(Trouble { failures: 0, open: None });
         if !is_probe && trouble.open.is_some() {
-            return;
+            return false;
         }
         trouble.failures = trouble.failures.saturating_add(1);
-        if is_probe || trouble.failures >= self.failures {
+        let opens = is_probe || trouble.failures >= self.failures;
+        if opens {
             let now = Instant::now();
             let since = trouble.open.map_or(now, |open| open.since);
             let until = now.checked_add(self.cool_down).unwrap_or(now + A_DAY);
             trouble.open = Some(Open { since, until, is_probed: false });
         }
+        opens
     }
 
     fn free_probe(&self, name: &str) {
@@ -173,13 +178,22 @@ pub(super) struct Pass<'c> {
 }
 
 impl Pass<'_> {
-    /// What became of the call: whether anything was answered.
-    pub(super) fn settle(mut self, is_answered: bool) {
+    pub(super) fn circuit(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the call is a probe.
+    pub(super) fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
+    /// What became of the call: whether anything was answered. Returns whether the circuit closed or opened by it.
+    pub(super) fn settle(mut self, is_answered: bool) -> bool {
         let (name, is_probe) = (std::mem::take(&mut self.name), std::mem::take(&mut self.is_probe));
         if is_answered {
-            self.circuits.answered(name, is_probe);
+            self.circuits.answered(name, is_probe)
         } else {
-            self.circuits.failed(name, is_probe);
+            self.circuits.failed(name, is_probe)
         }
     }
 }

@@ -15,8 +15,9 @@ pub struct CacheLimits {
 }
 
 impl CacheLimits {
-    /// Keeps at most so many DEKs, none of them longer than `age` after the key store was asked for it. With an age of
-    /// zero or no entries nothing is kept, and calls at the same time for the same wrap still share one answer.
+    /// Keeps at most so many DEKs, and hands out none of them to a call that comes `age` or more after the key store was
+    /// asked for it. With no entries nothing is kept, and calls at the same time for the same wrap still share one
+    /// answer; with an age of zero they do not.
     ///
     /// Time stands still while the machine sleeps, where its monotonic clock does: Linux, not Windows.
     #[must_use]

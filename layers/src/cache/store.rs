@@ -1,6 +1,6 @@
 //! What the cache keeps and what is under way, behind one lock: each limit is checked where it is counted.
 
-use std::{hash::BuildHasher, mem, panic::AssertUnwindSafe, sync::Arc};
+use std::{hash::BuildHasher, mem, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use envelope_sdk::{
     Dek, KeyUri, ProviderError,
@@ -33,8 +33,8 @@ pub(crate) type Call = BoxFuture<'static, Vec<Result<Dek, ProviderError>>>;
 
 /// Where the DEK of a wrap is to be had.
 pub(crate) enum Found {
-    /// It was kept.
-    Kept(Arc<Dek>),
+    /// It was kept, for so long.
+    Kept(Arc<Dek>, Duration),
     /// From a call that is under way: at this place of its answers.
     Flying(Flight<Answers>, usize),
 }
@@ -77,8 +77,8 @@ impl Store {
         &self.limits
     }
 
-    /// The DEK of a wrap, if it is kept and may be used once more.
-    pub(crate) fn hit(&self, asked: &Asked<'_>, now: Instant) -> Option<Arc<Dek>> {
+    /// The DEK of a wrap and its age, if it is kept and may be used once more.
+    pub(crate) fn hit(&self, asked: &Asked<'_>, now: Instant) -> Option<(Arc<Dek>, Duration)> {
         let hash = asked.hash_by(&self.hasher);
         self.take_use(&mut lock(&self.state), asked, hash, now)
     }
@@ -97,8 +97,8 @@ impl Store {
         for asked in asked {
             let hash = asked.hash_by(&self.hasher);
             found.push(match self.take_use(&mut state, asked, hash, now) {
-                Some(dek) => Ok(Found::Kept(dek)),
-                None => self.join(&mut state, Arc::new(Key::new(asked, hash)), &mut misses),
+                Some((dek, age)) => Ok(Found::Kept(dek, age)),
+                None => self.join(&mut state, Arc::new(Key::new(asked, hash)), now, &mut misses),
             });
         }
         let flight = self.take_off(&mut state, &misses, now, begin);
@@ -109,8 +109,14 @@ impl Store {
     }
 
     /// A flight that is listed or, as an error, the place among the misses: the same wrap may be asked for twice.
-    fn join(&self, state: &mut State, key: Arc<Key>, misses: &mut Vec<Miss>) -> Result<Found, usize> {
-        if let Some((flight, place)) = state.flights.join(&key, self.limits.uses) {
+    fn join(
+        &self,
+        state: &mut State,
+        key: Arc<Key>,
+        now: Instant,
+        misses: &mut Vec<Miss>,
+    ) -> Result<Found, usize> {
+        if let Some((flight, place)) = state.flights.join(&key, self.limits.uses, self.limits.age, now) {
             add(&self.counters.joined, 1);
             return Ok(Found::Flying(flight, place));
         }
@@ -143,12 +149,18 @@ impl Store {
         let call = AssertUnwindSafe(call).catch_unwind();
         let flight = shared(async move { landing.land(call.await.ok()) });
         for (place, ((key, ticket), miss)) in listings.into_iter().zip(misses).enumerate() {
-            state.flights.list(key, ticket, &flight, place, miss.passengers);
+            state.flights.list(key, ticket, &flight, place, miss.passengers, now);
         }
         Some(flight)
     }
 
-    fn take_use(&self, state: &mut State, asked: &Asked<'_>, hash: u64, now: Instant) -> Option<Arc<Dek>> {
+    fn take_use(
+        &self,
+        state: &mut State,
+        asked: &Asked<'_>,
+        hash: u64,
+        now: Instant,
+    ) -> Option<(Arc<Dek>, Duration)> {
         let in_map = state.kept.hasher().hash_one(hash);
         let RawEntryMut::Occupied(mut entry) =
             state.kept.raw_entry_mut().from_hash(in_map, |key| key.is_found_by(hash, asked))
@@ -161,15 +173,16 @@ impl Store {
             add(&self.counters.expired, 1);
             return None;
         }
+        let age = now.duration_since(kept.since);
         kept.uses += 1;
         add(&self.counters.hits, 1);
         if kept.uses < self.limits.uses {
             let dek = Arc::clone(&kept.dek);
             entry.to_back();
-            return Some(dek);
+            return Some((dek, age));
         }
         add(&self.counters.used_up, 1);
-        Some(entry.remove().dek)
+        Some((entry.remove().dek, age))
     }
 
     /// A mark for [`keep_unless`](Self::keep_unless).

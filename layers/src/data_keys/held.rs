@@ -91,13 +91,17 @@ impl Held {
         if let Some(held) = self.here(&mut state, wanted, spent, now) {
             return Found::Here(held);
         }
-        if let Some((flight, _)) = state.flights.join(wanted, u64::MAX) {
+        let age = match wanted {
+            Wanted::New(_) => self.limits.age,
+            Wanted::Stored(..) => self.limits.opened_age,
+        };
+        if let Some((flight, _)) = state.flights.join(wanted, u64::MAX, age, now) {
             return Found::Flying(flight);
         }
         let ticket = state.flights.ticket();
         let landing = Landing { held: Arc::clone(self), wanted: wanted.clone(), ticket, begun: now };
         let flight = begin(landing);
-        state.flights.list(wanted.clone(), ticket, &flight, 0, 1);
+        state.flights.list(wanted.clone(), ticket, &flight, 0, 1, now);
         Found::Flying(flight)
     }
 

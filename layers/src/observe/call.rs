@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use envelope_sdk::{FullContext, KeyUri, ProviderError, ProviderErrorKind};
+use envelope_sdk::{FullContext, KeyUri, ProviderError};
+
+use crate::events::kind_name;
 
 /// Hears of each call. It must not block: it runs where the call does, and whatever it takes the call takes longer.
 pub trait Observer: Send + Sync {
@@ -173,21 +175,5 @@ impl Operation {
             Self::RestoreKey => "restore_key",
             Self::Check => "check",
         }
-    }
-}
-
-/// A word for a kind of error, for labels.
-pub(crate) fn kind_name(kind: ProviderErrorKind) -> &'static str {
-    match kind {
-        ProviderErrorKind::Unauthentic => "unauthentic",
-        ProviderErrorKind::NotFound => "not_found",
-        ProviderErrorKind::AccessDenied => "access_denied",
-        ProviderErrorKind::State => "state",
-        ProviderErrorKind::Unavailable => "unavailable",
-        ProviderErrorKind::Throttled => "throttled",
-        ProviderErrorKind::Unsupported => "unsupported",
-        ProviderErrorKind::Protocol => "protocol",
-        ProviderErrorKind::Invalid => "invalid",
-        _ => "other",
     }
 }

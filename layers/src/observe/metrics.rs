@@ -5,6 +5,10 @@ use std::{sync::Once, time::Duration};
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 
 use super::{Call, Observer, Outcome, Stage};
+use crate::events::{
+    BREAKER_REFUSED, BREAKER_STATE, CACHE_DEK_AGE, CACHE_HITS, CACHE_MISSES, LIMIT_REFUSED, RETRIES,
+    RETRIES_REFUSED,
+};
 
 /// Counts calls and measures how long they take, for whatever recorder of the crate `metrics` the program installed.
 ///
@@ -95,6 +99,19 @@ pub const METRICS: &[Metric] = &[
     histogram(CALL_SECONDS, &["provider", "operation"], "how long that took, with all repetitions"),
     counter(KMS_CALLS, &["provider", "operation", "outcome"], "what the provider was asked"),
     histogram(KMS_CALL_SECONDS, &["provider", "operation"], "how long the provider took for one attempt"),
+    counter(CACHE_HITS, &["provider"], "DEKs that the cache had"),
+    counter(CACHE_MISSES, &["provider"], "DEKs that it had not: it asked, or waited for who did"),
+    histogram(CACHE_DEK_AGE, &["provider"], "how old a DEK was when the cache handed it out"),
+    counter(RETRIES, &["provider", "outcome"], "attempts after the first, by the outcome of the one before"),
+    counter(RETRIES_REFUSED, &["provider"], "retries that were not made: the budget was used up"),
+    Metric {
+        name: BREAKER_STATE,
+        kind: MetricKind::Gauge,
+        labels: &["provider", "circuit"],
+        help: "0 closed, 1 a probe is under way, 2 open; absent before the first change",
+    },
+    counter(BREAKER_REFUSED, &["provider"], "calls that an open breaker refused"),
+    counter(LIMIT_REFUSED, &["provider"], "calls that a limit refused, as many waited already"),
 ];
 
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {

@@ -40,7 +40,6 @@ pub fn about_envelope<F: Future>(id: [u8; 16], future: F) -> impl Future<Output 
 }
 
 /// Runs `future` as the attempt of this number, counted from 1. For layers that repeat calls.
-#[expect(dead_code, reason = "the layer that repeats calls comes next")]
 pub(crate) fn in_attempt<F: Future>(number: u32, future: F) -> impl Future<Output = F::Output> {
     Scope { attempt: number, ..Scope::current() }.around(future)
 }

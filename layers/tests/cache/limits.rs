@@ -142,3 +142,29 @@ async fn a_purge_that_was_spawned_wipes_without_a_call_and_ends_with_the_store()
     drop(cache);
     purging.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_call_that_is_as_old_as_a_dek_may_be() {
+    let (spy, context, age) = (shared(Spy::new()), context("acme"), Duration::from_secs(300));
+    let cache = limited(&spy, CacheLimits::new(age, 10));
+    let (wrapped, dek) = wrapped(&cache, "one", &context).await;
+    spy.close();
+    let mut calls = Vec::new();
+    for pause in [Duration::ZERO, age - NANOSECOND, NANOSECOND] {
+        advance(pause).await;
+        let mut call = cache.unwrap_dek(&wrapped, &context);
+        assert!(poll(&mut call).is_pending());
+        calls.push(call);
+    }
+    assert_eq!(spy.unwraps(), [1, 1], "the last of them asked anew");
+    spy.open();
+    for opened in join_all(calls).await {
+        assert_eq!(opened.unwrap().expose(), dek.expose());
+    }
+    opens(&cache, &wrapped, &context, &dek).await;
+    assert_eq!(
+        (spy.unwraps().len(), cache.store().stats().in_flight),
+        (2, 0),
+        "and what it was told is kept"
+    );
+}

@@ -2,17 +2,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
     sync::Arc,
+    time::Duration,
 };
 
-use envelope_layers::{METRICS, MetricKind, Metrics, Stack};
-use envelope_sdk::KeyProvider;
+use envelope_layers::{
+    Breaker, CacheLimits, CacheStore, Limit, METRICS, Metric, MetricKind, Metrics, Retry, RetryBudget, Stack,
+};
+use envelope_sdk::{KeyProvider, ProviderErrorKind};
+use envelope_testkit::{Fault, FaultProvider};
 use metrics_util::{
     MetricKind as Kind,
     debugging::{DebugValue, DebuggingRecorder},
 };
 
-use super::support::{ask_all, memory};
+use tokio::time::sleep;
+
+use super::support::{ask_all, context, dek, key, memory};
 
 #[test]
 fn calls_and_attempts_are_counted_by_operation_and_outcome() {
@@ -37,6 +45,7 @@ fn calls_and_attempts_are_counted_by_operation_and_outcome() {
 fn only_metrics_of_the_table_are_recorded_with_its_kinds_and_labels() {
     let recorder = DebuggingRecorder::new();
     run(&recorder, |provider| Box::pin(async move { drop(ask_all(provider).await) }));
+    trouble(&recorder);
     let mut seen = BTreeSet::new();
     for (key, _, _, _) in recorder.snapshotter().snapshot().into_vec() {
         let (kind, key) = key.into_parts();
@@ -52,7 +61,97 @@ fn only_metrics_of_the_table_are_recorded_with_its_kinds_and_labels() {
         assert_eq!(labels, metric.labels, "{}", metric.name);
         seen.insert(metric.name);
     }
-    assert!(seen.len() >= 4, "{seen:?}");
+    let missing: Vec<_> =
+        METRICS.iter().map(|metric| metric.name).filter(|name| !seen.contains(name)).collect();
+    assert!(missing.is_empty(), "never recorded: {missing:?}");
+}
+
+#[test]
+fn hits_their_age_retries_and_the_state_of_the_breaker_are_told() {
+    let recorder = DebuggingRecorder::new();
+    trouble(&recorder);
+    let recorded = told(&recorder);
+    for (metric, value) in [
+        ("envelope_retries_total outcome=unavailable provider=memory", "2"),
+        ("envelope_retries_refused_total provider=memory", "1"),
+        ("envelope_breaker_refused_total provider=memory", "1"),
+        ("envelope_limit_refused_total provider=memory", "1"),
+        ("envelope_breaker_state circuit= provider=memory", "0"),
+        ("envelope_cache_misses_total provider=memory", "1"),
+        ("envelope_cache_hits_total provider=memory", "1"),
+        ("envelope_cache_dek_age_seconds provider=memory", "[5.0]"),
+    ] {
+        assert_eq!(recorded.get(metric).map(String::as_str), Some(value), "{metric}: {recorded:#?}");
+    }
+}
+
+#[test]
+fn the_pages_name_every_metric_and_the_dashboard_no_other() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    for metric in METRICS {
+        let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let row = format!("| `{}` | {:?} | {labels} | {} |", metric.name, metric.kind, metric.help);
+        assert!(readme.contains(&row), "README.md lacks {row}");
+    }
+    let dashboard = fs::read_to_string(folder.join("../docs/grafana-dashboard.json")).unwrap();
+    let parsed: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = parsed["panels"].as_array().unwrap();
+    let queries: Vec<_> = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap())
+        .map(|target| target["expr"].as_str().unwrap().to_owned())
+        .collect();
+    let mut named = BTreeSet::new();
+    for query in &queries {
+        let words = query.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        for word in words.filter(|word| word.starts_with("envelope_")) {
+            let is_of = |metric: &&Metric| {
+                let parts: &[&str] =
+                    if metric.kind == MetricKind::Histogram { &["_sum", "_count", "_bucket"] } else { &[""] };
+                parts.iter().any(|part| word == format!("{}{part}", metric.name))
+            };
+            let metric = METRICS.iter().find(is_of).unwrap_or_else(|| panic!("{word} is no metric: {query}"));
+            named.insert(metric.name);
+        }
+    }
+    let missing: Vec<_> =
+        METRICS.iter().map(|metric| metric.name).filter(|name| !named.contains(name)).collect();
+    assert!(missing.is_empty(), "the dashboard shows nothing of {missing:?}");
+}
+
+/// A key store that is away and comes back, under all layers.
+fn trouble(recorder: &DebuggingRecorder) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let faults = Arc::new(FaultProvider::new(memory()));
+    let store = CacheStore::new(CacheLimits::new(Duration::from_secs(60), 10));
+    let stack = |reserve| {
+        let budget = RetryBudget::new(0, reserve);
+        Stack::new()
+            .cache(&store)
+            .retry(move |below| Retry::new(below, &budget))
+            .breaker(|below| Breaker::new(below).failures(4).cool_down(Duration::from_secs(10)))
+    };
+    metrics::with_local_recorder(recorder, || {
+        runtime.block_on(async {
+            let (key, dek, context) = (key(), dek(), context());
+            faults.fault_wraps(Fault::Fail(ProviderErrorKind::Unavailable));
+            let provider = stack(2).over(faults.clone());
+            provider.wrap_dek(&key, &dek, &context).await.unwrap_err();
+            provider.wrap_dek(&key, &dek, &context).await.unwrap_err();
+            provider.wrap_dek(&key, &dek, &context).await.unwrap_err();
+            sleep(Duration::from_secs(10)).await;
+            faults.fault_wraps(None);
+            let wrapped = provider.wrap_dek(&key, &dek, &context).await.unwrap();
+            provider.unwrap_dek(&wrapped, &context).await.unwrap();
+            sleep(Duration::from_secs(5)).await;
+            provider.unwrap_dek(&wrapped, &context).await.unwrap();
+            let limited = Limit::new(memory()).requests_per_second(1).waiting(0);
+            limited.unwrap_dek(&wrapped, &context).await.ok();
+            limited.unwrap_dek(&wrapped, &context).await.unwrap_err();
+        });
+    });
 }
 
 type Asking<'a> = futures_util::future::BoxFuture<'a, ()>;
@@ -67,6 +166,10 @@ fn run(recorder: &DebuggingRecorder, ask: impl for<'a> FnOnce(&'a dyn KeyProvide
 fn record(ask: impl for<'a> FnOnce(&'a dyn KeyProvider) -> Asking<'a>) -> BTreeMap<String, String> {
     let recorder = DebuggingRecorder::new();
     run(&recorder, ask);
+    told(&recorder)
+}
+
+fn told(recorder: &DebuggingRecorder) -> BTreeMap<String, String> {
     let recorded = recorder.snapshotter().snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
         let key = key.key();
         let mut labels: Vec<_> =

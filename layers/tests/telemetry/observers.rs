@@ -2,13 +2,13 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use envelope_layers::{CacheLimits, CacheStore, Observe, ObserveAdmin, Stack};
+use envelope_layers::{CacheLimits, CacheStore, Observe, ObserveAdmin, Retry, RetryBudget, Stack};
 use envelope_local::{Argon2Params, Keystore, Passphrase};
 use envelope_sdk::{
     KeyAdmin, KeyChange, KeyProvider, KeyState, KeyUri, NewKey, ProviderError, ProviderErrorKind,
 };
 use envelope_testkit::{
-    AlteredProvider, MemoryProvider,
+    AlteredProvider, Fault, FaultProvider, MemoryProvider,
     conformance::{self, Backend, Subject},
 };
 use futures_util::FutureExt;
@@ -54,6 +54,24 @@ async fn a_hit_is_a_call_and_no_attempt() {
         recorder.lines().iter().filter(|line| line.starts_with(&beginning)).count()
     };
     assert_eq!((ended("Call"), ended("Attempt")), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_of_a_call_is_seen_with_its_number() {
+    let recorder = Arc::new(Recorder::default());
+    let faults = FaultProvider::new(memory());
+    faults.fault_wraps(Fault::Fail(ProviderErrorKind::Unavailable));
+    let budget = RetryBudget::default();
+    let stack = Stack::new().observe(recorder.clone()).retry(move |below| Retry::new(below, &budget));
+    let provider = stack.over(Arc::new(faults));
+    provider.wrap_dek(&key(), &dek(), &context()).await.unwrap_err();
+    let attempts: Vec<_> = recorder
+        .lines()
+        .iter()
+        .filter_map(|line| Some(line.strip_prefix("end Attempt wrap_dek ")?.split(' ').next()?.to_owned()))
+        .collect();
+    assert_eq!(attempts, ["memory:one", "#2", "#3"]);
+    assert!(recorder.lines().pop().unwrap().starts_with("end Call wrap_dek memory:one"));
 }
 
 #[tokio::test(start_paused = true)]

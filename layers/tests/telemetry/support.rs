@@ -46,6 +46,9 @@ impl Observer for Recorder {
 
 fn told(call: &Call<'_>) -> String {
     let mut line = format!("{:?} {}", call.stage, call.operation.name());
+    if call.attempt > 1 {
+        write!(line, " #{}", call.attempt).unwrap();
+    }
     for subject in call.subjects {
         write!(line, " {}", subject.key.map_or("-", KeyUri::as_str)).unwrap();
         for (name, value) in subject.context() {
