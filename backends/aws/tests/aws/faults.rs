@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use base64ct::{Base64, Encoding};
@@ -362,13 +363,29 @@ fn a_server_that_is_not_there_or_hangs_up_is_unavailable() {
 
 #[test]
 fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
-    for (status, code, requests) in
-        [(400, "ThrottlingException", 3), (500, "KMSInternalException", 3), (400, "AccessDeniedException", 1)]
-    {
+    for (status, code, requests) in [
+        (400, "ThrottlingException", 3_u32),
+        (500, "KMSInternalException", 3),
+        (400, "AccessDeniedException", 1),
+    ] {
         let server = Canned::refusing(status, code);
         let kms = at(&server.0.url()).attempts(3).build();
-        block_on(wrap(&kms)).unwrap_err();
-        assert_eq!(server.0.count(), requests, "{code}");
+        let error = block_on(wrap(&kms)).unwrap_err();
+        assert_eq!((server.0.count(), error.attempts()), (requests as usize, requests), "{code}");
+    }
+}
+
+#[test]
+fn the_pause_that_an_answer_asks_for_is_told() {
+    for (name, value, pause) in [
+        ("x-amz-retry-after", "1500", Some(Duration::from_millis(1500))),
+        ("retry-after", "3600", Some(Duration::from_secs(3600))),
+        ("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("x-amz-retry-after", "soon", None),
+    ] {
+        let server = Canned::answering(move |_| refusal(400, "ThrottlingException").header(name, value));
+        let error = server.wrap().unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (Throttled, pause), "{name}: {value}");
     }
 }
 

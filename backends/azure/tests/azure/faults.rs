@@ -200,6 +200,7 @@ fn a_throttled_call_waits_as_long_as_it_is_told_and_not_longer_than_it_may() {
     let start = std::time::Instant::now();
     let error = block_on(azure.vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (Throttled, true));
+    assert_eq!((error.retry_after(), error.attempts()), (Some(Duration::from_secs(3600)), 1));
     assert!(start.elapsed() < Duration::from_secs(1));
     azure.server.throttle(99, Duration::ZERO);
     let before = azure.server.exchanges();

@@ -71,6 +71,7 @@ fn a_pause_that_google_asks_for_is_kept_and_ends_with_the_call() {
     let began = Instant::now();
     let error = block_on(at(&server.0.url()).build().unwrap_dek(&some_wrap(), &context())).unwrap_err();
     assert_eq!((error.kind(), server.0.count()), (Throttled, 1));
+    assert_eq!((error.retry_after(), error.attempts()), (Some(Duration::from_secs(3600)), 1));
     assert!(began.elapsed() < Duration::from_secs(20), "it waited for {:?}", began.elapsed());
 
     let asks = r#"{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"0.700s"}"#;

@@ -213,6 +213,7 @@ fn a_throttled_call_waits_as_long_as_it_is_told_and_not_longer_than_it_may() {
     let vault = at(&http.url()).agents_token().build();
     let error = unwrap(&vault, &wrapped()).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable(), http.count()), (Throttled, true, 1));
+    assert_eq!((error.retry_after(), error.attempts()), (Some(Duration::from_secs(3600)), 1));
     let http = HttpServer::in_turn([quota("0")]);
     let vault = at(&http.url()).agents_token().build();
     assert_eq!((unwrap(&vault, &wrapped()).unwrap_err().kind(), http.count()), (Throttled, 3));
