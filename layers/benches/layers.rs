@@ -20,7 +20,6 @@ use envelope_layers::{
 use envelope_sdk::{
     ContextBinding, Dek, EncryptionContext, FullContext, KeyProvider, KeyUri, ProviderError, WrappedDek,
 };
-use futures_util::future::BoxFuture;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -30,15 +29,12 @@ fn main() {
     let store = || CacheStore::new(CacheLimits::new(Duration::from_secs(3600), 10_000));
     let alone: Arc<dyn KeyProvider> = Arc::new(AtOnce);
     let time = |provider: &Arc<dyn KeyProvider>| {
-        runtime.block_on(median(&|| {
-            Box::pin(async { drop(black_box(provider.unwrap_dek(&wrapped, &context).await.unwrap())) })
+        runtime.block_on(median(async || {
+            drop(black_box(provider.unwrap_dek(&wrapped, &context).await.unwrap()))
         }))
     };
     let copied = dek();
-    let copy = runtime.block_on(median(&|| {
-        black_box(copy_of(&copied));
-        Box::pin(async {})
-    }));
+    let copy = runtime.block_on(median(async || drop(black_box(copy_of(&copied)))));
 
     let below = |stack: Stack| stack.over(alone.clone());
     let retry = {
@@ -79,7 +75,7 @@ fn main() {
 }
 
 /// Nanoseconds of one call.
-async fn median(call: &(dyn Fn() -> BoxFuture<'_, ()> + Sync)) -> f64 {
+async fn median(call: impl AsyncFn()) -> f64 {
     let mut batches = Vec::with_capacity(BATCHES);
     for batch in 0..=BATCHES {
         let begun = Instant::now();
