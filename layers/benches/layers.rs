@@ -52,6 +52,7 @@ fn main() {
         ("limit (rate and concurrency)", below(Stack::new().limit(limit))),
         ("deadline", below(Stack::new().deadline(Deadline::new))),
         ("retry, breaker, limit, deadline", below(without_cache())),
+        ("the same, with spans and metrics", below(whole())),
         (
             "the whole stack, always a miss",
             below(whole().cache(&CacheStore::new(CacheLimits::new(Duration::ZERO, 0)))),
