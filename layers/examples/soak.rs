@@ -284,8 +284,8 @@ impl Stamp {
         let (words, _) = dek.expose().as_chunks::<8>();
         let [call, nanos, last, _] = words else { unreachable!("32 bytes") };
         let last = u64::from_be_bytes(*last);
-        #[expect(clippy::cast_possible_truncation, reason = "each half")]
-        let (tenant, number) = ((last >> 32) as u32, last as u32);
+        let [tenant, number] =
+            [last >> 32, last & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap());
         Self { call: u64::from_be_bytes(*call), nanos: u64::from_be_bytes(*nanos), tenant, number }
     }
 }
@@ -317,8 +317,7 @@ impl Calls {
     }
 
     fn at(&self, call: u64) -> &AtomicU32 {
-        #[expect(clippy::cast_possible_truncation, reason = "less than the length")]
-        &self.uses[(call % CALLS_IN_USE) as usize]
+        &self.uses[usize::try_from(call % CALLS_IN_USE).unwrap()]
     }
 
     fn now(&self) -> u64 {

@@ -254,7 +254,7 @@ impl CacheStore {
     }
 
     /// Drops the DEKs that are too old, and tells how many there were. It looks at all.
-    #[expect(clippy::must_use_candidate, reason = "the number is by the way")]
+    #[allow(clippy::must_use_candidate, reason = "the number is by the way")]
     pub fn purge_expired(&self) -> usize {
         self.0.purge_expired(Instant::now())
     }

@@ -166,7 +166,7 @@ impl DataKeys {
 
     /// Drops the data keys that are too old or have nothing left, and tells how many there were. That is done by the
     /// way, too, when one is made or opened after more than half of the time that they are held open.
-    #[expect(clippy::must_use_candidate, reason = "the number is by the way")]
+    #[allow(clippy::must_use_candidate, reason = "the number is by the way")]
     pub fn purge_expired(&self) -> usize {
         self.0.held.purge_expired(Instant::now())
     }

@@ -272,6 +272,9 @@ fn after_a_report_nothing_is_sealed_under_a_data_key_of_before() {
     });
 }
 
+/// Makes the first leave the store; the second is another one.
+type Leave = fn(&Store, &Asked<'_>, &Asked<'_>, Instant);
+
 /// A DEK wipes itself when it is dropped, which its own tests show.
 #[test]
 fn a_dek_is_dropped_whatever_the_reason_it_leaves_the_store_for() {
@@ -287,7 +290,7 @@ fn a_dek_is_dropped_whatever_the_reason_it_leaves_the_store_for() {
                 context: &context,
             });
             let now = Instant::now();
-            let reasons: [(&str, fn(&Store, &Asked<'_>, &Asked<'_>, Instant)); 6] = [
+            let reasons: [(&str, Leave); 6] = [
                 ("invalidated", |store, _, _, _| store.invalidate(&key(), None)),
                 ("cleared", |store, _, _, _| store.clear()),
                 ("too old", |store, one, _, now| assert!(store.hit(one, now + HOUR).is_none())),
