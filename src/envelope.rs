@@ -1,20 +1,25 @@
 //! The verbs: encrypt, decrypt, rewrap, reencrypt, inspect.
 
+mod reporting;
+
 use std::ops::Range;
 
 use crate::{
     DataKey, DecryptError, Dek, EncryptError, EncryptionContext, FormatError, FullContext, Header, Keyring,
-    OpenedHeader, RewrapError,
+    MissingKey, OpenedHeader, RewrapError, WrapPolicy,
     crypto::{
         DefaultEngine, Engine,
         cobblestone::{self, PREFIX_LEN, SALT_LEN},
     },
     format::{HeaderDraft, Kind, MAX_BODY_LEN},
+    keyring::Wraps,
     rewrap::{self, Rewrapped},
     schedule,
     stream::{self, PayloadSealer, RangedReader, ReadAt, StreamError},
 };
 use zeroize::{Zeroize, Zeroizing};
+
+pub use reporting::{Reported, Reporting};
 
 /// Encrypts and decrypts with the keys of a [`Keyring`].
 ///
@@ -61,6 +66,12 @@ impl Envelope {
         &self.keyring
     }
 
+    /// The verbs that encrypt, under a policy that may let keys be missing, which they report.
+    #[must_use]
+    pub fn reporting(&self, policy: WrapPolicy) -> Reporting<'_> {
+        Reporting::new(self, policy)
+    }
+
     /// Encrypts `plaintext` under a fresh DEK: header and payload in one.
     ///
     /// # Errors
@@ -71,11 +82,7 @@ impl Envelope {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<Vec<u8>, EncryptError> {
-        let started = self.start(PayloadKind::Attached, context).await?;
-        let mut out = Vec::with_capacity(started.header.len() + cobblestone::sealed_len(plaintext.len()));
-        out.extend_from_slice(&started.header);
-        started.payload.seal_after(plaintext, &mut out);
-        Ok(out)
+        Ok(self.start(PayloadKind::Attached, context).await?.seal_attached(plaintext))
     }
 
     /// Encrypts `plaintext` under a fresh DEK, header and payload apart:
@@ -89,10 +96,7 @@ impl Envelope {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<(Vec<u8>, Vec<u8>), EncryptError> {
-        let started = self.start(PayloadKind::Detached, context).await?;
-        let mut payload = Vec::with_capacity(cobblestone::sealed_len(plaintext.len()));
-        started.payload.seal_after(plaintext, &mut payload);
-        Ok((started.header, payload))
+        Ok(self.start(PayloadKind::Detached, context).await?.seal_detached(plaintext))
     }
 
     /// Decrypts what [`encrypt`](Self::encrypt) returned. Every entry of
@@ -157,11 +161,7 @@ impl Envelope {
         payload: PayloadKind,
         context: &EncryptionContext,
     ) -> Result<Started, EncryptError> {
-        let kind = payload.into();
-        let (opened, salt) = self.new_header(kind, context).await?;
-        let binding = schedule::binding(kind, opened.header().envelope_id(), opened.context());
-        let payload = PayloadSealer::new(opened.content_key(), &binding, salt);
-        Ok(Started { header: opened.header().to_bytes(), payload })
+        Ok(self.start_under(WrapPolicy::All, payload, context).await?.0)
     }
 
     /// Unwraps the DEK of `header` with a configured key and verifies the
@@ -214,11 +214,7 @@ impl Envelope {
     /// [`EncryptError`]; [`ContextNotBound`](EncryptError::ContextNotBound) when a value is withheld
     /// and a key binds no context.
     pub async fn create_data_key(&self, context: &EncryptionContext) -> Result<DataKey, EncryptError> {
-        let (opened, _) = self.new_header(Kind::DataKey, context).await?;
-        if !opened.header().withheld().is_empty() {
-            self.keyring.check_context_is_bound(opened.header().recipients())?;
-        }
-        Ok(DataKey::new(&opened))
+        Ok(self.data_key_under(WrapPolicy::All, context).await?.0)
     }
 
     /// Opens a data key from its header.
@@ -366,12 +362,39 @@ impl Envelope {
         Ok(self.encrypt(&plaintext, &same_context(&opened)).await?)
     }
 
+    /// What is started, and the keys that did not wrap: none under [`WrapPolicy::All`].
+    async fn start_under(
+        &self,
+        policy: WrapPolicy,
+        payload: PayloadKind,
+        context: &EncryptionContext,
+    ) -> Result<(Started, Vec<MissingKey>), EncryptError> {
+        let kind = payload.into();
+        let NewHeader { opened, salt, missing } = self.new_header(policy, kind, context).await?;
+        let binding = schedule::binding(kind, opened.header().envelope_id(), opened.context());
+        let payload = PayloadSealer::new(opened.content_key(), &binding, salt);
+        Ok((Started { header: opened.header().to_bytes(), payload }, missing))
+    }
+
+    async fn data_key_under(
+        &self,
+        policy: WrapPolicy,
+        context: &EncryptionContext,
+    ) -> Result<(DataKey, Vec<MissingKey>), EncryptError> {
+        let NewHeader { opened, missing, .. } = self.new_header(policy, Kind::DataKey, context).await?;
+        if !opened.header().withheld().is_empty() {
+            self.keyring.check_context_is_bound(opened.header().recipients(), &missing)?;
+        }
+        Ok((DataKey::new(&opened), missing))
+    }
+
     /// A header around a fresh DEK, and fresh randomness for a payload's salt.
     async fn new_header(
         &self,
+        policy: WrapPolicy,
         kind: Kind,
         context: &EncryptionContext,
-    ) -> Result<(OpenedHeader, [u8; SALT_LEN]), EncryptError> {
+    ) -> Result<NewHeader, EncryptError> {
         let full = context.full()?;
         // All of it in one call: small messages spend most of their time here.
         let mut random = Zeroizing::new([0; Dek::LEN + ENVELOPE_ID_LEN + SALT_LEN]);
@@ -386,18 +409,18 @@ impl Envelope {
             Ok::<(), std::convert::Infallible>(())
         });
         random.zeroize();
-        let (dek, recipients) = self.keyring.wrap_fresh(dek, &full).await?;
+        let Wraps { dek, wrapped, missing } = self.keyring.wrap_fresh(dek, &full, policy).await?;
         let mut draft = HeaderDraft {
             kind,
             envelope_id,
             generation: 0,
             stored: context.stored(),
             withheld: context.withheld(),
-            recipients,
+            recipients: wrapped,
             padding: 0,
         };
         self.pad(&mut draft, 0)?;
-        Ok((schedule::seal_header(draft, dek, full)?, salt))
+        Ok(NewHeader { opened: schedule::seal_header(draft, dek, full)?, salt, missing })
     }
 
     /// Pads to the configured multiple, and to `old_len` if the header fits
@@ -441,6 +464,29 @@ pub struct Started {
     pub header: Vec<u8>,
     /// Encrypts the payload, once.
     pub payload: PayloadSealer,
+}
+
+impl Started {
+    /// Header and payload in one.
+    fn seal_attached(self, plaintext: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.header.len() + cobblestone::sealed_len(plaintext.len()));
+        out.extend_from_slice(&self.header);
+        self.payload.seal_after(plaintext, &mut out);
+        out
+    }
+
+    /// Header and payload.
+    fn seal_detached(self, plaintext: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let mut payload = Vec::with_capacity(cobblestone::sealed_len(plaintext.len()));
+        self.payload.seal_after(plaintext, &mut payload);
+        (self.header, payload)
+    }
+}
+
+struct NewHeader {
+    opened: OpenedHeader,
+    salt: [u8; SALT_LEN],
+    missing: Vec<MissingKey>,
 }
 
 /// The context of an opened header, as a new header shall hold it.

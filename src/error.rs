@@ -14,10 +14,19 @@ pub enum EncryptError {
     /// The keyring has more keys than an envelope has room for.
     #[error("an envelope has at most 16 recipients, and {0} keys are configured")]
     TooManyKeys(usize),
+    /// More wraps are asked for than there are keys.
+    #[error("at least {at_least} keys shall wrap, and {configured} are configured")]
+    TooFewKeys {
+        /// How many are asked for.
+        at_least: usize,
+        /// How many keys encrypt.
+        configured: usize,
+    },
     /// The context cannot be bound.
     #[error("encryption context: {0}")]
     Context(#[from] ContextError),
-    /// A key did not wrap. No envelope is made unless every key did.
+    /// A key did not wrap. No envelope is made unless every key did, or as many as the
+    /// [`WrapPolicy`](crate::WrapPolicy) asks for.
     #[error("{0}")]
     Provider(#[from] ProviderError),
     /// The operating system gave no randomness.

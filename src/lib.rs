@@ -24,6 +24,7 @@ pub mod secret;
 #[cfg(feature = "serde")]
 pub mod serde_as;
 pub mod stream;
+mod timer;
 mod whole_io;
 mod wire;
 mod wrap_binding;
@@ -31,15 +32,18 @@ mod wrap_binding;
 pub use admin::{KeyAdmin, KeyDescription, KeyVersionDescription, NewKey};
 pub use context::{ContextError, EncryptionContext, FullContext};
 pub use data_key::{DataKey, RECORD_MAX_LEN, RECORD_OVERHEAD};
-pub use envelope::{Envelope, PayloadKind, Started};
+pub use envelope::{Envelope, PayloadKind, Reported, Reporting, Started};
 pub use error::{DecryptError, EncryptError, RewrapError};
 pub use format::{FormatError, Header, Kind};
 pub use key_uri::{KeyUri, KeyUriError};
-pub use keyring::Keyring;
+pub use keyring::{Hedging, Keyring, MissingKey, Order, WrapPolicy};
 pub use lifecycle::{KeyChange, KeyState, KeyUse};
 pub use provider::{
     ContextBinding, Dek, KeyProvider, ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
 };
 pub use registry::Registry;
 pub use schedule::OpenedHeader;
+pub use timer::Timer;
+#[cfg(feature = "tokio")]
+pub use timer::TokioTimer;
 pub use wrap_binding::wrap_binding;
