@@ -19,7 +19,8 @@
 //! - Dropping one of its futures half-way leaves nothing secret behind and
 //!   nothing half-written.
 //! - It answers or fails in bounded time, without blocking the thread that polls
-//!   it: the caller waits for each call, and sets no deadline of its own.
+//!   it: the caller waits for each call, and a deadline of the
+//!   [`Keyring`](crate::Keyring) is optional.
 
 mod dek;
 mod delegate;

@@ -16,6 +16,8 @@ mod data_key;
 mod differential;
 #[path = "disk.rs"]
 mod disk;
+#[path = "dropped.rs"]
+mod dropped;
 #[path = "envelope.rs"]
 mod envelope;
 #[path = "inside.rs"]
@@ -24,6 +26,9 @@ mod inside;
 mod keyring;
 #[path = "parallel.rs"]
 mod parallel;
+#[cfg(feature = "tokio")]
+#[path = "policies.rs"]
+mod policies;
 #[path = "properties.rs"]
 mod properties;
 #[path = "ranged.rs"]
@@ -47,6 +52,8 @@ mod tamper;
 mod tokio;
 #[path = "vectors.rs"]
 mod vectors;
+#[path = "wrap_policy.rs"]
+mod wrap_policy;
 #[path = "written_vectors.rs"]
 mod written_vectors;
 #[path = "wycheproof.rs"]

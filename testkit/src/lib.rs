@@ -10,6 +10,7 @@
 //! - [`FaultProvider`] stands before another provider and fails or answers
 //!   wrongly on demand.
 //! - [`fault_matrix`] makes twelve kinds of trouble between a provider and its server.
+//! - [`YieldingProvider`] is pending at each step, and [`dropped_after`] drops a future at each.
 //! - [`servers`] tells a test where a real server is, or skips it by name;
 //!   [`http_server`] is one whose answers a test writes down.
 //! - `gcp_server` (feature `gcp-server`) stands in for Google Cloud KMS,
@@ -36,10 +37,12 @@ mod python;
 pub mod secrets;
 pub mod servers;
 pub mod sources;
+mod yielding;
 
 pub use altered::{AlteredProvider, Answer};
 pub use fault::{Fault, FaultProvider};
 pub use memory::MemoryProvider;
+pub use yielding::{YieldingProvider, dropped_after};
 
 /// The examples of the page compile and run.
 #[cfg(doctest)]

@@ -20,7 +20,7 @@ use envelope_sdk::{
     crypto::{DefaultEngine, Engine, Key256, xaes::XaesKey},
     stream,
 };
-use envelope_testkit::AlteredProvider;
+use envelope_testkit::{AlteredProvider, YieldingProvider, dropped_after};
 use futures_executor::block_on;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -148,7 +148,7 @@ type Operations = fn(&Lines);
 
 /// Everything that is searched for, one process each: a stack remembers best
 /// what was last.
-pub(crate) const OPERATIONS: [(&str, Operations); 15] = [
+pub(crate) const OPERATIONS: [(&str, Operations); 16] = [
     ("encrypt", |lines| each_round(lines, |made| drop(made.sealed()))),
     ("decrypt", |lines| each_round(lines, decrypt)),
     ("detached", |lines| each_round(lines, detached)),
@@ -160,6 +160,7 @@ pub(crate) const OPERATIONS: [(&str, Operations); 15] = [
     ("tampered", |lines| each_round(lines, tampered)),
     ("provider error", |lines| each_round(lines, provider_error)),
     ("cancelled", |lines| each_round(lines, cancelled)),
+    ("dropped at each await", dropped_at_each_await),
     ("keystore", keystore),
     ("keystore, wrong passphrase", keystore_wrong_passphrase),
     ("passphrase", passphrase),
@@ -325,6 +326,32 @@ fn cancelled(made: &Made) {
     let only_second = second(&made.provider, Mode::NeverUnwrap);
     let only_second = Envelope::new(Keyring::new().decrypt(only_second, uri("example:second")));
     dropped_half_way(only_second.decrypt(&sealed, &context()));
+}
+
+/// Fewer rounds than elsewhere: each drops a hundred futures.
+fn dropped_at_each_await(lines: &Lines) {
+    for _ in 0..ROUNDS / 100 {
+        let (made, context) = (Made::new(lines), context());
+        let slow = Arc::new(YieldingProvider::new(Arc::clone(&made.provider) as _, 2));
+        let keys = ["example:kek", "example:second"].map(uri);
+        let ring = keys.into_iter().fold(Keyring::new(), |ring, key| ring.both(Arc::clone(&slow) as _, key));
+        let envelope = Envelope::new(ring);
+        let sealed = at_each_await(|| envelope.encrypt(&made.plaintext, &context)).unwrap();
+        tell(lines, "envelope", &sealed);
+        made.check(&at_each_await(|| envelope.decrypt(&sealed, &context)).map(Zeroizing::new).unwrap());
+        let rewrapped = at_each_await(|| envelope.rewrap(&sealed, &context)).unwrap();
+        tell(lines, "envelope", &rewrapped);
+        let anew = at_each_await(|| envelope.reencrypt(&sealed, &context)).unwrap();
+        tell(lines, "envelope", &anew);
+        let data_key = at_each_await(|| envelope.create_data_key(&context)).unwrap();
+        let header = data_key.header().to_bytes();
+        tell(lines, "envelope", &header);
+        drop(at_each_await(|| envelope.open_data_key(&header, &context)).unwrap());
+    }
+}
+
+fn at_each_await<F: Future>(call: impl Fn() -> F) -> F::Output {
+    (0..).find_map(|polls| dropped_after(polls, call())).unwrap()
 }
 
 fn dropped_half_way(future: impl Future) {

@@ -47,6 +47,7 @@ nothing_stays_after! {
     nothing_stays_after_tampered_envelopes: "tampered",
     nothing_stays_after_errors_of_a_provider: "provider error",
     nothing_stays_after_cancelled_futures: "cancelled",
+    nothing_stays_after_futures_dropped_at_each_await: "dropped at each await",
     nothing_stays_after_a_keystore: "keystore",
     nothing_stays_after_a_wrong_passphrase_of_a_keystore: "keystore, wrong passphrase",
     nothing_stays_after_a_passphrase: "passphrase",
