@@ -74,7 +74,8 @@ impl Rig {
                 assert_eq!(provider.in_flight(), 0, "{what} after {polls} polls");
             }
             if let Some(output) = output {
-                assert!(polls >= 5, "{what} was pending {polls} times only");
+                // A call that hedges polls what has woken it several times at once.
+                assert!(polls >= 3, "{what} was pending {polls} times only");
                 assert!(self.providers.iter().any(|provider| provider.dropped() > 0), "{what}");
                 return output;
             }
