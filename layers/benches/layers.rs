@@ -30,7 +30,7 @@ fn main() {
     let alone: Arc<dyn KeyProvider> = Arc::new(AtOnce);
     let time = |provider: &Arc<dyn KeyProvider>| {
         runtime.block_on(median(async || {
-            drop(black_box(provider.unwrap_dek(&wrapped, &context).await.unwrap()))
+            drop(black_box(provider.unwrap_dek(&wrapped, &context).await.unwrap()));
         }))
     };
     let copied = dek();
