@@ -327,22 +327,28 @@ impl Calls {
 
 /// Keeps the last headers only, so that memory is flat.
 #[derive(Default)]
-struct Recent(Mutex<(HashMap<DataKeyId, Vec<u8>>, VecDeque<DataKeyId>)>);
+struct Recent(Mutex<Headers>);
+
+#[derive(Default)]
+struct Headers {
+    by_id: HashMap<DataKeyId, Vec<u8>>,
+    order: VecDeque<DataKeyId>,
+}
 
 #[async_trait]
 impl DataKeyStore for Recent {
     async fn put(&self, id: &DataKeyId, header: &[u8]) -> Result<(), StoreError> {
-        let (headers, order) = &mut *self.0.lock().unwrap();
-        headers.insert(*id, header.to_vec());
+        let Headers { by_id, order } = &mut *self.0.lock().unwrap();
+        by_id.insert(*id, header.to_vec());
         order.push_back(*id);
         if order.len() > 1000 {
-            order.pop_front().map(|oldest| headers.remove(&oldest));
+            order.pop_front().map(|oldest| by_id.remove(&oldest));
         }
         Ok(())
     }
 
     async fn find(&self, id: &DataKeyId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.lock().unwrap().0.get(id).cloned())
+        Ok(self.0.lock().unwrap().by_id.get(id).cloned())
     }
 }
 
