@@ -3,6 +3,8 @@
 //!
 //! `cargo run --example hedging --features tokio [SEED]`
 
+#![allow(clippy::print_stdout, reason = "it prints a table")]
+
 use std::{
     error::Error,
     sync::{

@@ -1,7 +1,13 @@
 //! A future that is dropped at any of its awaits leaves nothing behind: no call under way, and the next call
 //! works. That no secret stays in memory: `zeroize/`.
 
-#![allow(clippy::unwrap_used, reason = "a test that goes wrong shall stop")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop"
+)]
 
 mod common;
 

@@ -1,6 +1,11 @@
 //! Order, hedging and deadlines of a keyring, in tokio's paused time.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that goes wrong shall stop")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop"
+)]
 
 mod common;
 

@@ -1,6 +1,11 @@
 //! Envelopes that are made while a key store is away, and completed later.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that goes wrong shall stop")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong shall stop"
+)]
 
 mod common;
 
