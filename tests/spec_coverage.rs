@@ -134,7 +134,11 @@ fn test_exists(test: &str) -> bool {
     };
     let on_tokio = || {
         let (before, found) = source.split_once(&format!("\nasync fn {function}()")).unwrap_or_default();
-        !found.is_empty() && before.lines().next_back().is_some_and(|line| line.starts_with("#[tokio::test"))
+        !found.is_empty()
+            && before
+                .lines()
+                .next_back()
+                .is_some_and(|line| line.starts_with("#[tokio::test") || line.starts_with("#[::tokio::test"))
     };
     source.contains(&format!("#[test]\nfn {function}()")) || on_tokio() || on_each_token()
 }
