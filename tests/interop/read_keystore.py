@@ -54,9 +54,10 @@ def parse(data):
     except ValueError:
         raise FormatFailure("F-2", "not JSON in UTF-8") from None
     require(isinstance(document, dict), "F-2", "not an object")
-    version = document.get("envelope_keystore")
-    require(is_integer(version, 64), "F-2", "no version")
+    require("envelope_keystore" in document, "F-2", "no version")
     require("envelope_keystore" not in document.repeated, "F-3", "more than one version")
+    version = document["envelope_keystore"]
+    require(is_integer(version, 64), "F-2", "the version is no integer of 64 bits")
     require(version == 1, "F-3", "another version", UnsupportedVersion)
     check_members(document)
     require(printed(document) == data, "F-4", "another spelling")

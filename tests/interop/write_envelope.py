@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from failures import NotRewrapped, require
-from read_envelope import Context, Header, Recipient, binding, derived_keys, encode_context, mac_of, unlock, wrap_binding
+from read_envelope import ATTACHED, Context, Header, Recipient, binding, derived_keys, encode_context, mac_of, unlock, wrap_binding
 
 
 class Plan:
@@ -74,7 +74,7 @@ def write(plan, flags, plaintext, record_entries):
 def rewrap(old, keys, given, plan):
     """The new header that stands in the place of `old`, which is opened first."""
     header = Header(old)
-    require(header.length == len(old), "H-11", "bytes after the header")
+    require(header.flags == ATTACHED or header.length == len(old), "H-11", "bytes after the header")
     dek, context = opened_dek(header, keys, given)
     require(header.generation < 2**32 - 1, "G-4", "no generation is left", NotRewrapped)
     plan.random["dek"] = dek

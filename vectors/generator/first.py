@@ -41,7 +41,7 @@ FIRST_OF = {
         " version-is-array version-is-exponent version-is-fraction-2 version-is-fraction version-is-leading-zero"
         " version-is-minus-zero version-is-negative version-is-null version-is-over-64-bits version-is-string-2"
         " version-is-string version-is-true",
-        "F-3": "version-1-and-2 version-2-and-1 version-2-and-2-escaped version-2-and-2 version-2-and-3",
+        "F-3": "version-1-and-2 version-2-and-1 version-2-and-2-escaped version-2-and-2 version-2-and-3 version-2-and-null",
         "F-4": "not-after-twice repeated-key repeated-member size-limit",
         "J-3": "version-number-over-32-bits versions-from-0",
     },

@@ -383,7 +383,7 @@ def versions():
         alone(f"version-2-with-{label}", f"Format 2, but {word} is no JSON.", f'{{"envelope_keystore": 2, "not_after": {word}}}', FORMAT, "F-2 F-3")
 
     # A number that stands twice says nothing. Whether other members do is for the later format to say.
-    for label, first, second in (("2-and-3", "2", "3"), ("2-and-2", "2", "2"), ("1-and-2", "1", "2"), ("2-and-1", "2", "1")):
+    for label, first, second in (("2-and-3", "2", "3"), ("2-and-2", "2", "2"), ("1-and-2", "1", "2"), ("2-and-1", "2", "1"), ("2-and-null", "2", "null")):
         text = f'{{"envelope_keystore": {first}, "envelope_keystore": {second}}}'
         alone(f"version-{label}", f"`envelope_keystore` is {first}, and then {second}.", text, FORMAT, "F-2 F-3")
     text = '{"envelope_keystore": 2, "envelope\\u005fkeystore": 2}'

@@ -87,6 +87,8 @@ TESTS = {
     "G-3": ["tests/spec_rules.rs::a_rewrap_verifies_each_new_wrap"],
     "G-4": ["tests/spec_rules.rs::a_rewrap_changes_recipients_and_generation_alone",
             "tests/spec_rules.rs::the_last_generation_cannot_be_rewrapped"],
+    "G-5": ["tests/rewrap.rs::no_new_wrap_binds_a_withheld_value_that_nothing_verified",
+            "tests/rewrap.rs::no_rewrap_inside_binds_a_withheld_value_that_nothing_verified"],
     "F-1": ["backends/local/tests/local/files.rs::a_file_larger_than_16_mib_is_refused_unread"],
     "F-4": ["backends/local/tests/local/tampering.rs::anything_but_the_one_spelling_is_malformed"],
     "E-1": ["backends/local/tests/local/tampering.rs::argon2_parameters_out_of_bounds_are_refused_before_any_memory_is_taken"],

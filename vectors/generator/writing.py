@@ -1,6 +1,6 @@
 """Classes `writing` and `rewrap`: what must come out of given randomness."""
 
-from .base import AUTH, DATA_KEY, DETACHED, Env, Kek, OK, PASSPHRASE, entry, flip, put, put_env
+from .base import AUTH, DATA_KEY, DETACHED, Env, FORMAT, Kek, OK, PASSPHRASE, entry, flip, put, put_env
 
 NOT_REWRAPPED = "cannot be rewrapped"
 
@@ -102,6 +102,7 @@ def rewraps():
     rewrapped("generations-used-up", "There is no generation left.", NOT_REWRAPPED, generation=2**32 - 1, spec="G-4")
     rewrapped("old-mac-flipped", "The MAC of the old header was changed.", AUTH, "K-4", spoil=lambda h: flip(h, -1), spec="G-2 K-4")
     rewrapped("old-wrap-flipped", "The wrap of the old header was changed.", AUTH, "W-2", change=lambda env: setattr(env.recipients[0], "wrapped", flip(env.recipients[0].wrapped, 30)), spec="G-2")
+    rewrapped("detached-and-a-byte", "A detached header and a zero byte.", FORMAT, flags=DETACHED, spoil=lambda h: h + b"\0", spec="G-1 H-11")
     rewrapped("withheld-missing", "The value of a withheld entry is missing.", AUTH, "C-7", held=[("b", "2")], spec="G-1 C-7")
     rewrapped("order-mac-before-generation", "No generation is left, and the MAC was changed.", AUTH, "K-4", generation=2**32 - 1, spoil=lambda h: flip(h, -1), spec="G-2 G-4 D-7")
 
