@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import hashlib
 import json
 from pathlib import Path
 
@@ -30,13 +31,14 @@ def services():
         record["clause"] = CLAUSES[record["uri"].partition(":")[0]]
         opens(name, record)
         refused(name, record)
+        without_entries(name, record)
         if name == "pkcs11-gcm":
             named_by_id(record)
 
 
-def vector(name, label, expect, spec, comment, record, version=None, wrapped=None, answer=None, algorithm=None, request=None, **more):
+def vector(name, label, expect, spec, comment, record, version=None, wrapped=None, answer=None, algorithm=None, request=None, stored=None, **more):
     # One DEK and one envelope for all that is made of a record.
-    env = Env(f"services/{name}", stored=list(entries_of(name).items()))
+    env = Env(f"services/{name}", stored=list(entries_of(name).items()) if stored is None else stored)
     env.recipients.append(
         Recipient(
             record["uri"].encode(),
@@ -56,6 +58,23 @@ def vector(name, label, expect, spec, comment, record, version=None, wrapped=Non
 def opens(name, record):
     kind = record["algorithm"]
     vector(name, "", OK, "W-1 W-3", f"A wrap by {kind}, with the request that opened it and its answer.", record)
+
+
+def without_entries(name, record):
+    """The encoding of no entries is sent as any other. AWS and Google were asked for that."""
+    request = copy.deepcopy(record["request"])
+    full = context_bytes([])
+    if name == "azure-gcm":
+        request["body"]["aad"] = base64.urlsafe_b64encode(full).decode().rstrip("=")
+    elif name == "pkcs11-gcm":
+        request["aad"] = full.hex()
+    elif name == "vault-ad":
+        request["body"]["associated_data"] = base64.b64encode(full).decode()
+    elif name == "vault-derived":
+        request["body"]["context"] = base64.b64encode(hashlib.sha256(full).digest()).decode()
+    else:
+        return
+    vector(name, "-without-entries", OK, "", "A context without entries, two zero bytes; not recorded.", record, request=request, stored=[])
 
 
 def named_by_id(record):
@@ -80,7 +99,7 @@ def refused(name, record):
     if clause == "W-6":
         bad("version", "A key version, which wraps by AWS-KMS do not have.", UNSUPPORTED, version="1")
     if clause == "W-7" and "empty" not in name:
-        versions = [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("20-digits", str(10**19)), ("letter", "1a")]
+        versions = [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("20-digits", str(10**19)), ("letter", "1a"), *LENIENT]
         for label, version in versions:
             bad(f"version-{label}", "The key version is not the number of one.", UNSUPPORTED, version=version)
         vector(name, "-version-most", OK, "", "The highest number of a version, which the request does not hold.", record, version=str(10**19 - 1))
@@ -125,13 +144,17 @@ def refused(name, record):
         ]:
             # The service would answer, and is not asked.
             bad(f"text-{label}", f"The text of the wrap: {label.replace('-', ' ')}.", **told(text))
+        other = {"vault-ad": "VAULT-TRANSIT", "vault-derived": "VAULT-TRANSIT-AD", "vault-plain": "VAULT-TRANSIT-DERIVED"}[name]
+        bad("algorithm-of-another-key", f"The algorithm is {other}, by whose request the service opens nothing.", algorithm=other)
         long = f"vault:v1:{b64(raw + bytes(12))}"
         vector(name, "-text-72-bytes", OK, "", "72 bytes, as with the nonce of XChaCha20-Poly1305; not recorded.", record, **told(long))
         most = str(2**32 - 1)
         vector(name, "-version-most", OK, "", "The highest number of a version; not recorded.", record, version=most, **told(f"vault:v{most}:{encoded}"))
 
 
-NUMBERS = [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("33-bits", str(2**32)), ("letter", "1a")]
+# What parsers of numbers take, and is none of the page.
+LENIENT = [("plus", "+1"), ("space-before", " 1"), ("space-after", "1 "), ("underscore", "1_0"), ("fraction", "1.0"), ("exponent", "1e0"), ("not-ascii", "\u0661")]
+NUMBERS = [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("33-bits", str(2**32)), ("letter", "1a"), *LENIENT]
 
 
 def request_for(record, wrapped):
