@@ -4,14 +4,14 @@ from .base import AUTH, DATA_KEY, Env, FORMAT, context_bytes, put, put_env, s16,
 
 
 def context():
-    def bad(label, spec, comment, stored=None, withheld=None):
+    def bad(label, spec, comment, stored=None, withheld=None, first=None):
         name = f"context/{label}"
         env, kek = simple(name)
         if stored is not None:
             env.stored_override = stored
         if withheld is not None:
             env.withheld_override = withheld
-        put_env(name, FORMAT, spec, comment + " The MAC fits.", env, [kek])
+        put_env(name, FORMAT, spec, comment + " The MAC fits.", env, [kek], first=first)
 
     def ctx(*entries):
         return context_bytes([(k if isinstance(k, bytes) else k.encode(), v if isinstance(v, bytes) else v.encode()) for k, v in entries])
@@ -28,6 +28,13 @@ def context():
     bad("stored-empty-name", "C-3", "An empty name.", ctx(("", "1")))
     bad("stored-65-entries", "C-1", "One entry too many.", ctx(*[(f"k{i:02}", "") for i in range(65)]))
     bad("order-count-before-names", "D-7 C-1", "65 entries of one name.", ctx(*[("k", "")] * 65))
+    long = "v" * 8192
+    bad("order-utf8-before-length", "D-7 C-4 C-5", "A value that is not UTF-8, and too long.", ctx(("k", b"\xff" + long.encode())), first="C-4")
+    bad("order-length-before-empty-name", "D-7 C-5 C-3", "An empty name, and a value that is too long.", ctx(("", long)), first="C-5")
+    bad("order-length-before-names", "D-7 C-5 C-2", "A name twice, the second time with a value that is too long.", ctx(("a", ""), ("a", long)), first="C-5")
+    bad("order-empty-before-ascending", "D-7 C-3 C-2", "An empty name behind another.", ctx(("a", ""), ("", "")), first="C-3")
+    bad("order-name-before-value", "D-7 C-4 H-7", "A name that is not UTF-8, and a value that does not fit.", u16(1) + s16(b"\xff") + u16(0xFFFF), first="C-4")
+    bad("order-empty-before-ascending-withheld", "D-7 C-3 C-6", "An empty withheld name behind another.", withheld=names("a", ""), first="C-3")
     bad("stored-8193-bytes", "C-5", "A stored context one byte too long.", ctx(("k", "v" * (8193 - 2 - 4 - 1))))
     bad("stored-count-beyond", "H-7 C-1", "A count without the entries.", u16(0xFFFF))
     bad("stored-name-length-beyond", "H-7", "A name that is longer than the body.", u16(1) + u16(0xFFFF) + b"a")

@@ -58,6 +58,21 @@ def header():
     raw("truncated-mac-cut", "H-6", "All but the last byte of the MAC.", lambda h, p: h[:-1])
     for threshold in (0, 2):
         bent(f"threshold-{threshold}", FORMAT, "H-8", "A threshold other than 1; the MAC fits.", lambda env, t=threshold: setattr(env, "threshold", t))
+    def no_recipient(env):
+        env.threshold, env.recipients = 2, []
+
+    bent("order-threshold-before-recipients", FORMAT, "D-7 H-8 H-9", "A threshold of 2, and no recipient; the MAC fits.", no_recipient, first="H-8")
+
+    def repeated(env):
+        env.recipients, env.padding = env.recipients * 2, b"\1"
+
+    bent("order-recipients-before-padding", FORMAT, "D-7 R-5 H-10", "A recipient twice, and padding that is not zero; the MAC fits.", repeated, first="R-5")
+
+    def cut_uri(env):
+        # The algorithm would need a byte more than there is.
+        env.body_override = env.body()[: -(1 + 12 + 2 + 72)].replace(b"local://", b"local:\n/")
+
+    bent("order-uri-before-rest-of-recipient", FORMAT, "D-7 U-1 H-7", "A key URI with a line end, and a body that ends behind the key version; the MAC fits.", cut_uri, first="U-1")
     bent("padding-first-byte-not-zero", FORMAT, "H-10", "Padding that begins with another byte than zero; the MAC fits.", lambda env: setattr(env, "padding", b"\x01" + bytes(31)))
     bent("padding-last-byte-not-zero", FORMAT, "H-10", "Padding that ends with another byte than zero; the MAC fits.", lambda env: setattr(env, "padding", bytes(31) + b"\x80"))
 

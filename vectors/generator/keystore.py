@@ -114,10 +114,10 @@ class Store:
         return lines
 
 
-def put(name, expect, spec, comment, file, passphrase=SECRET, holds=(), spaces=0):
+def put(name, expect, spec, comment, file, passphrase=SECRET, holds=(), spaces=0, first=None):
     name = f"keystore/{name}"
     assert name not in VECTORS, name
-    lines = [f"expect: {expect}", f"comment: {comment}", *clauses(name, expect, spec)]
+    lines = [f"expect: {expect}", f"comment: {comment}", *clauses(name, expect, spec, first)]
     lines += ["kind: keystore", f"passphrase: {passphrase}"]
     lines += holds
     if spaces:
@@ -637,6 +637,26 @@ def order_and_size():
         store = filled(name)
         store.document["argon2id"]["m_cost"] = 8
         put(name, FORMAT, f"O-1 {clause}", f"{label.replace('-', ' ').capitalize()}, and 8 KiB for Argon2id.", store.protect().text(change))
+
+    def ended_and_gone(document):
+        version = document["keys"]["b"]["versions"][0]
+        del version["wrapped_kek"]
+        version.update(not_after=None, wrapped_kek=None)
+
+    # Of each member its form, before the next one.
+    for label, spec, change in (
+        ("id-before-generation", "J-1 F-2", lambda document: document.update(id="", generation="")),
+        ("name-before-members", "J-4 F-2", lambda document: document["keys"].update({"": {}})),
+        ("not-after-before-kek", "J-8 J-7", ended_and_gone),
+    ):
+        name = f"order-{label}"
+        store = filled(name)
+        change(store.document)
+        put(name, FORMAT, f"O-1 {spec}", f"Two faults: {label.replace('-', ' ')}.", store.text(), first=spec.split()[0])
+    name = "order-keys-before-mac"
+    store = filled(name)
+    store.document["keys"]["b"]["state"] = ""
+    put(name, FORMAT, "O-1 J-6 J-2", "An empty state, and a MAC of 31 bytes.", store.text(mac=bytes(31)), first="J-6")
     name = "order-version-before-spelling"
     put(name, VERSION, "O-1 F-3", "Format 2, with a space after the text.", filled(name).text(lambda t: t.replace('"envelope_keystore": 1', '"envelope_keystore":  2')))
     name = "order-mac-before-kek"

@@ -77,6 +77,10 @@ def commitment_and_payload():
     changed("payload/byte-appended", "P-6", "One byte more.", lambda e, p: p + b"\0")
     changed("payload/byte-appended-after-longest-last-chunk", "P-3", "One byte more after a last chunk of 16399 bytes, which makes it a whole one.", lambda e, p: p + b"\0", CHUNK - 1)
     changed("payload/last-byte-dropped", "P-6", "One byte less.", lambda e, p: p[:-1])
+    name = "payload/order-commitment-before-length"
+    env, kek = simple(name, plaintext=b"")
+    cut = flip(env.payload(), 40)[: 56 + 15]
+    put(name, AUTH, "D-7 P-2 P-3", "The commitment was changed, and the last chunk has 15 bytes.", [env.header() + cut], [kek], first="P-2")
     changed("payload/last-tag-cut-to-15", "P-3", "A last chunk of 15 bytes.", lambda e, p: p[: 56 + 15], 0)
     changed("payload/short-rest-after-whole-chunk", "P-3", "A last chunk of 15 bytes after a whole one.", lambda e, p: p[:-1], CHUNK)
     changed("payload/first-chunk-cut", "P-4", "The first of two chunks is one byte short.", lambda e, p: p[: 56 + full - 1] + p[56 + full :], CHUNK + 5)

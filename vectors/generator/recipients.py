@@ -208,6 +208,7 @@ def several():
     unauthentic = ("wrap", lambda r: setattr(r, "wrapped", flip(r.wrapped, 40)))
     algorithm = ("algorithm", lambda r: setattr(r, "algorithm", b"OTHER"))
     version = ("version", lambda r: setattr(r, "version", b"7"))
+    dek = ("DEK", None)
     for (first, bend), (second, bend_second), expect, clause in [
         (unauthentic, algorithm, UNSUPPORTED, "W-1"),
         (algorithm, unauthentic, UNSUPPORTED, "W-1"),
@@ -216,12 +217,15 @@ def several():
         (algorithm, version, UNSUPPORTED, "W-1"),
         (version, algorithm, NOKEY, "W-4"),
         (unauthentic, unauthentic, AUTH, "W-2"),
+        (unauthentic, dek, AUTH, "W-2"),
+        (dek, unauthentic, AUTH, "K-4"),
     ]:
-        name = f"recipients/several-{first}-and-{second}"
+        name = f"recipients/several-{first}-and-{second}".lower()
         env = Env(name)
         keys = [env.kek("a"), env.kek("b")]
-        env.to_kek(keys[0]).to_kek(keys[1])
-        bend(env.recipients[0])
-        bend_second(env.recipients[1])
+        for key, change in zip(keys, (bend, bend_second)):
+            env.to_kek(key, dek=None if change else env.rnd("another DEK", 32))
+            if change:
+                change(env.recipients[-1])
         comment = f"Of the first recipient the {first} is not right, of the second the {second}."
         put_env(name, expect, f"D-8 {clause}", comment, env, keys)

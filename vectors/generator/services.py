@@ -96,6 +96,11 @@ def refused(name, record):
     if not name.endswith("empty-context"):
         bad("dek-31-bytes", "The answer holds 31 bytes.", first="W-3", spec="W-3", answer=cut(record["answer"]))
         bad("algorithm-unknown", "The algorithm is another one.", UNSUPPORTED, "W-1", "W-1", algorithm="XAES-256-GCM")
+    if name in BOUNDED:
+        worse = {"version": "1a", "wrapped": wrapped[:-1]}
+        expect = NOKEY if clause == "W-9" else UNSUPPORTED
+        bad("order-version-before-length", "The key version is none, and the wrap is a byte shorter.", expect, spec="D-7", **worse)
+        bad("order-algorithm-before-version", "The algorithm is another one, and the key version is none.", UNSUPPORTED, "W-1", "D-7 W-1", algorithm="XAES-256-GCM", **worse)
     if clause == "W-6":
         bad("version", "A key version, which wraps by AWS-KMS do not have.", UNSUPPORTED, version="1")
     if clause == "W-7" and "empty" not in name:
@@ -152,6 +157,8 @@ def refused(name, record):
         vector(name, "-version-most", OK, "", "The highest number of a version; not recorded.", record, version=most, **told(f"vault:v{most}:{encoded}"))
 
 
+# One for each form of a wrap that has a length.
+BOUNDED = {"azure-rsa", "azure-kw", "azure-gcm", "pkcs11-gcm", "pkcs11-kwp", "vault-ad"}
 # What parsers of numbers take, and is none of the page.
 LENIENT = [("plus", "+1"), ("space-before", " 1"), ("space-after", "1 "), ("underscore", "1_0"), ("fraction", "1.0"), ("exponent", "1e0"), ("not-ascii", "\u0661")]
 NUMBERS = [("empty", ""), ("leading-zero", "01"), ("zero", "0"), ("33-bits", str(2**32)), ("letter", "1a"), *LENIENT]

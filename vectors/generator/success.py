@@ -138,7 +138,7 @@ def success():
          "U+FFFF before U+10000: the order of UTF-8, not of UTF-16."),
         ("context-case", [("A", "1"), ("Z", "2"), ("a", "3")], [], "C-2", "Upper case before lower case; three different names."),
         ("context-prefix-first", [("a", "1"), ("a\x00", "2"), ("ab", "3")], [], "C-2", "A name before the names it begins."),
-        ("context-not-normalised", [("e\u0301", "1"), ("\u00e9", "2")], [("\u00e9", "2")], "C-4",
+        ("context-not-normalised", [("e\u0301", "1"), ("\u00e9", "2")], [("e\u0301", "1"), ("\u00e9", "2")], "C-4",
          "A composed and a decomposed letter are two names."),
         ("context-control-characters", [("line\nend", "tab\tand=%")], [("line\nend", "tab\tand=%")], "C-4",
          "Any UTF-8 is a name or a value."),
@@ -204,6 +204,7 @@ def success():
         ("most-work", "correct horse", (262144, 3, 4), "A-6 A-1", "The most work that a reader does unasked."),
         ("utf8", "pässwörd \U0001f511", (19456, 1, 1), "A-2", "The passphrase is UTF-8."),
         ("spaces", " two  spaces ", (19456, 1, 1), "A-2", "Spaces count, also at both ends."),
+        ("percent", "100%25", (19456, 1, 1), "A-2", "A percent sign is one, in the head of a vector too."),
         ("decomposed", "e\u0301", (19456, 1, 1), "A-2", "The passphrase is not normalised (decomposed)."),
     ]:
         name = f"success/passphrase-{label}"
