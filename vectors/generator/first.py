@@ -21,7 +21,7 @@ FIRST_OF = {
         "T-3": "headers",
     },
     "commitment": {
-        "P-2": "binding-kind-2 binding-other-envelope-id binding-stored-context-only binding-suite-2 under-the-dek"
+        "P-2": "binding-purpose-2 binding-other-envelope-id binding-stored-context-only binding-suite-2 under-the-dek"
         " under-the-header-key without-binding",
     },
     "context": {
@@ -46,7 +46,7 @@ FIRST_OF = {
         "J-3": "version-number-over-32-bits versions-from-0",
     },
     "mac": {
-        "K-4": "derived-from-other-envelope-id kind-2-for-a-payload under-the-content-key under-the-dek",
+        "K-4": "derived-from-other-envelope-id purpose-2-for-a-payload under-the-content-key under-the-dek",
     },
     "passphrase": {
         "A-4": "composed-for-decomposed dek-31-bytes dek-33-bytes trailing-space wrong-case",

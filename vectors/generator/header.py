@@ -69,9 +69,14 @@ def header():
     bent("order-recipients-before-padding", FORMAT, "D-7 R-5 H-10", "A recipient twice, and padding that is not zero; the MAC fits.", repeated, first="R-5")
 
     def cut_uri(env):
-        # The algorithm would need a byte more than there is.
+        # Of the algorithm not even its length is there.
         env.body_override = env.body()[: -(1 + 12 + 2 + 72)].replace(b"local://", b"local:\n/")
 
+    def cut_wrap(env):
+        env.recipients[0].algorithm = b"a/b"
+        env.body_override = env.body()[: -(2 + 72)]
+
+    bent("order-algorithm-before-wrap", FORMAT, "D-7 R-3 H-7", "An algorithm with a slash, and a body that ends behind it; the MAC fits.", cut_wrap, first="R-3")
     bent("order-uri-before-rest-of-recipient", FORMAT, "D-7 U-1 H-7", "A key URI with a line end, and a body that ends behind the key version; the MAC fits.", cut_uri, first="U-1")
     bent("padding-first-byte-not-zero", FORMAT, "H-10", "Padding that begins with another byte than zero; the MAC fits.", lambda env: setattr(env, "padding", b"\x01" + bytes(31)))
     bent("padding-last-byte-not-zero", FORMAT, "H-10", "Padding that ends with another byte than zero; the MAC fits.", lambda env: setattr(env, "padding", bytes(31) + b"\x80"))

@@ -81,7 +81,7 @@ def mac():
     payload = env.payload()
     env.derive_eid = rnd(name, "other id", 16)
     put(name, AUTH, "K-3", "The keys were derived from another envelope id than the header's.", [env.header() + payload], [kek])
-    name = "mac/kind-2-for-a-payload"
+    name = "mac/purpose-2-for-a-payload"
     env, kek = simple(name)
     payload, text = env.payload(), env.authenticated()
     env.flags = DATA_KEY

@@ -37,7 +37,7 @@ def commitment_and_payload():
     changed("commitment/under-the-header-key", "P-1 K-3", "The payload was sealed with header_key.", with_key(lambda e: e.keys()[0]))
     content = lambda e: e.keys()[1]
     changed("commitment/without-binding", "P-1", "The payload is bound to nothing.", with_key(content, lambda e: b""))
-    changed("commitment/binding-kind-2", "P-1", "The payload is bound to purpose 2.", with_key(content, lambda e: e.binding().replace(b"\x00\x01\x01", b"\x00\x01\x02", 1)))
+    changed("commitment/binding-purpose-2", "P-1", "The payload is bound to purpose 2.", with_key(content, lambda e: e.binding().replace(b"\x00\x01\x01", b"\x00\x01\x02", 1)))
     changed("commitment/binding-suite-2", "P-1", "The payload is bound to suite 2.", with_key(content, lambda e: e.binding().replace(b"\x00\x01\x01", b"\x00\x02\x01", 1)))
     changed("commitment/binding-other-envelope-id", "P-1", "The payload is bound to another envelope id.", with_key(content, lambda e: e.binding().replace(e.eid, bytes(16))))
 

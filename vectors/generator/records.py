@@ -41,7 +41,7 @@ def records():
     content = lambda e: e.keys()[1]
     changed("without-record-context", "S-2", "The AAD ends with the binding: an empty record context is missing.", under(content, lambda e: e.binding()))
     changed("without-binding", "S-2", "The AAD is the record context alone.", under(content, lambda e: b"\0\0"))
-    changed("binding-kind-1", "S-2", "The AAD is the binding of a payload.", under(content, lambda e: e.binding().replace(b"\x00\x01\x02", b"\x00\x01\x01", 1) + b"\0\0"))
+    changed("binding-purpose-1", "S-2", "The AAD is the binding of a payload.", under(content, lambda e: e.binding().replace(b"\x00\x01\x02", b"\x00\x01\x01", 1) + b"\0\0"))
 
     def payload_instead(env, record):
         return Cobblestone.derive(env.keys()[1], env.rnd("payload salt", 24), env.binding()).seal(b"a record")
