@@ -1,6 +1,6 @@
 //! The data keys in memory and those that are being made or opened, behind one lock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use envelope_sdk::{ContextError, DataKey, EncryptionContext, KeyUri, WrappedDek};
 use hashlink::LinkedHashMap;
@@ -59,6 +59,8 @@ pub(crate) struct Held {
 /// Both maps are from what was used least recently to what was used last.
 struct State {
     current: LinkedHashMap<ContextKey, Arc<HeldKey>>,
+    /// What was made here and may still seal: whoever holds one does so also when it has left both maps.
+    sealing: Vec<Weak<HeldKey>>,
     opened: LinkedHashMap<(DataKeyId, ContextKey), (Arc<HeldKey>, Instant)>,
     flights: Flights<Wanted, Outcome>,
     purged: Instant,
@@ -72,9 +74,13 @@ pub(crate) enum Found {
 
 impl Held {
     pub(crate) fn new(limits: DataKeyLimits, now: Instant) -> Self {
-        let flights = Flights::new();
-        let state =
-            State { current: LinkedHashMap::new(), opened: LinkedHashMap::new(), flights, purged: now };
+        let state = State {
+            current: LinkedHashMap::new(),
+            sealing: Vec::new(),
+            opened: LinkedHashMap::new(),
+            flights: Flights::new(),
+            purged: now,
+        };
         Self { limits, state: Mutex::new(state) }
     }
 
@@ -148,13 +154,16 @@ impl Held {
         let stays = |held: &Arc<HeldKey>| !held.ends_if(&is_such);
         state.current.retain(|_, held| stays(held));
         state.opened.retain(|_, (held, _)| stays(held));
+        state.sealing.retain(|held| held.upgrade().is_some_and(|held| stays(&held)));
         state.flights.end_where(|_| true);
     }
 
     /// No data key that has such a wrap seals anything more, nor one that is under way.
     pub(crate) fn end_sealing(&self, is_such: impl Fn(&WrappedDek) -> bool) {
         let mut state = lock(&self.state);
-        state.current.retain(|_, held| !held.ends_if(&is_such));
+        let stays = |held: &Arc<HeldKey>| !held.ends_if(&is_such);
+        state.current.retain(|_, held| stays(held));
+        state.sealing.retain(|held| held.upgrade().is_some_and(|held| stays(&held)));
         state.flights.end_where(|wanted| matches!(wanted, Wanted::New(_)));
     }
 
@@ -189,6 +198,12 @@ impl Landing {
         }
         let opened = match &self.wanted {
             Wanted::New(context) => {
+                // Before it would grow, so that it has at most twice as many as can still seal.
+                if state.sealing.len() == state.sealing.capacity() {
+                    let may_seal = |held: Arc<HeldKey>| held.meter.is_open(now);
+                    state.sealing.retain(|held| held.upgrade().is_some_and(may_seal));
+                }
+                state.sealing.push(Arc::downgrade(&held));
                 state.current.insert(Arc::clone(context), Arc::clone(&held));
                 (held.id, Arc::clone(context))
             }

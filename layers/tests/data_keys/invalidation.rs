@@ -62,3 +62,35 @@ async fn reports_of_states_end_sealing_and_where_the_state_demands_it_opening() 
         assert_eq!(provider.unwraps(), usize::from(!opens), "{state}");
     }
 }
+
+/// Also those that made room for others: whoever holds one is not asked before it seals.
+#[tokio::test(start_paused = true)]
+async fn a_data_key_that_made_room_for_others_is_ended_too() {
+    for state in [KeyState::Deactivated, KeyState::Suspended, KeyState::Compromised, KeyState::Destroyed] {
+        for opened in [1, 100] {
+            let provider = provider();
+            let limits = DataKeyLimits::new(DAY, 100).contexts(1).opened(opened, DAY);
+            let data_keys = service(&provider, limits);
+            let acme = data_keys.current(&tenant("acme")).await.unwrap();
+            data_keys.current(&tenant("initech")).await.unwrap();
+            acme.seal(b"jane", &row(1)).unwrap();
+            data_keys.report(&MemoryProvider::key("one"), state);
+            let ended = acme.seal(b"jane", &row(1)).unwrap_err();
+            assert!(matches!(ended, DataKeysError::Spent(_)), "{state}, {opened} held open: {ended}");
+        }
+    }
+}
+
+/// One record was too long for what was left of it, and smaller ones are not.
+#[tokio::test(start_paused = true)]
+async fn a_data_key_that_another_took_the_place_of_is_ended_too() {
+    let provider = provider();
+    let data_keys = service(&provider, DataKeyLimits::new(DAY, 100).bytes(10));
+    let first = data_keys.current(&tenant("acme")).await.unwrap();
+    first.seal(b"12345", &row(1)).unwrap();
+    let second = data_keys.seal(&tenant("acme"), b"123456789", &row(2)).await.unwrap();
+    assert_ne!(second.data_key, *first.id());
+    first.seal(b"1", &row(3)).unwrap();
+    data_keys.report(&MemoryProvider::key("one"), KeyState::Deactivated);
+    assert!(matches!(first.seal(b"1", &row(3)), Err(DataKeysError::Spent(_))));
+}
