@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
-    ProviderIdentity, WrappedDek,
+    ProviderIdentity, WrappedDek, http::find_cause,
 };
 
-use crate::events;
+use crate::{events, limit::FullQueue};
 use circuit::{Circuits, Pass, Refusal};
 
 pub use circuit::{BreakerState, CircuitOpen};
@@ -18,7 +18,8 @@ pub use circuit::{BreakerState, CircuitOpen};
 /// Refuses calls to a provider that has failed several times in a row, for a while, at once.
 ///
 /// - **Closed**: calls go through. What counts as a failure is [`Unavailable`](ProviderErrorKind::Unavailable) alone, of
-///   which time-outs are: whoever denies, throttles or finds a wrap wrong is there. Any answer ends the row.
+///   which time-outs are: whoever denies, throttles or finds a wrap wrong is there. Any answer ends the row; what a
+///   [`Limit`](crate::Limit) below refuses is none.
 /// - **Open**: calls are refused with an error of kind `Unavailable` and the source [`CircuitOpen`], which says since when
 ///   and for how long.
 /// - **Half-open**, when the cool-down is over: one call goes through, as a probe, and the others are refused until its
@@ -95,7 +96,10 @@ impl<P: KeyProvider> Breaker<P> {
     ) -> Result<T, ProviderError> {
         let pass = self.enter(self.name_of(key)).map_err(|refusal| self.refused(key, refusal))?;
         let answer = call.await;
-        self.settle(pass, key, !answer.as_ref().is_err_and(is_failure));
+        // Otherwise the pass is dropped, and a probe is free for another call.
+        if !answer.as_ref().is_err_and(is_of_the_queue) {
+            self.settle(pass, key, !answer.as_ref().is_err_and(is_failure));
+        }
         answer
     }
 
@@ -124,6 +128,11 @@ impl<P: KeyProvider> Breaker<P> {
 /// Whether the key store was not there.
 fn is_failure(error: &ProviderError) -> bool {
     error.kind() == ProviderErrorKind::Unavailable
+}
+
+/// Whether a limit of this process refused, and the key store was not asked.
+fn is_of_the_queue(error: &ProviderError) -> bool {
+    find_cause::<FullQueue>(error).is_some()
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -187,8 +196,12 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
             };
             let batch: Vec<_> = places.iter().map(|&place| wraps[place]).collect();
             let answers = self.below.unwrap_deks(&batch).await;
-            let is_answered = !answers.iter().all(|answer| answer.as_ref().is_err_and(is_failure));
-            self.settle(pass, batch[0].0.key_uri(), is_answered);
+            let is_asked = |answer: &&Result<Dek, ProviderError>| !answer.as_ref().is_err_and(is_of_the_queue);
+            if answers.is_empty() || answers.iter().any(|answer| is_asked(&answer)) {
+                let mut asked = answers.iter().filter(is_asked);
+                let is_answered = !asked.all(|answer| answer.as_ref().is_err_and(is_failure));
+                self.settle(pass, batch[0].0.key_uri(), is_answered);
+            }
             for (place, answer) in places.into_iter().zip(answers) {
                 told[place] = answer;
             }

@@ -153,12 +153,14 @@ impl<P: KeyProvider> Limit<P> {
         let message = format!(
             "{most} calls of this process wait for its limits already: call less often, or raise them"
         );
-        ProviderError::new(ProviderErrorKind::Throttled, self.name(), key, message)
+        ProviderError::new(ProviderErrorKind::Throttled, self.name(), key, message).with_source(FullQueue)
     }
 }
 
-/// As many wait as may.
-struct FullQueue;
+/// As many wait as may. The source of the refusal: the key store was not asked, so the breaker learns nothing by it.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the queue is full")]
+pub(crate) struct FullQueue;
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]

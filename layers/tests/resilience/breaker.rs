@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use envelope_layers::{Breaker, BreakerState, CircuitOpen, Deadline};
+use envelope_layers::{Breaker, BreakerState, CircuitOpen, Concurrency, Deadline, Limit};
 use envelope_sdk::{
     KeyProvider,
     ProviderErrorKind::{AccessDenied, NotFound, State, Throttled, Unauthentic, Unavailable},
@@ -184,4 +184,19 @@ async fn a_batch_fails_if_all_of_it_does() {
         );
     }
     assert_eq!(script.calls().len(), 5 + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_limit_refuses_neither_ends_the_row_nor_closes_the_circuit() {
+    let script = Script::new([]);
+    script.always(Step::Hang);
+    let limit = Limit::new(Deadline::new(script.clone())).concurrency(Concurrency::fixed(1)).waiting(0);
+    let breaker = Breaker::new(limit).failures(3);
+    for _ in 0..3 {
+        let mut hangs = Box::pin(resolve(&breaker));
+        assert!(poll(&mut hangs).is_pending());
+        assert_eq!(kind_of(resolve(&breaker).await), Some(Throttled), "the queue is full");
+        assert_eq!(kind_of(hangs.await), Some(Unavailable));
+    }
+    assert!(matches!(breaker.state(&key("one")), BreakerState::Open { .. }));
 }
