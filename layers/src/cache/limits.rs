@@ -26,7 +26,7 @@ impl CacheLimits {
     }
 
     /// Hands out a DEK at most so often for each time that the key store was asked, those who waited for the answer
-    /// included. 1 keeps nothing; 0 is taken for 1. No limit by default.
+    /// and who had it generated included. 1 keeps nothing; 0 is taken for 1. No limit by default.
     #[must_use]
     pub fn uses(mut self, uses: u64) -> Self {
         self.uses = uses.max(1);

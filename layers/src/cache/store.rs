@@ -202,7 +202,8 @@ impl Store {
         let key = Arc::new(Key::new(asked, asked.hash_by(&self.hasher)));
         let mut state = lock(&self.state);
         if state.invalidations == mark {
-            self.keep(&mut state, key, Kept { dek, since, uses: 0 }, now);
+            // Who had it generated is the first that it was handed out to.
+            self.keep(&mut state, key, Kept { dek, since, uses: 1 }, now);
         }
     }
 

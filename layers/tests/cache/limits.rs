@@ -168,3 +168,16 @@ async fn nobody_joins_a_call_that_is_as_old_as_a_dek_may_be() {
         "and what it was told is kept"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_a_dek_generated_is_a_use_of_it() {
+    for (uses, hits) in [(1, 0), (2, 1), (3, 2)] {
+        let (spy, context) = (shared(Spy::new()), context("acme"));
+        let cache = limited(&spy, CacheLimits::new(HOUR, 10).uses(uses).keep_generated(true));
+        let (dek, wrapped) = cache.generate_dek(&super::support::key("one"), &context).await.unwrap();
+        for _ in 0..=hits {
+            opens(&cache, &wrapped, &context, &dek).await;
+        }
+        assert_eq!((spy.unwraps().len(), cache.store().stats().hits), (1, hits), "{uses} uses");
+    }
+}
