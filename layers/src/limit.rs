@@ -211,9 +211,7 @@ impl<P: KeyProvider> KeyProvider for Limit<P> {
         };
         let answers = self.below.unwrap_deks(wraps).await;
         if let Some(slot) = slot {
-            let throttled =
-                answers.iter().filter_map(|answer| answer.as_ref().err()).find(|error| is_throttled(error));
-            slot.settle(throttled.map_or(Ok(()), Err));
+            slot.settle(told_by(&answers));
         }
         answers
     }
@@ -238,6 +236,16 @@ impl<P: KeyProvider> KeyProvider for Limit<P> {
     ) -> Result<Option<WrappedDek>, ProviderError> {
         self.limited(key, self.below.rewrap_dek(wrapped, key, context)).await
     }
+}
+
+/// What a batch tells of the key store: that it throttles where it throttled any, and that it is away where it is for all.
+fn told_by(answers: &[Result<Dek, ProviderError>]) -> Result<(), &ProviderError> {
+    let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
+    let is_away = |answer: &Result<Dek, ProviderError>| {
+        answer.as_ref().is_err_and(|error| error.kind() == ProviderErrorKind::Unavailable)
+    };
+    let away = errors().next().filter(|_| answers.iter().all(is_away));
+    errors().find(|error| is_throttled(error)).or(away).map_or(Ok(()), Err)
 }
 
 fn is_throttled(error: &ProviderError) -> bool {

@@ -244,3 +244,16 @@ async fn limits_that_cannot_be_are_the_nearest_that_can() {
         resolve(&limit).await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_batch_that_nobody_answers_is_no_success() {
+    let script = Script::new([]);
+    let (one, context) = (wrapped(&script, "one").await, context());
+    script.always(fail(Unavailable));
+    let limit = Limit::new(script.clone()).concurrency(Concurrency::new(1, 1, 10)).whole_batches();
+    for _ in 0..20 {
+        let told = limit.unwrap_deks(&[(&one, &context)]).await;
+        assert_eq!(told[0].as_ref().unwrap_err().kind(), Unavailable);
+    }
+    assert_eq!(limit.permits(), Some(1));
+}
