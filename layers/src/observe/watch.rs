@@ -76,7 +76,8 @@ impl Watch<'_> {
                 self.span.record("error.type", failed.name());
                 self.span.record("otel.status_code", "ERROR");
             }
-            if let Some(Outcome::Done { version: Some(version), .. }) = outcomes.last() {
+            // Of the first key, as the URI.
+            if let Some(Outcome::Done { version: Some(version), .. }) = outcomes.first() {
                 self.span.record("envelope.key.version", version);
             }
         }
