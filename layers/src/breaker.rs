@@ -196,7 +196,8 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
             };
             let batch: Vec<_> = places.iter().map(|&place| wraps[place]).collect();
             let answers = self.below.unwrap_deks(&batch).await;
-            let is_asked = |answer: &&Result<Dek, ProviderError>| !answer.as_ref().is_err_and(is_of_the_queue);
+            let is_asked =
+                |answer: &&Result<Dek, ProviderError>| !answer.as_ref().is_err_and(is_of_the_queue);
             if answers.is_empty() || answers.iter().any(|answer| is_asked(&answer)) {
                 let mut asked = answers.iter().filter(is_asked);
                 let is_answered = !asked.all(|answer| answer.as_ref().is_err_and(is_failure));

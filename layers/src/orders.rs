@@ -280,7 +280,7 @@ type Leave = fn(&Store, &Asked<'_>, &Asked<'_>, Instant);
 fn a_dek_is_dropped_whatever_the_reason_it_leaves_the_store_for() {
     shuttle::check_random(
         || {
-            let limits = CacheLimits::new(HOUR, 1).uses(2);
+            let limits = CacheLimits::new(HOUR, 1).uses(3);
             let source = Arc::new(Source::new(Arc::<Numbered>::default()));
             let (partition, context, wraps) = (Arc::from(""), FullContext::empty(), [0, 1].map(wrapped));
             let [one, other] = wraps.each_ref().map(|wrapped| Asked {

@@ -115,6 +115,11 @@ impl<'r> Effort<'r> {
         why: &Why,
     ) -> ProviderError {
         let is_first = before.is_none();
+        let why = match why {
+            // Of a batch: the breaker refused another wrap, and what was told of this one stands.
+            Why::Open if find_cause::<CircuitOpen>(&last).is_none() => &Why::Told,
+            why => why,
+        };
         let error = match why {
             // What the breaker knows is what was told before.
             Why::Open => before.unwrap_or(last),

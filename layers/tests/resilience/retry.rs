@@ -205,3 +205,15 @@ async fn what_a_breaker_refuses_is_not_tried_again() {
     assert_eq!((script.calls().len(), begun.elapsed()), (2, Duration::ZERO));
     assert!(told.message().starts_with("the key store failed 2 times in a row"), "{told}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_what_the_key_store_told_last_stands_beside_what_a_breaker_refuses() {
+    let script = Script::new([fail(Unavailable), fail(Throttled), fail(AccessDenied)]);
+    let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
+    let breaker = Breaker::new(script.clone()).failures(1).by(|key| key.as_str().to_owned());
+    let retry = Retry::new(breaker, &plenty());
+    // The circuit of `one` opens; of `two` it is told to come again, and then that access is denied.
+    let told = retry.unwrap_deks(&[(&one, &context), (&two, &context)]).await;
+    let kinds: Vec<_> = told.into_iter().map(|answer| answer.err().map(|error| error.kind())).collect();
+    assert_eq!(kinds, [Some(Unavailable), Some(AccessDenied)]);
+}
