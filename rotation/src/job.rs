@@ -111,6 +111,7 @@ impl Job {
                 }
             }
             let mut names: Vec<_> = item.reasons.iter().map(crate::Reason::name).collect();
+            names.sort_unstable();
             names.dedup();
             for name in names {
                 *plan.reasons.entry(name).or_default() += 1;

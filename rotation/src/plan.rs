@@ -53,6 +53,13 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Whether the header shows it, so that it is gone once it was met. Of the others nothing but a checkpoint tells.
+    pub(crate) fn is_shown(&self) -> bool {
+        !matches!(self, Self::OlderThan | Self::NewDek | Self::PassphraseUnknown)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

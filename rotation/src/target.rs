@@ -78,8 +78,12 @@ impl Target {
     /// Two jobs with the same text do the same to an item.
     pub(crate) fn describe(&self) -> String {
         let uris = |keys: &[Key]| keys.iter().map(|key| key.uri.as_str().to_owned()).collect::<Vec<_>>();
-        let Goal { to, remove, keeps_others, reencrypts, .. } = &self.goal;
-        format!("to {:?} remove {:?} keeps {keeps_others} reencrypts {reencrypts}", uris(to), uris(remove))
+        let Goal { to, remove, keeps_others, reencrypts, older_than, .. } = &self.goal;
+        format!(
+            "to {:?} remove {:?} keeps {keeps_others} reencrypts {reencrypts} older than {older_than:?}",
+            uris(to),
+            uris(remove)
+        )
     }
 
     /// Why an item is not in the target state; empty if it is.

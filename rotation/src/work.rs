@@ -6,7 +6,7 @@ use envelope_sdk::{EncryptionContext, Header, Kind, PayloadKind};
 use futures_util::FutureExt;
 
 use crate::{
-    Checkpoint, Item, ItemError, ItemReport, Outcome, Reencryption, Source, SourceError, Stored, Unlock,
+    Checkpoint, Item, ItemError, ItemReport, Outcome, Reason, Reencryption, Source, SourceError, Stored, Unlock,
     source::mac_of, target::Target,
 };
 
@@ -66,12 +66,14 @@ impl Worker {
     async fn once(&self, report: &mut ItemReport) -> Result<Outcome, ItemError> {
         let stored = self.source.read(&report.item).await?;
         report.generation = Some(stored.header.generation());
-        report.reasons = Vec::new();
+        let reasons = self.target.reasons(&stored.header, stored.modified);
         let is_done = |checkpoint: &Checkpoint| checkpoint.is_done(&report.item, &stored.mac());
-        let outcome = if self.checkpoint.as_ref().is_some_and(is_done) {
+        // What the header shows counts for more than a line: a key may have a new version since.
+        let outcome = if !reasons.iter().any(Reason::is_shown) && self.checkpoint.as_ref().is_some_and(is_done) {
+            report.reasons = Vec::new();
             Some(Outcome::DoneBefore)
         } else {
-            report.reasons = self.target.reasons(&stored.header, stored.modified);
+            report.reasons = reasons;
             report.reasons.is_empty().then_some(Outcome::InTargetState)
         };
         match outcome {

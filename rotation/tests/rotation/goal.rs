@@ -93,6 +93,35 @@ async fn a_new_version_of_the_key_is_a_reason_and_its_short_name_means_the_same(
 }
 
 #[tokio::test]
+async fn what_the_job_before_did_is_changed_again_for_a_newer_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let smallest = Argon2Params { m_cost: 19 * 1024, t_cost: 1, p_cost: 1 };
+    let passphrase = Passphrase::new("words".into()).unwrap();
+    let keystore = Keystore::create_with(folder.path().join("keystore.json"), &passphrase, smallest).unwrap();
+    for name in ["old", "main"] {
+        keystore.create_key(&NewKey::named(name)).await.unwrap();
+    }
+    let keystore = Arc::new(keystore);
+    let [old, main] = ["local:old", "local:main"].map(|uri| KeyUri::parse(uri).unwrap());
+    let envelope = Envelope::new(Keyring::new().encrypt(keystore.clone(), old.clone()));
+    let source = Arc::new(envelope_rotation::Memory::new());
+    source.put("0", envelope.encrypt(b"0", &EncryptionContext::new()).await.unwrap());
+
+    let key = |uri: &KeyUri| Key::new(keystore.clone(), uri.clone());
+    let job = || {
+        let goal = Goal::only(vec![key(&main)]).open_with(vec![key(&old)]);
+        let checkpoint = envelope_rotation::Checkpoint::open(&folder.path().join("job.jsonl")).unwrap();
+        Job::new(source.clone(), goal).checkpoint(checkpoint)
+    };
+    assert_eq!(run(job()).await.totals.rewrapped, 1);
+    assert_eq!(run(job()).await.totals.done_before, 1);
+    keystore.rotate_key(&main).await.unwrap();
+    let report = run(job()).await;
+    assert_eq!((report.totals.rewrapped, report.totals.done_before), (1, 0));
+    assert_eq!(generations(&source, 1), [2]);
+}
+
+#[tokio::test]
 async fn without_a_time_in_the_source_nothing_is_older() {
     let keys = Keys::new();
     let source = keys.source(1, "b").await;
