@@ -203,8 +203,8 @@ fn repair(
     unlock: impl Fn(Header) -> Result<OpenedHeader, SourceError>,
 ) -> Result<bool, SourceError> {
     let locked = LockedFile::open(path).map_err(of_file)?;
-    if pair::has_journal(path) {
-        return pair::finish(&locked, unlock);
+    if let Some(new) = pair::journal(path, locked.file()) {
+        return pair::finish(&locked, &new, unlock);
     }
     if locked.journal().is_none_or(|beside| beside.journal.is_none()) {
         return Ok(false);

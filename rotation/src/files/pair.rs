@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_files::{Access, Existing, LockedFile, NewFile};
+use envelope_files::{Access, Existing, FileError, LockedFile, NewFile};
 use envelope_sdk::{Header, Kind, OpenedHeader, crypto::cobblestone::PREFIX_LEN, stream};
 
 use super::{check_is, of_file, of_stream};
@@ -38,9 +38,32 @@ pub(super) fn is_journal(name: &OsStr) -> bool {
     [SUFFIX, PAYLOAD_SUFFIX].iter().any(|suffix| name.as_bytes().ends_with(suffix.as_bytes()))
 }
 
-/// Whether reencrypting the header at `path` was cut off, or is under way.
-pub(super) fn has_journal(path: &Path) -> bool {
-    fs::symlink_metadata(journal_path(path)).is_ok()
+/// The header that was to take the place of `header`, the file at `path`, if reencrypting it was cut off or is under way.
+///
+/// The journal is believed if it is a regular file with one name, whole, of owner and group of `header`, and if nobody
+/// may write it who may not write `header`. Anything else of that name is nobody's journal.
+pub(super) fn journal(path: &Path, header: &File) -> Option<Header> {
+    let journal_path = journal_path(path);
+    // Mostly there is none.
+    fs::symlink_metadata(&journal_path).ok()?;
+    let journal = LockedFile::open_unlocked(&journal_path).ok()?;
+    let (of_file, found) = (header.metadata().ok()?, journal.metadata().ok()?);
+    let is_of_owner = (found.uid(), found.gid()) == (of_file.uid(), of_file.gid());
+    let others_may_write = found.mode() & !of_file.mode() & 0o022 != 0;
+    if !is_of_owner || others_may_write || found.nlink() != 1 {
+        return None;
+    }
+    let new = stream::read_header_at(&journal).ok()?;
+    (new.kind() == Kind::Detached && new.generation() == 0).then_some(new)
+}
+
+/// The beginning of the payload of the detached header `path`. A link is not followed, and nobody waits for the other
+/// end of a pipe.
+pub(super) fn read_prefix(path: &Path) -> Result<[u8; PREFIX_LEN], SourceError> {
+    let mut prefix = [0; PREFIX_LEN];
+    let mut payload = LockedFile::open_unlocked(&payload_path(path)).map_err(of_payload)?;
+    payload.read_exact(&mut prefix).map_err(SourceError::store)?;
+    Ok(prefix)
 }
 
 /// Replaces payload and header.
@@ -48,7 +71,7 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
     let locked = LockedFile::open(path).map_err(of_file)?;
     check_is(locked.file(), &old.header)?;
     let payload_path = payload_path(path);
-    let payload = LockedFile::open(&payload_path).map_err(of_file)?;
+    let payload = LockedFile::open(&payload_path).map_err(of_payload)?;
     let old_payload = payload.file().metadata().map_err(SourceError::store)?;
     if old_payload.nlink() > 1 {
         return Err(SourceError::Unsupported(
@@ -80,40 +103,34 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
     Ok(len + new.len() as u64)
 }
 
-/// Finishes what was cut off, or takes it back.
+/// Finishes what was cut off, or takes it back: `new` is of the journal.
 pub(super) fn finish(
     locked: &LockedFile,
+    new: &Header,
     unlock: impl Fn(Header) -> Result<OpenedHeader, SourceError>,
 ) -> Result<bool, SourceError> {
     let path = locked.path();
-    let journal = match File::open(journal_path(path)) {
-        // Whoever had it under way is done.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        journal => journal.map_err(SourceError::store)?,
-    };
-    let new = stream::read_header_at(&journal).map_err(of_stream)?;
-    if new.kind() != Kind::Detached {
-        return Err(SourceError::Unsupported("what has the name of its journal is something else"));
-    }
     let there = stream::read_header_at(locked.file()).map_err(of_stream)?;
-    if there == new {
+    if there == *new {
         remove_journal(path)?;
         return Ok(true);
     }
-    let mut prefix = [0; PREFIX_LEN];
-    File::open(payload_path(path))
-        .and_then(|mut payload| payload.read_exact(&mut prefix))
-        .map_err(SourceError::store)?;
-    if unlock(new.clone())?.payload(&prefix).is_ok() {
-        replace(locked, &new)?;
-    } else if unlock(there)?.payload(&prefix).is_ok() {
+    let prefix = read_prefix(path)?;
+    // The journal goes beside a pair that is whole: it was never carried out, or the header was rewrapped since.
+    let opened = unlock(there.clone());
+    if opened.as_ref().is_ok_and(|opened| opened.payload(&prefix).is_ok()) {
         remove_journal(path)?;
-    } else {
-        return Err(SourceError::Unsupported(
-            "its payload is of neither its header nor the one in its journal: both are kept",
-        ));
+        return Ok(true);
     }
-    Ok(true)
+    // An older header of the same envelope is none that was to take its place.
+    if there.envelope_id() != new.envelope_id() && unlock(new.clone())?.payload(&prefix).is_ok() {
+        replace(locked, new)?;
+        return Ok(true);
+    }
+    opened?;
+    Err(SourceError::Unsupported(
+        "its payload is of neither its header nor the one in its journal: both are kept",
+    ))
 }
 
 /// The last step.
@@ -135,6 +152,14 @@ fn remove_journal(path: &Path) -> Result<(), SourceError> {
         }
     }
     Ok(())
+}
+
+/// A header without its payload is not gone: it would be passed over.
+fn of_payload(error: FileError) -> SourceError {
+    match of_file(error) {
+        SourceError::Gone => SourceError::Unsupported("its payload is not beside it, under the name with .sealed"),
+        error => error,
+    }
 }
 
 /// Brings the names in the folder of `path` to disk.

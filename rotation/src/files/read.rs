@@ -33,10 +33,11 @@ pub(super) fn read(path: &Path) -> Result<Stored, SourceError> {
         Err(error) => return Err(error),
     };
     if stored.header.kind() == Kind::Detached {
-        if pair::has_journal(path) {
+        if pair::journal(path, &file).is_some() {
             return Err(SourceError::CutOff);
         }
-        stored.payload = read_prefix(&pair::payload_path(path));
+        // Where a payload cannot be read, a rewrap does without.
+        stored.payload = pair::read_prefix(path).ok();
     }
     stored.modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
     Ok(stored)
@@ -81,13 +82,6 @@ fn read_armored(file: &File) -> Result<Stored, SourceError> {
     }
     let payload = prefix.first_chunk().copied();
     Ok(Stored { header, payload, is_armored: true, modified: None, tag: None })
-}
-
-/// Where a payload cannot be read, a rewrap does without.
-fn read_prefix(path: &Path) -> Option<[u8; PREFIX_LEN]> {
-    let mut prefix = [0; PREFIX_LEN];
-    File::open(path).ok()?.read_exact(&mut prefix).ok()?;
-    Some(prefix)
 }
 
 fn has_rewrap_journal(path: &Path) -> bool {

@@ -306,6 +306,46 @@ async fn a_detached_pair_that_was_cut_off_between_its_files_is_finished_by_the_n
 }
 
 #[tokio::test]
+async fn a_journal_brings_no_older_header_back() {
+    let name = "sub/deep/detached.envelope";
+    let tree = Tree::new().await;
+    let [_, new] = detached(&tree).await;
+    // Cut off before the journal went, and rewrapped since.
+    let both = tree.keys.envelope("bc");
+    let header = Header::parse_exact(&new.0).unwrap();
+    let rewrapped = both.rewrap_header(header, &EncryptionContext::new()).await.unwrap();
+    fs::write(tree.path(name), rewrapped.to_bytes()).unwrap();
+    fs::write(tree.path("sub/deep/detached.envelope.reencrypt-journal"), &new.0).unwrap();
+    let goal = Goal::edit(tree.keys.keys("c"), Vec::new()).open_with(tree.keys.keys("b"));
+    let source = Arc::new(Files::new(vec![tree.path("sub/deep")]));
+    assert_eq!(run(Job::new(source, goal)).await.totals.in_target_state, 1);
+    assert_eq!(fs::read(tree.path(name)).unwrap(), rewrapped.to_bytes());
+    assert_eq!(tree.files(), files_of_a_new_tree(), "the journal is gone");
+}
+
+#[tokio::test]
+async fn a_detached_header_without_its_payload_is_not_passed_over_when_it_shall_be_reencrypted() {
+    let tree = Tree::new().await;
+    fs::remove_file(tree.path("sub/deep/detached.sealed")).unwrap();
+    let failed = failures(Job::new(tree.source(), a_to_b(&tree.keys).reencrypting())).await;
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].contains("its payload is not beside it"), "{failed:?}");
+}
+
+/// It would wait for the other end for ever.
+#[tokio::test]
+async fn pipes_in_the_place_of_payload_and_journal_are_not_opened() {
+    for name in ["detached.sealed", "detached.envelope.reencrypt-journal"] {
+        let tree = Tree::new().await;
+        let pipe = tree.path("sub/deep").join(name);
+        let _ = fs::remove_file(&pipe);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let report = tree.run(a_to_b(&tree.keys)).await;
+        assert_eq!((report.totals.failed, report.totals.rewrapped), (0, 4), "{name}: {report}");
+    }
+}
+
+#[tokio::test]
 async fn a_journal_of_a_pair_that_fits_nothing_changes_nothing() {
     let tree = Tree::new().await;
     let name = "sub/deep/detached.envelope";
