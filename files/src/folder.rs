@@ -143,10 +143,19 @@ impl Place {
 
 /// A name that nothing else has: `.envctl-` and 16 random digits.
 pub(crate) fn temporary_name() -> io::Result<OsString> {
+    Ok(format!("{PREFIX}{}", random_digits()?).into())
+}
+
+/// The same for a file that was somebody's before: never one that may be removed because of its name.
+pub(crate) fn private_name() -> io::Result<OsString> {
+    Ok(format!("{PREFIX}input-{}", random_digits()?).into())
+}
+
+fn random_digits() -> io::Result<String> {
     use envelope_sdk::crypto::{DefaultEngine, Engine};
     let mut random = [0; 8];
     DefaultEngine::fill_random(&mut random).map_err(io::Error::other)?;
-    Ok(format!("{PREFIX}{:016x}", u64::from_ne_bytes(random)).into())
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
 }
 
 pub(crate) fn is_link(stat: &Stat) -> bool {

@@ -208,7 +208,11 @@ impl LockedFile {
         let Some(journal) = self.journal().and_then(|beside| beside.journal) else { return Ok(false) };
         let mut front = vec![0; journal.new_header().len()];
         let path = self.place.path();
-        self.file.read_exact_at(&mut front, 0).map_err(|error| FileError::io("read", path, error))?;
+        match self.file.read_exact_at(&mut front, 0) {
+            // It is of a longer file, which was here before.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read.map_err(|error| FileError::io("read", path, error))?,
+        }
         if front != journal.new_header().to_bytes() && front != journal.old().to_bytes() {
             return Ok(false);
         }

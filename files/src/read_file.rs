@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     FileError,
-    folder::{Place, is_link, is_regular, is_same, is_unchanged, temporary_name},
+    folder::{Place, is_link, is_regular, is_same, is_unchanged, private_name},
 };
 
 /// A regular file as it was before it was read: which one, how long, how old.
@@ -54,7 +54,7 @@ impl ReadFile {
             _ => FileError::io("remove", path, error),
         };
         self.check(&self.place)?;
-        let private = self.place.sibling(temporary_name().map_err(cannot)?);
+        let private = self.place.sibling(private_name().map_err(cannot)?);
         self.place.rename_to_free(&private).map_err(cannot)?;
         let put_back = |error| match private.rename_to_free(&self.place) {
             Ok(()) => error,

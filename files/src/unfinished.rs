@@ -59,6 +59,8 @@ pub fn remove_left(path: &Path) -> Result<bool, FileError> {
     let file = match place.open_file(OFlags::RDONLY) {
         // Whoever made it has come to an end.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        // Of somebody else.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
         file => file.map_err(cannot)?,
     };
     let found = file.metadata().map_err(cannot)?;
@@ -165,3 +167,16 @@ fn lock() -> MutexGuard<'static, Vec<Place>> {
 
 static UNFINISHED: Mutex<Vec<Place>> = Mutex::new(Vec::new());
 const TRIES: usize = 100;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that goes wrong shall stop")]
+mod tests {
+    use super::*;
+    use crate::folder::private_name;
+
+    #[test]
+    fn what_was_somebodys_file_before_is_never_taken_for_one_that_was_left() {
+        assert!(may_be_left(&temporary_name().unwrap()));
+        assert!(!may_be_left(&private_name().unwrap()));
+    }
+}

@@ -246,6 +246,19 @@ async fn a_dead_journal_beside_a_header_in_the_target_state_goes() {
 }
 
 #[tokio::test]
+async fn a_journal_of_a_longer_file_that_was_there_before_does_no_harm() {
+    let tree = Tree::new().await;
+    let (old, new) = headers(&tree, "padded.envelope").await;
+    let journal = tree.path("sub/attached.envelope.rewrap-journal");
+    fs::write(&journal, Journal::new(old, new).unwrap().to_bytes()).unwrap();
+    // Shorter than the headers of the journal.
+    fs::write(tree.path("sub/attached.envelope"), tree.keys.envelope("b").encrypt(b"1", &EncryptionContext::new()).await.unwrap())
+        .unwrap();
+    let report = tree.run(a_to_b(&tree.keys)).await;
+    assert_eq!((report.totals.failed, report.totals.in_target_state), (0, 1), "{report}");
+}
+
+#[tokio::test]
 async fn copies_that_were_left_behind_go_and_what_is_in_use_or_no_envelope_stays() {
     let tree = Tree::new().await;
     let (left, in_use, other) =
