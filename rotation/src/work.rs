@@ -45,17 +45,26 @@ impl Worker {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
+            let error = if !repaired && !self.dry && may_be_cut_off(&error) {
+                match self.source.repair(&report.item, self.unlock()).await {
+                    Ok(done) => {
+                        repaired = true;
+                        // Whoever had it under way may be done since.
+                        if done || matches!(error, ItemError::Source(SourceError::CutOff)) {
+                            continue;
+                        }
+                        error
+                    }
+                    Err(error) => error.into(),
+                }
+            } else {
+                error
+            };
             match error {
                 ItemError::Source(SourceError::Conflict | SourceError::Busy) => {
                     report.conflicts += 1;
                     // Whoever works on it is done soon; after the first times, less often.
                     tokio::time::sleep(FIRST_WAIT * (1 << tries.min(MAX_DOUBLINGS))).await;
-                }
-                error if !repaired && !self.dry && may_be_cut_off(&error) => {
-                    repaired = true;
-                    if !self.source.repair(&report.item, self.unlock()).await? {
-                        return Err(error);
-                    }
                 }
                 error => return Err(error),
             }

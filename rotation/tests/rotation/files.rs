@@ -197,6 +197,27 @@ async fn two_jobs_on_one_tree_do_each_file_once_between_them() {
     assert_eq!(tree.files().len(), files_of_a_new_tree().len() + 400, "nothing is left over");
 }
 
+#[tokio::test]
+async fn a_pair_that_another_job_has_under_way_is_waited_for() {
+    let tree = Tree::new().await;
+    let name = "sub/deep/detached.envelope";
+    let [old, new] = detached(&tree).await;
+    fs::write(tree.path(name), &old.0).unwrap();
+    fs::write(tree.path("sub/deep/detached.envelope.reencrypt-journal"), &new.0).unwrap();
+    let other = LockedFile::open(&tree.path(name)).unwrap();
+    let job = tree.run(a_to_b(&tree.keys));
+    let release = async move {
+        // The job has met the lock by then, or comes later: right either way.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        drop(other);
+    };
+    let (report, ()) = tokio::join!(job, release);
+    assert_eq!(report.totals.failed, 0, "{report}");
+    tree.check("b").await;
+}
+
 /// The header of a file before and after a rewrap to `b`.
 async fn headers(tree: &Tree, name: &str) -> (Header, Header) {
     let old = Envelope::inspect(&fs::read(tree.path(name)).unwrap()).unwrap();
