@@ -26,10 +26,35 @@ use crate::{Item, RotationError, shard::hash};
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    file: Mutex<File>,
+    lines: Mutex<Lines>,
     /// Hash of the name and beginning of the MAC, in order.
     before: Vec<(u64, u64)>,
     job: Option<String>,
+}
+
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    /// Bytes of whole lines.
+    whole: u64,
+    /// Whether there may be half a line behind them.
+    is_torn: bool,
+}
+
+impl Lines {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            // The next line would be lost with it.
+            self.file.set_len(self.whole)?;
+            self.file.seek(SeekFrom::Start(self.whole))?;
+        }
+        self.is_torn = true;
+        // One write: what is killed in it leaves half a line at most.
+        self.file.write_all(line)?;
+        self.whole += line.len() as u64;
+        self.is_torn = false;
+        Ok(())
+    }
 }
 
 impl Checkpoint {
@@ -52,7 +77,7 @@ impl Checkpoint {
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
         let mut checkpoint =
-            Self { path: path.to_owned(), file: Mutex::new(file), before: Vec::new(), job: None };
+            Self { path: path.to_owned(), lines: Mutex::new(Lines { file, whole: 0, is_torn: false }), before: Vec::new(), job: None };
         checkpoint.load().map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => RotationError::NotACheckpoint { path: path.to_owned() },
             _ => cannot(error),
@@ -98,19 +123,19 @@ impl Checkpoint {
 
     /// Brings it to disk.
     pub(crate) fn flush(&self) -> Result<(), RotationError> {
-        let flushed = self.file.lock().unwrap_or_else(PoisonError::into_inner).sync_data();
+        let flushed = self.lines.lock().unwrap_or_else(PoisonError::into_inner).file.sync_data();
         flushed.map_err(|source| RotationError::Checkpoint { path: self.path.clone(), source })
     }
 
     fn append(&self, line: &impl Serialize) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        // One write: what is killed in it leaves half a line at most.
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).append(&bytes)
     }
 
     fn load(&mut self) -> io::Result<()> {
-        let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let file = &mut lines.file;
         let invalid = |error: serde_json::Error| io::Error::new(io::ErrorKind::InvalidData, error);
         let (mut whole, mut line) = (0, Vec::new());
         let mut reader = BufReader::new(&*file);
@@ -141,6 +166,7 @@ impl Checkpoint {
         }
         file.set_len(whole)?;
         file.seek(SeekFrom::Start(whole))?;
+        lines.whole = whole;
         self.before.sort_unstable();
         Ok(())
     }
@@ -170,3 +196,28 @@ fn beginning(mac: &[u8; 32]) -> u64 {
 
 const VERSION: u32 = 1;
 const BEGINNING: &[u8] = b"{\"envelope_rotation\":";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that goes wrong shall stop")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_line_of_a_full_disk_is_cut_off_before_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let mut checkpoint = Checkpoint::open(&path).unwrap();
+        checkpoint.begin("job").unwrap();
+        {
+            // As a write that came half-way.
+            let lines = checkpoint.lines.get_mut().unwrap();
+            lines.file.write_all(b"{\"item\":\"a").unwrap();
+            lines.is_torn = true;
+        }
+        checkpoint.note(&Item::found("b"), &[7; 32]).unwrap();
+        drop(checkpoint);
+        let resumed = Checkpoint::open(&path).unwrap();
+        assert_eq!(resumed.resumed(), 1);
+        assert!(resumed.is_done(&Item::found("b"), &[7; 32]));
+    }
+}
