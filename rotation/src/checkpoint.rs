@@ -76,8 +76,12 @@ impl Checkpoint {
             }
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
-        let mut checkpoint =
-            Self { path: path.to_owned(), lines: Mutex::new(Lines { file, whole: 0, is_torn: false }), before: Vec::new(), job: None };
+        let mut checkpoint = Self {
+            path: path.to_owned(),
+            lines: Mutex::new(Lines { file, whole: 0, is_torn: false }),
+            before: Vec::new(),
+            job: None,
+        };
         checkpoint.load().map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => RotationError::NotACheckpoint { path: path.to_owned() },
             _ => cannot(error),

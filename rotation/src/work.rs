@@ -6,8 +6,8 @@ use envelope_sdk::{EncryptionContext, Header, Kind, PayloadKind};
 use futures_util::FutureExt;
 
 use crate::{
-    Checkpoint, Item, ItemError, ItemReport, Outcome, Reason, Reencryption, Source, SourceError, Stored, Unlock,
-    source::mac_of, target::Target,
+    Checkpoint, Item, ItemError, ItemReport, Outcome, Reason, Reencryption, Source, SourceError, Stored,
+    Unlock, source::mac_of, target::Target,
 };
 
 /// What does one item after the other.
@@ -78,13 +78,14 @@ impl Worker {
         let reasons = self.target.reasons(&stored.header, stored.modified);
         let is_done = |checkpoint: &Checkpoint| checkpoint.is_done(&report.item, &stored.mac());
         // What the header shows counts for more than a line: a key may have a new version since.
-        let outcome = if !reasons.iter().any(Reason::is_shown) && self.checkpoint.as_ref().is_some_and(is_done) {
-            report.reasons = Vec::new();
-            Some(Outcome::DoneBefore)
-        } else {
-            report.reasons = reasons;
-            report.reasons.is_empty().then_some(Outcome::InTargetState)
-        };
+        let outcome =
+            if !reasons.iter().any(Reason::is_shown) && self.checkpoint.as_ref().is_some_and(is_done) {
+                report.reasons = Vec::new();
+                Some(Outcome::DoneBefore)
+            } else {
+                report.reasons = reasons;
+                report.reasons.is_empty().then_some(Outcome::InTargetState)
+            };
         match outcome {
             _ if self.dry => {
                 report.header = Some(stored.header);

@@ -157,7 +157,9 @@ fn remove_journal(path: &Path) -> Result<(), SourceError> {
 /// A header without its payload is not gone: it would be passed over.
 fn of_payload(error: FileError) -> SourceError {
     match of_file(error) {
-        SourceError::Gone => SourceError::Unsupported("its payload is not beside it, under the name with .sealed"),
+        SourceError::Gone => {
+            SourceError::Unsupported("its payload is not beside it, under the name with .sealed")
+        }
         error => error,
     }
 }

@@ -51,11 +51,17 @@ fn below(
     names.iter().all(|(name, is_folder)| {
         // `.` before each name would make it another name than the one that was given.
         let path = if folder == Path::new("") { PathBuf::from(name) } else { folder.join(name) };
+        let parts = path.components().count();
         if is_folder {
-            return below(&path, pattern, clean, send);
+            // It may have become a link since the folder was read.
+            let is_still = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+            let may_match = deepest(pattern).is_none_or(|deepest| parts < deepest);
+            return !is_still || !may_match || below(&path, pattern, clean, send);
         }
         if unfinished::may_be_left(name) {
-            let removed = if clean { unfinished::remove_left(&path) } else { Ok(false) };
+            // Beside what the pattern may mean, and nowhere else.
+            let is_beside = deepest(pattern).is_none_or(|deepest| parts == deepest);
+            let removed = if clean && is_beside { unfinished::remove_left(&path) } else { Ok(false) };
             return removed.map_or_else(|error| send(Err(SourceError::store(error))), |_| true);
         }
         let is_wanted = pattern.is_none_or(|pattern| pattern.matches_path_with(&path, AS_A_SHELL));
@@ -102,6 +108,13 @@ fn split(bytes: &[u8], start: u32) -> (&[u8], bool) {
     // A name has no zero.
     let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
     (&rest[..end], *is_folder == 1)
+}
+
+/// Of how many parts the paths are that a pattern may match. `None`: any number.
+fn deepest(pattern: Option<&Pattern>) -> Option<usize> {
+    let path = Path::new(pattern?.as_str());
+    let is_any = path.components().any(|part| part.as_os_str() == "**");
+    (!is_any).then(|| path.components().count())
 }
 
 fn is_pattern(path: &Path) -> bool {
@@ -152,6 +165,41 @@ mod tests {
             walked(&[at("absent"), at("b/1")]),
             [at("absent"), at("b/1")].map(|path| path.display().to_string())
         );
+    }
+
+    #[test]
+    fn a_pattern_touches_nothing_below_what_it_may_mean() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join("sub/deep/.envctl-0123456789abcdef");
+        fs::create_dir_all(folder.path().join("sub/deep")).unwrap();
+        // Both begin as envelopes do.
+        let armored = envelope_sdk::format::armor::BEGIN;
+        fs::write(&left, armored).unwrap();
+        let beside = folder.path().join("sub/.envctl-0123456789abcdef");
+        fs::write(&beside, armored).unwrap();
+        walk(&[folder.path().join("sub/*.envelope")], true, |item| {
+            item.unwrap();
+            true
+        });
+        assert!(left.exists() && !beside.exists());
+    }
+
+    #[test]
+    fn a_folder_that_became_a_link_is_not_entered() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(folder.path().join("z")).unwrap();
+        fs::write(folder.path().join("a"), "").unwrap();
+        fs::write(other.path().join("foreign"), "").unwrap();
+        let mut found = Vec::new();
+        walk(&[folder.path().into()], false, |item| {
+            found.push(item.unwrap().to_string());
+            if found.len() == 1 {
+                fs::remove_dir(folder.path().join("z")).unwrap();
+                std::os::unix::fs::symlink(other.path(), folder.path().join("z")).unwrap();
+            }
+            true
+        });
+        assert_eq!(found, [item(&folder.path().join("a"), false).to_string()]);
     }
 
     #[test]

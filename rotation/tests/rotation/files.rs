@@ -273,8 +273,11 @@ async fn a_journal_of_a_longer_file_that_was_there_before_does_no_harm() {
     let journal = tree.path("sub/attached.envelope.rewrap-journal");
     fs::write(&journal, Journal::new(old, new).unwrap().to_bytes()).unwrap();
     // Shorter than the headers of the journal.
-    fs::write(tree.path("sub/attached.envelope"), tree.keys.envelope("b").encrypt(b"1", &EncryptionContext::new()).await.unwrap())
-        .unwrap();
+    fs::write(
+        tree.path("sub/attached.envelope"),
+        tree.keys.envelope("b").encrypt(b"1", &EncryptionContext::new()).await.unwrap(),
+    )
+    .unwrap();
     let report = tree.run(a_to_b(&tree.keys)).await;
     assert_eq!((report.totals.failed, report.totals.in_target_state), (0, 1), "{report}");
 }
