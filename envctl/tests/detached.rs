@@ -139,3 +139,19 @@ fn what_has_no_name_is_asked_for() {
     let twice = ["decrypt", "-k", "local:main", "whole.envelope", "-o", "out", "--payload", "in.sealed"];
     sandbox.run(&twice, 2).says("leave --payload away");
 }
+
+#[test]
+fn a_pair_whose_reencryption_was_cut_off_is_told_and_the_next_rotation_finishes_it() {
+    let (sandbox, plaintext) = sealed();
+    sandbox.run(&["encrypt", "--detached", "-k", "local:new", "in", "-o", "other"], 0);
+    // The payload was replaced, and the header not yet.
+    fs::rename(sandbox.file("other.sealed"), sandbox.file("in.sealed")).unwrap();
+    fs::rename(sandbox.file("other"), sandbox.file("in.envelope.reencrypt-journal")).unwrap();
+    let decrypt = ["decrypt", "-k", "local:main", "-k", "local:new", "in.envelope", "-o", "out"];
+    sandbox.run(&decrypt, 4).says("reencrypting it was cut off").says("envctl rotate");
+    let rotate = ["rotate", "in.envelope", "--to", "local:new", "--from", "local:main", "--reencrypt"];
+    sandbox.run(&rotate, 0);
+    sandbox.run(&decrypt, 0);
+    assert_eq!(sandbox.read("out"), plaintext);
+    assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed", "out"]);
+}

@@ -20,7 +20,7 @@ mod work;
 pub use checkpoint::Checkpoint;
 pub use control::Control;
 pub use error::{ItemError, RotationError};
-pub use files::{Files, payload_path};
+pub use files::{Files, is_half_reencrypted, payload_path};
 pub use goal::{Goal, Key};
 pub use job::Job;
 pub use memory::Memory;

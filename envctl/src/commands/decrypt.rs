@@ -7,7 +7,7 @@ use std::{
 };
 
 use envelope_files::{Access, open_header};
-use envelope_rotation::payload_path;
+use envelope_rotation::{is_half_reencrypted, payload_path};
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable, stream,
 };
@@ -77,8 +77,15 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     let progress = Progress::new(global, plaintext_len, target.is_terminal());
     let done = transfer::open(&opened, source, at, &mut output, &progress);
     drop(progress);
-    let total =
-        done.map_err(|error| context::explain(error.into(), opened.header(), &expected).about(&name))?;
+    let explain = |error: stream::StreamError| {
+        let error = context::explain(error.into(), opened.header(), &expected).about(&name);
+        if path.as_deref().is_some_and(is_half_reencrypted) {
+            error.hint_instead(HALF_REENCRYPTED.into())
+        } else {
+            error
+        }
+    };
+    let total = done.map_err(explain)?;
     drop(output.commit()?);
     remove_input(remove)?;
 
@@ -147,6 +154,9 @@ fn payload(
     input_file.refuse(output.stream_metadata().as_ref())?;
     Ok((input.into_payload(), 0))
 }
+
+const HALF_REENCRYPTED: &str = "reencrypting it was cut off, or is under way: `envctl rotate` over the file, as it was called then, \
+                                finishes it";
 
 /// FILE for `FILE.envelope`; standard output for standard input.
 fn default_target(input: &Input) -> Result<Target> {

@@ -1,6 +1,7 @@
 //! A detached header and its payload: two files that change together.
 //!
-//! 1. The new payload is written to a file without a name, and checked.
+//! 1. New payload and new header are written to files without names, checked, and on disk: what fails for lack of room or of
+//!    permission fails here.
 //! 2. The journal appears: the new header, whole and on disk. Then the new payload gets a name beside the old one.
 //! 3. The new payload takes the place of the old one.
 //! 4. The new header takes the place of the old one. The journal goes.
@@ -31,6 +32,13 @@ pub fn payload_path(path: &Path) -> PathBuf {
     let mut payload = OsStr::from_bytes(name.strip_suffix(b".envelope").unwrap_or(name)).to_owned();
     payload.push(".sealed");
     payload.into()
+}
+
+/// Whether reencrypting the detached header at `path` was cut off, or is under way: then its payload may be of the
+/// header in the journal, and the next job over it finishes that.
+#[must_use]
+pub fn is_half_reencrypted(path: &Path) -> bool {
+    File::open(path).is_ok_and(|header| journal(path, &header).is_some())
 }
 
 /// Whether the file has the name of a journal, or of a new payload beside the old one.
@@ -85,6 +93,8 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
     let sealed = keys.seal(payload.file(), 0, &mut output.file())?;
     let new = sealed.check(output.file(), 0)?;
     let len = output.file().metadata().map_err(SourceError::store)?.len();
+    let header = new_header(&locked, &new)?;
+    let folder = open_folder(path).map_err(SourceError::store)?;
 
     let mut journal =
         NewFile::create(&journal_path(path), Existing::Keep, Access::Like(locked.file())).map_err(of_file)?;
@@ -97,9 +107,12 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
         remove_journal(path)?;
         return Err(SourceError::Conflict);
     }
-    fs::rename(&new_payload, &payload_path).and_then(|()| flush_folder(path)).map_err(SourceError::store)?;
+    fs::rename(&new_payload, &payload_path).map_err(SourceError::store)?;
+    // The header follows also where this fails: then at least the files that are seen fit together.
+    let flushed = folder.sync_all();
     drop(written);
-    replace(&locked, &new)?;
+    replace(&locked, header)?;
+    flushed.map_err(SourceError::store)?;
     Ok(len + new.len() as u64)
 }
 
@@ -124,7 +137,7 @@ pub(super) fn finish(
     }
     // An older header of the same envelope is none that was to take its place.
     if there.envelope_id() != new.envelope_id() && unlock(new.clone())?.payload(&prefix).is_ok() {
-        replace(locked, new)?;
+        replace(locked, new_header(locked, new)?)?;
         return Ok(true);
     }
     opened?;
@@ -133,10 +146,15 @@ pub(super) fn finish(
     ))
 }
 
-/// The last step.
-fn replace(locked: &LockedFile, new: &Header) -> Result<(), SourceError> {
+/// The header that is to take the place of the old one: on disk, and without a name.
+fn new_header(locked: &LockedFile, new: &Header) -> Result<NewFile, SourceError> {
     let mut header = locked.replacement().map_err(of_file)?;
-    header.write_all(&new.to_bytes()).map_err(SourceError::store)?;
+    header.write_all(&new.to_bytes()).and_then(|()| header.file().sync_all()).map_err(SourceError::store)?;
+    Ok(header)
+}
+
+/// The last step.
+fn replace(locked: &LockedFile, header: NewFile) -> Result<(), SourceError> {
     let written = header.commit().map_err(of_file)?;
     remove_journal(locked.path())?;
     drop(written);
@@ -164,10 +182,10 @@ fn of_payload(error: FileError) -> SourceError {
     }
 }
 
-/// Brings the names in the folder of `path` to disk.
-fn flush_folder(path: &Path) -> io::Result<()> {
+/// The folder of `path`, to bring its names to disk.
+fn open_folder(path: &Path) -> io::Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder.unwrap_or(Path::new(".")))
 }
 
 fn journal_path(path: &Path) -> PathBuf {

@@ -48,7 +48,7 @@ impl Source for Endless {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "figures"]
+#[ignore = "it takes minutes: cargo test --release -p envelope-rotation --test rotation -- --ignored --nocapture --test-threads=1 figures"]
 async fn figures_of_memory() {
     let keys = Keys::new();
     let sealed = keys.envelope("a").encrypt(b"0", &EncryptionContext::new()).await.unwrap();
@@ -63,7 +63,7 @@ async fn figures_of_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "figures"]
+#[ignore = "it takes minutes: cargo test --release -p envelope-rotation --test rotation -- --ignored --nocapture --test-threads=1 figures"]
 async fn figures_of_files() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let smallest = Argon2Params { m_cost: 19 * 1024, t_cost: 1, p_cost: 1 };

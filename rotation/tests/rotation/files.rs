@@ -9,7 +9,7 @@ use std::{
 };
 
 use envelope_files::{Journal, LockedFile};
-use envelope_rotation::{Control, Files, Goal, Job, Outcome, Report, payload_path};
+use envelope_rotation::{Control, Files, Goal, Job, Outcome, Report, is_half_reencrypted, payload_path};
 use envelope_sdk::{EncryptionContext, Envelope, Header, format::armor};
 use tempfile::TempDir;
 
@@ -330,6 +330,7 @@ async fn a_detached_pair_that_was_cut_off_between_its_files_is_finished_by_the_n
             if step == "before the payload" {
                 fs::write(tree.path("sub/deep/detached.envelope.reencrypt-payload"), &new.1).unwrap();
             }
+            assert!(is_half_reencrypted(&tree.path(name)), "{step}");
             // The plan says so, and leaves it.
             let plan =
                 Job::new(tree.source(), a_to_b(&tree.keys)).plan(&Control::new(), |_| {}).await.unwrap();
@@ -337,9 +338,25 @@ async fn a_detached_pair_that_was_cut_off_between_its_files_is_finished_by_the_n
             let goal = a_to_b(&tree.keys);
             let report = tree.run(if reencrypts { goal.reencrypting() } else { goal }).await;
             assert_eq!(report.totals.failed, 0, "{step}: {report}");
+            assert!(!is_half_reencrypted(&tree.path(name)), "{step}");
             tree.check("b").await;
         }
     }
+}
+
+/// A header that has another name is replaced for neither of them.
+#[tokio::test]
+async fn a_detached_header_that_cannot_be_replaced_keeps_its_payload() {
+    let tree = Tree::new().await;
+    let header = tree.path("sub/deep/detached.envelope");
+    let (outside, payload) = (tempfile::tempdir_in(tree.path(".")).unwrap(), payload_path(&header));
+    fs::hard_link(&header, outside.path().join("another-name")).unwrap();
+    let before = (fs::read(&header).unwrap(), fs::read(&payload).unwrap());
+    let source = Arc::new(Files::new(vec![header.clone()]));
+    let failed = failures(Job::new(source, a_to_b(&tree.keys).reencrypting())).await;
+    assert!(failed.len() == 1 && failed[0].contains("hard links"), "{failed:?}");
+    assert_eq!((fs::read(&header).unwrap(), fs::read(&payload).unwrap()), before);
+    assert!(!is_half_reencrypted(&header));
 }
 
 #[tokio::test]
