@@ -26,7 +26,7 @@ impl AwsScheme {
     /// A key store with these settings.
     #[must_use]
     pub fn new(settings: AwsSettings) -> Self {
-        let AwsSettings { profile, region, replica_regions, endpoint_url, fips, role, external_id } =
+        let AwsSettings { profile, region, replica_regions, endpoint_url, fips, role, external_id, attempts } =
             settings;
         let mut builder = AwsKms::builder().replica_regions(replica_regions).trusted_files_only();
         if let Some(profile) = &profile {
@@ -43,6 +43,9 @@ impl AwsScheme {
         }
         if let Some(role) = role {
             builder = builder.assume_role(role, external_id);
+        }
+        if let Some(attempts) = attempts {
+            builder = builder.attempts(attempts);
         }
         Self { kms: Arc::new(builder.build()), profile }
     }

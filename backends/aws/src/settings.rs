@@ -26,6 +26,7 @@ use crate::{
 /// | `fips` | whether to use FIPS endpoints |
 /// | `role` | the ARN of an IAM role that is assumed |
 /// | `external-id` | what the role's trust policy may ask for |
+/// | `attempts` | how often a call is attempted in all, 3 by default: 1 where a layer over it repeats them |
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -44,6 +45,8 @@ pub struct AwsSettings {
     pub role: Option<String>,
     /// Of the role.
     pub external_id: Option<String>,
+    /// As [`AwsKmsBuilder::attempts`](crate::AwsKmsBuilder::attempts).
+    pub attempts: Option<u32>,
 }
 
 impl Settings for AwsSettings {

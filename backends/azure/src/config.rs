@@ -201,6 +201,11 @@ impl AzureKeyVaultBuilder {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn attempts_of_a_call(&self) -> u32 {
+        self.limits.attempts
+    }
+
     /// Uses files of secrets and certificates only if nobody but their owner can have
     /// written, or, of secrets, read them. The rule is that of `envelope_files::trust`,
     /// and a file that it does not trust is an error of each call, of kind

@@ -32,6 +32,7 @@ use crate::{
 /// | `post-quantum-safe-only` | whether RSA keys, which are not, are refused for new wraps and new keys |
 /// | `ca-file` | the only certificate authorities that are trusted, as PEM |
 /// | `domain` | `localhost:PORT` of a server of tests |
+/// | `attempts` | how often a call is attempted in all, 3 by default: 1 where a layer over it repeats them |
 ///
 /// The secrets `azure-client-secret` and `azure-client-certificate` are used where
 /// `credentials` asks for one and no file is set, and where neither is set.
@@ -70,6 +71,8 @@ pub struct AzureSettings {
     pub ca_file: Option<PathBuf>,
     /// As [`AzureKeyVaultBuilder::domain`].
     pub domain: Option<String>,
+    /// As [`AzureKeyVaultBuilder::attempts`].
+    pub attempts: Option<u32>,
 }
 
 /// Without what credentials are made of.
@@ -110,6 +113,9 @@ impl AzureSettings {
         }
         if let Some(domain) = self.domain {
             builder = builder.domain(domain);
+        }
+        if let Some(attempts) = self.attempts {
+            builder = builder.attempts(attempts);
         }
         Ok(builder)
     }
@@ -254,6 +260,14 @@ mod tests {
             let error = settings.into_scheme(&Surroundings::default()).err().unwrap();
             assert_eq!((error.kind(), error.key()), (Invalid, None));
             assert!(error.message().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn how_often_a_call_is_attempted_can_be_said() {
+        for (attempts, expected) in [(None, 3), (Some(1), 1), (Some(0), 1)] {
+            let settings = AzureSettings { attempts, ..AzureSettings::default() };
+            assert_eq!(settings.builder().unwrap().attempts_of_a_call(), expected);
         }
     }
 }

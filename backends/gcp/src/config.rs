@@ -147,6 +147,11 @@ impl GcpKmsBuilder {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn attempts_of_a_call(&self) -> u32 {
+        self.limits.attempts
+    }
+
     /// Uses a file of credentials only if nobody but its owner can have written or
     /// read it. The rule is that of `envelope_files::trust`, and a file that it
     /// does not trust is an error of each call, of kind

@@ -29,6 +29,7 @@ use crate::{
 /// | `endpoint-url` | another endpoint of KMS |
 /// | `protection` | the only protection level that is accepted: `software`, `hsm`, `external`, `external-vpc`, `hsm-single-tenant` |
 /// | `hsm-randomness` | whether random bytes of a Cloud HSM are mixed into DEKs |
+/// | `attempts` | how often a call is attempted in all, 3 by default: 1 where a layer over it repeats them |
 ///
 /// The secret `gcp-credentials` is what a file of credentials holds, from wherever
 /// the program has its secrets; where it is given it goes before the settings.
@@ -56,6 +57,8 @@ pub struct GcpSettings {
     pub protection: Option<String>,
     /// As [`GcpKmsBuilder::hsm_randomness`].
     pub hsm_randomness: bool,
+    /// As [`GcpKmsBuilder::attempts`].
+    pub attempts: Option<u32>,
 }
 
 /// Without the file of credentials.
@@ -81,6 +84,7 @@ impl GcpSettings {
             endpoint_url,
             protection,
             hsm_randomness,
+            attempts,
         } = self;
         let refuse = |message: &str| Err(failure(Invalid, None, message));
         if u8::from(credentials_file.is_some()) + u8::from(metadata_server) + u8::from(anonymous) > 1 {
@@ -131,6 +135,9 @@ impl GcpSettings {
         }
         if let Some(level) = protection {
             builder = builder.protection(level);
+        }
+        if let Some(attempts) = attempts {
+            builder = builder.attempts(attempts);
         }
         Ok(builder)
     }
@@ -208,5 +215,13 @@ mod tests {
             "without credentials",
         );
         refused(GcpSettings { protection: Some("HSM".into()), ..base() }, "protection is one of");
+    }
+
+    #[test]
+    fn how_often_a_call_is_attempted_can_be_said() {
+        for (attempts, expected) in [(None, 3), (Some(1), 1), (Some(0), 1)] {
+            let settings = GcpSettings { attempts, ..GcpSettings::default() };
+            assert_eq!(settings.builder().unwrap().attempts_of_a_call(), expected);
+        }
     }
 }

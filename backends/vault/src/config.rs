@@ -183,6 +183,11 @@ impl HashiVaultBuilder {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn attempts_of_a_call(&self) -> u32 {
+        self.limits.attempts
+    }
+
     /// Uses files, programs and sockets only if nobody but their owner can have written or, of
     /// secrets, read them. The rule is that of `envelope_files::trust`, and what it does not
     /// trust is an error of each call, of kind

@@ -35,6 +35,7 @@ use crate::{
 /// | `ca-file` | the only certificate authorities that are trusted, as PEM; else `VAULT_CACERT` |
 /// | `client-certificate-file`, `client-key-file` | the certificate of this client and its key, as PEM; else `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY` |
 /// | `context-binding` | `best` (default), `associated-data`, `derived` or `none` |
+/// | `attempts` | how often a call is attempted in all, 3 by default: 1 where a layer over it repeats them |
 ///
 /// The secrets `vault-token`, `vault-secret-id`, `vault-jwt` and `vault-client-key` are used where `auth` asks for one
 /// and no file is set; `vault-token` also where `auth` is not set.
@@ -75,6 +76,8 @@ pub struct VaultSettings {
     pub client_key_file: Option<PathBuf>,
     /// As [`HashiVaultBuilder::context_binding`], by its name.
     pub context_binding: Option<String>,
+    /// As [`HashiVaultBuilder::attempts`].
+    pub attempts: Option<u32>,
 }
 
 /// Without what tokens come from.
@@ -124,6 +127,9 @@ impl VaultSettings {
         }
         if let Some(path) = self.ca_file {
             builder = builder.ca_file(path);
+        }
+        if let Some(attempts) = self.attempts {
+            builder = builder.attempts(attempts);
         }
         Ok(builder)
     }
@@ -265,6 +271,14 @@ mod tests {
             let error = settings.into_scheme(&Surroundings::default()).err().unwrap();
             assert_eq!((error.kind(), error.key()), (Invalid, None));
             assert!(error.message().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn how_often_a_call_is_attempted_can_be_said() {
+        for (attempts, expected) in [(None, 3), (Some(1), 1), (Some(0), 1)] {
+            let settings = VaultSettings { attempts, ..VaultSettings::default() };
+            assert_eq!(settings.builder().unwrap().attempts_of_a_call(), expected);
         }
     }
 }
