@@ -6,8 +6,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
-    ProviderIdentity, WrappedDek, http::find_cause,
+    Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek, http::find_cause,
 };
 
 use crate::{events, limit::FullQueue};
@@ -18,8 +17,9 @@ pub use circuit::{BreakerState, CircuitOpen};
 /// Refuses calls to a provider that has failed several times in a row, for a while, at once.
 ///
 /// - **Closed**: calls go through. What counts as a failure is [`Unavailable`](ProviderErrorKind::Unavailable) alone, of
-///   which time-outs are: whoever denies, throttles or finds a wrap wrong is there. Any answer ends the row; what a
-///   [`Limit`](crate::Limit) below refuses is none.
+///   which time-outs are: whoever denies, throttles or finds a wrap wrong is there. Any answer ends the row. None are what a
+///   [`Limit`](crate::Limit) below refuses, and what a provider says without its key store: that a key is no alias, or that
+///   nothing is rewrapped inside.
 /// - **Open**: calls are refused with an error of kind `Unavailable` and the source [`CircuitOpen`], which says since when
 ///   and for how long.
 /// - **Half-open**, when the cool-down is over: one call goes through, as a probe, and the others are refused until its
@@ -93,11 +93,12 @@ impl<P: KeyProvider> Breaker<P> {
         &self,
         key: &KeyUri,
         call: impl Future<Output = Result<T, ProviderError>>,
+        was_asked: impl FnOnce(&T) -> bool,
     ) -> Result<T, ProviderError> {
         let pass = self.enter(self.name_of(key)).map_err(|refusal| self.refused(key, refusal))?;
         let answer = call.await;
         // Otherwise the pass is dropped, and a probe is free for another call.
-        if !answer.as_ref().is_err_and(is_of_the_queue) {
+        if answer.as_ref().map_or_else(|error| !is_of_the_queue(error), was_asked) {
             self.settle(pass, key, !answer.as_ref().is_err_and(is_failure));
         }
         answer
@@ -138,24 +139,11 @@ fn is_of_the_queue(error: &ProviderError) -> bool {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Breaker<P> {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
+    hand_on!();
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        self.guarded(key, self.below.resolve(key)).await
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
+        // A key that is no alias is told without the key store.
+        self.guarded(key, self.below.resolve(key), |meant| meant != key).await
     }
 
     async fn wrap_dek(
@@ -164,11 +152,11 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        self.guarded(key, self.below.wrap_dek(key, dek, context)).await
+        self.guarded(key, self.below.wrap_dek(key, dek, context), |_| true).await
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        self.guarded(wrapped.key_uri(), self.below.unwrap_dek(wrapped, context)).await
+        self.guarded(wrapped.key_uri(), self.below.unwrap_dek(wrapped, context), |_| true).await
     }
 
     /// One call for each circuit. It has failed if all that was asked of that circuit failed.
@@ -210,16 +198,12 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
         told
     }
 
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
-    }
-
     async fn generate_dek(
         &self,
         key: &KeyUri,
         context: &FullContext,
     ) -> Result<(Dek, WrappedDek), ProviderError> {
-        self.guarded(key, self.below.generate_dek(key, context)).await
+        self.guarded(key, self.below.generate_dek(key, context), |_| true).await
     }
 
     async fn rewrap_dek(
@@ -228,7 +212,8 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
         key: &KeyUri,
         context: &FullContext,
     ) -> Result<Option<WrappedDek>, ProviderError> {
-        self.guarded(key, self.below.rewrap_dek(wrapped, key, context)).await
+        // `None` is no answer of the key store, but what the provider knows of it.
+        self.guarded(key, self.below.rewrap_dek(wrapped, key, context), Option::is_some).await
     }
 }
 

@@ -13,8 +13,7 @@ use std::{convert::Infallible, fmt, future::ready, sync::Arc};
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyState, KeyUri, ProviderError, ProviderErrorKind,
-    ProviderIdentity, WrappedDek,
+    Dek, FullContext, KeyProvider, KeyState, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
 };
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep};
@@ -142,24 +141,10 @@ impl<P> fmt::Debug for Cache<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
+    hand_on!();
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         self.below.resolve(key).await
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
     }
 
     async fn wrap_dek(
@@ -187,10 +172,6 @@ impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
         let asked: Vec<_> = wraps.iter().map(|(wrapped, context)| self.asked(wrapped, context)).collect();
         self.find(&asked, Instant::now()).await
-    }
-
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
     }
 
     async fn generate_dek(

@@ -3,10 +3,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
-    ProviderIdentity, WrappedDek,
-};
+use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 use tokio::time::timeout;
 
 /// Ends each call to the provider below after a time, by dropping it, with an error of kind
@@ -58,24 +55,10 @@ impl<P: KeyProvider> Deadline<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Deadline<P> {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
+    hand_on!();
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         self.within(key, self.below.resolve(key)).await
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
     }
 
     async fn wrap_dek(
@@ -95,10 +78,6 @@ impl<P: KeyProvider> KeyProvider for Deadline<P> {
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
         let late = |_| wraps.iter().map(|(wrapped, _)| Err(self.too_late(wrapped.key_uri()))).collect();
         timeout(self.time, self.below.unwrap_deks(wraps)).await.unwrap_or_else(late)
-    }
-
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
     }
 
     async fn generate_dek(

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[macro_use]
+mod hand_on;
+
 mod breaker;
 mod cache;
 mod counter;

@@ -7,8 +7,8 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
-    ProviderIdentity, WrappedDek, provider::unwrap_one_by_one,
+    Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    provider::unwrap_one_by_one,
 };
 
 use crate::events;
@@ -165,25 +165,11 @@ pub(crate) struct FullQueue;
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Limit<P> {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
+    hand_on!();
 
     /// Counts as a request, also where the provider does not ask for it.
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         self.limited(key, self.below.resolve(key)).await
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
     }
 
     async fn wrap_dek(
@@ -214,10 +200,6 @@ impl<P: KeyProvider> KeyProvider for Limit<P> {
             slot.settle(told_by(&answers));
         }
         answers
-    }
-
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
     }
 
     async fn generate_dek(

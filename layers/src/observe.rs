@@ -12,9 +12,7 @@ mod watch;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderIdentity, WrappedDek,
-};
+use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, WrappedDek};
 
 pub use admin::ObserveAdmin;
 pub use call::{Call, Observer, Operation, Outcome, Stage, Subject};
@@ -107,13 +105,7 @@ impl<P> fmt::Debug for Observe<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Observe<P> {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
+    hand_on!();
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         let subjects = [self.subject(key, None, None)];
@@ -121,14 +113,6 @@ impl<P: KeyProvider> KeyProvider for Observe<P> {
         let said = watch.run(self.below.resolve(key)).await;
         watch.end(&[Outcome::of(said.as_ref().map(|key| (Some(key), None)))]);
         said
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
     }
 
     async fn wrap_dek(
@@ -167,10 +151,6 @@ impl<P: KeyProvider> KeyProvider for Observe<P> {
             .collect();
         watch.end(&outcomes);
         said
-    }
-
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
     }
 
     async fn generate_dek(

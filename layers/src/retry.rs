@@ -10,10 +10,7 @@ mod effort;
 use std::{fmt, iter::once, time::Duration};
 
 use async_trait::async_trait;
-use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
-    ProviderIdentity, WrappedDek,
-};
+use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 use tokio::time::timeout_at;
 
 use crate::{events, observe::in_attempt};
@@ -142,24 +139,10 @@ impl<P: KeyProvider> Retry<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Retry<P> {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
+    hand_on!();
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         self.run(key, || self.below.resolve(key)).await
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
     }
 
     async fn wrap_dek(
@@ -228,10 +211,6 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
             Err(ProviderError::new(kind, self.below.name(), key, "the provider told nothing of this wrap"))
         };
         told.into_iter().enumerate().map(|(place, answer)| answer.unwrap_or_else(|| missing(place))).collect()
-    }
-
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
     }
 
     async fn generate_dek(

@@ -8,10 +8,11 @@ use envelope_sdk::{
     ProviderErrorKind::{AccessDenied, NotFound, State, Throttled, Unauthentic, Unavailable},
     http::find_cause,
 };
+use envelope_testkit::AlteredProvider;
 use futures_util::future::join_all;
 use tokio::time::advance;
 
-use super::support::{Script, Step, context, fail, key, kind_of, poll, resolve, wrapped};
+use super::support::{Script, Step, ask, context, fail, key, kind_of, poll, wrapped};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,7 +26,7 @@ async fn opened(script: &Arc<Script>) -> Breaker<Arc<Script>> {
     script.always(fail(Unavailable));
     for _ in 0..3 {
         assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
-        assert_eq!(kind_of(resolve(&breaker).await), Some(Unavailable));
+        assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
     }
     script.forget();
     breaker
@@ -36,7 +37,7 @@ async fn failures_in_a_row_open_it_and_then_nobody_is_asked_or_waits() {
     let script = Script::new([]);
     let breaker = opened(&script).await;
     advance(4 * SECOND).await;
-    let told = resolve(&breaker).await.unwrap_err();
+    let told = ask(&breaker).await.unwrap_err();
     assert_eq!((told.kind(), told.is_retryable(), told.retry_after()), (Unavailable, true, Some(6 * SECOND)));
     assert_eq!(
         told.message(),
@@ -61,7 +62,7 @@ async fn any_answer_ends_the_row() {
                 None,
             ] {
                 script.always(step);
-                let _ = resolve(&breaker).await;
+                let _ = ask(&breaker).await;
             }
         }
         assert_eq!(
@@ -78,7 +79,7 @@ async fn a_time_out_below_counts() {
     script.always(Step::Hang);
     let breaker = Breaker::new(Deadline::new(script.clone())).failures(3);
     for _ in 0..5 {
-        assert_eq!(kind_of(resolve(&breaker).await), Some(Unavailable));
+        assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
     }
     assert_eq!(script.calls().len(), 3);
 }
@@ -90,7 +91,7 @@ async fn one_probe_goes_through_and_closes_it() {
     script.always(None);
     advance(10 * SECOND).await;
     assert_eq!(breaker.state(&key("one")), BreakerState::HalfOpen);
-    let told = join_all((0..64).map(|_| resolve(&breaker))).await;
+    let told = join_all((0..64).map(|_| ask(&breaker))).await;
     assert_eq!(script.calls().len(), 1);
     let (good, bad): (Vec<_>, Vec<_>) = told.into_iter().partition(Result::is_ok);
     assert_eq!((good.len(), bad.len()), (1, 63));
@@ -100,7 +101,7 @@ async fn one_probe_goes_through_and_closes_it() {
     assert_eq!((breaker.state(&key("one")), breaker.troubled().len()), (BreakerState::Closed, 0));
     // All failures are forgotten.
     script.always(fail(Unavailable));
-    let _ = (resolve(&breaker).await, resolve(&breaker).await);
+    let _ = (ask(&breaker).await, ask(&breaker).await);
     assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
 }
 
@@ -110,18 +111,18 @@ async fn a_probe_that_fails_opens_it_for_another_cool_down() {
     let breaker = opened(&script).await;
     for probes in 1..=3 {
         advance(10 * SECOND).await;
-        assert_eq!(kind_of(resolve(&breaker).await), Some(Unavailable));
+        assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
         assert_eq!(script.calls().len(), probes);
         assert_eq!(
             breaker.state(&key("one")),
             BreakerState::Open { since: probes as u32 * 10 * SECOND, left: 10 * SECOND }
         );
-        assert_eq!((kind_of(resolve(&breaker).await), script.calls().len()), (Some(Unavailable), probes));
+        assert_eq!((kind_of(ask(&breaker).await), script.calls().len()), (Some(Unavailable), probes));
     }
     // One that is refused found the key store there.
     advance(10 * SECOND).await;
     script.always(fail(AccessDenied));
-    assert_eq!(kind_of(resolve(&breaker).await), Some(AccessDenied));
+    assert_eq!(kind_of(ask(&breaker).await), Some(AccessDenied));
     assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
 }
 
@@ -132,11 +133,11 @@ async fn what_began_before_it_opened_neither_closes_it_nor_keeps_it_open() {
         let breaker = breaker(&script);
         // One that takes 5 seconds.
         script.always(Step::Take(5 * SECOND));
-        let mut early = Box::pin(resolve(&breaker));
+        let mut early = Box::pin(ask(&breaker));
         assert!(poll(&mut early).is_pending());
         script.always(fail(Unavailable));
         for _ in 0..3 {
-            let _ = resolve(&breaker).await;
+            let _ = ask(&breaker).await;
         }
         script.always(late.clone());
         early.await.unwrap();
@@ -150,12 +151,12 @@ async fn circuits_by_name_open_each_for_itself() {
     let breaker = breaker(&script).by(|key| key.as_str().to_owned());
     script.always(fail(Unavailable));
     for _ in 0..3 {
-        let _ = resolve(&breaker).await;
+        let _ = ask(&breaker).await;
     }
     assert_eq!(breaker.troubled().len(), 1);
     assert_eq!(breaker.state(&key("two")), BreakerState::Closed);
     script.always(None);
-    breaker.resolve(&key("two")).await.unwrap();
+    breaker.generate_dek(&key("two"), &context()).await.unwrap();
     // Of a batch the others are asked for.
     script.forget();
     let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
@@ -193,10 +194,35 @@ async fn what_a_limit_refuses_neither_ends_the_row_nor_closes_the_circuit() {
     let limit = Limit::new(Deadline::new(script.clone())).concurrency(Concurrency::fixed(1)).waiting(0);
     let breaker = Breaker::new(limit).failures(3);
     for _ in 0..3 {
-        let mut hangs = Box::pin(resolve(&breaker));
+        let mut hangs = Box::pin(ask(&breaker));
         assert!(poll(&mut hangs).is_pending());
-        assert_eq!(kind_of(resolve(&breaker).await), Some(Throttled), "the queue is full");
+        assert_eq!(kind_of(ask(&breaker).await), Some(Throttled), "the queue is full");
         assert_eq!(kind_of(hangs.await), Some(Unavailable));
     }
     assert!(matches!(breaker.state(&key("one")), BreakerState::Open { .. }));
+}
+
+/// The key store is asked for neither.
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_says_by_itself_neither_ends_the_row_nor_closes_the_circuit() {
+    let script = Script::new([]);
+    let one = wrapped(&script, "one").await;
+    let altered = AlteredProvider::new(script.clone()).on_rewrap(|_, _, _, _| Box::pin(async { Ok(None) }));
+    let breaker = Breaker::new(Arc::new(altered)).failures(3);
+    for failures in 1..=3 {
+        script.always(fail(Unavailable));
+        assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
+        script.always(None);
+        if failures < 3 {
+            assert_eq!(breaker.resolve(&key("one")).await.unwrap(), key("one"));
+            assert!(breaker.rewrap_dek(&one, &key("one"), &context()).await.unwrap().is_none());
+        }
+    }
+    assert!(matches!(breaker.state(&key("one")), BreakerState::Open { .. }));
+    advance(11 * SECOND).await;
+    breaker.resolve(&key("one")).await.unwrap();
+    breaker.rewrap_dek(&one, &key("one"), &context()).await.unwrap();
+    assert_eq!(breaker.state(&key("one")), BreakerState::HalfOpen);
+    ask(&breaker).await.unwrap();
+    assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
 }

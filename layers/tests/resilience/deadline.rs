@@ -6,7 +6,7 @@ use envelope_layers::Deadline;
 use envelope_sdk::{KeyProvider, ProviderErrorKind::Unavailable};
 use tokio::time::Instant;
 
-use super::support::{Script, Step, context, key, resolve, wrapped};
+use super::support::{Script, Step, ask, context, key, wrapped};
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_answer_in_time_is_unavailable_and_dropped() {
@@ -14,7 +14,7 @@ async fn what_does_not_answer_in_time_is_unavailable_and_dropped() {
     let deadline = Deadline::new(script.clone());
     for _ in 0..2 {
         let begun = Instant::now();
-        let told = resolve(&deadline).await.unwrap_err();
+        let told = ask(&deadline).await.unwrap_err();
         assert_eq!((told.kind(), told.is_retryable(), told.key()), (Unavailable, true, Some(&key("one"))));
         assert_eq!(told.message(), "the key store did not answer within 5s");
         assert_eq!((begun.elapsed(), script.under_way()), (Duration::from_secs(5), 0));
@@ -24,8 +24,8 @@ async fn what_does_not_answer_in_time_is_unavailable_and_dropped() {
 #[tokio::test(start_paused = true)]
 async fn what_answers_in_time_is_answered() {
     let script = Script::new([Step::Take(Duration::from_secs(4)), Step::Take(Duration::ZERO)]);
-    resolve(&Deadline::new(script.clone())).await.unwrap();
-    resolve(&Deadline::of(script, Duration::MAX)).await.unwrap();
+    ask(&Deadline::new(script.clone())).await.unwrap();
+    ask(&Deadline::of(script, Duration::MAX)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use envelope_layers::{Breaker, BreakerState, Concurrency, Deadline, Limit, Retry
 use envelope_sdk::{KeyProvider, ProviderErrorKind::Unavailable};
 use tokio::time::advance;
 
-use super::support::{Script, Step, context, dropped_after, fail, key, resolve, wrapped};
+use super::support::{Script, Step, ask, context, dropped_after, fail, key, wrapped};
 
 /// More polls than any call here takes.
 const MOST: usize = 200;
@@ -43,7 +43,7 @@ async fn a_dropped_retry_leaves_no_call_and_gives_back_what_it_did_not_use() {
             let made = script.calls().len().saturating_sub(1) as u64;
             assert_eq!(budget.retries(), made, "{what}, {polls} polls");
             let left = Retry::new(Script::new(vec![fail(Unavailable); 2]), &budget).attempts(10);
-            assert_eq!(resolve(&left).await.is_ok(), made == 0, "{what}, {polls} polls");
+            assert_eq!(ask(&left).await.is_ok(), made == 0, "{what}, {polls} polls");
             assert_eq!(budget.retries(), 2, "{what}, {polls} polls");
             if ended {
                 break;
@@ -64,11 +64,11 @@ async fn a_dropped_call_gives_its_place_and_its_permit_back() {
                 .requests_per_second_of_a_key(2)
                 .concurrency(Concurrency::fixed(1));
             // So that it has to wait.
-            resolve(&limit).await.unwrap();
+            ask(&limit).await.unwrap();
             ended = for_polls(polls, what, &limit, &script).await;
             let left = (script.under_way(), limit.in_flight(), limit.queued());
             assert_eq!(left, (0, Some(0), 0), "{what}, {polls} polls");
-            resolve(&limit).await.unwrap();
+            ask(&limit).await.unwrap();
             if ended {
                 break;
             }
@@ -84,13 +84,15 @@ async fn a_dropped_probe_leaves_its_place_to_the_next_call() {
         for polls in 0..MOST {
             let script = Script::that_yields(3, [fail(Unavailable)]);
             let breaker = Breaker::new(script.clone()).failures(1);
-            resolve(&breaker).await.unwrap_err();
+            ask(&breaker).await.unwrap_err();
             advance(Duration::from_secs(10)).await;
             ended = for_polls(polls, what, &breaker, &script).await;
             assert_eq!(script.under_way(), 0);
-            let state = if ended { BreakerState::Closed } else { BreakerState::HalfOpen };
+            // What a key means that is no alias is no answer of the key store.
+            let is_answered = ended && what != "resolve";
+            let state = if is_answered { BreakerState::Closed } else { BreakerState::HalfOpen };
             assert_eq!(breaker.state(&key("one")), state, "{what}, {polls} polls");
-            resolve(&breaker).await.unwrap();
+            ask(&breaker).await.unwrap();
             if ended {
                 break;
             }
@@ -105,7 +107,7 @@ async fn a_dropped_call_is_no_failure() {
     script.always(Step::Hang);
     let breaker = Breaker::new(script.clone()).failures(1);
     for _ in 0..10 {
-        assert!(dropped_after(3, resolve(&breaker)).await.is_none());
+        assert!(dropped_after(3, ask(&breaker)).await.is_none());
     }
     assert_eq!((breaker.state(&key("one")), script.under_way()), (BreakerState::Closed, 0));
 }
@@ -127,7 +129,7 @@ async fn all_layers_together_leave_nothing_behind() {
             ended = for_polls(polls, what, &stack, &script).await;
             let left = (script.under_way(), limit.in_flight(), limit.queued());
             assert_eq!(left, (0, Some(0), 0), "{what}, {polls} polls");
-            resolve(&stack).await.unwrap();
+            ask(&stack).await.unwrap();
             if ended {
                 break;
             }

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
-use super::support::{Script, Step, context, fail, key, kind_of, poll, resolve, wrapped};
+use super::support::{Script, Step, ask, context, fail, key, kind_of, poll, wrapped};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,7 +55,7 @@ proptest! {
                         sleep(Duration::from_micros(late * caller as u64)).await;
                     }
                     for _ in 0..calls.div_ceil(callers) {
-                        resolve(&*limit).await.unwrap();
+                        ask(&*limit).await.unwrap();
                     }
                 }
             }))
@@ -91,7 +91,7 @@ async fn who_waits_is_served_in_order() {
     let served = std::sync::Mutex::new(Vec::new());
     let (limit, served) = (&limit, &served);
     join_all((0..25).map(|caller| async move {
-        resolve(limit).await.unwrap();
+        ask(limit).await.unwrap();
         served.lock().unwrap().push(caller);
     }))
     .await;
@@ -105,7 +105,7 @@ async fn a_queue_has_an_end_and_whoever_comes_then_is_refused_at_once() {
         Limit::new(Script::new([])).requests_per_second_of_a_key(1),
     ] {
         let limit = limit.waiting(3);
-        let mut calls: Vec<_> = (0..8).map(|_| Box::pin(resolve(&limit))).collect();
+        let mut calls: Vec<_> = (0..8).map(|_| Box::pin(ask(&limit))).collect();
         let mut refused = 0;
         let mut waiting = Vec::new();
         for mut call in calls.drain(..) {
@@ -133,7 +133,7 @@ async fn no_more_calls_go_at_a_time_than_may() {
     let script = Script::new([]);
     script.always(Step::Take(SECOND));
     let limit = Limit::new(script.clone()).concurrency(Concurrency::fixed(4));
-    join_all((0..20).map(|_| resolve(&limit))).await.into_iter().for_each(Result::unwrap);
+    join_all((0..20).map(|_| ask(&limit))).await.into_iter().for_each(Result::unwrap);
     assert_eq!((script.most_under_way(), limit.permits(), limit.in_flight()), (4, Some(4), Some(0)));
 }
 
@@ -144,7 +144,7 @@ async fn successes_add_one_and_throttling_halves_once_for_the_calls_of_a_window(
     for permits in [8, 9, 10, 10] {
         assert_eq!(limit.permits(), Some(permits));
         for _ in 0..permits {
-            resolve(&limit).await.unwrap();
+            ask(&limit).await.unwrap();
         }
     }
     // Ten calls that began at one time and are all throttled count once.
@@ -152,14 +152,14 @@ async fn successes_add_one_and_throttling_halves_once_for_the_calls_of_a_window(
     script.always(fail(Throttled));
     let limit = Limit::new(script.clone()).concurrency(Concurrency::new(10, 2, 10));
     for permits in [5, 2, 2] {
-        let told = join_all((0..limit.permits().unwrap()).map(|_| resolve(&limit))).await;
+        let told = join_all((0..limit.permits().unwrap()).map(|_| ask(&limit))).await;
         assert!(told.into_iter().all(|answer| kind_of(answer) == Some(Throttled)));
         assert_eq!((limit.permits(), limit.in_flight()), (Some(permits), Some(0)));
     }
     // That many really go, and no more.
     script.always(Step::Take(SECOND));
     let before = script.calls().len();
-    let mut calls: Vec<_> = (0..5).map(|_| Box::pin(resolve(&limit))).collect();
+    let mut calls: Vec<_> = (0..5).map(|_| Box::pin(ask(&limit))).collect();
     for _ in 0..3 {
         for call in &mut calls {
             assert!(poll(call).is_pending());
@@ -171,12 +171,12 @@ async fn successes_add_one_and_throttling_halves_once_for_the_calls_of_a_window(
     script.always(fail(Unavailable));
     let before = limit.permits();
     for _ in 0..50 {
-        let _ = resolve(&limit).await;
+        let _ = ask(&limit).await;
     }
     assert_eq!(limit.permits(), before);
     script.always(fail(AccessDenied));
     for _ in 0..50 {
-        let _ = resolve(&limit).await;
+        let _ = ask(&limit).await;
     }
     assert!(limit.permits() > before);
 }
@@ -194,7 +194,7 @@ async fn permits_are_neither_lost_nor_made_however_the_limit_moves() {
             1 => Some(Step::Take(SECOND)),
             _ => None,
         });
-        let mut calls: Vec<_> = (0..(seed >> 40) % 24).map(|_| Box::pin(resolve(&limit))).collect();
+        let mut calls: Vec<_> = (0..(seed >> 40) % 24).map(|_| Box::pin(ask(&limit))).collect();
         calls.retain_mut(|call| poll(call).is_pending());
         calls.truncate((seed >> 50) as usize % (calls.len() + 1));
         join_all(calls).await;
@@ -202,7 +202,7 @@ async fn permits_are_neither_lost_nor_made_however_the_limit_moves() {
         // All permits are there: that many go at a time, and no more.
         let permits = limit.permits().unwrap();
         script.always(Step::Take(SECOND));
-        let mut all: Vec<_> = (0..20).map(|_| Box::pin(resolve(&limit))).collect();
+        let mut all: Vec<_> = (0..20).map(|_| Box::pin(ask(&limit))).collect();
         for call in &mut all {
             assert!(poll(call).is_pending());
         }
@@ -241,7 +241,7 @@ async fn limits_that_cannot_be_are_the_nearest_that_can() {
         Limit::new(script.clone()).concurrency(Concurrency::new(usize::MAX, usize::MAX, usize::MAX)),
         Limit::new(script.clone()).waiting(0),
     ] {
-        resolve(&limit).await.unwrap();
+        ask(&limit).await.unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ use envelope_sdk::{
 };
 use tokio::time::Instant;
 
-use super::support::{Script, Step, context, error, fail, key, kind_of, resolve, wrapped};
+use super::support::{Script, Step, ask, context, error, fail, key, kind_of, wrapped};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,27 +42,27 @@ async fn trouble_of_a_moment_is_not_seen_whatever_is_asked() {
 async fn only_what_the_provider_calls_retryable_is_made_again() {
     for kind in [AccessDenied, State, Unauthentic, Protocol, Other] {
         let script = Script::new([fail(kind)]);
-        let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+        let told = ask(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
         assert_eq!((told.kind(), told.message(), script.calls().len()), (kind, "as it was told to", 1));
     }
     // The kind does not decide.
     let script = Script::new([Step::Fail(error(Unavailable).retryable(false))]);
-    assert_eq!(kind_of(resolve(&Retry::new(script.clone(), &plenty())).await), Some(Unavailable));
+    assert_eq!(kind_of(ask(&Retry::new(script.clone(), &plenty())).await), Some(Unavailable));
     assert_eq!(script.calls().len(), 1);
     let script = Script::new([Step::Fail(error(State).retryable(true))]);
-    resolve(&Retry::new(script.clone(), &plenty())).await.unwrap();
+    ask(&Retry::new(script.clone(), &plenty())).await.unwrap();
     assert_eq!(script.calls().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_error_is_told_with_its_attempts() {
     let script = Script::new([fail(Unavailable), fail(Unavailable), fail(Throttled)]);
-    let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+    let told = ask(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
     assert_eq!((told.kind(), told.attempts(), told.key()), (Throttled, 3, Some(&key("one"))));
     assert!(told.is_retryable());
     assert!(told.message().starts_with("as it was told to (after 3 attempts in "), "{told}");
     let script = Script::new([fail(Unavailable), fail(AccessDenied)]);
-    let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+    let told = ask(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
     assert_eq!((told.kind(), told.attempts(), told.is_retryable()), (AccessDenied, 2, false));
 }
 
@@ -73,7 +73,7 @@ async fn attempts_of_the_client_below_count_and_do_not_multiply() {
     {
         let script = Script::new([]);
         script.always(Step::Fail(error(Unavailable).with_attempts(each)));
-        let told = resolve(&Retry::new(script.clone(), &plenty()).attempts(most)).await.unwrap_err();
+        let told = ask(&Retry::new(script.clone(), &plenty()).attempts(most)).await.unwrap_err();
         assert_eq!(script.calls().len(), calls, "{each} of {most}");
         assert_eq!(told.attempts(), each.saturating_mul(calls as u32), "{each} of {most}");
     }
@@ -81,7 +81,7 @@ async fn attempts_of_the_client_below_count_and_do_not_multiply() {
     let script = Script::new([]);
     script.always(fail(Unavailable));
     let budget = plenty();
-    let told = resolve(&Retry::new(Retry::new(script.clone(), &budget), &budget)).await.unwrap_err();
+    let told = ask(&Retry::new(Retry::new(script.clone(), &budget), &budget)).await.unwrap_err();
     assert_eq!((script.calls().len(), told.attempts()), (3, 3));
 }
 
@@ -89,7 +89,7 @@ async fn attempts_of_the_client_below_count_and_do_not_multiply() {
 async fn a_pause_that_the_key_store_asks_for_is_kept() {
     let asks = |seconds| Step::Fail(error(Throttled).with_retry_after(seconds * SECOND));
     let script = Script::new([asks(3), asks(7)]);
-    resolve(&Retry::new(script.clone(), &plenty())).await.unwrap();
+    ask(&Retry::new(script.clone(), &plenty())).await.unwrap();
     let times = script.times();
     assert!(times[1] - times[0] >= 3 * SECOND && times[1] - times[0] < 4 * SECOND, "{times:?}");
     assert!(times[2] - times[1] >= 7 * SECOND && times[2] - times[1] < 8 * SECOND, "{times:?}");
@@ -100,7 +100,7 @@ async fn a_pause_beyond_the_deadline_is_not_begun() {
     for wait in [20 * SECOND, 3600 * SECOND, Duration::MAX] {
         let script = Script::new([Step::Fail(error(Throttled).with_retry_after(wait))]);
         let begun = Instant::now();
-        let told = resolve(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
+        let told = ask(&Retry::new(script.clone(), &plenty())).await.unwrap_err();
         assert_eq!((told.kind(), begun.elapsed(), script.calls().len()), (Throttled, Duration::ZERO, 1));
         assert!(told.message().contains("asks to be left alone for"), "{told}");
         assert!(told.retry_after().is_some());
@@ -112,13 +112,13 @@ async fn no_call_takes_longer_than_its_deadline() {
     // An attempt that hangs at once: nothing else is known.
     let script = Script::new([Step::Hang]);
     let begun = Instant::now();
-    let told = resolve(&Retry::new(script.clone(), &plenty()).deadline(4 * SECOND)).await.unwrap_err();
+    let told = ask(&Retry::new(script.clone(), &plenty()).deadline(4 * SECOND)).await.unwrap_err();
     assert_eq!((told.kind(), begun.elapsed(), script.under_way()), (Unavailable, 4 * SECOND, 0));
     assert_eq!(told.message(), "no answer within 4.0 s");
     // A later one does not hide what was told before.
     let script = Script::new([Step::Fail(error(Throttled).with_retry_after(SECOND)), Step::Hang]);
     let begun = Instant::now();
-    let told = resolve(&Retry::new(script.clone(), &plenty()).deadline(4 * SECOND)).await.unwrap_err();
+    let told = ask(&Retry::new(script.clone(), &plenty()).deadline(4 * SECOND)).await.unwrap_err();
     assert_eq!((told.kind(), told.attempts(), begun.elapsed()), (Throttled, 2, 4 * SECOND));
     assert_eq!(told.message(), "as it was told to (attempt 2 was cut off after 4.0 s)");
     // With a great many attempts.
@@ -126,11 +126,11 @@ async fn no_call_takes_longer_than_its_deadline() {
     script.always(fail(Unavailable));
     let begun = Instant::now();
     let retry = Retry::new(script.clone(), &plenty()).attempts(u32::MAX).deadline(4 * SECOND);
-    assert_eq!(kind_of(resolve(&retry).await), Some(Unavailable));
+    assert_eq!(kind_of(ask(&retry).await), Some(Unavailable));
     assert!(begun.elapsed() < 4 * SECOND && script.calls().len() > 3, "{:?}", script.calls());
     // A deadline without measure is none, and panics nowhere.
     let script = Script::new([fail(Unavailable)]);
-    resolve(&Retry::new(script, &plenty()).deadline(Duration::MAX)).await.unwrap();
+    ask(&Retry::new(script, &plenty()).deadline(Duration::MAX)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +140,7 @@ async fn a_budget_holds_for_all_layers_that_share_it() {
     let layers = scripts.each_ref().map(|script| Retry::new(script.clone(), &budget));
     scripts.iter().for_each(|script| script.always(fail(Unavailable)));
     for call in 0..1000 {
-        let told = resolve(&layers[call % 2]).await.unwrap_err();
+        let told = ask(&layers[call % 2]).await.unwrap_err();
         assert_eq!(told.kind(), Unavailable);
         if call == 900 {
             assert!(told.attempts() > 1 || told.message().contains("has used up its retries"), "{told}");
@@ -196,12 +196,12 @@ async fn what_a_breaker_refuses_is_not_tried_again() {
     script.always(fail(Unavailable));
     let breaker = Breaker::new(script.clone()).failures(2).cool_down(SECOND);
     let retry = Retry::new(breaker, &plenty()).attempts(10);
-    let told = resolve(&retry).await.unwrap_err();
+    let told = ask(&retry).await.unwrap_err();
     assert_eq!((script.calls().len(), told.kind()), (2, Unavailable));
     // What the key store said, and not what the breaker did.
     assert!(told.message().starts_with("as it was told to (after 3 attempts in"), "{told}");
     let begun = Instant::now();
-    let told = resolve(&retry).await.unwrap_err();
+    let told = ask(&retry).await.unwrap_err();
     assert_eq!((script.calls().len(), begun.elapsed()), (2, Duration::ZERO));
     assert!(told.message().starts_with("the key store failed 2 times in a row"), "{told}");
 }

@@ -219,8 +219,9 @@ pub(crate) async fn wrapped(script: &Script, name: &str) -> WrappedDek {
     wrapped
 }
 
-pub(crate) async fn resolve(provider: &impl KeyProvider) -> Result<(), ProviderError> {
-    provider.resolve(&key("one")).await.map(drop)
+/// A call that asks the key store.
+pub(crate) async fn ask(provider: &impl KeyProvider) -> Result<(), ProviderError> {
+    provider.generate_dek(&key("one"), &context()).await.map(drop)
 }
 
 pub(crate) fn kind_of<T>(answer: Result<T, ProviderError>) -> Option<ProviderErrorKind> {

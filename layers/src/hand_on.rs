@@ -1,0 +1,26 @@
+//! What every layer hands on as it is: who the provider below is, and what it says of keys and wraps.
+
+/// The methods of [`KeyProvider`](envelope_sdk::KeyProvider) that ask no key store, in an `impl` of a layer over `below`.
+macro_rules! hand_on {
+    () => {
+        fn name(&self) -> &'static str {
+            self.below.name()
+        }
+
+        fn identity(&self) -> Option<envelope_sdk::ProviderIdentity> {
+            self.below.identity()
+        }
+
+        fn context_binding(&self, wrapped: &WrappedDek) -> envelope_sdk::ContextBinding {
+            self.below.context_binding(wrapped)
+        }
+
+        fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+            self.below.is_same_key(configured, recipient)
+        }
+
+        fn generates_deks(&self, key: &KeyUri) -> bool {
+            self.below.generates_deks(key)
+        }
+    };
+}
