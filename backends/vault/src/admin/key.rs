@@ -238,6 +238,7 @@ mod tests {
     #[test]
     fn what_says_nothing_of_its_export_is_no_key() {
         let told = json!({"name": "k", "type": "aes256-gcm96", "latest_version": 1, "derived": false, "deletion_allowed": false});
-        assert!(serde_json::from_value::<Told>(told).is_err());
+        let refused = serde_json::from_value::<Told>(told).err().unwrap();
+        assert_eq!(refused.to_string(), "missing field `exportable`");
     }
 }

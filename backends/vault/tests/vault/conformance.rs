@@ -198,7 +198,8 @@ fn a_key_that_was_made_anew_as_one_that_is_not_derived_is_found_out() {
         server.does("POST", &path, &json!({}));
         let wrapped = wrap(&vault).unwrap();
         assert_eq!(wrapped.wrap_algorithm(), "VAULT-TRANSIT-AD");
-        assert!(block_on(vault.unwrap_dek(&wrapped, &other_context())).is_err());
+        let refused = block_on(vault.unwrap_dek(&wrapped, &other_context())).unwrap_err();
+        assert_eq!(refused.kind(), envelope_sdk::ProviderErrorKind::Unauthentic, "{refused}");
         let error = wrap(&strict).unwrap_err();
         assert_eq!(error.kind(), envelope_sdk::ProviderErrorKind::Unsupported, "{error}");
         assert!(error.message().contains("is not derived"), "{error}");
