@@ -159,6 +159,16 @@ pub trait KeyProvider: Send + Sync {
         unwrap_one_by_one(self, wraps).await
     }
 
+    /// Hears that the DEK which this provider gave for `wrapped` under `context` is not the one: the MAC of the
+    /// header is wrong under it, or a new wrap did not give back what was wrapped. Nothing, by default.
+    ///
+    /// A layer that keeps DEKs drops this one, so that the next call asks the key store. It must do no more: it
+    /// may be the header that was changed, by whoever sent it, and not the DEK. What the caller does next does not
+    /// wait for it. A decorator hands it on.
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        let _ = (wrapped, context);
+    }
+
     /// Whether the DEK of a new envelope shall come from
     /// [`generate_dek`](Self::generate_dek) if `key` encrypts: the key store
     /// makes and wraps it in one call. The first such key of a keyring is asked

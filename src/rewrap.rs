@@ -9,7 +9,7 @@
 use subtle::ConstantTimeEq;
 
 use crate::{
-    DecryptError, FullContext, Header, Keyring, Kind, OpenedHeader, RewrapError, WrappedDek,
+    DecryptError, Dek, FullContext, Header, Keyring, Kind, OpenedHeader, RewrapError, WrappedDek,
     crypto::cobblestone::PREFIX_LEN, keyring::RewrappedInside, schedule,
 };
 
@@ -64,13 +64,11 @@ async fn inside(keyring: &Keyring, header: &Header, context: &FullContext) -> Op
     let RewrappedInside { recipients, mut deks, context_is_bound } =
         keyring.rewrap_inside(header, context).await?;
     // The MAC is right under the DEK of this header and under no other.
+    if keyring.refute_own(&recipients, &deks, context, |dek| schedule::fits(dek, header)).is_some() {
+        return None;
+    }
     let opened = schedule::verify(header.clone(), deks.pop()?, context.clone()).ok()?;
-    let opened = opened.with_context_bound(context_is_bound);
-    deks.iter().all(|dek| dek.ct_eq(opened.dek()).into()).then_some(Rewrapped {
-        opened,
-        recipients,
-        generation,
-    })
+    Some(Rewrapped { opened: opened.with_context_bound(context_is_bound), recipients, generation })
 }
 
 async fn through(keyring: &Keyring, header: Header, context: FullContext) -> Result<Rewrapped, RewrapError> {
@@ -79,11 +77,9 @@ async fn through(keyring: &Keyring, header: Header, context: FullContext) -> Res
     let generation = opened.header().generation().checked_add(1).ok_or(RewrapError::GenerationsExhausted)?;
     let recipients = keyring.wrap(opened.dek(), opened.context()).await?;
     let unwrapped = keyring.unwrap_own(&recipients, opened.context()).await?;
-    for (new, recipient) in unwrapped.iter().zip(&recipients) {
-        if !bool::from(new.ct_eq(opened.dek())) {
-            let key = recipient.key_uri().clone();
-            return Err(RewrapError::WrapNotVerified { key });
-        }
+    let gives_it_back = |new: &Dek| new.ct_eq(opened.dek()).into();
+    if let Some(other) = keyring.refute_own(&recipients, &unwrapped, opened.context(), gives_it_back) {
+        return Err(RewrapError::WrapNotVerified { key: other.key_uri().clone() });
     }
     Ok(Rewrapped { opened, recipients, generation })
 }

@@ -33,6 +33,8 @@ mod policies;
 mod properties;
 #[path = "ranged.rs"]
 mod ranged;
+#[path = "refuted.rs"]
+mod refuted;
 #[path = "registry.rs"]
 mod registry;
 #[path = "rewrap.rs"]

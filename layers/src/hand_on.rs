@@ -19,6 +19,10 @@ macro_rules! hand_on {
             self.below.is_same_key(configured, recipient)
         }
 
+        fn refuted(&self, wrapped: &WrappedDek, context: &envelope_sdk::FullContext) {
+            self.below.refuted(wrapped, context);
+        }
+
         fn generates_deks(&self, key: &KeyUri) -> bool {
             self.below.generates_deks(key)
         }

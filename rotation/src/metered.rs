@@ -108,6 +108,10 @@ impl KeyProvider for Metered {
         self.inner.unwrap_deks(wraps).await
     }
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.inner.refuted(wrapped, context);
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.inner.generates_deks(key)
     }

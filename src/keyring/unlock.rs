@@ -141,7 +141,9 @@ impl Keyring {
                 Ok(opened) => return Ok(opened.with_context_bound(bound)),
                 Err(unverified) => (header, context) = (unverified.header, unverified.context),
             }
-            trial.failed.push((place, key.does_not_fit(header.recipients()[pair.recipient].key_uri())));
+            let recipient = &header.recipients()[pair.recipient];
+            key.provider.refuted(recipient, &context);
+            trial.failed.push((place, key.does_not_fit(recipient.key_uri())));
         }
     }
 

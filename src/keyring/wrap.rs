@@ -136,6 +136,24 @@ impl Keyring {
         Ok(try_join_all(unwraps).await?)
     }
 
+    /// The first of `wrapped`, which came from [`wrap`](Self::wrap) and gave these `deks`, whose DEK does not
+    /// fit. The providers of all such hear of it.
+    pub(crate) fn refute_own<'w>(
+        &self,
+        wrapped: &'w [WrappedDek],
+        deks: &[Dek],
+        context: &FullContext,
+        fits: impl Fn(&Dek) -> bool,
+    ) -> Option<&'w WrappedDek> {
+        let mut first = None;
+        for ((key, wrapped), _) in self.encrypting.iter().zip(wrapped).zip(deks).filter(|(_, dek)| !fits(dek))
+        {
+            key.provider.refuted(wrapped, context);
+            first.get_or_insert(wrapped);
+        }
+        first
+    }
+
     /// Whether one of `wrapped`, which came from [`wrap`](Self::wrap), opens under its context alone.
     pub(crate) fn bind_context(&self, wrapped: &[WrappedDek]) -> bool {
         self.encrypting.iter().zip(wrapped).any(|(key, wrapped)| key.binds_context(wrapped))

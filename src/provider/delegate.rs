@@ -57,6 +57,10 @@ macro_rules! delegate {
                 (**self).unwrap_deks(wraps).await
             }
 
+            fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+                (**self).refuted(wrapped, context);
+            }
+
             fn generates_deks(&self, key: &KeyUri) -> bool {
                 (**self).generates_deks(key)
             }

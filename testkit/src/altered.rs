@@ -252,6 +252,10 @@ impl KeyProvider for AlteredProvider {
         }
     }
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.below.refuted(wrapped, context);
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.generates.unwrap_or_else(|| self.below.generates_deks(key))
     }

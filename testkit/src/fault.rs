@@ -30,6 +30,7 @@ pub struct FaultProvider {
     inner: Arc<dyn KeyProvider>,
     faults: Mutex<Faults>,
     unwraps: AtomicUsize,
+    refuted: Mutex<Vec<WrappedDek>>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -43,7 +44,7 @@ impl FaultProvider {
     /// Passes everything on to `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn KeyProvider>) -> Self {
-        Self { inner, faults: Mutex::default(), unwraps: AtomicUsize::new(0) }
+        Self { inner, faults: Mutex::default(), unwraps: AtomicUsize::new(0), refuted: Mutex::default() }
     }
 
     /// From now on each wrap, also that of a generated DEK, goes wrong so; `None`
@@ -67,6 +68,16 @@ impl FaultProvider {
     #[must_use]
     pub fn unwraps(&self) -> usize {
         self.unwraps.load(Ordering::SeqCst)
+    }
+
+    /// The wraps whose DEKs were [refuted](KeyProvider::refuted), in that order.
+    #[must_use]
+    pub fn refuted_wraps(&self) -> Vec<WrappedDek> {
+        self.lock_refuted().clone()
+    }
+
+    fn lock_refuted(&self) -> MutexGuard<'_, Vec<WrappedDek>> {
+        self.refuted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Faults> {
@@ -135,6 +146,11 @@ impl KeyProvider for FaultProvider {
 
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
         unwrap_one_by_one(self, wraps).await
+    }
+
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.lock_refuted().push(wrapped.clone());
+        self.inner.refuted(wrapped, context);
     }
 
     fn generates_deks(&self, key: &KeyUri) -> bool {

@@ -148,6 +148,10 @@ impl KeyProvider for YieldingProvider {
         self.slowly(self.below.unwrap_deks(wraps)).await
     }
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.below.refuted(wrapped, context);
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.below.generates_deks(key)
     }

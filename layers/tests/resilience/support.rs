@@ -173,6 +173,10 @@ impl KeyProvider for Script {
         answers
     }
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.memory.refuted(wrapped, context);
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.memory.generates_deks(key)
     }

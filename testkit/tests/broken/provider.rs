@@ -442,6 +442,10 @@ impl KeyProvider for Flawed {
         deks
     }
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.below.refuted(wrapped, context);
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         !self.is(Flaw::GeneratesByChance) || self.is_odd()
     }

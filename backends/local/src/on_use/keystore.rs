@@ -299,6 +299,9 @@ impl KeyProvider for KeystoreOnUse {
         unwrap_one_by_one(self, wraps).await
     }
 
+    /// A keystore keeps no DEK.
+    fn refuted(&self, _wrapped: &WrappedDek, _context: &FullContext) {}
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }

@@ -117,6 +117,9 @@ impl KeyProvider for PassphraseOnUse {
         unwrap_one_by_one(self, wraps).await
     }
 
+    /// A passphrase keeps no DEK.
+    fn refuted(&self, _wrapped: &WrappedDek, _context: &FullContext) {}
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }

@@ -132,6 +132,9 @@ impl KeyProvider for Tokens {
         unwrap_one_by_one(self, wraps).await
     }
 
+    /// A token keeps no DEK.
+    fn refuted(&self, _wrapped: &WrappedDek, _context: &FullContext) {}
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }

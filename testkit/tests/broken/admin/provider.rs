@@ -117,6 +117,10 @@ impl KeyProvider for FlawedProvider {
         unwrap_one_by_one(self, wraps).await
     }
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.below.refuted(wrapped, context);
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.below.generates_deks(key)
     }
