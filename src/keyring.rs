@@ -2,6 +2,7 @@
 
 mod configured;
 mod deadline;
+mod events;
 mod hedging;
 mod inside;
 mod latency;
@@ -17,6 +18,7 @@ use crate::{KeyProvider, KeyUri, ProviderError, timer::Timer};
 use configured::ConfiguredKey;
 use deadline::{Deadline, Limit};
 
+pub use events::{AskedKey, KeyringEvent, KeyringListener};
 pub use hedging::Hedging;
 pub(crate) use inside::RewrappedInside;
 pub use unlock::Order;
@@ -61,6 +63,7 @@ pub struct Keyring {
     order: Order,
     limit: Option<Limit>,
     hedging: Option<Hedging>,
+    listeners: Vec<Arc<dyn KeyringListener>>,
 }
 
 impl Keyring {
@@ -122,6 +125,13 @@ impl Keyring {
     #[must_use]
     pub fn deadline(mut self, time: Duration, timer: Arc<dyn Timer>) -> Self {
         self.limit = Some(Limit { time, timer });
+        self
+    }
+
+    /// Tells `listener`, too, of hedges, failovers and keys that do not wrap.
+    #[must_use]
+    pub fn tell(mut self, listener: Arc<dyn KeyringListener>) -> Self {
+        self.listeners.push(listener);
         self
     }
 

@@ -36,7 +36,7 @@ pub use envelope::{Envelope, PayloadKind, Reported, Reporting, Started};
 pub use error::{DecryptError, EncryptError, RewrapError};
 pub use format::{FormatError, Header, Kind};
 pub use key_uri::{KeyUri, KeyUriError};
-pub use keyring::{Hedging, Keyring, MissingKey, Order, WrapPolicy};
+pub use keyring::{AskedKey, Hedging, Keyring, KeyringEvent, KeyringListener, MissingKey, Order, WrapPolicy};
 pub use lifecycle::{KeyChange, KeyState, KeyUse};
 pub use provider::{
     ContextBinding, Dek, KeyProvider, ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,

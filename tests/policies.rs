@@ -17,8 +17,9 @@ use std::{
 use ::tokio::time::{Instant, sleep};
 use common::context;
 use envelope_sdk::{
-    DecryptError, Dek, EncryptError, Envelope, Hedging, KeyProvider, KeyUri, Keyring, Order, ProviderError,
-    ProviderErrorKind, Timer, TokioTimer, WrapPolicy, crypto::DefaultEngine,
+    AskedKey, DecryptError, Dek, EncryptError, Envelope, Hedging, KeyProvider, KeyUri, Keyring, KeyringEvent,
+    KeyringListener, Order, ProviderError, ProviderErrorKind, Timer, TokioTimer, WrapPolicy,
+    crypto::DefaultEngine,
 };
 use envelope_testkit::{AlteredProvider, MemoryProvider};
 
@@ -361,4 +362,102 @@ async fn nothing_is_called_when_there_is_no_time() {
     let (outcome, _, log) = rig.open(&rig.ring(&[0, 1]).deadline(Duration::ZERO, timer())).await;
     assert_eq!(log, "");
     assert_eq!(kinds_and_keys(outcome.unwrap_err()), [(AWAY, rig.keys[0].clone())]);
+}
+
+// What is told
+
+/// Each event in a few words, the keys by their names.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn take(&self) -> String {
+        std::mem::take(&mut *self.0.lock().unwrap()).join("; ")
+    }
+}
+
+impl KeyringListener for Told {
+    fn hear(&self, event: &KeyringEvent<'_>) {
+        let name = |key: &AskedKey<'_>| {
+            assert_eq!(key.provider, "memory");
+            key.key.as_str().trim_start_matches("memory:").to_owned()
+        };
+        let words = match event {
+            KeyringEvent::HedgeBegun { slow, hedge, after } => {
+                format!("{} beside {} after {after:?}", name(hedge), name(slow))
+            }
+            KeyringEvent::HedgeWon { hedge } => format!("{} won", name(hedge)),
+            KeyringEvent::HedgeLost { hedge } => format!("{} lost", name(hedge)),
+            KeyringEvent::HedgeFailed { hedge, error } => {
+                format!("{} failed {:?}", name(hedge), error.kind())
+            }
+            KeyringEvent::Cancelled { key, after } => format!("{} dropped after {after:?}", name(key)),
+            KeyringEvent::Failover { from, error, to } => {
+                format!("{} after {}: {:?}", name(to), name(from), error.kind())
+            }
+            KeyringEvent::WrapMissing { key, error } => format!("{} missing: {:?}", name(key), error.kind()),
+            other => panic!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(words);
+    }
+}
+
+#[::tokio::test(start_paused = true)]
+async fn a_listener_hears_of_each_hedge_and_of_its_end_and_of_who_was_dropped() {
+    let (rig, told) = (Rig::new(&["a", "b"]).await, Told::default());
+    let ring = rig.ring(&[0, 1]).hedging(Hedging::new(timer())).tell(Arc::new(told.clone()));
+    rig.does(&[Does::Answer(5000), Does::Answer(20)]);
+    rig.opened(&ring).await;
+    assert_eq!(told.take(), "b beside a after 250ms; b won; a dropped after 270ms");
+    rig.does(&[Does::Answer(260), Does::Answer(20)]);
+    rig.opened(&ring).await;
+    assert_eq!(told.take(), "b beside a after 250ms; b lost; b dropped after 10ms");
+    rig.does(&[Does::Answer(300), Does::Fail(20, AWAY)]);
+    rig.opened(&ring).await;
+    assert_eq!(told.take(), "b beside a after 250ms; b failed Unavailable");
+    rig.does(&[Does::Fail(300, AWAY), Does::Answer(100)]);
+    rig.opened(&ring).await;
+    assert_eq!(told.take(), "b beside a after 250ms; b won");
+    rig.does(&[Does::Answer(20), Does::Answer(20)]);
+    rig.opened(&ring).await;
+    assert_eq!(told.take(), "", "nothing happened");
+}
+
+#[::tokio::test(start_paused = true)]
+async fn a_hedge_that_is_cut_by_the_deadline_is_told_as_failed() {
+    let (rig, told) = (Rig::new(&["a", "b"]).await, Told::default());
+    let ring = rig.ring(&[0, 1]).deadline(Duration::from_secs(3), timer()).hedging(Hedging::new(timer()));
+    rig.does(&[Does::Answer(60_000); 2]);
+    rig.open(&ring.tell(Arc::new(told.clone()))).await.0.unwrap_err();
+    assert_eq!(told.take(), "b beside a after 250ms; b failed Unavailable");
+}
+
+#[::tokio::test(start_paused = true)]
+async fn a_listener_hears_of_each_failover_and_why_with_hedging_and_without() {
+    let (rig, told) = (Rig::new(&["a", "b", "c"]).await, Told::default());
+    let ring = rig.ring(&[0, 1, 2]).tell(Arc::new(told.clone()));
+    for ring in [ring.clone().hedging(Hedging::new(timer())), ring] {
+        rig.does(&[Does::Fail(20, AWAY), Does::OtherDek(20), Does::Answer(20)]);
+        rig.opened(&ring).await;
+        assert_eq!(told.take(), "b after a: Unavailable; c after b: Unauthentic");
+        rig.does(&[Does::Fail(20, AWAY); 3]);
+        rig.open(&ring).await.0.unwrap_err();
+        assert_eq!(
+            told.take(),
+            "b after a: Unavailable; c after b: Unavailable",
+            "after the last there is none"
+        );
+    }
+}
+
+#[::tokio::test(start_paused = true)]
+async fn a_listener_hears_of_the_keys_that_an_envelope_misses_once_it_is_made() {
+    let (rig, told) = (Rig::new(&["a", "b", "c"]).await, Told::default());
+    let envelope = Envelope::new(rig.ring(&[0, 1, 2]).tell(Arc::new(told.clone())));
+    rig.does(&[Does::Fail(20, AWAY), Does::Answer(20), Does::Fail(10, ProviderErrorKind::Throttled)]);
+    let made = envelope.reporting(WrapPolicy::AtLeast(1)).encrypt(b"x", &context()).await.unwrap();
+    assert_eq!(made.missing().len(), 2);
+    assert_eq!(told.take(), "a missing: Unavailable; c missing: Throttled");
+    envelope.reporting(WrapPolicy::AtLeast(2)).encrypt(b"x", &context()).await.map(drop).unwrap_err();
+    assert_eq!(told.take(), "", "no envelope, and the error says why");
 }

@@ -8,7 +8,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 
-use super::{Hedging, Keyring, configured::ConfiguredKey, deadline::Deadline};
+use super::{Hedging, Keyring, KeyringEvent, configured::ConfiguredKey, deadline::Deadline};
 use crate::{
     DecryptError, Dek, FullContext, Header, KeyUri, OpenedHeader, ProviderError, ProviderErrorKind,
     WrappedDek, schedule,
@@ -37,6 +37,8 @@ pub(super) struct Pair {
 struct Trial {
     left: VecDeque<(usize, Pair)>,
     failed: Vec<(usize, ProviderError)>,
+    /// The key of the last of `failed`, until another is asked after it.
+    failed_key: Option<usize>,
 }
 
 impl Keyring {
@@ -143,7 +145,7 @@ impl Keyring {
             }
             let recipient = &header.recipients()[pair.recipient];
             key.provider.refuted(recipient, &context);
-            trial.failed.push((place, key.does_not_fit(recipient.key_uri())));
+            trial.note(place, pair, key.does_not_fit(recipient.key_uri()));
         }
     }
 
@@ -155,13 +157,13 @@ impl Keyring {
         trial: &mut Trial,
         deadline: &Deadline<'_>,
     ) -> Option<(usize, Pair, Dek)> {
-        while let Some((place, pair)) = trial.left.pop_front() {
+        while let Some((place, pair)) = self.next_of(trial) {
             let key = &self.decrypting[pair.key];
             let call = key.unwrap(&header.recipients()[pair.recipient], context);
             match deadline.bound(key, call).await {
                 Ok(dek) => return Some((place, pair, dek)),
                 Err(error) => {
-                    if trial.fail(place, error, deadline) {
+                    if trial.fail(place, pair, error, deadline) {
                         return None;
                     }
                 }
@@ -188,7 +190,7 @@ impl Keyring {
         let mut in_flight: Vec<InFlight> = Vec::with_capacity(2);
         loop {
             if in_flight.is_empty() {
-                let next = trial.left.pop_front()?;
+                let next = self.next_of(trial)?;
                 hedging.count_call();
                 in_flight.push(InFlight::now(next, hedging, &self.decrypting));
                 calls.push(ask(next));
@@ -207,7 +209,13 @@ impl Keyring {
                         in_flight[0].may_be_hedged = false;
                         if let Some(next) = self.hedge_among(&trial.left).filter(|_| hedging.may_hedge()) {
                             let next = trial.left.remove(next)?;
-                            in_flight.push(InFlight::now(next, hedging, &self.decrypting));
+                            let hedge = InFlight::now(next, hedging, &self.decrypting).as_hedge();
+                            self.hear(&KeyringEvent::HedgeBegun {
+                                slow: self.decrypting[in_flight[0].pair.key].asked(),
+                                hedge: self.decrypting[hedge.pair.key].asked(),
+                                after: hedge.began.saturating_sub(in_flight[0].began),
+                            });
+                            in_flight.push(hedge);
                             calls.push(ask(next));
                         }
                         continue;
@@ -218,27 +226,49 @@ impl Keyring {
             let (place, answer) = answer?;
             let at = in_flight.iter().position(|call| call.place == place)?;
             let call = in_flight.swap_remove(at);
+            let key = &self.decrypting[call.pair.key];
             match answer {
                 Ok(dek) => {
                     let now = hedging.timer.now();
-                    self.decrypting[call.pair.key].latency.record(now.saturating_sub(call.began));
+                    key.latency.record(now.saturating_sub(call.began));
+                    if call.is_hedge {
+                        self.hear(&KeyringEvent::HedgeWon { hedge: key.asked() });
+                    }
                     for lost in in_flight {
+                        let (key, after) = (&self.decrypting[lost.pair.key], now.saturating_sub(lost.began));
                         // It would have taken longer still. Before its own threshold that says nothing.
                         if now >= lost.hedge_at {
-                            self.decrypting[lost.pair.key].latency.record(now.saturating_sub(lost.began));
+                            key.latency.record(after);
                         }
+                        if lost.is_hedge {
+                            self.hear(&KeyringEvent::HedgeLost { hedge: key.asked() });
+                        }
+                        self.hear(&KeyringEvent::Cancelled { key: key.asked(), after });
                         // For the case that the DEK is the wrong one.
                         trial.left.push_front((lost.place, lost.pair));
                     }
                     return Some((call.place, call.pair, dek));
                 }
                 Err(error) => {
-                    if trial.fail(place, error, deadline) && in_flight.is_empty() {
+                    if call.is_hedge {
+                        self.hear(&KeyringEvent::HedgeFailed { hedge: key.asked(), error: &error });
+                    }
+                    if trial.fail(place, call.pair, error, deadline) && in_flight.is_empty() {
                         return None;
                     }
                 }
             }
         }
+    }
+
+    /// The next that is tried, after one that failed or before any.
+    fn next_of(&self, trial: &mut Trial) -> Option<(usize, Pair)> {
+        let next = trial.left.pop_front()?;
+        if let (Some(from), Some((_, error))) = (trial.failed_key.take(), trial.failed.last()) {
+            let (from, to) = (self.decrypting[from].asked(), self.decrypting[next.1.key].asked());
+            self.hear(&KeyringEvent::Failover { from, error, to });
+        }
+        Some(next)
     }
 
     /// The first of what is left that nobody might have to type something for.
@@ -249,10 +279,15 @@ impl Keyring {
 
 impl Trial {
     /// Notes why a key did not open, and says whether there is no time left for others.
-    fn fail(&mut self, place: usize, error: ProviderError, deadline: &Deadline<'_>) -> bool {
+    fn fail(&mut self, place: usize, pair: Pair, error: ProviderError, deadline: &Deadline<'_>) -> bool {
         let late = error.kind() == ProviderErrorKind::Unavailable && deadline.is_over();
-        self.failed.push((place, error));
+        self.note(place, pair, error);
         late
+    }
+
+    fn note(&mut self, place: usize, pair: Pair, error: ProviderError) {
+        self.failed.push((place, error));
+        self.failed_key = Some(pair.key);
     }
 }
 
@@ -264,13 +299,18 @@ struct InFlight {
     /// When it is slow for what its key is used to.
     hedge_at: Duration,
     may_be_hedged: bool,
+    is_hedge: bool,
 }
 
 impl InFlight {
     fn now((place, pair): (usize, Pair), hedging: &Hedging, keys: &[ConfiguredKey]) -> Self {
         let began = hedging.timer.now();
         let hedge_at = began.saturating_add(hedging.delay(&keys[pair.key].latency));
-        Self { place, pair, began, hedge_at, may_be_hedged: true }
+        Self { place, pair, began, hedge_at, may_be_hedged: true, is_hedge: false }
+    }
+
+    fn as_hedge(self) -> Self {
+        Self { is_hedge: true, ..self }
     }
 }
 

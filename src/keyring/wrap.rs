@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 
-use super::{Keyring, configured::ConfiguredKey, deadline::Deadline};
+use super::{Keyring, KeyringEvent, configured::ConfiguredKey, deadline::Deadline};
 use crate::{
     Dek, EncryptError, FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
     format::MAX_RECIPIENTS,
@@ -105,6 +105,10 @@ impl Keyring {
         {
             // There were enough keys, so one of them is missing.
             return Err(missing.swap_remove(0).error.into());
+        }
+        for missing in &missing {
+            let key = self.encrypting[missing.position].asked();
+            self.hear(&KeyringEvent::WrapMissing { key, error: &missing.error });
         }
         wrapped.sort_by_key(|(position, _)| *position);
         Ok(Wraps { dek, wrapped: wrapped.into_iter().map(|(_, wrapped)| wrapped).collect(), missing })
