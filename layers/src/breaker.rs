@@ -6,15 +6,16 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek, http::find_cause,
+    Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    http::{ATTEMPT_TIMEOUT, find_cause},
 };
 
-use crate::{events, limit::FullQueue};
-use circuit::{Circuits, Pass, Refusal};
+use crate::{TimedOut, events, limit::FullQueue};
+use circuit::{Circuits, Outcome, Pass, Refusal};
 
 pub use circuit::{BreakerState, CircuitOpen};
 
-/// Refuses calls to a provider that has failed several times in a row, for a while, at once.
+/// Refuses calls to a provider that has failed several times in a row, or let somebody wait in vain, for a while, at once.
 ///
 /// - **Closed**: calls go through. What counts as a failure is [`Unavailable`](ProviderErrorKind::Unavailable) alone, of
 ///   which time-outs are: whoever denies, throttles or finds a wrap wrong is there. Any answer ends the row. None are what a
@@ -26,9 +27,13 @@ pub use circuit::{BreakerState, CircuitOpen};
 ///   answer is there. An answer closes the circuit; a failure opens it for another cool-down. If the call is dropped the
 ///   next one is the probe.
 ///
+/// Failures that come at once cost nothing, and five in a row are waited for. A **time-out** costs its whole time: one is
+/// enough, unless the key store answered somebody else meanwhile, and then it counts as any failure. A time-out is a call
+/// that a [`Deadline`](crate::Deadline) below cut off, or a failure that took 5 seconds or longer.
+///
 /// There is one circuit for the provider, or one for each region or the like: [`by`](Self::by). A keyring that asks
-/// another recipient when one fails needs nothing else: a dead region costs the failures that open the circuit, and then
-/// one probe in each cool-down.
+/// another recipient when one fails needs nothing else: a dead region costs one time-out, and then one probe in each
+/// cool-down.
 ///
 /// # Where it stands
 /// Over [`Deadline`](crate::Deadline) and [`Limit`](crate::Limit): it does not hear of a call that is dropped from above.
@@ -38,10 +43,10 @@ pub struct Breaker<P> {
     by: Option<By>,
 }
 
-type By = Box<dyn Fn(&KeyUri) -> String + Send + Sync>;
+type By = Box<dyn Fn(&KeyUri) -> &str + Send + Sync>;
 
 impl<P> Breaker<P> {
-    /// Opens after 5 failures in a row, for 10 seconds.
+    /// Opens after 5 failures in a row or one time-out, for 10 seconds.
     #[must_use]
     pub fn new(below: P) -> Self {
         Self { below, circuits: Circuits::new(), by: None }
@@ -55,6 +60,14 @@ impl<P> Breaker<P> {
         self
     }
 
+    /// How many time-outs in a row open the circuit, of which none saw the key store answer anybody; at least 1. 1 by
+    /// default: a dead region costs one time-out. More are for a key store that few ask and whose network loses calls.
+    #[must_use]
+    pub fn time_outs(mut self, time_outs: u32) -> Self {
+        self.circuits.time_outs = time_outs.max(1);
+        self
+    }
+
     /// How long an open circuit refuses. 10 seconds by default, in which what a key store restarts or a network routes
     /// anew comes back: a probe in that time costs nothing.
     #[must_use]
@@ -63,10 +76,10 @@ impl<P> Breaker<P> {
         self
     }
 
-    /// A circuit for each of the names that `name` gives keys, such as their region. There should be few: a circuit that
-    /// has failures is kept until it has an answer.
+    /// A circuit for each of the names that `name` gives keys, such as their region. There should be few: of more than
+    /// 1024 only those with failures are remembered.
     #[must_use]
-    pub fn by(mut self, name: impl Fn(&KeyUri) -> String + Send + Sync + 'static) -> Self {
+    pub fn by(mut self, name: impl Fn(&KeyUri) -> &str + Send + Sync + 'static) -> Self {
         self.by = Some(Box::new(name));
         self
     }
@@ -74,7 +87,7 @@ impl<P> Breaker<P> {
     /// The state of the circuit of a key.
     #[must_use]
     pub fn state(&self, key: &KeyUri) -> BreakerState {
-        self.circuits.state(&self.name_of(key))
+        self.circuits.state(self.name_of(key))
     }
 
     /// The circuits that are not closed, by their names. That of a breaker without [`by`](Self::by) is the empty name.
@@ -83,8 +96,8 @@ impl<P> Breaker<P> {
         self.circuits.troubled_states()
     }
 
-    fn name_of(&self, key: &KeyUri) -> String {
-        self.by.as_ref().map(|name| name(key)).unwrap_or_default()
+    fn name_of<'k>(&self, key: &'k KeyUri) -> &'k str {
+        self.by.as_ref().map_or("", |name| name(key))
     }
 }
 
@@ -99,22 +112,24 @@ impl<P: KeyProvider> Breaker<P> {
         let answer = call.await;
         // Otherwise the pass is dropped, and a probe is free for another call.
         if answer.as_ref().map_or_else(|error| !is_of_the_queue(error), was_asked) {
-            self.settle(pass, key, !answer.as_ref().is_err_and(is_failure));
+            let outcome = outcome_of(answer.as_ref().err(), &pass);
+            self.settle(pass, key, outcome);
         }
         answer
     }
 
-    fn enter(&self, circuit: String) -> Result<Pass<'_>, Refusal> {
-        let pass = self.circuits.enter(circuit)?;
+    fn enter<'b>(&'b self, circuit: &'b str) -> Result<Pass<'b>, Refusal> {
+        let pass = self.circuits.enter(self.name(), circuit)?;
         if pass.is_probe() {
-            events::breaker(self.name(), pass.circuit(), 1);
+            events::breaker(self.name(), circuit, events::HALF_OPEN);
         }
         Ok(pass)
     }
 
-    fn settle(&self, pass: Pass<'_>, key: &KeyUri, is_answered: bool) {
-        if pass.settle(is_answered) {
-            events::breaker(self.name(), &self.name_of(key), if is_answered { 0 } else { 2 });
+    fn settle(&self, pass: Pass<'_>, key: &KeyUri, outcome: Outcome) {
+        if pass.settle(outcome) {
+            let state = if outcome == Outcome::Answered { events::CLOSED } else { events::OPEN };
+            events::breaker(self.name(), self.name_of(key), state);
         }
     }
 
@@ -123,6 +138,17 @@ impl<P: KeyProvider> Breaker<P> {
         let Refusal { open, pause } = refusal;
         let kind = ProviderErrorKind::Unavailable;
         ProviderError::new(kind, self.name(), key, open.to_string()).with_retry_after(pause).with_source(open)
+    }
+}
+
+/// What became of a call that was told this error, if any.
+fn outcome_of(error: Option<&ProviderError>, pass: &Pass<'_>) -> Outcome {
+    match error {
+        Some(error) if is_failure(error) => {
+            let timed_out = find_cause::<TimedOut>(error).is_some() || pass.took() >= ATTEMPT_TIMEOUT;
+            if timed_out { Outcome::TimedOut } else { Outcome::Failed }
+        }
+        _ => Outcome::Answered,
     }
 }
 
@@ -161,7 +187,7 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
 
     /// One call for each circuit. It has failed if all that was asked of that circuit failed.
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
-        let mut by_circuit: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut by_circuit: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (place, (wrapped, _)) in wraps.iter().enumerate() {
             by_circuit.entry(self.name_of(wrapped.key_uri())).or_default().push(place);
         }
@@ -186,10 +212,12 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
             let answers = self.below.unwrap_deks(&batch).await;
             let is_asked =
                 |answer: &&Result<Dek, ProviderError>| !answer.as_ref().is_err_and(is_of_the_queue);
-            if answers.is_empty() || answers.iter().any(|answer| is_asked(&answer)) {
-                let mut asked = answers.iter().filter(is_asked);
-                let is_answered = !asked.all(|answer| answer.as_ref().is_err_and(is_failure));
-                self.settle(pass, batch[0].0.key_uri(), is_answered);
+            // Of those that were asked for, one that was answered tells that the key store is there.
+            let asked =
+                answers.iter().filter(is_asked).map(|answer| outcome_of(answer.as_ref().err(), &pass));
+            let outcome = asked.min();
+            if let Some(outcome) = outcome.or(answers.is_empty().then_some(Outcome::Failed)) {
+                self.settle(pass, batch[0].0.key_uri(), outcome);
             }
             for (place, answer) in places.into_iter().zip(answers) {
                 told[place] = answer;

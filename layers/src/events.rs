@@ -23,13 +23,21 @@ pub(crate) fn retry(provider: &'static str, kind: ProviderErrorKind, attempt: u3
     counter!(RETRIES, "provider" => provider, "outcome" => kind_name(kind)).increment(1);
 }
 
-/// A call is not made again since the process has used up its retries.
-pub(crate) fn retry_refused(provider: &'static str) {
-    tracing::warn!(envelope.provider = provider, "no retry: the process has used up its retries");
-    counter!(RETRIES_REFUSED, "provider" => provider).increment(1);
+/// So many calls are not made again since the process has used up its retries.
+pub(crate) fn retries_refused(provider: &'static str, calls: u64) {
+    if calls > 0 {
+        tracing::warn!(envelope.provider = provider, calls, "no retry: the process has used up its retries");
+        counter!(RETRIES_REFUSED, "provider" => provider).increment(calls);
+    }
 }
 
-/// A circuit is in another state: 0 closed, 1 a probe is under way, 2 open.
+/// States of a circuit, as they are told.
+pub(crate) const CLOSED: u8 = 0;
+/// A probe is under way.
+pub(crate) const HALF_OPEN: u8 = 1;
+pub(crate) const OPEN: u8 = 2;
+
+/// A circuit is in another state.
 pub(crate) fn breaker(provider: &'static str, circuit: &str, state: u8) {
     let word = ["closed", "half-open", "open"].get(usize::from(state)).copied().unwrap_or_default();
     tracing::warn!(envelope.provider = provider, circuit, state = word, "the breaker changes");

@@ -3,6 +3,7 @@
 #[macro_use]
 mod hand_on;
 
+mod batch;
 mod breaker;
 mod cache;
 mod counter;
@@ -24,7 +25,7 @@ pub use data_keys::{
     CurrentDataKey, DataKeyId, DataKeyLimits, DataKeyStore, DataKeys, DataKeysError, DataKeysStats,
     MemoryDataKeyStore, SealedRecord, StoreError,
 };
-pub use deadline::Deadline;
+pub use deadline::{Deadline, TimedOut};
 pub use key_states::{KeyStateListener, ReportingAdmin};
 pub use limit::{Concurrency, Limit};
 pub use observe::{

@@ -6,12 +6,9 @@ mod rate;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use envelope_sdk::{
-    Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
-    provider::unwrap_one_by_one,
-};
+use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 
-use crate::events;
+use crate::{batch::one_by_one, events};
 use concurrency::{Adaptive, Slot};
 use rate::{Queue, Rate, RateOfKeys};
 
@@ -31,7 +28,8 @@ pub use concurrency::Concurrency;
 /// trouble into time-outs. Whoever is dropped leaves the queue.
 ///
 /// Each wrap of [`unwrap_deks`](KeyProvider::unwrap_deks) counts, and is asked for alone, since most key stores are asked
-/// once for each. For one that opens many in one request there is [`whole_batches`](Self::whole_batches).
+/// once for each, until a [`Deadline`](crate::Deadline) below cuts one off. For one that opens many in one request there
+/// is [`whole_batches`](Self::whole_batches).
 ///
 /// # Where it stands
 /// Under [`Retry`](crate::Retry), whose attempts count each, and over [`Deadline`](crate::Deadline), whose time is not that of
@@ -134,7 +132,7 @@ impl<P: KeyProvider> Limit<P> {
         let mut place = None;
         if let Some(of_keys) = &self.of_keys {
             for key in keys {
-                of_keys.of(key).pass(&self.queue, &mut place).await?;
+                of_keys.pass(key, &self.queue, &mut place).await?;
             }
         }
         let slot = match &self.concurrency {
@@ -187,7 +185,7 @@ impl<P: KeyProvider> KeyProvider for Limit<P> {
 
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
         if !self.whole_batches {
-            return unwrap_one_by_one(self, wraps).await;
+            return one_by_one(self, wraps).await;
         }
         let mut keys: Vec<_> = wraps.iter().map(|(wrapped, _)| wrapped.key_uri()).collect();
         keys.sort();

@@ -7,14 +7,14 @@
 mod budget;
 mod effort;
 
-use std::{fmt, iter::once, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 use tokio::time::timeout_at;
 
 use crate::{events, observe::in_attempt};
-use effort::{Effort, Plan, Verdict, Why};
+use effort::{Effort, Plan, Tries, Why};
 
 pub use budget::RetryBudget;
 
@@ -36,7 +36,9 @@ pub use budget::RetryBudget;
 /// The clients of AWS, Google, Azure and Vault in this SDK attempt a call three times by themselves, and
 /// [say so](ProviderError::attempts). These count: with the default of three attempts nothing is added to them. Whoever
 /// wants the budget to hold for all attempts sets the backend's own to one. As long as no call costs more requests than
-/// the dearest before it, the key store sees no more than [`attempts`](Self::attempts).
+/// the dearest before it, the key store sees no more than [`attempts`](Self::attempts). A call that a
+/// [`Deadline`](crate::Deadline) below cuts off cannot say how many it cost: it counts as as many as
+/// [that client makes](crate::Deadline::client_attempts). What a [`Breaker`](crate::Breaker) refuses counts as none.
 ///
 /// # Where it stands
 /// Over [`Breaker`](crate::Breaker), whose refusal it does not repeat, over [`Limit`](crate::Limit), so that each attempt
@@ -56,6 +58,15 @@ pub struct Retry<P> {
     below: P,
     plan: Plan,
     budget: RetryBudget,
+}
+
+impl Retry<()> {
+    /// The bound of the first [pause](Retry::pauses) by default.
+    pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+    /// The greatest bound by default.
+    pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    /// The [deadline](Retry::deadline) by default.
+    pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 }
 
 impl<P> Retry<P> {
@@ -103,30 +114,30 @@ impl<P: KeyProvider> Retry<P> {
     where
         F: Future<Output = Result<T, ProviderError>>,
     {
-        let mut effort = Effort::begin(&self.plan, &self.budget);
-        let (mut before, mut attempt) = (None, 1);
+        let mut effort = Effort::begin(&self.plan, &self.budget, 1);
+        let (mut tries, mut attempt) = (Tries::default(), 1);
         loop {
             let error = match timeout_at(effort.ends(), in_attempt(attempt, call())).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) => error,
-                Err(_) => return Err(effort.cut_off(before, || self.no_answer(key))),
+                Err(_) => return Err(effort.cut_off(tries, || self.no_answer(key))),
             };
-            match effort.after(once(&error)) {
-                Verdict::Again(pause) => pause.wait().await,
-                Verdict::Enough(why) => {
-                    self.tell_refusal(&why);
-                    return Err(effort.told(before, error, &why));
+            let pause = effort.judge(&mut tries, &error).and_then(|asked| effort.pause(asked, 1));
+            let why = match pause {
+                Ok(pause) if pause.retries() > 0 => {
+                    pause.wait().await;
+                    attempt += 1;
+                    events::retry(self.below.name(), error.kind(), attempt);
+                    tries.go_on(error);
+                    continue;
                 }
-            }
-            attempt += 1;
-            events::retry(self.below.name(), error.kind(), attempt);
-            before = Some(error);
-        }
-    }
-
-    fn tell_refusal(&self, why: &Why) {
-        if matches!(why, Why::NoBudget) {
-            events::retry_refused(self.below.name());
+                Ok(_) => {
+                    events::retries_refused(self.below.name(), 1);
+                    Why::NoBudget
+                }
+                Err(why) => why,
+            };
+            return Err(effort.told(tries, error, &why));
         }
     }
 
@@ -158,52 +169,64 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
         self.run(wrapped.key_uri(), || self.below.unwrap_dek(wrapped, context)).await
     }
 
-    /// Those that failed for a moment are asked for again, together; the others are told as they were.
+    /// Those that failed for a moment are asked for again, together; the others are told as they were. Each is judged by
+    /// itself: what a breaker refuses or the budget lacks for one keeps no other from its attempts.
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
-        let mut effort = Effort::begin(&self.plan, &self.budget);
+        let mut effort = Effort::begin(&self.plan, &self.budget, wraps.len());
         let mut told: Vec<Option<Result<Dek, ProviderError>>> = wraps.iter().map(|_| None).collect();
-        let mut asked: Vec<usize> = (0..wraps.len()).collect();
+        let mut asked: Vec<(usize, Tries)> =
+            (0..wraps.len()).map(|place| (place, Tries::default())).collect();
         let mut attempt = 1;
         loop {
-            let batch: Vec<_> = asked.iter().map(|&place| wraps[place]).collect();
-            let Ok(answers) =
-                timeout_at(effort.ends(), in_attempt(attempt, self.below.unwrap_deks(&batch))).await
-            else {
-                for &place in &asked {
-                    let before = told[place].take().and_then(Result::err);
+            let batch: Vec<_> = asked.iter().map(|(place, _)| wraps[*place]).collect();
+            let call = in_attempt(attempt, self.below.unwrap_deks(&batch));
+            let Ok(answers) = timeout_at(effort.ends(), call).await else {
+                for (place, tries) in asked {
                     let no_answer = || self.no_answer(wraps[place].0.key_uri());
-                    told[place] = Some(Err(effort.cut_off(before, no_answer)));
+                    told[place] = Some(Err(effort.cut_off(tries, no_answer)));
                 }
                 break;
             };
-            let before: Vec<_> =
-                asked.iter().map(|&place| told[place].take().and_then(Result::err)).collect();
-            for (&place, answer) in asked.iter().zip(answers) {
-                told[place] = Some(answer);
+            let mut again = Vec::new();
+            let mut pause = Duration::ZERO;
+            for ((place, mut tries), answer) in asked.into_iter().zip(answers) {
+                let error = match answer {
+                    Ok(dek) => {
+                        told[place] = Some(Ok(dek));
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                match effort.judge(&mut tries, &error) {
+                    Ok(wanted) => {
+                        pause = pause.max(wanted);
+                        again.push((place, tries, error));
+                    }
+                    Err(why) => told[place] = Some(Err(effort.told(tries, error, &why))),
+                }
             }
-            let error_of = |place: usize| told[place].as_ref().and_then(|answer| answer.as_ref().err());
-            let failed = |place: &usize| error_of(*place).is_some_and(ProviderError::is_retryable);
-            let again: Vec<usize> = asked.iter().copied().filter(failed).collect();
-            let verdict = effort.after(again.iter().filter_map(|&place| error_of(place)));
-            match verdict {
-                Verdict::Again(pause) => {
-                    pause.wait().await;
-                    attempt += 1;
-                    if let Some(error) = again.first().and_then(|&place| told[place].as_ref()?.as_ref().err())
-                    {
-                        events::retry(self.below.name(), error.kind(), attempt);
-                    }
-                    asked = again;
-                }
-                Verdict::Enough(why) => {
-                    self.tell_refusal(&why);
-                    for (&place, before) in asked.iter().zip(before) {
-                        told[place] = told[place]
-                            .take()
-                            .map(|answer| answer.map_err(|error| effort.told(before, error, &why)));
-                    }
-                    break;
-                }
+            if again.is_empty() {
+                break;
+            }
+            let (pause, why) = match effort.pause(pause, again.len()) {
+                Ok(pause) => (Some(pause), Why::NoBudget),
+                Err(why) => (None, why),
+            };
+            let given_up = again.split_off(pause.as_ref().map_or(0, |pause| pause.retries()));
+            if matches!(why, Why::NoBudget) {
+                events::retries_refused(self.below.name(), given_up.len() as u64);
+            }
+            for (place, tries, error) in given_up {
+                told[place] = Some(Err(effort.told(tries, error, &why)));
+            }
+            let Some(pause) = pause.filter(|_| !again.is_empty()) else { break };
+            pause.wait().await;
+            attempt += 1;
+            asked = Vec::with_capacity(again.len());
+            for (place, mut tries, error) in again {
+                events::retry(self.below.name(), error.kind(), attempt);
+                tries.go_on(error);
+                asked.push((place, tries));
             }
         }
         let missing = |place: usize| {

@@ -30,26 +30,56 @@ use crate::{
 /// |---|---|
 /// | `spans = true` | spans of `tracing`: [`Observe`](crate::Observe) |
 /// | `metrics = true` | [`Metrics`], for the recorder of the program, and spans |
-/// | `deadline = "5s"` | the longest time of one attempt: [`Deadline`] |
+/// | `deadline = "5s"` | the longest time of one attempt: [`Deadline`]. Shorter than that of `retry` |
+/// | `client-attempts = 1` | how many attempts the key store's own client makes of a call: [`Deadline::client_attempts`] |
+/// | `whole-batches = true` | the key store opens a batch in one request, as Vault: [`Limit::whole_batches`], [`Deadline::whole_batches`] |
 /// | `cache` | `age` and `entries`, which both must be given, `uses`, `keep-generated`: [`CacheLimits`] |
 /// | `retry` | `attempts`, `first-pause`, `longest-pause`, `deadline` (of the whole call): [`Retry`] |
-/// | `breaker` | `failures`, `cool-down`: [`Breaker`], with a circuit for each region, location or vault |
-/// | `limit` | `requests-per-second`, `requests-per-second-of-a-key`, `concurrency` (`true`, or so many always), `waiting`, `whole-batches`: [`Limit`] |
+/// | `breaker` | `failures`, `time-outs`, `cool-down`: [`Breaker`], with a circuit for each region, location or vault |
+/// | `limit` | `requests-per-second`, `requests-per-second-of-a-key`, `concurrency` (`true`, or so many always), of which there is one at least, and `waiting`: [`Limit`] |
+///
+/// The [`RetryBudget`] is one for all key stores, and read for itself.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "Words")]
+pub struct LayerSettings(Words);
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields, expecting = "a table of layers")]
-pub struct LayerSettings {
+struct Words {
     spans: bool,
     metrics: bool,
     #[serde(deserialize_with = "time_to_wait")]
     deadline: Option<Duration>,
+    client_attempts: Option<NonZeroU32>,
+    whole_batches: bool,
     #[serde(deserialize_with = "table_or_false")]
     cache: Option<CacheSettings>,
     #[serde(deserialize_with = "switch")]
     retry: Option<RetrySettings>,
     #[serde(deserialize_with = "switch")]
     breaker: Option<BreakerSettings>,
-    #[serde(deserialize_with = "table_or_false")]
+    #[serde(deserialize_with = "limit")]
     limit: Option<LimitSettings>,
+}
+
+/// Settings of which each can be, and not both together.
+impl TryFrom<Words> for LayerSettings {
+    type Error = String;
+
+    fn try_from(words: Words) -> Result<Self, String> {
+        let whole = words.retry.map(|retry| retry.deadline.unwrap_or(Retry::<()>::DEADLINE));
+        if let (Some(attempt), Some(whole)) = (words.deadline, whole)
+            && attempt >= whole
+        {
+            return Err(format!(
+                "`deadline`, the time of one attempt, is {}, and `retry` gives a whole call {}: no attempt would ever be \
+                 seen to fail, and the breaker would not open; set a shorter `deadline`, or a longer one in `retry`",
+                humantime::format_duration(attempt),
+                humantime::format_duration(whole)
+            ));
+        }
+        Ok(Self(words))
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -79,6 +109,7 @@ struct RetrySettings {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct BreakerSettings {
     failures: Option<NonZeroU32>,
+    time_outs: Option<NonZeroU32>,
     #[serde(deserialize_with = "some_time")]
     cool_down: Option<Duration>,
 }
@@ -91,7 +122,6 @@ struct LimitSettings {
     #[serde(deserialize_with = "concurrency")]
     concurrency: Option<Concurrency>,
     waiting: Option<usize>,
-    whole_batches: bool,
 }
 
 impl LayerSettings {
@@ -99,32 +129,81 @@ impl LayerSettings {
     /// types a passphrase or a PIN or touches a token, unless somebody wants it so.
     pub const HASTE: [&str; 4] = ["deadline", "retry", "breaker", "limit"];
 
+    /// The same, where the key store's own client is known to make so many attempts of a call; what is set goes before it.
+    #[must_use]
+    pub fn with_client_attempts(mut self, attempts: NonZeroU32) -> Self {
+        self.0.client_attempts.get_or_insert(attempts);
+        self
+    }
+
     /// The layers, with a new store for the cache. `budget` is that of the whole process.
     pub fn stack(&self, budget: &RetryBudget) -> Stack {
+        let Words { spans, metrics, deadline, client_attempts, whole_batches, cache, retry, breaker, limit } =
+            self.0;
         let mut stack = Stack::new();
-        if self.spans {
+        if spans {
             stack = stack.spans();
         }
-        if self.metrics {
+        if metrics {
             stack = stack.observe(Arc::new(Metrics::new()));
         }
-        if let Some(cache) = self.cache {
+        if let Some(cache) = cache {
             stack = stack.cache(&CacheStore::new(cache.limits()));
         }
-        if let Some(retry) = self.retry {
+        if let Some(retry) = retry {
             let budget = budget.clone();
             stack = stack.retry(move |below| retry.set(Retry::new(below, &budget)));
         }
-        if let Some(breaker) = self.breaker {
+        if let Some(breaker) = breaker {
             stack = stack.breaker(move |below| breaker.set(Breaker::new(below).by(place)));
         }
-        if let Some(limit) = self.limit {
-            stack = stack.limit(move |below| limit.set(Limit::new(below)));
+        if let Some(limit) = limit {
+            stack = stack.limit(move |below| {
+                let limit = limit.set(Limit::new(below));
+                if whole_batches { limit.whole_batches() } else { limit }
+            });
         }
-        if let Some(time) = self.deadline {
-            stack = stack.deadline(move |below| Deadline::of(below, time));
+        if let Some(time) = deadline {
+            stack = stack.deadline(move |below| {
+                let deadline = Deadline::of(below, time);
+                let deadline = if whole_batches { deadline.whole_batches() } else { deadline };
+                match client_attempts {
+                    Some(attempts) => deadline.client_attempts(attempts.get()),
+                    None => deadline,
+                }
+            });
         }
         stack
+    }
+}
+
+/// The table `retry-budget` of `[layers]`: `percent` of the calls, at most 100, and a `reserve` of retries. What is not given
+/// is as [`RetryBudget::default`] has it.
+impl<'de> Deserialize<'de> for RetryBudget {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let BudgetSettings { percent, reserve } = BudgetSettings::deserialize(from)?;
+        if percent > 100 {
+            return Err(D::Error::custom("`percent` of `retry-budget` must be at most 100"));
+        }
+        Ok(Self::new(percent, reserve))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(
+    default,
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a table of `percent` and `reserve`"
+)]
+struct BudgetSettings {
+    percent: u32,
+    reserve: u32,
+}
+
+impl Default for BudgetSettings {
+    fn default() -> Self {
+        Self { percent: RetryBudget::PERCENT, reserve: RetryBudget::RESERVE }
     }
 }
 
@@ -141,8 +220,8 @@ impl RetrySettings {
             retry = retry.attempts(attempts.get());
         }
         if self.first_pause.is_some() || self.longest_pause.is_some() {
-            let first = self.first_pause.unwrap_or(FIRST_PAUSE);
-            retry = retry.pauses(first, self.longest_pause.unwrap_or(LONGEST_PAUSE.max(first)));
+            let first = self.first_pause.unwrap_or(Retry::<()>::FIRST_PAUSE);
+            retry = retry.pauses(first, self.longest_pause.unwrap_or(Retry::<()>::LONGEST_PAUSE.max(first)));
         }
         match self.deadline {
             Some(deadline) => retry.deadline(deadline),
@@ -155,6 +234,9 @@ impl BreakerSettings {
     fn set<P>(self, mut breaker: Breaker<P>) -> Breaker<P> {
         if let Some(failures) = self.failures {
             breaker = breaker.failures(failures.get());
+        }
+        if let Some(time_outs) = self.time_outs {
+            breaker = breaker.time_outs(time_outs.get());
         }
         match self.cool_down {
             Some(cool_down) => breaker.cool_down(cool_down),
@@ -174,23 +256,23 @@ impl LimitSettings {
         if let Some(concurrency) = self.concurrency {
             limit = limit.concurrency(concurrency);
         }
-        if let Some(waiting) = self.waiting {
-            limit = limit.waiting(waiting);
+        match self.waiting {
+            Some(waiting) => limit.waiting(waiting),
+            None => limit,
         }
-        if self.whole_batches { limit.whole_batches() } else { limit }
     }
 }
 
 /// What fails together: the region of a key of AWS, the location of one of Google, the host of one of Azure. One
 /// provider reaches several.
-fn place(key: &KeyUri) -> String {
+fn place(key: &KeyUri) -> &str {
     if let Some(arn) = KeyArn::of(key) {
-        return arn.region.to_owned();
+        return arn.region;
     }
     if let Some(name) = CryptoKeyName::of(key) {
-        return name.location.to_owned();
+        return name.location;
     }
-    VaultKey::of(key).map_or_else(String::new, |key| key.host.to_owned())
+    VaultKey::of(key).map_or("", |key| key.host)
 }
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -231,6 +313,22 @@ fn switch<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> 
 /// A layer that does not.
 fn table_or_false<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     from.deserialize_any(Layer { on: None, of: PhantomData })
+}
+
+/// A limit that limits nothing is a mistake.
+fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitSettings>, D::Error> {
+    let limit: Option<LimitSettings> = table_or_false(from)?;
+    let limits = |limit: &LimitSettings| {
+        limit.requests_per_second.is_some()
+            || limit.requests_per_second_of_a_key.is_some()
+            || limit.concurrency.is_some()
+    };
+    match limit {
+        Some(limit) if !limits(&limit) => Err(D::Error::custom(
+            "it limits nothing: set `requests-per-second`, `requests-per-second-of-a-key` or `concurrency`",
+        )),
+        limit => Ok(limit),
+    }
 }
 
 struct Layer<T> {
@@ -284,7 +382,3 @@ fn concurrency<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Concurrency>
     }
     from.deserialize_any(Number)
 }
-
-/// The defaults of [`Retry::pauses`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);

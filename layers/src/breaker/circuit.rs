@@ -1,12 +1,14 @@
 //! The circuits of a breaker, and who may pass.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::events;
 
 /// Whether calls go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +57,21 @@ pub enum CircuitOpen {
 
 pub(super) struct Circuits {
     pub(super) failures: u32,
+    pub(super) time_outs: u32,
     pub(super) cool_down: Duration,
-    /// Those with failures; the others are closed and without.
-    troubled: Mutex<BTreeMap<String, Trouble>>,
+    known: Mutex<BTreeMap<Box<str>, Circuit>>,
 }
 
-struct Trouble {
+/// Closed, and without failures, as long as nothing else is said.
+#[derive(Default)]
+struct Circuit {
+    /// In a row.
     failures: u32,
+    /// Of these, the time-outs in which nobody was answered.
+    time_outs: u32,
     open: Option<Open>,
+    /// How many calls had an answer: who waited in vain sees by it whether others did too.
+    answers: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -79,18 +88,30 @@ pub(super) struct Refusal {
     pub(super) pause: Option<Duration>,
 }
 
+/// What became of a call. Of a batch, the first of these that there is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    /// The key store said something.
+    Answered,
+    /// It was not there, and that took as long as one waits for an answer.
+    TimedOut,
+    /// It was not there.
+    Failed,
+}
+
 impl Circuits {
     pub(super) fn new() -> Self {
-        Self { failures: 5, cool_down: Duration::from_secs(10), troubled: Mutex::default() }
+        Self { failures: 5, time_outs: 1, cool_down: Duration::from_secs(10), known: Mutex::default() }
     }
 
-    pub(super) fn enter(&self, name: String) -> Result<Pass<'_>, Refusal> {
-        let mut troubled = self.troubled();
-        let Some(Trouble { failures, open: Some(open) }) = troubled.get_mut(&name) else {
-            drop(troubled);
-            return Ok(Pass { circuits: self, name, is_probe: false });
-        };
-        let (failures, now) = (*failures, Instant::now());
+    /// The right to one call to `provider`, of the circuit of this name.
+    pub(super) fn enter<'c>(&'c self, provider: &'static str, name: &'c str) -> Result<Pass<'c>, Refusal> {
+        let now = Instant::now();
+        let pass = |answers, is_probe| Pass { circuits: self, provider, name, begun: now, answers, is_probe };
+        let mut known = self.known();
+        let Some(circuit) = known.get_mut(name) else { return Ok(pass(0, false)) };
+        let (failures, answers) = (circuit.failures, circuit.answers);
+        let Some(open) = &mut circuit.open else { return Ok(pass(answers, false)) };
         let since = now - open.since;
         if now < open.until {
             let left = open.until - now;
@@ -101,63 +122,55 @@ impl Circuits {
             return Err(Refusal { open: CircuitOpen::Probing { failures, since }, pause: None });
         }
         open.is_probed = true;
-        drop(troubled);
-        Ok(Pass { circuits: self, name, is_probe: true })
+        Ok(pass(answers, true))
     }
 
     pub(super) fn state(&self, name: &str) -> BreakerState {
-        self.troubled().get(name).map_or(BreakerState::Closed, Trouble::state)
+        self.known().get(name).map_or(BreakerState::Closed, Circuit::state)
     }
 
     pub(super) fn troubled_states(&self) -> Vec<(String, BreakerState)> {
-        let states = |(name, trouble): (&String, &Trouble)| (name.clone(), trouble.state());
-        let mut all: Vec<_> = self.troubled().iter().map(states).collect();
+        let states = |(name, circuit): (&Box<str>, &Circuit)| (name.to_string(), circuit.state());
+        let mut all: Vec<_> = self.known().iter().map(states).collect();
         all.retain(|(_, state)| *state != BreakerState::Closed);
         all
     }
 
-    /// Whether the circuit closed.
-    fn answered(&self, name: String, is_probe: bool) -> bool {
-        if let Entry::Occupied(trouble) = self.troubled().entry(name)
-            // An answer of before it opened proves nothing now.
-            && (is_probe || trouble.get().open.is_none())
-        {
-            return trouble.remove().open.is_some();
-        }
-        false
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Circuit>> {
+        // Each change of it is one step.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Whether the circuit opened.
-    fn failed(&self, name: String, is_probe: bool) -> bool {
-        let mut troubled = self.troubled();
-        let trouble = troubled.entry(name).or_insert(Trouble { failures: 0, open: None });
-        if !is_probe && trouble.open.is_some() {
+impl Circuit {
+    /// Whether it closed.
+    fn answered(&mut self, is_probe: bool) -> bool {
+        self.answers += 1;
+        // An answer of before it opened proves nothing now.
+        if self.open.is_some() && !is_probe {
             return false;
         }
-        trouble.failures = trouble.failures.saturating_add(1);
-        let opens = is_probe || trouble.failures >= self.failures;
+        (self.failures, self.time_outs) = (0, 0);
+        self.open.take().is_some()
+    }
+
+    /// Whether it opened.
+    fn failed(&mut self, of: &Circuits, is_probe: bool, timed_out: bool) -> bool {
+        if !is_probe && self.open.is_some() {
+            return false;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.time_outs = self.time_outs.saturating_add(u32::from(timed_out));
+        let opens = is_probe || self.failures >= of.failures || self.time_outs >= of.time_outs;
         if opens {
             let now = Instant::now();
-            let since = trouble.open.map_or(now, |open| open.since);
-            let until = now.checked_add(self.cool_down).unwrap_or(now + A_DAY);
-            trouble.open = Some(Open { since, until, is_probed: false });
+            let since = self.open.map_or(now, |open| open.since);
+            let until = now.checked_add(of.cool_down).unwrap_or(now + A_DAY);
+            self.open = Some(Open { since, until, is_probed: false });
         }
         opens
     }
 
-    fn free_probe(&self, name: &str) {
-        if let Some(Trouble { open: Some(open), .. }) = self.troubled().get_mut(name) {
-            open.is_probed = false;
-        }
-    }
-
-    fn troubled(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
-        // Each change of it is one step.
-        self.troubled.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Trouble {
     fn state(&self) -> BreakerState {
         let now = Instant::now();
         match self.open {
@@ -170,30 +183,49 @@ impl Trouble {
     }
 }
 
-/// The right to one call. If it is dropped unsettled the call was too, and nothing was learnt.
+/// The right to one call. If it is dropped unsettled the call was too, or told nothing, and nothing was learnt.
 pub(super) struct Pass<'c> {
     circuits: &'c Circuits,
-    name: String,
+    provider: &'static str,
+    name: &'c str,
+    begun: Instant,
+    /// Those that the circuit had had when the call began.
+    answers: u64,
     is_probe: bool,
 }
 
 impl Pass<'_> {
-    pub(super) fn circuit(&self) -> &str {
-        &self.name
-    }
-
     /// Whether the call is a probe.
     pub(super) fn is_probe(&self) -> bool {
         self.is_probe
     }
 
-    /// What became of the call: whether anything was answered. Returns whether the circuit closed or opened by it.
-    pub(super) fn settle(mut self, is_answered: bool) -> bool {
-        let (name, is_probe) = (std::mem::take(&mut self.name), std::mem::take(&mut self.is_probe));
-        if is_answered {
-            self.circuits.answered(name, is_probe)
-        } else {
-            self.circuits.failed(name, is_probe)
+    /// How long the call has taken.
+    pub(super) fn took(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// What became of the call. Returns whether the circuit closed or opened by it.
+    pub(super) fn settle(mut self, outcome: Outcome) -> bool {
+        let is_probe = std::mem::take(&mut self.is_probe);
+        let mut known = self.circuits.known();
+        let circuit = match known.get_mut(self.name) {
+            Some(circuit) => circuit,
+            None => {
+                // Names that are those of keys, of which there may be many, must not fill the memory.
+                if known.len() >= MANY {
+                    known.retain(|_, circuit| circuit.failures > 0 || circuit.open.is_some());
+                }
+                known.entry(self.name.into()).or_default()
+            }
+        };
+        match outcome {
+            Outcome::Answered => circuit.answered(is_probe),
+            Outcome::Failed => circuit.failed(self.circuits, is_probe, false),
+            Outcome::TimedOut => {
+                let nobody_was_answered = circuit.answers == self.answers;
+                circuit.failed(self.circuits, is_probe, nobody_was_answered)
+            }
         }
     }
 }
@@ -201,10 +233,15 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.is_probe {
-            self.circuits.free_probe(&self.name);
+            if let Some(Circuit { open: Some(open), .. }) = self.circuits.known().get_mut(self.name) {
+                open.is_probed = false;
+            }
+            events::breaker(self.provider, self.name, events::OPEN);
         }
     }
 }
 
+/// Circuits before those that have no trouble are forgotten.
+const MANY: usize = 1024;
 /// For a cool-down that no clock has.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);

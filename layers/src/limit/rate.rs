@@ -5,7 +5,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -66,6 +66,8 @@ impl Drop for Place<'_> {
 
 pub(super) struct Rate {
     limiter: Limiter,
+    /// Nanoseconds of the limiter's clock at which the last one passed.
+    passed: AtomicU64,
     /// Whoever has it is the first of those who wait; the others follow as they came.
     turn: Semaphore,
 }
@@ -75,7 +77,17 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<D
 impl Rate {
     pub(super) fn new(requests: u32) -> Self {
         let clock = TokioClock(Instant::now());
-        Self { limiter: RateLimiter::direct_with_clock(quota(requests), clock), turn: Semaphore::new(1) }
+        let limiter = RateLimiter::direct_with_clock(quota(requests), clock);
+        Self { limiter, passed: AtomicU64::default(), turn: Semaphore::new(1) }
+    }
+
+    /// Whether it would pass as many at once as a new one.
+    fn is_as_new(&self) -> bool {
+        self.now().saturating_sub(self.passed.load(Ordering::Relaxed)) > NANOS
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.limiter.clock().now().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Waits until another request may go.
@@ -100,33 +112,56 @@ impl Rate {
     }
 }
 
-/// A rate for each key. Those of keys that nobody asked for in a while are as new ones, and are dropped.
+/// A rate for each key. A rate that is not used up in any part is as a new one, and is dropped: what is kept are those that
+/// were asked for within the last second, and at most as many of before.
 pub(super) struct RateOfKeys {
     requests: u32,
-    rates: Mutex<HashMap<KeyUri, (Arc<Rate>, Instant)>>,
+    rates: Mutex<Rates>,
+}
+
+struct Rates {
+    of: HashMap<KeyUri, Arc<Rate>>,
+    /// How many there may be before those that are as new are dropped.
+    room: usize,
 }
 
 impl RateOfKeys {
     pub(super) fn new(requests: u32) -> Self {
-        Self { requests, rates: Mutex::default() }
+        Self { requests, rates: Mutex::new(Rates { of: HashMap::new(), room: FEW_KEYS }) }
     }
 
-    pub(super) fn of(&self, key: &KeyUri) -> Arc<Rate> {
-        let now = Instant::now();
+    /// Waits until another request for `key` may go.
+    pub(super) async fn pass<'q>(
+        &self,
+        key: &KeyUri,
+        queue: &'q Queue,
+        place: &mut Option<Place<'q>>,
+    ) -> Result<(), FullQueue> {
+        let rate = self.of(key);
+        rate.pass(queue, place).await?;
+        rate.passed.store(rate.now(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn of(&self, key: &KeyUri) -> Arc<Rate> {
         // Each change of it is one step.
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((rate, used)) = rates.get_mut(key) {
-            *used = now;
+        if let Some(rate) = rates.of.get(key) {
             return Arc::clone(rate);
         }
-        if rates.len() >= MANY_KEYS {
-            let is_used =
-                |rate: &Arc<Rate>, used: Instant| Arc::strong_count(rate) > 1 || now - used < FORGOTTEN;
-            rates.retain(|_, (rate, used)| is_used(rate, *used));
+        if rates.of.len() >= rates.room {
+            rates.of.retain(|_, rate| Arc::strong_count(rate) > 1 || !rate.is_as_new());
+            // So that each call pays for a part of that, however many keys there are.
+            rates.room = (2 * rates.of.len()).max(FEW_KEYS);
         }
         let rate = Arc::new(Rate::new(self.requests));
-        rates.insert(key.clone(), (Arc::clone(&rate), now));
+        rates.of.insert(key.clone(), Arc::clone(&rate));
         rate
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.rates.lock().unwrap().of.len()
     }
 }
 
@@ -158,7 +193,29 @@ impl Clock for TokioClock {
 const NANOS: u64 = 1_000_000_000;
 /// Requests per second that come a good while apart.
 const SLOW: u64 = 40;
-/// More keys than a process uses at a time.
-const MANY_KEYS: usize = 1024;
-/// What a rate remembers is over within a second.
-const FORGOTTEN: Duration = Duration::from_secs(2);
+/// Rates that are kept without a look at them.
+const FEW_KEYS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rates_of_keys_that_nobody_asks_for_any_more_are_dropped_and_no_other() {
+        let (rates, queue) = (RateOfKeys::new(1), Queue::new(10));
+        let key = |number| KeyUri::parse(&format!("memory:{number}")).unwrap();
+        let busy = key(0);
+        let mut passed = 0;
+        // A hundred others in each second, and one that is always asked for.
+        for number in 1..=10_000 {
+            // Whoever cannot pass at once is dropped, and was not there.
+            passed += usize::from(rates.pass(&busy, &queue, &mut None).now_or_never().is_some());
+            rates.pass(&key(number), &queue, &mut None).await.unwrap();
+            tokio::time::advance(Duration::from_millis(10)).await;
+            assert!(rates.len() <= 2 * 102 + 1, "{} rates after {number} keys", rates.len());
+        }
+        assert_eq!(passed, 100, "one each second: its rate was never forgotten");
+    }
+}

@@ -6,7 +6,10 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use envelope_sdk::{ProviderError, http::find_cause};
 use tokio::time::{Instant, sleep};
 
-use super::budget::{RetryBudget, Taken};
+use super::{
+    Retry,
+    budget::{RetryBudget, Taken},
+};
 use crate::CircuitOpen;
 
 #[derive(Debug, Clone)]
@@ -21,13 +24,14 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             attempts: 3,
-            first_pause: Duration::from_millis(100),
-            longest_pause: Duration::from_secs(2),
-            deadline: Duration::from_secs(20),
+            first_pause: Retry::<()>::FIRST_PAUSE,
+            longest_pause: Retry::<()>::LONGEST_PAUSE,
+            deadline: Retry::<()>::DEADLINE,
         }
     }
 }
 
+/// What all that one call asks for shares: the time, the pauses and the budget.
 pub(super) struct Effort<'r> {
     plan: &'r Plan,
     budget: &'r RetryBudget,
@@ -35,29 +39,35 @@ pub(super) struct Effort<'r> {
     ends: Instant,
     /// Made by the first failure.
     pauses: Option<Jitter>,
-    /// Attempts so far, those of the clients below included.
-    attempts: u32,
-    /// Those of the dearest call: the next one may cost as much.
-    dearest: u32,
 }
 
-/// What comes after a failure.
-pub(super) enum Verdict {
-    Again(Pause),
-    Enough(Why),
+/// What one wrap of a call, or the call that is about one thing, was told so far.
+#[derive(Default)]
+pub(super) struct Tries {
+    /// Attempts so far, those of the clients below included.
+    made: u32,
+    /// Those of the dearest one: the next may cost as much.
+    dearest: u32,
+    /// What the last attempt but one was told.
+    before: Option<ProviderError>,
 }
 
 pub(super) struct Pause {
     wait: Duration,
-    retry: Taken,
+    retries: Taken,
 }
 
 impl Pause {
+    /// How many may be asked for again.
+    pub(super) fn retries(&self) -> usize {
+        self.retries.count()
+    }
+
     pub(super) async fn wait(self) {
         if !self.wait.is_zero() {
             sleep(self.wait).await;
         }
-        self.retry.make();
+        self.retries.make();
     }
 }
 
@@ -72,100 +82,101 @@ pub(super) enum Why {
 }
 
 impl<'r> Effort<'r> {
-    pub(super) fn begin(plan: &'r Plan, budget: &'r RetryBudget) -> Self {
-        budget.pay_in();
+    /// For a call that asks for so many things.
+    pub(super) fn begin(plan: &'r Plan, budget: &'r RetryBudget, asked: usize) -> Self {
+        budget.pay_in(asked);
         let begun = Instant::now();
         let ends = begun.checked_add(plan.deadline).unwrap_or_else(|| begun + A_DAY);
-        Self { plan, budget, begun, ends, pauses: None, attempts: 0, dearest: 1 }
+        Self { plan, budget, begun, ends, pauses: None }
     }
 
     pub(super) fn ends(&self) -> Instant {
         self.ends
     }
 
-    /// After an attempt in which these, of those that were asked for together, failed and may be asked for again.
-    pub(super) fn after<'e>(&mut self, errors: impl Iterator<Item = &'e ProviderError> + Clone) -> Verdict {
-        let cost = errors.clone().map(ProviderError::attempts).max().unwrap_or(1);
-        self.attempts = self.attempts.saturating_add(cost);
-        self.dearest = self.dearest.max(cost);
-        if errors.clone().any(|error| find_cause::<CircuitOpen>(error).is_some()) {
-            return Verdict::Enough(Why::Open);
+    /// Counts an attempt that failed. The pause that it asks for, if there may be another.
+    pub(super) fn judge(&self, tries: &mut Tries, error: &ProviderError) -> Result<Duration, Why> {
+        if find_cause::<CircuitOpen>(error).is_some() {
+            // Nobody was asked.
+            return Err(Why::Open);
         }
-        let is_hopeless = !errors.clone().any(ProviderError::is_retryable);
-        let next = self.attempts.checked_add(self.dearest);
-        if is_hopeless || next.is_none_or(|attempts| attempts > self.plan.attempts) {
-            return Verdict::Enough(Why::Told);
+        tries.made = tries.made.saturating_add(error.attempts());
+        tries.dearest = tries.dearest.max(error.attempts());
+        let next = tries.made.checked_add(tries.dearest);
+        if !error.is_retryable() || next.is_none_or(|attempts| attempts > self.plan.attempts) {
+            return Err(Why::Told);
         }
-        let asked = errors.filter_map(ProviderError::retry_after).max().unwrap_or_default();
-        let wait = self.pauses.get_or_insert_with(|| Jitter::new(self.plan)).next().max(asked);
-        if Instant::now().checked_add(wait).is_none_or(|then| then >= self.ends) {
-            return Verdict::Enough(if asked < wait { Why::NoTime } else { Why::LeftAlone(asked) });
-        }
-        match self.budget.take() {
-            Some(retry) => Verdict::Again(Pause { wait, retry }),
-            None => Verdict::Enough(Why::NoBudget),
-        }
+        let asked = error.retry_after().unwrap_or_default();
+        if self.is_left(asked) { Ok(asked) } else { Err(Why::LeftAlone(asked)) }
     }
 
-    /// The error to tell, of the last attempt or of that `before`.
-    pub(super) fn told(
-        &self,
-        before: Option<ProviderError>,
-        last: ProviderError,
-        why: &Why,
-    ) -> ProviderError {
+    /// The pause before `count` things are asked for again, or as many of them as the budget has retries for; `asked` is the
+    /// longest that the key store wants.
+    pub(super) fn pause(&mut self, asked: Duration, count: usize) -> Result<Pause, Why> {
+        let wait = self.pauses.get_or_insert_with(|| Jitter::new(self.plan)).next().max(asked);
+        if !self.is_left(wait) {
+            return Err(Why::NoTime);
+        }
+        Ok(Pause { wait, retries: self.budget.take(count) })
+    }
+
+    fn is_left(&self, wait: Duration) -> bool {
+        Instant::now().checked_add(wait).is_some_and(|then| then < self.ends)
+    }
+
+    /// The error to tell: the `last`, or what was told before it.
+    pub(super) fn told(&self, tries: Tries, last: ProviderError, why: &Why) -> ProviderError {
+        let Tries { made, before, .. } = tries;
         let is_first = before.is_none();
-        let why = match why {
-            // Of a batch: the breaker refused another wrap, and what was told of this one stands.
-            Why::Open if find_cause::<CircuitOpen>(&last).is_none() => &Why::Told,
-            why => why,
-        };
         let error = match why {
             // What the breaker knows is what was told before.
             Why::Open => before.unwrap_or(last),
             _ => last,
         };
-        let (attempts, time) = (self.attempts, shown(self.begun.elapsed()));
+        let (attempts, time) = (counted(made), shown(self.begun.elapsed()));
         let note = match why {
             Why::Told | Why::Open if is_first => return error,
-            Why::Told => format!("after {attempts} attempts in {time}"),
-            Why::Open => format!("after {attempts} attempts in {time}; the breaker permits no other"),
+            Why::Told => format!("after {attempts} in {time}"),
+            Why::Open => format!("after {attempts} in {time}; the breaker permits no other"),
             Why::NoBudget => {
-                format!(
-                    "attempts: {attempts}, in {time}; not tried again: the process has used up its retries"
-                )
+                format!("after {attempts} in {time}; not tried again: the process has used up its retries")
             }
-            Why::NoTime => format!("attempts: {attempts}, in {time}; no time is left for another"),
+            Why::NoTime => format!("after {attempts} in {time}; no time is left for another"),
             Why::LeftAlone(asked) => format!(
-                "attempts: {attempts}, in {time}; it asks to be left alone for {}, which is too long for this call",
+                "after {attempts} in {time}; it asks to be left alone for {}, which is too long for this call",
                 shown(*asked)
             ),
         };
-        error.with_attempts(attempts).with_note(note)
+        error.with_attempts(made).with_note(note)
     }
 
     /// The error of an attempt that was cut off: what was told before says more.
-    pub(super) fn cut_off(
-        &self,
-        before: Option<ProviderError>,
-        no_answer: impl FnOnce() -> ProviderError,
-    ) -> ProviderError {
-        let attempts = self.attempts.saturating_add(1);
-        match before {
+    pub(super) fn cut_off(&self, tries: Tries, no_answer: impl FnOnce() -> ProviderError) -> ProviderError {
+        let attempt = tries.made.saturating_add(1);
+        match tries.before {
             None => no_answer(),
             Some(error) => {
                 let time = shown(self.plan.deadline);
-                error
-                    .with_attempts(attempts)
-                    .with_note(format!("attempt {attempts} was cut off after {time}"))
+                error.with_attempts(attempt).with_note(format!("attempt {attempt} was cut off after {time}"))
             }
         }
+    }
+}
+
+impl Tries {
+    /// Another attempt follows the one that was told so.
+    pub(super) fn go_on(&mut self, told: ProviderError) {
+        self.before = Some(told);
     }
 }
 
 /// A time, as people read it.
 pub(super) fn shown(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+fn counted(attempts: u32) -> String {
+    format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" })
 }
 
 /// Pauses of full jitter. `backon` adds to each of its pauses a random part of it; without what that was added to, it is

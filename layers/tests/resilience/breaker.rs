@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use envelope_layers::{Breaker, BreakerState, CircuitOpen, Concurrency, Deadline, Limit};
 use envelope_sdk::{
-    KeyProvider,
+    KeyProvider, KeyUri,
     ProviderErrorKind::{AccessDenied, NotFound, State, Throttled, Unauthentic, Unavailable},
     http::find_cause,
 };
 use envelope_testkit::AlteredProvider;
 use futures_util::future::join_all;
-use tokio::time::advance;
+use tokio::time::{Instant, advance, sleep};
 
 use super::support::{Script, Step, ask, context, fail, key, kind_of, poll, wrapped};
 
@@ -74,14 +74,78 @@ async fn any_answer_ends_the_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_below_counts() {
+async fn a_dead_key_store_costs_one_time_out() {
     let script = Script::new([]);
     script.always(Step::Hang);
-    let breaker = Breaker::new(Deadline::new(script.clone())).failures(3);
+    let begun = Instant::now();
+    let breaker = Breaker::new(Deadline::of(script.clone(), 2 * SECOND));
+    for _ in 0..5 {
+        assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
+    }
+    assert_eq!((script.calls().len(), begun.elapsed()), (1, 2 * SECOND));
+    // Without a deadline, it is the client below that gives up.
+    let gives_up = AlteredProvider::new(Script::new([])).on_generate(|_, key, _| {
+        Box::pin(async move {
+            sleep(15 * SECOND).await;
+            Err(super::support::error(Unavailable).about(key))
+        })
+    });
+    let (breaker, begun) = (Breaker::new(gives_up), Instant::now());
+    for _ in 0..5 {
+        assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
+    }
+    assert_eq!(begun.elapsed(), 15 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_time_outs_open_it_as_were_asked_for() {
+    let script = Script::new([]);
+    script.always(Step::Hang);
+    let breaker = Breaker::new(Deadline::new(script.clone())).time_outs(3);
     for _ in 0..5 {
         assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
     }
     assert_eq!(script.calls().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_while_others_were_answered_is_a_failure_as_any() {
+    let script = Script::new([]);
+    let breaker = Breaker::new(Deadline::new(script.clone())).failures(3);
+    for round in 0..10 {
+        script.always(Step::Hang);
+        let mut lost = Box::pin(ask(&breaker));
+        assert!(poll(&mut lost).is_pending());
+        // Whatever it is told, it is told something.
+        script.always((round % 2 == 0).then(|| fail(AccessDenied)));
+        let _ = ask(&breaker).await;
+        assert_eq!(kind_of(lost.await), Some(Unavailable));
+        assert_eq!(breaker.state(&key("one")), BreakerState::Closed, "round {round}");
+    }
+    script.always(Step::Hang);
+    assert_eq!(kind_of(ask(&breaker).await), Some(Unavailable));
+    assert!(matches!(breaker.state(&key("one")), BreakerState::Open { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_answered_in_part_is_no_time_out_of_the_circuit() {
+    let script = Script::new([]);
+    let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
+    let limit = Limit::new(Deadline::new(script.clone())).concurrency(Concurrency::default());
+    let breaker = Breaker::new(limit);
+    let wraps = [(&one, &context), (&two, &context), (&two, &context)];
+    script.then([Step::Take(SECOND), Step::Hang]);
+    let begun = Instant::now();
+    let told = breaker.unwrap_deks(&wraps).await;
+    assert!(told[0].is_ok());
+    // The third was not asked for.
+    assert_eq!((script.calls(), begun.elapsed()), (vec![1, 1], 6 * SECOND));
+    assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
+    script.then([Step::Hang]);
+    let begun = Instant::now();
+    assert!(breaker.unwrap_deks(&wraps).await.into_iter().all(|told| kind_of(told) == Some(Unavailable)));
+    assert_eq!(begun.elapsed(), 5 * SECOND, "one time-out for the batch");
+    assert!(matches!(breaker.state(&key("one")), BreakerState::Open { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +212,7 @@ async fn what_began_before_it_opened_neither_closes_it_nor_keeps_it_open() {
 #[tokio::test(start_paused = true)]
 async fn circuits_by_name_open_each_for_itself() {
     let script = Script::new([]);
-    let breaker = breaker(&script).by(|key| key.as_str().to_owned());
+    let breaker = breaker(&script).by(KeyUri::as_str);
     script.always(fail(Unavailable));
     for _ in 0..3 {
         let _ = ask(&breaker).await;
@@ -192,7 +256,7 @@ async fn what_a_limit_refuses_neither_ends_the_row_nor_closes_the_circuit() {
     let script = Script::new([]);
     script.always(Step::Hang);
     let limit = Limit::new(Deadline::new(script.clone())).concurrency(Concurrency::fixed(1)).waiting(0);
-    let breaker = Breaker::new(limit).failures(3);
+    let breaker = Breaker::new(limit).failures(3).time_outs(4);
     for _ in 0..3 {
         let mut hangs = Box::pin(ask(&breaker));
         assert!(poll(&mut hangs).is_pending());

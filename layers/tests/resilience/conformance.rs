@@ -60,7 +60,7 @@ fn a_limit_conforms() {
 #[test]
 fn a_breaker_conforms() {
     conforms(Breaker::new(memory()));
-    conforms(Breaker::new(memory()).by(|key| key.as_str().to_owned()));
+    conforms(Breaker::new(memory()).by(KeyUri::as_str));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use envelope_layers::{Breaker, Retry, RetryBudget};
+use envelope_layers::{Breaker, Concurrency, Limit, Retry, RetryBudget};
 use envelope_sdk::{
-    KeyProvider,
+    KeyProvider, KeyUri,
     ProviderErrorKind::{AccessDenied, Other, Protocol, State, Throttled, Unauthentic, Unavailable},
 };
 use tokio::time::Instant;
@@ -171,7 +171,8 @@ async fn of_a_batch_only_those_that_failed_for_a_moment_are_asked_for_again_toge
     let told = Retry::new(script.clone(), &budget).unwrap_deks(&asked).await;
     // Five, then 1, 2 and 4, then 1 and 4.
     assert_eq!(script.calls(), [5, 3, 2]);
-    assert_eq!((budget.calls(), budget.retries()), (1, 2));
+    // Each wrap is a call and a retry for itself.
+    assert_eq!((budget.calls(), budget.retries()), (5, 5));
     let kinds: Vec<_> =
         told.iter().map(|answer| answer.as_ref().err().map(envelope_sdk::ProviderError::kind)).collect();
     assert_eq!(kinds, [None, None, None, Some(Unauthentic), Some(AccessDenied)]);
@@ -199,7 +200,8 @@ async fn what_a_breaker_refuses_is_not_tried_again() {
     let told = ask(&retry).await.unwrap_err();
     assert_eq!((script.calls().len(), told.kind()), (2, Unavailable));
     // What the key store said, and not what the breaker did.
-    assert!(told.message().starts_with("as it was told to (after 3 attempts in"), "{told}");
+    assert!(told.message().starts_with("as it was told to (after 2 attempts in"), "{told}");
+    assert_eq!(told.attempts(), 2, "the breaker asked nobody");
     let begun = Instant::now();
     let told = ask(&retry).await.unwrap_err();
     assert_eq!((script.calls().len(), begun.elapsed()), (2, Duration::ZERO));
@@ -210,10 +212,63 @@ async fn what_a_breaker_refuses_is_not_tried_again() {
 async fn of_a_batch_what_the_key_store_told_last_stands_beside_what_a_breaker_refuses() {
     let script = Script::new([fail(Unavailable), fail(Throttled), fail(AccessDenied)]);
     let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
-    let breaker = Breaker::new(script.clone()).failures(1).by(|key| key.as_str().to_owned());
+    let breaker = Breaker::new(script.clone()).failures(1).by(KeyUri::as_str);
     let retry = Retry::new(breaker, &plenty());
     // The circuit of `one` opens; of `two` it is told to come again, and then that access is denied.
     let told = retry.unwrap_deks(&[(&one, &context), (&two, &context)]).await;
     let kinds: Vec<_> = told.into_iter().map(|answer| answer.err().map(|error| error.kind())).collect();
     assert_eq!(kinds, [Some(Unavailable), Some(AccessDenied)]);
+}
+
+/// Each circuit has a key store of its own behind it.
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_an_open_circuit_stops_the_retries_of_no_other_key() {
+    let script = Script::new([]);
+    let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
+    let breaker = Breaker::new(script.clone()).failures(1).by(KeyUri::as_str);
+    script.then([fail(Unavailable)]);
+    breaker.unwrap_dek(&one, &context).await.unwrap_err();
+    script.then([fail(Throttled), fail(Throttled)]);
+    let told = Retry::new(breaker, &plenty())
+        .unwrap_deks(&[(&one, &context), (&two, &context), (&one, &context), (&two, &context)])
+        .await;
+    assert_eq!(script.calls(), [2, 2, 2], "three attempts of the other circuit");
+    assert!(told[1].is_ok() && told[3].is_ok());
+    for place in [0, 2] {
+        let error = told[place].as_ref().unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (Unavailable, 1));
+        assert!(error.message().starts_with("the key store failed 1 times in a row"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_as_many_are_asked_for_again_as_the_budget_has_retries() {
+    let script = Script::new([fail(Throttled)]);
+    let (one, context) = (wrapped(&script, "one").await, context());
+    let budget = RetryBudget::new(10, 3);
+    // Fifty calls pay for five retries, beside the reserve of three.
+    let told = Retry::new(script.clone(), &budget).unwrap_deks(&[(&one, &context); 50]).await;
+    assert_eq!(script.calls(), [50, 8]);
+    assert_eq!((budget.calls(), budget.retries(), budget.refused()), (50, 8, 42));
+    assert_eq!(told.iter().filter(|answer| answer.is_ok()).count(), 8);
+    for error in told.into_iter().skip(8).map(Result::unwrap_err) {
+        assert_eq!((error.kind(), error.attempts()), (Throttled, 1));
+        assert!(
+            error.message().ends_with("not tried again: the process has used up its retries)"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_a_pause_that_is_too_long_for_one_keeps_no_other_from_its_retry() {
+    let script = Script::new([]);
+    let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
+    // Each of them is asked for by itself.
+    let limit = Limit::new(script.clone()).concurrency(Concurrency::fixed(1));
+    script.then([Step::Fail(error(Throttled).with_retry_after(60 * SECOND)), fail(Throttled)]);
+    let told = Retry::new(limit, &plenty()).unwrap_deks(&[(&one, &context), (&two, &context)]).await;
+    assert_eq!(script.calls(), [1, 1, 1]);
+    assert!(told[0].as_ref().unwrap_err().message().contains("asks to be left alone for 60.0 s"));
+    assert!(told[1].is_ok());
 }

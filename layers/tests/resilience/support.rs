@@ -61,6 +61,12 @@ impl Script {
         })
     }
 
+    /// What the next calls do.
+    pub(crate) fn then(&self, steps: impl IntoIterator<Item = Step>) {
+        self.steps.lock().unwrap().extend(steps);
+        self.forget();
+    }
+
     /// What each call does for which there is no other step.
     pub(crate) fn always(&self, step: impl Into<Option<Step>>) {
         *self.always.lock().unwrap() = step.into();

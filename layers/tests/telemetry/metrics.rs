@@ -3,21 +3,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    future::pending,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use envelope_layers::{
     Breaker, CacheLimits, CacheStore, Limit, METRICS, Metric, MetricKind, Metrics, Retry, RetryBudget, Stack,
 };
-use envelope_sdk::{KeyProvider, ProviderErrorKind};
-use envelope_testkit::{Fault, FaultProvider};
+use envelope_sdk::{KeyProvider, KeyUri, ProviderError, ProviderErrorKind};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider};
 use metrics_util::{
     MetricKind as Kind,
     debugging::{DebugValue, DebuggingRecorder},
 };
 
+use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::support::{ask_all, context, dek, key, memory};
@@ -83,6 +88,30 @@ fn hits_their_age_retries_and_the_state_of_the_breaker_are_told() {
     ] {
         assert_eq!(recorded.get(metric).map(String::as_str), Some(value), "{metric}: {recorded:#?}");
     }
+}
+
+/// The gauge must not stay on a probe that nobody makes any more.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_dropped_leaves_the_breaker_open_in_what_is_told() {
+    let recorder = DebuggingRecorder::new();
+    let state = || told(&recorder).remove("envelope_breaker_state circuit= provider=memory");
+    let away = |key: &KeyUri| ProviderError::new(ProviderErrorKind::Unavailable, "memory", key, "away");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let altered = AlteredProvider::new(memory()).on_wrap(move |_, key, _, _| {
+        let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+        Box::pin(async move { if first { Err(away(key)) } else { pending().await } })
+    });
+    let breaker = Breaker::new(altered).failures(1);
+    let (key, dek, context) = (key(), dek(), context());
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    breaker.wrap_dek(&key, &dek, &context).await.unwrap_err();
+    assert_eq!(state().as_deref(), Some("2"));
+    sleep(Duration::from_secs(10)).await;
+    let mut probe = breaker.wrap_dek(&key, &dek, &context);
+    assert!((&mut probe).now_or_never().is_none());
+    assert_eq!(state().as_deref(), Some("1"));
+    drop(probe);
+    assert_eq!(state().as_deref(), Some("2"));
 }
 
 #[test]
