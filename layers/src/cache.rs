@@ -42,9 +42,10 @@ pub use stats::CacheStats;
 /// - The provider below, when it answers to any call for the key that its
 ///   [state](ProviderErrorKind::State) forbids it, that there is
 ///   [no such key](ProviderErrorKind::NotFound) or version, or that
-///   [access is denied](ProviderErrorKind::AccessDenied).
+///   [access is denied](ProviderErrorKind::AccessDenied). A refusal of an alias is one of the key that it meant last.
+/// - Whoever [found a DEK to be the wrong one](KeyProvider::refuted): that one entry, of that caller's partition.
 ///
-/// Each of these drops the DEKs of all partitions, and what is unwrapped at that time is not kept.
+/// Each of these but the last drops the DEKs of all partitions, and what is unwrapped at that time is not kept.
 ///
 /// # Where it stands
 ///
@@ -117,7 +118,7 @@ impl<P: KeyProvider + 'static> Cache<P> {
 
     /// What the provider below said of `key`.
     fn heard<T>(&self, said: Result<T, ProviderError>, key: &KeyUri) -> Result<T, ProviderError> {
-        said.inspect_err(|error| self.store.0.heed(error, key, self.source.identity))
+        said.inspect_err(|error| self.store.0.heed(error, key, &self.source))
     }
 }
 
@@ -141,10 +142,18 @@ impl<P> fmt::Debug for Cache<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
-    hand_on!();
+    hand_on!(but refuted);
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.store.0.drop_one(&self.asked(wrapped, context));
+        self.below.refuted(wrapped, context);
+    }
+
+    /// Asked below each time: the keyring remembers the answer as long as it may, and asks again when a wrap names another
+    /// key, since an alias was moved then. A kept answer would hide that. That an alias is gone says nothing of its key.
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        self.below.resolve(key).await
+        let said = self.below.resolve(key).await;
+        said.inspect(|meant| self.source.learn(key, meant))
     }
 
     async fn wrap_dek(
@@ -153,7 +162,8 @@ impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        self.heard(self.below.wrap_dek(key, dek, context).await, key)
+        let said = self.below.wrap_dek(key, dek, context).await;
+        self.heard(said, key).inspect(|wrapped| self.source.learn(key, wrapped.key_uri()))
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
@@ -182,6 +192,7 @@ impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
         let store = &self.store.0;
         let (mark, since) = (store.invalidations(), Instant::now());
         let (dek, wrapped) = self.heard(self.below.generate_dek(key, context).await, key)?;
+        self.source.learn(key, wrapped.key_uri());
         if store.limits().keeps_generated {
             let kept = Arc::new(copy_of(&dek));
             store.keep_unless(mark, &self.asked(&wrapped, context), kept, since, Instant::now());
@@ -196,6 +207,9 @@ impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
         context: &FullContext,
     ) -> Result<Option<WrappedDek>, ProviderError> {
         let said = self.below.rewrap_dek(wrapped, key, context).await;
+        if let Ok(Some(new)) = &said {
+            self.source.learn(key, new.key_uri());
+        }
         // It may be about either of the two.
         self.heard(self.heard(said, key), wrapped.key_uri())
     }
@@ -223,7 +237,8 @@ impl CacheStore {
     /// [the same key](KeyProvider::is_same_key). What is being unwrapped now is told to those who wait and not kept.
     ///
     /// `key` may be an alias. One that only the key store can tell (a [`KeyUri`] that is not
-    /// [resolved](KeyUri::is_resolved)) drops all DEKs of its scheme. An alias of a scheme that the core does not know
+    /// [resolved](KeyUri::is_resolved)) drops all DEKs of the keys that it may stand for: for AWS those of its account and
+    /// region, and else those of its scheme. An alias of a scheme that the core does not know
     /// is to be [resolved](KeyProvider::resolve) first.
     pub fn invalidate(&self, key: &KeyUri) {
         self.0.invalidate(key, None);

@@ -1,8 +1,16 @@
 //! What every layer hands on as it is: who the provider below is, and what it says of keys and wraps.
 
-/// The methods of [`KeyProvider`](envelope_sdk::KeyProvider) that ask no key store, in an `impl` of a layer over `below`.
+/// The methods of [`KeyProvider`](envelope_sdk::KeyProvider) that ask no key store, in an `impl` of a layer over `below`; for one
+/// that keeps DEKs without that which says that a DEK is wrong.
 macro_rules! hand_on {
     () => {
+        hand_on!(but refuted);
+
+        fn refuted(&self, wrapped: &WrappedDek, context: &envelope_sdk::FullContext) {
+            self.below.refuted(wrapped, context);
+        }
+    };
+    (but refuted) => {
         fn name(&self) -> &'static str {
             self.below.name()
         }
@@ -17,10 +25,6 @@ macro_rules! hand_on {
 
         fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
             self.below.is_same_key(configured, recipient)
-        }
-
-        fn refuted(&self, wrapped: &WrappedDek, context: &envelope_sdk::FullContext) {
-            self.below.refuted(wrapped, context);
         }
 
         fn generates_deks(&self, key: &KeyUri) -> bool {

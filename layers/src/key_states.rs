@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use envelope_sdk::{
     KeyAdmin, KeyChange, KeyDescription, KeyState, KeyUri, KeyUse, NewKey, ProviderError,
     admin::{AutoRotation, KeyPage, RotationStatus},
+    key_uri::aws::KeyArn,
 };
 
 /// Hears of a key's new state: a [`CacheStore`](crate::CacheStore), [`DataKeys`](crate::DataKeys).
@@ -161,6 +162,13 @@ impl Drop for Report<'_> {
             listener.report(&self.key, self.state);
         }
     }
+}
+
+/// Whether `named`, the resolved key of a wrap, may be what the alias `alias` stands for, which only its key store can tell.
+/// An alias of AWS stands for a key of its own account and region; any other for whatever key of its scheme.
+pub(crate) fn may_stand_for(alias: &KeyUri, named: &KeyUri) -> bool {
+    let place = |key| KeyArn::of(key).map(|arn: KeyArn<'_>| (arn.partition, arn.region, arn.account));
+    !alias.is_resolved() && alias.scheme() == named.scheme() && place(alias) == place(named)
 }
 
 /// Whether a DEK that was unwrapped before must not be used any more once its key is in `state`.

@@ -1,6 +1,7 @@
 //! What an entry of the cache is found by.
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -9,24 +10,53 @@ use envelope_sdk::{
     FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, ProviderIdentity, WrappedDek,
 };
 
+use crate::{
+    key_states::may_stand_for,
+    sync::{Mutex, lock},
+};
+
 /// The provider that unwraps, and what tells it from others.
 pub(crate) struct Source {
     pub(crate) identity: ProviderIdentity,
     pub(crate) provider: Arc<dyn KeyProvider>,
+    /// What it said last of its aliases.
+    meanings: Mutex<HashMap<KeyUri, KeyUri>>,
 }
 
 impl Source {
     /// An own identity stands in for that of a provider that has none.
     pub(crate) fn new(provider: Arc<dyn KeyProvider>) -> Self {
         let identity = provider.identity().unwrap_or_else(ProviderIdentity::unique);
-        Self { identity, provider }
+        Self { identity, provider, meanings: Mutex::default() }
+    }
+
+    /// The provider said that `alias` means `key` now; of a key that is no alias there is nothing to learn.
+    pub(crate) fn learn(&self, alias: &KeyUri, key: &KeyUri) {
+        if alias.is_resolved() || !key.is_resolved() {
+            return;
+        }
+        let mut meanings = lock(&self.meanings);
+        if meanings.get(alias) == Some(key) {
+            return;
+        }
+        // A program has a few. They are learnt again with the next answers.
+        if meanings.len() >= MANY_ALIASES {
+            meanings.clear();
+        }
+        meanings.insert(alias.clone(), key.clone());
+    }
+
+    /// The key that a refusal of `key` is about: for an alias, that of the last answer. `None` for an alias that had none:
+    /// whoever refuses a name that never worked says nothing of a key.
+    pub(crate) fn meant_by(&self, key: &KeyUri) -> Option<KeyUri> {
+        if key.is_resolved() { Some(key.clone()) } else { lock(&self.meanings).get(key).cloned() }
     }
 
     /// Whether `named`, the key of a wrap, may be the key that `key` means. An alias that only the key store can tell
-    /// may be any key of its scheme: too much is dropped rather than too little.
+    /// may be any key that it may stand for: too much is dropped rather than too little.
     fn may_be(&self, key: &KeyUri, named: &KeyUri) -> bool {
         key.scheme() == named.scheme()
-            && (!key.is_resolved() || key == named || self.provider.is_same_key(key, named))
+            && (may_stand_for(key, named) || key == named || self.provider.is_same_key(key, named))
     }
 }
 
@@ -87,8 +117,8 @@ impl Key {
             && self.source.may_be(key, self.wrapped.key_uri())
     }
 
-    pub(crate) fn identity(&self) -> ProviderIdentity {
-        self.source.identity
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// An error about it in the name of its provider.
@@ -115,3 +145,6 @@ impl Hash for Key {
         state.write_u64(self.hash);
     }
 }
+
+/// More than a program has names for.
+const MANY_ALIASES: usize = 1024;

@@ -12,7 +12,7 @@ use hashlink::{DefaultHashBuilder, LinkedHashMap, linked_hash_map::RawEntryMut};
 use tokio::time::Instant;
 
 use super::{
-    key::{Asked, Key},
+    key::{Asked, Key, Source},
     limits::CacheLimits,
     stats::Counters,
 };
@@ -247,6 +247,12 @@ impl Store {
         self.invalidate_where(&mut lock(&self.state), |kept| kept.is_of(key, identity));
     }
 
+    /// Drops the DEK of one wrap, and what is under way for it is not kept.
+    pub(crate) fn drop_one(&self, asked: &Asked<'_>) {
+        let key = Key::new(asked, asked.hash_by(&self.hasher));
+        self.invalidate_where(&mut lock(&self.state), |kept| *kept == key);
+    }
+
     /// Drops all.
     pub(crate) fn clear(&self) {
         self.invalidate_where(&mut lock(&self.state), |_| true);
@@ -261,19 +267,21 @@ impl Store {
     }
 
     /// Drops what a refusal of the key store says may no longer be used.
-    pub(crate) fn heed(&self, error: &ProviderError, key: &KeyUri, identity: ProviderIdentity) {
-        self.heed_in(&mut lock(&self.state), error, key, identity);
+    pub(crate) fn heed(&self, error: &ProviderError, key: &KeyUri, source: &Source) {
+        self.heed_in(&mut lock(&self.state), error, key, source);
     }
 
-    fn heed_in(&self, state: &mut State, error: &ProviderError, key: &KeyUri, identity: ProviderIdentity) {
+    fn heed_in(&self, state: &mut State, error: &ProviderError, key: &KeyUri, source: &Source) {
         let identity = match error.kind() {
             // Of the key itself, whoever asks.
             KeyIsInState => None,
             // Of what these credentials may use.
-            NotFound | AccessDenied => Some(identity),
+            NotFound | AccessDenied => Some(source.identity),
             _ => return,
         };
-        self.invalidate_where(state, |kept| kept.is_of(key, identity));
+        if let Some(key) = source.meant_by(key) {
+            self.invalidate_where(state, |kept| kept.is_of(&key, identity));
+        }
     }
 
     /// How many DEKs are kept, and how many wraps are being unwrapped.
@@ -318,7 +326,7 @@ impl Landing {
         // After the others: they may be of the same key.
         for ((key, _), told) in listings.iter().zip(&*told) {
             if let Err(error) = told {
-                store.heed_in(&mut state, error, key.wrapped.key_uri(), key.identity());
+                store.heed_in(&mut state, error, key.wrapped.key_uri(), key.source());
             }
         }
         drop(state);

@@ -9,11 +9,11 @@ use envelope_sdk::{
     EncryptionContext, Envelope, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyState, KeyUri, Keyring,
     NewKey, ProviderError, ProviderErrorKind, RewrapError,
 };
-use envelope_testkit::{Fault, FaultProvider};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 
 use super::{
     cache,
-    support::{Spy, context, dropped_after, key, opens, poll, shared, wrapped},
+    support::{Spy, context, dropped_after, fresh_dek, key, opens, poll, shared, wrapped},
 };
 
 #[tokio::test(start_paused = true)]
@@ -65,6 +65,124 @@ async fn an_alias_that_only_the_key_store_can_tell_drops_all_of_its_scheme() {
     assert_eq!(cache.store().stats().kept, 1);
     cache.store().invalidate(&KeyUri::parse("local:whatever").unwrap());
     assert_eq!(cache.store().stats().kept, 0);
+}
+
+fn arn(region: &str, name: &str) -> KeyUri {
+    KeyUri::parse(&format!("awskms:///arn:aws:kms:{region}:111122223333:{name}")).unwrap()
+}
+
+/// Keys of two regions, and an alias of the first of them.
+fn regions() -> Arc<AlteredProvider> {
+    let memory = MemoryProvider::new();
+    let keys = [arn("eu-central-1", "key/one"), arn("eu-central-1", "key/two"), arn("us-east-1", "key/one")];
+    let memory = keys.iter().fold(memory, |memory, key| memory.with_key(key));
+    let meant = |key: &KeyUri| match key.as_str().ends_with(":alias/orders") {
+        true => arn("eu-central-1", "key/one"),
+        false => key.clone(),
+    };
+    let denied = |key: &KeyUri| {
+        key.as_str()
+            .ends_with(":alias/nobody")
+            .then(|| ProviderError::new(ProviderErrorKind::NotFound, "aws", key, "there is no such alias"))
+    };
+    let altered = AlteredProvider::new(Arc::new(memory))
+        .on_resolve(move |_, key| Box::pin(async move { denied(key).map_or_else(|| Ok(meant(key)), Err) }))
+        .on_wrap(move |below, key, dek, context| {
+            Box::pin(async move {
+                match (denied(key), context.entries().any(|(name, _)| name == "denied")) {
+                    (Some(error), _) => Err(error),
+                    (None, true) => {
+                        Err(ProviderError::new(ProviderErrorKind::AccessDenied, "aws", key, "no"))
+                    }
+                    (None, false) => below.wrap_dek(&meant(key), dek, context).await,
+                }
+            })
+        });
+    Arc::new(altered)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_of_aws_that_is_invalidated_drops_what_is_of_its_account_and_region() {
+    let (cache, context) = (Cache::new(regions(), &super::store()), context("acme"));
+    for (region, name) in [("eu-central-1", "key/one"), ("eu-central-1", "key/two"), ("us-east-1", "key/one")]
+    {
+        let dek = fresh_dek();
+        let wrapped = cache.wrap_dek(&arn(region, name), &dek, &context).await.unwrap();
+        opens(&cache, &wrapped, &context, &dek).await;
+    }
+    cache.store().invalidate(&arn("eu-west-1", "alias/orders"));
+    assert_eq!(cache.store().stats().kept, 3);
+    cache.store().invalidate(&arn("eu-central-1", "alias/orders"));
+    assert_eq!(cache.store().stats().kept, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_alias_drops_the_deks_of_the_key_that_it_meant_and_one_that_never_worked_none() {
+    let denied = EncryptionContext::new().with("denied", "").full().unwrap();
+    for learn_by in ["resolve", "wrap"] {
+        let (cache, context) = (Cache::new(regions(), &super::store()), context("acme"));
+        for (region, name) in
+            [("eu-central-1", "key/one"), ("eu-central-1", "key/two"), ("us-east-1", "key/one")]
+        {
+            let dek = fresh_dek();
+            let wrapped = cache.wrap_dek(&arn(region, name), &dek, &context).await.unwrap();
+            opens(&cache, &wrapped, &context, &dek).await;
+        }
+        let (alias, nobody) = (arn("eu-central-1", "alias/orders"), arn("eu-central-1", "alias/nobody"));
+        cache.wrap_dek(&nobody, &fresh_dek(), &context).await.unwrap_err();
+        cache.resolve(&nobody).await.unwrap_err();
+        cache.wrap_dek(&alias, &fresh_dek(), &denied).await.unwrap_err();
+        assert_eq!(cache.store().stats().kept, 3, "nothing is known of what they mean");
+        match learn_by {
+            "resolve" => drop(cache.resolve(&alias).await.unwrap()),
+            _ => drop(cache.wrap_dek(&alias, &fresh_dek(), &context).await.unwrap()),
+        }
+        cache.wrap_dek(&alias, &fresh_dek(), &denied).await.unwrap_err();
+        assert_eq!(cache.store().stats().kept, 2, "{learn_by}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dek_that_was_found_to_be_wrong_is_asked_for_again_and_no_other() {
+    let spy = shared(Spy::new());
+    let (cache, context) = (cache(&spy), context("acme"));
+    let (one, dek_one) = wrapped(&cache, "one", &context).await;
+    let (other, dek_other) = wrapped(&cache, "one", &context).await;
+    let partition = cache.partition("initech");
+    for provider in [&cache, &partition] {
+        opens(provider, &one, &context, &dek_one).await;
+        opens(provider, &other, &context, &dek_other).await;
+    }
+    cache.refuted(&one, &context);
+    assert_eq!((cache.store().stats().kept, cache.store().stats().invalidated), (3, 1));
+    opens(&cache, &one, &context, &dek_one).await;
+    assert_eq!(spy.unwraps().len(), 5);
+    // What is under way may be as wrong.
+    cache.refuted(&one, &context);
+    spy.close();
+    let mut under_way = cache.unwrap_dek(&one, &context);
+    assert!(poll(&mut under_way).is_pending());
+    cache.refuted(&one, &context);
+    spy.open();
+    under_way.await.unwrap();
+    assert_eq!(cache.store().stats().kept, 3);
+}
+
+/// A key store that once gave another DEK: the envelope does not open, and the next time it does.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_dek_opens_nothing_and_does_not_stay() {
+    let spy = shared(Spy::new());
+    let faulty = Arc::new(FaultProvider::new(Arc::clone(&spy) as Arc<dyn KeyProvider>));
+    let cache = Cache::new(Arc::clone(&faulty), &super::store());
+    let store = cache.store().clone();
+    let envelope = Envelope::new(Keyring::new().both(Arc::new(cache), key("one")));
+    let context = EncryptionContext::new().with("tenant", "acme");
+    let sealed = envelope.encrypt(b"attack at dawn", &context).await.unwrap();
+    faulty.fault_unwraps(Fault::OtherDek);
+    envelope.decrypt(&sealed, &context).await.unwrap_err();
+    assert_eq!(store.stats().kept, 0);
+    faulty.fault_unwraps(None);
+    assert_eq!(envelope.decrypt(&sealed, &context).await.unwrap(), b"attack at dawn");
 }
 
 #[tokio::test(start_paused = true)]
