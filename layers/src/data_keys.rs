@@ -114,7 +114,7 @@ impl DataKeys {
         loop {
             let current = self.current_but(context, spent).await?;
             match current.seal(plaintext, record) {
-                // Another one took the last of it. A data key that is new seals at least one record, so this ends.
+                // Another one took the last of it. A data key that is new seals at least one record, or is told to be late.
                 Err(DataKeysError::Spent(id)) => spent = Some(id),
                 sealed => return sealed,
             }
@@ -154,7 +154,7 @@ impl DataKeys {
     /// again, and new ones are sealed under new data keys. What is being made now seals nothing.
     ///
     /// `key` is compared with the key URIs of headers. An alias that is not [resolved](KeyUri::is_resolved) drops all
-    /// data keys of its scheme.
+    /// data keys under keys that it may stand for: for AWS those of its account and region, and else those of its scheme.
     pub fn invalidate(&self, key: &KeyUri) {
         self.0.held.drop_those(|wrapped| may_be(key, wrapped));
     }
@@ -280,6 +280,8 @@ impl Inner {
 
     async fn make(&self, context: &EncryptionContext) -> Outcome {
         add(&self.counters.key_calls, self.envelope.keyring().encrypting().count() as u64);
+        // The age counts from before its keys were asked: what they were told meanwhile may hold no longer.
+        let since = Instant::now();
         let made = self.envelope.create_data_key(context).await;
         let data_key = made.map_err(|error| DataKeysError::Make(Arc::new(error)))?;
         let id = DataKeyId::of(data_key.header());
@@ -287,7 +289,11 @@ impl Inner {
         let kept = self.store.put(&id, &data_key.header().to_bytes()).await;
         kept.map_err(|error| DataKeysError::Store { id, source: Arc::from(error) })?;
         add(&self.counters.made, 1);
-        Ok(Arc::new(HeldKey { id, data_key, meter: Meter::new(&self.limits, Instant::now()) }))
+        let meter = Meter::new(&self.limits, since);
+        if !meter.is_open(Instant::now()) {
+            return Err(DataKeysError::Late { id, took: since.elapsed(), age: self.limits.age });
+        }
+        Ok(Arc::new(HeldKey { id, data_key, meter }))
     }
 
     async fn unlock(&self, id: DataKeyId, context: &EncryptionContext) -> Outcome {

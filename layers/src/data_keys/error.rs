@@ -1,6 +1,6 @@
 //! [`DataKeysError`].
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use envelope_sdk::{DecryptError, EncryptError};
 
@@ -45,6 +45,19 @@ pub enum DataKeysError {
     /// The data key has sealed all it may, is too old, or was invalidated: ask for the current one again.
     #[error("data key {0} seals nothing more: ask for the current one again")]
     Spent(DataKeyId),
+    /// By the time that a data key was made and stored, it was too old to seal anything. Its header is in the store.
+    #[error(
+        "data key {id} took {took:.1?} to make, and may be used for {age:.1?} from the beginning of that: allow a longer age, or \
+         see why its key store or its table are so slow"
+    )]
+    Late {
+        /// Which.
+        id: DataKeyId,
+        /// How long its key stores and the store of headers took.
+        took: Duration,
+        /// How long a data key seals.
+        age: Duration,
+    },
     /// One record is longer than all that a data key may seal.
     #[error(
         "the record has {bytes} bytes, and a data key may seal {limit}: raise the limit, or make it an envelope"

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{DataKeyId, DataKeysError, limits::DataKeyLimits, meter::Meter};
 use crate::{
     flights::{Flight, Flights, Ticket},
+    key_states::may_stand_for,
     sync::{Mutex, lock},
 };
 
@@ -228,8 +229,8 @@ impl Drop for Landing {
     }
 }
 
-/// Whether a wrap may be of the key that `key` means: an alias that only a key store can tell may be any of its scheme.
+/// Whether a wrap may be of the key that `key` means.
 pub(crate) fn may_be(key: &KeyUri, wrapped: &WrappedDek) -> bool {
     let named = wrapped.key_uri();
-    named == key || (!key.is_resolved() && named.scheme() == key.scheme())
+    named == key || may_stand_for(key, named)
 }

@@ -16,7 +16,8 @@ pub struct DataKeyLimits {
 }
 
 impl DataKeyLimits {
-    /// A data key seals for so long after it was made (a second at least), and so many records (one at least). The
+    /// A data key seals for so long after its key stores were asked to wrap it (a second at least), and so many records
+    /// (one at least). The
     /// format itself allows 2⁸⁰ records for a data key, more than can be counted here.
     ///
     /// By default there is no limit to the bytes, 1000 contexts have a current data key, and 1000 data keys are held

@@ -15,7 +15,7 @@ use envelope_sdk::{EncryptError, Envelope, Keyring, RECORD_MAX_LEN, RECORD_OVERH
 use envelope_testkit::MemoryProvider;
 use tokio::time::advance;
 
-use support::{DAY, Table, data_keys, provider, row, service, tenant};
+use support::{DAY, Table, data_keys, poll, provider, row, service, tenant};
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_records_of_a_tenant_within_the_limits_cost_one_call() {
@@ -67,6 +67,35 @@ async fn each_context_has_a_data_key_of_its_own_and_so_has_a_value_that_is_withh
     ids.sort_unstable();
     ids.dedup();
     assert_eq!((ids.len(), provider.wraps(), data_keys.stats().current), (3, 3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_a_data_key_begins_before_its_key_store_is_asked() {
+    let (provider, table) = (provider(), Arc::new(Table::default()));
+    let age = Duration::from_secs(60);
+    let data_keys = data_keys(&provider, Arc::clone(&table), DataKeyLimits::new(age, 100));
+    let tenant = tenant("acme");
+    table.close();
+    let mut making = Box::pin(data_keys.current(&tenant));
+    assert!(poll(&mut making).is_pending());
+    advance(Duration::from_secs(59)).await;
+    table.open();
+    let current = making.await.unwrap();
+    current.seal(b"", &row(1)).unwrap();
+    advance(Duration::from_secs(1)).await;
+    let spent = current.seal(b"", &row(2)).unwrap_err();
+    assert!(matches!(spent, DataKeysError::Spent(id) if id == *current.id()), "{spent}");
+
+    // One that is too old when it is there is told to be late, and no other is made for ever.
+    table.close();
+    let mut sealing = Box::pin(async { data_keys.seal(&tenant, b"", &row(3)).await });
+    assert!(poll(&mut sealing).is_pending());
+    advance(age).await;
+    table.open();
+    let late = sealing.await.unwrap_err();
+    let DataKeysError::Late { took, age: of, .. } = late else { panic!("{late}") };
+    assert_eq!((took, of, provider.wraps()), (age, age, 2));
+    data_keys.seal(&tenant, b"", &row(4)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
