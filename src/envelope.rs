@@ -373,6 +373,7 @@ impl Envelope {
         let NewHeader { opened, salt, missing } = self.new_header(policy, kind, context).await?;
         let binding = schedule::binding(kind, opened.header().envelope_id(), opened.context());
         let payload = PayloadSealer::new(opened.content_key(), &binding, salt);
+        self.keyring.hear_missing(&missing);
         Ok((Started { header: opened.header().to_bytes(), payload }, missing))
     }
 
@@ -383,8 +384,9 @@ impl Envelope {
     ) -> Result<(DataKey, Vec<MissingKey>), EncryptError> {
         let NewHeader { opened, missing, .. } = self.new_header(policy, Kind::DataKey, context).await?;
         if !opened.header().withheld().is_empty() {
-            self.keyring.check_context_is_bound(opened.header().recipients(), &missing)?;
+            self.keyring.check_context_will_be_bound(opened.header().recipients(), &missing)?;
         }
+        self.keyring.hear_missing(&missing);
         Ok((DataKey::new(&opened), missing))
     }
 

@@ -42,6 +42,19 @@ pub enum EncryptError {
         /// The key.
         key: KeyUri,
     },
+    /// This key did not wrap, and it binds no context, or it is not known to: a data key with withheld values that
+    /// misses it could not be rewrapped to it later.
+    #[error(
+        "key {key} did not wrap, and a data key with withheld values could not be rewrapped to it later, since \
+         nothing says that it binds the context: store the values, bind them to the records, or try again \
+         ({error})"
+    )]
+    NotCompletable {
+        /// The key, as configured.
+        key: KeyUri,
+        /// Why it did not wrap.
+        error: ProviderError,
+    },
     /// The fields do not fit into a header, such as two recipients that turn
     /// out to be one key.
     #[error("the header cannot be written: {0}")]

@@ -118,6 +118,17 @@ pub trait KeyProvider: Send + Sync {
         ContextBinding::EnvelopeOnly
     }
 
+    /// Where the next wrap of `key` will bind the context, as far as is known without asking the key store.
+    /// [`context_binding`](Self::context_binding) of that wrap must not be less. `None`, the default, where only the
+    /// wrap tells.
+    ///
+    /// A [data key](crate::Reporting::create_data_key) with withheld values may miss only keys that are known to bind
+    /// the context: a later rewrap could not add others.
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        let _ = key;
+        None
+    }
+
     /// Whether `configured`, a key URI that the caller trusts, means the key
     /// that a header, or a new wrap, names as `recipient`. Equality by default; a
     /// provider whose keys have more than one name says more. `configured` is the

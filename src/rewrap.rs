@@ -47,7 +47,7 @@ fn check_context(
     if opened.context_is_verified() {
         let header = opened.header();
         if header.kind() == Kind::DataKey && !header.withheld().is_empty() {
-            keyring.check_context_is_bound(recipients, &[])?;
+            keyring.check_context_is_bound(recipients)?;
         }
         return Ok(());
     }

@@ -9,14 +9,17 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{
+    io::Cursor,
+    sync::{Arc, Mutex},
+};
 
 use common::{block_on, context};
 use envelope_sdk::{
-    DecryptError, EncryptError, Envelope, KeyUri, Keyring, ProviderErrorKind, RewrapError, WrapPolicy,
-    WrappedDek,
+    DecryptError, EncryptError, EncryptionContext, Envelope, KeyProvider, KeyUri, Keyring, KeyringEvent,
+    PayloadKind, ProviderErrorKind, RewrapError, WrapPolicy, WrappedDek, stream,
 };
-use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 
 struct Rig {
     providers: Vec<Arc<FaultProvider>>,
@@ -157,4 +160,148 @@ fn withheld_values_of_a_data_key_need_the_keys_that_are_there_to_bind_the_contex
     let error = error.map(|_| ()).unwrap_err();
     let named = MemoryProvider::key("a");
     assert!(matches!(&error, EncryptError::ContextNotBound { key } if *key == named), "{error:?}");
+}
+
+/// A key that wraps, and one whose key store is away.
+struct Pair {
+    there: Arc<dyn KeyProvider>,
+    away: Arc<FaultProvider>,
+    keys: [KeyUri; 2],
+}
+
+impl Pair {
+    /// Whether each binds the context; `None` where only its wraps tell that they do.
+    fn new(there: Option<bool>, away: Option<bool>) -> Self {
+        let keys = ["there", "away"].map(MemoryProvider::key);
+        let of = |key, binds: Option<bool>| -> Arc<dyn KeyProvider> {
+            let memory = MemoryProvider::new().with_key(key);
+            match binds {
+                Some(true) => Arc::new(memory),
+                Some(false) => Arc::new(memory.without_context_binding()),
+                None => Arc::new(
+                    AlteredProvider::new(Arc::new(memory))
+                        .binding(|below, wrapped| below.context_binding(wrapped)),
+                ),
+            }
+        };
+        let away = Arc::new(FaultProvider::new(of(&keys[1], away)));
+        Self { there: of(&keys[0], there), away, keys }
+    }
+
+    fn envelope(&self) -> Envelope {
+        let ring = Keyring::new().both(self.there.clone(), self.keys[0].clone());
+        Envelope::new(ring.both(self.away.clone(), self.keys[1].clone()))
+    }
+
+    /// What `make` makes while the second key is away.
+    fn made<T>(&self, make: impl AsyncFn(&Envelope) -> T) -> T {
+        self.away.fault_wraps(Fault::Fail(ProviderErrorKind::Unavailable));
+        let made = block_on(make(&self.envelope()));
+        self.away.fault_wraps(None);
+        made
+    }
+
+    /// Opens with the key that was away, and no other.
+    fn only_away(&self) -> Envelope {
+        Envelope::new(Keyring::new().decrypt(self.away.clone(), self.keys[1].clone()))
+    }
+}
+
+fn contexts() -> [EncryptionContext; 2] {
+    [EncryptionContext::new().with("tenant", "42"), context()]
+}
+
+const POLICY: WrapPolicy = WrapPolicy::AtLeast(1);
+
+#[test]
+fn a_later_rewrap_completes_files_whatever_the_keys_bind() {
+    for (there, away) in [(true, true), (true, false), (false, true), (false, false)] {
+        let pair = Pair::new(Some(there), Some(away));
+        for context in contexts() {
+            let made = pair.made(async |it| it.reporting(POLICY).encrypt(b"x", &context).await).unwrap();
+            assert_eq!(made.missing().len(), 1);
+            let complete = block_on(pair.envelope().rewrap(&made.into_parts().0, &context)).unwrap();
+            assert_eq!(Rig::recipients(&complete), pair.keys, "{there} {away}");
+            assert_eq!(block_on(pair.only_away().decrypt(&complete, &context)).unwrap(), b"x");
+        }
+    }
+}
+
+#[test]
+fn a_later_rewrap_completes_detached_headers_and_streams_with_the_payload_at_hand() {
+    for (there, away) in [(true, true), (true, false), (false, true), (false, false)] {
+        let pair = Pair::new(Some(there), Some(away));
+        for context in contexts() {
+            let start =
+                async |it: &Envelope| it.reporting(POLICY).start(PayloadKind::Detached, &context).await;
+            let (started, missing) = pair.made(start).unwrap().into_parts();
+            assert_eq!(missing.len(), 1);
+            let mut payload = Vec::new();
+            stream::seal(started.payload, &mut Cursor::new(b"x"), &mut payload).unwrap();
+            let header = Envelope::inspect(&started.header).unwrap();
+            let complete = block_on(pair.envelope().rewrap_header_of(
+                payload.first_chunk().unwrap(),
+                header.clone(),
+                &context,
+            ));
+            let complete = complete.unwrap().to_bytes();
+            assert_eq!(Rig::recipients(&complete), pair.keys, "{there} {away}");
+            let opened = block_on(pair.only_away().decrypt_detached(&complete, &payload, &context));
+            assert_eq!(opened.unwrap(), b"x");
+            // Without it nothing shows that the withheld value is right, if the key that opens binds none.
+            let alone = block_on(pair.envelope().rewrap_header(header, &context));
+            match alone {
+                Ok(_) => assert!(there || !away || context == contexts()[0]),
+                Err(error) => {
+                    assert!(matches!(error, RewrapError::ContextNotVerified), "{error:?}");
+                    assert!(!there && away);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_later_rewrap_completes_each_data_key_that_is_made() {
+    let [stored, withheld] = contexts();
+    let cases = [
+        (Some(true), Some(true), &withheld),
+        (None, Some(true), &withheld),
+        (Some(true), Some(false), &stored),
+        (Some(false), None, &stored),
+        (Some(false), Some(false), &stored),
+    ];
+    for (there, away, context) in cases {
+        let pair = Pair::new(there, away);
+        let made = pair.made(async |it| it.reporting(POLICY).create_data_key(context).await).unwrap();
+        let (data_key, missing) = made.into_parts();
+        assert_eq!(missing.len(), 1);
+        let record = data_key.seal(b"x", context).unwrap();
+        let complete = block_on(pair.envelope().rewrap(&data_key.header().to_bytes(), context)).unwrap();
+        assert_eq!(Rig::recipients(&complete), pair.keys);
+        let opened = block_on(pair.only_away().open_data_key(&complete, context)).unwrap();
+        assert_eq!(opened.open(&record, context).unwrap(), b"x");
+    }
+}
+
+#[test]
+fn a_data_key_with_withheld_values_that_no_rewrap_could_complete_is_not_made() {
+    for away in [Some(false), None] {
+        let pair = Pair::new(Some(true), away);
+        let heard = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&heard);
+        let made = pair.made(async |it| {
+            let counted = Arc::clone(&counted);
+            let listener = move |_: &KeyringEvent<'_>| *counted.lock().unwrap() += 1;
+            let it = Envelope::new(it.keyring().clone().tell(Arc::new(listener)));
+            it.reporting(POLICY).create_data_key(&context()).await.map(drop)
+        });
+        let error = made.unwrap_err();
+        assert!(
+            matches!(&error, EncryptError::NotCompletable { key, .. } if *key == pair.keys[1]),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("injected fault"), "why it did not wrap: {error}");
+        assert_eq!(*heard.lock().unwrap(), 0, "nothing is made without a key");
+    }
 }

@@ -27,6 +27,10 @@ macro_rules! hand_on {
             self.below.is_same_key(configured, recipient)
         }
 
+        fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<envelope_sdk::ContextBinding> {
+            self.below.binding_of_new_wraps(key)
+        }
+
         fn generates_deks(&self, key: &KeyUri) -> bool {
             self.below.generates_deks(key)
         }

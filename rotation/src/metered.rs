@@ -112,6 +112,10 @@ impl KeyProvider for Metered {
         self.inner.refuted(wrapped, context);
     }
 
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        self.inner.binding_of_new_wraps(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.inner.generates_deks(key)
     }

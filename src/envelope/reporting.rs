@@ -9,7 +9,8 @@ use crate::{DataKey, EncryptError, EncryptionContext, MissingKey, WrapPolicy};
 /// The envelope's own verbs wrap with every key or fail. So do
 /// [`rewrap`](Envelope::rewrap), which would otherwise take a recipient away, and
 /// [`reencrypt`](Envelope::reencrypt): a later rewrap with the same keyring adds what is missing, or leaves the
-/// envelope as it is.
+/// envelope as it is. Where values are withheld and the key that did wrap binds no context, that rewrap must have the
+/// payload at hand, as always ([`rewrap_header_of`](Envelope::rewrap_header_of)).
 ///
 /// ```
 /// # use envelope_sdk::{Envelope, EncryptionContext, WrapPolicy};
@@ -110,6 +111,8 @@ impl<'e> Reporting<'e> {
     /// # Errors
     ///
     /// As [`encrypt`](Self::encrypt), and [`ContextNotBound`](EncryptError::ContextNotBound) as there.
+    /// [`NotCompletable`](EncryptError::NotCompletable) when a value is withheld, and a key is missing that is not
+    /// [known to bind the context](crate::KeyProvider::binding_of_new_wraps): no rewrap could add it.
     pub async fn create_data_key(
         &self,
         context: &EncryptionContext,

@@ -4,7 +4,7 @@ use futures_util::future::try_join_all;
 
 use super::{Keyring, KeyringEvent, configured::ConfiguredKey, deadline::Deadline};
 use crate::{
-    Dek, EncryptError, FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
+    ContextBinding, Dek, EncryptError, FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
     format::MAX_RECIPIENTS,
 };
 
@@ -106,12 +106,15 @@ impl Keyring {
             // There were enough keys, so one of them is missing.
             return Err(missing.swap_remove(0).error.into());
         }
-        for missing in &missing {
-            let key = self.encrypting[missing.position].asked();
-            self.hear(&KeyringEvent::WrapMissing { key, error: &missing.error });
-        }
         wrapped.sort_by_key(|(position, _)| *position);
         Ok(Wraps { dek, wrapped: wrapped.into_iter().map(|(_, wrapped)| wrapped).collect(), missing })
+    }
+
+    /// Tells that something is made without these keys.
+    pub(crate) fn hear_missing(&self, missing: &[MissingKey]) {
+        for MissingKey { position, error, .. } in missing {
+            self.hear(&KeyringEvent::WrapMissing { key: self.encrypting[*position].asked(), error });
+        }
     }
 
     /// Wraps `dek` with every key that encrypts, concurrently.
@@ -163,17 +166,38 @@ impl Keyring {
         self.encrypting.iter().zip(wrapped).any(|(key, wrapped)| key.binds_context(wrapped))
     }
 
-    /// Refuses `wrapped`, the wraps of the keys that are not `missing`, unless all of them open under their
-    /// context alone.
-    pub(crate) fn check_context_is_bound(
+    /// Refuses `wrapped`, which came from [`wrap`](Self::wrap), unless all of them open under their context alone.
+    pub(crate) fn check_context_is_bound(&self, wrapped: &[WrappedDek]) -> Result<(), EncryptError> {
+        Self::check_bound(self.encrypting.iter().zip(wrapped))
+    }
+
+    /// The same of the wraps of the keys that are not `missing`; and refuses to make what a later rewrap could not
+    /// complete, since a missing key may wrap so that its wrap opens under any context.
+    pub(crate) fn check_context_will_be_bound(
         &self,
         wrapped: &[WrappedDek],
         missing: &[MissingKey],
     ) -> Result<(), EncryptError> {
         let is_there = |position: usize| missing.iter().all(|key| key.position != position);
         let keys = self.encrypting.iter().enumerate().filter(|(position, _)| is_there(*position));
-        match keys.zip(wrapped).find(|((_, key), wrapped)| !key.binds_context(wrapped)) {
-            Some(((_, key), _)) => Err(EncryptError::ContextNotBound { key: key.uri.clone() }),
+        Self::check_bound(keys.map(|(_, key)| key).zip(wrapped))?;
+        let will_bind = |missing: &&MissingKey| {
+            let key = &self.encrypting[missing.position];
+            key.provider.binding_of_new_wraps(&key.uri) == Some(ContextBinding::Provider)
+        };
+        match missing.iter().find(|missing| !will_bind(missing)) {
+            Some(MissingKey { key, error, .. }) => {
+                Err(EncryptError::NotCompletable { key: key.clone(), error: error.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_bound<'k>(
+        mut wraps: impl Iterator<Item = (&'k ConfiguredKey, &'k WrappedDek)>,
+    ) -> Result<(), EncryptError> {
+        match wraps.find(|(key, wrapped)| !key.binds_context(wrapped)) {
+            Some((key, _)) => Err(EncryptError::ContextNotBound { key: key.uri.clone() }),
             None => Ok(()),
         }
     }

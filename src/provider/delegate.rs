@@ -61,6 +61,10 @@ macro_rules! delegate {
                 (**self).refuted(wrapped, context);
             }
 
+            fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+                (**self).binding_of_new_wraps(key)
+            }
+
             fn generates_deks(&self, key: &KeyUri) -> bool {
                 (**self).generates_deks(key)
             }

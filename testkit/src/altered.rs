@@ -256,6 +256,14 @@ impl KeyProvider for AlteredProvider {
         self.below.refuted(wrapped, context);
     }
 
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        match &self.binding {
+            // Only a wrap tells.
+            Some(_) => None,
+            None => self.below.binding_of_new_wraps(key),
+        }
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.generates.unwrap_or_else(|| self.below.generates_deks(key))
     }

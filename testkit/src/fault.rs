@@ -153,6 +153,10 @@ impl KeyProvider for FaultProvider {
         self.inner.refuted(wrapped, context);
     }
 
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        self.inner.binding_of_new_wraps(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.inner.generates_deks(key)
     }

@@ -215,6 +215,10 @@ impl KeyProvider for MemoryProvider {
         self.unwrap(wrapped, context)
     }
 
+    fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
+        Some(if self.envelope_only { ContextBinding::EnvelopeOnly } else { ContextBinding::Provider })
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         self.generating
     }

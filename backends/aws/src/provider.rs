@@ -283,6 +283,10 @@ impl KeyProvider for AwsKms {
         tried(self.unwrap(wrapped, context)).await
     }
 
+    fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
+        Some(ContextBinding::Provider)
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         true
     }

@@ -301,6 +301,10 @@ impl KeyProvider for GcpKms {
 
     /// Where the settings ask for [random bytes of a Cloud
     /// HSM](crate::GcpKmsBuilder::hsm_randomness).
+    fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
+        Some(ContextBinding::Provider)
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         self.hsm_randomness
     }

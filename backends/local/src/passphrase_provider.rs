@@ -220,6 +220,10 @@ impl KeyProvider for PassphraseProvider {
         ContextBinding::Provider
     }
 
+    fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
+        Some(ContextBinding::Provider)
+    }
+
     async fn wrap_dek(
         &self,
         key: &KeyUri,

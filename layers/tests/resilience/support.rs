@@ -183,6 +183,10 @@ impl KeyProvider for Script {
         self.memory.refuted(wrapped, context);
     }
 
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        self.memory.binding_of_new_wraps(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.memory.generates_deks(key)
     }

@@ -446,6 +446,10 @@ impl KeyProvider for Flawed {
         self.below.refuted(wrapped, context);
     }
 
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        self.below.binding_of_new_wraps(key)
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         !self.is(Flaw::GeneratesByChance) || self.is_odd()
     }

@@ -32,6 +32,10 @@ impl KeyProvider for Keystore {
         full_uri(self.id(), key)
     }
 
+    fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
+        Some(ContextBinding::Provider)
+    }
+
     async fn wrap_dek(
         &self,
         key: &KeyUri,

@@ -120,6 +120,10 @@ impl KeyProvider for PassphraseOnUse {
     /// A passphrase keeps no DEK.
     fn refuted(&self, _wrapped: &WrappedDek, _context: &FullContext) {}
 
+    fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
+        Some(ContextBinding::Provider)
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }

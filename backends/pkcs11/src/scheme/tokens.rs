@@ -135,6 +135,11 @@ impl KeyProvider for Tokens {
     /// A token keeps no DEK.
     fn refuted(&self, _wrapped: &WrappedDek, _context: &FullContext) {}
 
+    /// The mechanism of the wrap tells.
+    fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
+        None
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }

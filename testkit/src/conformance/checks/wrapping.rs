@@ -16,7 +16,7 @@ use super::super::{
 };
 
 /// Wraps and unwraps, several DEKs and contexts, the empty context included,
-/// each wrap twice.
+/// each wrap twice, its DEK refuted in between. Each wrap binds the context as the provider says of new ones.
 #[must_use]
 pub fn a_wrapped_dek_comes_back(backend: &dyn Backend) -> Outcome {
     decide(|| {
@@ -28,6 +28,12 @@ pub fn a_wrapped_dek_comes_back(backend: &dyn Backend) -> Outcome {
                 let wrapped = wrapped?;
                 for _ in 0..2 {
                     must_give_back(backend, &subject, &wrapped, &context, dek)?;
+                    // Whoever says so may be wrong: it takes no DEK away.
+                    subject.provider.refuted(&wrapped, &context);
+                }
+                let binding = subject.provider.context_binding(&wrapped);
+                if subject.provider.binding_of_new_wraps(&subject.key).is_some_and(|said| said != binding) {
+                    return fails("its wraps do not bind the context as it says of new ones");
                 }
                 if wrapped.ciphertext().windows(16).any(|part| dek.expose().starts_with(part)) {
                     return fails("the wrapped DEK holds the DEK in the clear");

@@ -121,6 +121,10 @@ impl KeyProvider for FlawedProvider {
         self.below.refuted(wrapped, context);
     }
 
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        self.below.binding_of_new_wraps(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.below.generates_deks(key)
     }
