@@ -258,7 +258,7 @@ pub(crate) struct Rotate {
     /// Envelopes under way at once [default: 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: Option<u16>,
-    /// Most calls to key stores in a second, of all together
+    /// Most calls in a second to each key store
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
     /// Write what is done to this file, and pass over what it says is done

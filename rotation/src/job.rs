@@ -11,7 +11,10 @@ use tokio::{
 
 use crate::{
     Checkpoint, Control, Goal, Item, ItemError, ItemReport, Outcome, Plan, Report, RotationError, Shard,
-    Source, SourceError, Totals, metered::Meter, target::Target, work::Worker,
+    Source, SourceError, Totals,
+    metered::{KeyStores, Meter},
+    target::Target,
+    work::Worker,
 };
 
 /// Brings the items of a [`Source`] to a [`Goal`].
@@ -53,7 +56,7 @@ impl Job {
         self
     }
 
-    /// Most calls to key stores in a second, of all together, evenly spread; at least 1.
+    /// Most calls in a second to each key store, at least 1: each has a quota of its own.
     #[must_use]
     pub fn calls_per_second(mut self, calls: u32) -> Self {
         self.calls_per_second = Some(calls);
@@ -134,8 +137,12 @@ impl Job {
         mut on_item: impl FnMut(ItemReport),
     ) -> Result<Report, RotationError> {
         let begun = Instant::now();
-        let meter = Arc::new(Meter::new(self.calls_per_second));
-        let target = Target::find(&self.goal, &meter).await?;
+        let meter = Arc::new(Meter::default());
+        let mut key_stores = KeyStores::new(&meter, self.calls_per_second);
+        let target = Target::find(&self.goal, &mut key_stores).await?;
+        // What is kept for other headers is wiped in time also while the job is paused.
+        let mut purging = JoinSet::new();
+        purging.spawn(key_stores.kept().purge_as_it_expires());
         let mut checkpoint = self.checkpoint;
         if let Some(checkpoint) = checkpoint.as_mut().filter(|_| !dry) {
             checkpoint.begin(&target.describe())?;
@@ -212,6 +219,8 @@ async fn work_off(
         if outcomes.send(worker.work(item).await).await.is_err() {
             break;
         }
+        // Where nothing is ever waited for, whoever may cancel would not get to it.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
 use envelope_sdk::{
-    DecryptError, EncryptionContext, Envelope, Header, KeyProvider, KeyUri, Keyring, OpenedHeader,
+    DecryptError, EncryptionContext, Envelope, Header, KeyProvider, KeyUri, Keyring, OpenedHeader, Order,
     PayloadKind,
 };
 
-use crate::{Goal, ItemError, Key, Reason, RotationError, metered::Meter, metered::Metered};
+use crate::{Goal, Item, ItemError, Key, Reason, RotationError, metered::KeyStores, shard::hash};
 
 /// The target state, and the keyrings that lead there.
 pub(crate) struct Target {
@@ -19,10 +22,15 @@ pub(crate) struct Target {
     wanted: Vec<Wanted>,
     /// What the configured keys mean, in the order of `to`, `open`, `remove`. `None`: its provider did not say.
     meanings: Vec<(Key, Option<KeyUri>)>,
+    /// Whether the key store of each rewraps inside, as far as is known.
+    rewraps: Vec<Arc<AtomicBool>>,
     removed: usize,
-    opening: Envelope,
-    /// By the keys that wrap.
-    wrapping: Mutex<HashMap<Vec<KeyUri>, Envelope>>,
+    /// All keys, in the order of the header's recipients.
+    opening: Keyring,
+    /// The same keys, each of them first once: see [`first`](Self::first).
+    opening_with: Vec<Keyring>,
+    /// By the keys that wrap, and which opens first.
+    wrapping: Mutex<HashMap<(Vec<KeyUri>, Option<usize>), Envelope>>,
 }
 
 /// A recipient that each envelope shall have.
@@ -34,8 +42,8 @@ struct Wanted {
 impl Target {
     /// Asks each key that shall wrap for one throw-away wrap: it names the key behind an alias and the current
     /// version, needs no right but that to wrap, and fails here if the key is not to be had.
-    pub(crate) async fn find(goal: &Goal, meter: &Arc<Meter>) -> Result<Self, RotationError> {
-        let goal = metered(goal, meter);
+    pub(crate) async fn find(goal: &Goal, key_stores: &mut KeyStores) -> Result<Self, RotationError> {
+        let goal = over(goal, key_stores);
         let mut wanted: Vec<Wanted> = Vec::new();
         for key in &goal.to {
             let keyring = Keyring::new().encrypt(Arc::clone(&key.provider), key.uri.clone());
@@ -53,18 +61,19 @@ impl Target {
         for key in goal.to.iter().chain(&goal.open).chain(&goal.remove) {
             meanings.push((key.clone(), key.provider.resolve(&key.uri).await.ok()));
         }
-        let opening = meanings.iter().fold(Keyring::new(), |keyring, (key, _)| {
-            keyring.decrypt(Arc::clone(&key.provider), key.uri.clone())
-        });
+        let opening = keyring(meanings.iter());
+        let opening_with = (0..meanings.len())
+            .map(|first| {
+                let mut keys: Vec<_> = meanings[first..].iter().chain(&meanings[..first]).collect();
+                // What a person types comes after services also where the first one is away.
+                keys.sort_by_key(|(key, _)| is_at_hand(&key.uri));
+                keyring(keys.into_iter()).order(Order::Keyring)
+            })
+            .collect();
+        let rewraps = meanings.iter().map(|(key, _)| key_stores.rewraps(&key.provider)).collect();
         let removed = goal.to.len() + goal.open.len();
-        Ok(Self {
-            goal,
-            wanted,
-            meanings,
-            removed,
-            opening: Envelope::new(opening),
-            wrapping: Mutex::default(),
-        })
+        let wrapping = Mutex::default();
+        Ok(Self { goal, wanted, meanings, rewraps, removed, opening, opening_with, wrapping })
     }
 
     pub(crate) fn reencrypts(&self) -> bool {
@@ -129,26 +138,70 @@ impl Target {
     }
 
     /// Who wraps the DEK of this header anew, and opens it before.
-    pub(crate) fn wrapping(&self, header: &Header) -> Result<Envelope, ItemError> {
+    pub(crate) fn wrapping(&self, item: &Item, header: &Header) -> Result<Envelope, ItemError> {
         let keys = self.keys(header)?;
-        let uris: Vec<_> = keys.iter().map(|key| key.uri.clone()).collect();
+        let first = self.first(item, header);
+        let by = (keys.iter().map(|key| key.uri.clone()).collect(), first);
         let mut known = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(envelope) = known.get(&uris) {
+        if let Some(envelope) = known.get(&by) {
             return Ok(envelope.clone());
         }
-        let keyring = keys.iter().fold(self.opening.keyring().clone(), |keyring, key| {
+        let keyring = keys.iter().fold(self.opening(first).clone(), |keyring, key| {
             keyring.encrypt(Arc::clone(&key.provider), key.uri.clone())
         });
         let envelope = Envelope::new(keyring);
         if known.len() < KNOWN_KEYRINGS {
-            known.insert(uris, envelope.clone());
+            known.insert(by, envelope.clone());
         }
         Ok(envelope)
     }
 
     /// Opens a header with any key of the job.
-    pub(crate) async fn unlock(&self, header: Header) -> Result<OpenedHeader, DecryptError> {
-        self.opening.unlock(header, &self.goal.context).await
+    pub(crate) async fn unlock(&self, item: &Item, header: Header) -> Result<OpenedHeader, DecryptError> {
+        let keyring = self.opening(self.first(item, &header)).clone();
+        Envelope::new(keyring).unlock(header, &self.goal.context).await
+    }
+
+    /// Which key opens the header of this item first, where several are as good: each key store has its part of the
+    /// calls, by the name of the item, and a job that is run again asks the same ones. `None`: the order of the header.
+    ///
+    /// As good are the keys of services. What a person types, and a token that is at hand, keep the place that the header
+    /// gives them. A key store that wraps the new ones too may do all of it in one call, and is asked first.
+    fn first(&self, item: &Item, header: &Header) -> Option<usize> {
+        // Mostly there is one recipient.
+        if header.recipients().len() < 2 {
+            return None;
+        }
+        let mut able: Vec<usize> = Vec::new();
+        for recipient in header.recipients() {
+            let uri = recipient.key_uri();
+            let Some(key) = self.meanings.iter().position(|(key, meaning)| is(key, meaning, uri)) else {
+                continue;
+            };
+            match is_at_hand(uri) {
+                true if able.is_empty() => return None,
+                false if !able.contains(&key) => able.push(key),
+                _ => {}
+            }
+        }
+        let inside: Vec<_> = able.iter().copied().filter(|key| self.may_rewrap(*key)).collect();
+        let able = if inside.is_empty() { able } else { inside };
+        // Other bits than those that a shard goes by.
+        let part = hash(item.name()) >> 32;
+        able.get(usize::try_from(part % able.len().max(1) as u64).unwrap_or_default()).copied()
+    }
+
+    /// Whether all keys that wrap are of the key store of this one, and that has rewrapped inside.
+    fn may_rewrap(&self, key: usize) -> bool {
+        let identity = self.meanings[key].0.provider.identity();
+        identity.is_some()
+            && self.rewraps[key].load(Ordering::Relaxed)
+            && !self.goal.keeps_others
+            && self.goal.to.iter().all(|to| to.provider.identity() == identity)
+    }
+
+    fn opening(&self, first: Option<usize>) -> &Keyring {
+        first.and_then(|first| self.opening_with.get(first)).unwrap_or(&self.opening)
     }
 
     /// Opens `new`, which was wrapped for the keys of `old`, once with each of them.
@@ -190,35 +243,33 @@ impl Target {
     }
 }
 
+fn is_at_hand(key: &KeyUri) -> bool {
+    AT_HAND.contains(&key.scheme())
+}
+
 fn is(key: &Key, meaning: &Option<KeyUri>, recipient: &KeyUri) -> bool {
     let is_same =
         |uri: &KeyUri| uri.scheme() == recipient.scheme() && key.provider.is_same_key(uri, recipient);
     is_same(&key.uri) || meaning.as_ref().is_some_and(is_same)
 }
 
-/// The goal with its providers behind the meter; one provider stays one.
-fn metered(goal: &Goal, meter: &Arc<Meter>) -> Goal {
-    let mut known: Vec<(Arc<dyn KeyProvider>, Arc<dyn KeyProvider>)> = Vec::new();
-    let mut wrap = |keys: &[Key]| -> Vec<Key> {
-        let metered = keys.iter().map(|key| {
-            let is_it = |(inner, _): &&(Arc<dyn KeyProvider>, _)| {
-                std::ptr::addr_eq(Arc::as_ptr(inner), Arc::as_ptr(&key.provider))
-            };
-            let provider = match known.iter().find(is_it) {
-                Some((_, metered)) => Arc::clone(metered),
-                None => {
-                    let metered: Arc<dyn KeyProvider> =
-                        Arc::new(Metered::new(Arc::clone(&key.provider), Arc::clone(meter)));
-                    known.push((Arc::clone(&key.provider), Arc::clone(&metered)));
-                    metered
-                }
-            };
-            Key { provider, uri: key.uri.clone() }
-        });
-        metered.collect()
-    };
-    Goal { to: wrap(&goal.to), open: wrap(&goal.open), remove: wrap(&goal.remove), ..goal.clone() }
+/// Opens with these keys, by what they mean: aliases are not asked for again.
+fn keyring<'k>(keys: impl Iterator<Item = &'k (Key, Option<KeyUri>)>) -> Keyring {
+    keys.fold(Keyring::new(), |keyring, (key, meaning)| {
+        keyring.decrypt(Arc::clone(&key.provider), meaning.as_ref().unwrap_or(&key.uri).clone())
+    })
 }
 
+/// The goal with what the job puts over its providers.
+fn over(goal: &Goal, key_stores: &mut KeyStores) -> Goal {
+    let mut over = |keys: &[Key]| -> Vec<Key> {
+        let over = |key: &Key| Key { provider: key_stores.over(&key.provider), uri: key.uri.clone() };
+        keys.iter().map(over).collect()
+    };
+    Goal { to: over(&goal.to), open: over(&goal.open), remove: over(&goal.remove), ..goal.clone() }
+}
+
+/// Schemes of keys that a person unlocks, or that are of this machine.
+const AT_HAND: [&str; 3] = ["local", "passphrase", "pkcs11"];
 /// Sets of keys that envelopes of one job have; more than these are put together each time.
 const KNOWN_KEYRINGS: usize = 256;

@@ -46,7 +46,7 @@ impl Worker {
                 Err(error) => error,
             };
             let error = if !repaired && !self.dry && may_be_cut_off(&error) {
-                match self.source.repair(&report.item, self.unlock()).await {
+                match self.source.repair(&report.item, self.unlock(&report.item)).await {
                     Ok(done) => {
                         repaired = true;
                         // Whoever had it under way may be done since.
@@ -103,7 +103,7 @@ impl Worker {
     async fn rewrap(&self, report: &mut ItemReport, stored: &Stored) -> Result<Outcome, ItemError> {
         let old = &stored.header;
         let padding = if is_padded(stored) { HEADER_PADDING } else { 0 };
-        let envelope = self.target.wrapping(old)?.pad_headers_to(padding);
+        let envelope = self.target.wrapping(&report.item, old)?.pad_headers_to(padding);
         let context = self.target.context();
         // Each new wrap is unwrapped and compared in there.
         let new = match &stored.payload {
@@ -127,9 +127,9 @@ impl Worker {
                 );
             }
         };
-        let old = self.target.unlock(header.clone()).await?;
+        let old = self.target.unlock(&report.item, header.clone()).await?;
         let padding = if is_padded(stored) { HEADER_PADDING } else { 0 };
-        let envelope = self.target.wrapping(header)?.pad_headers_to(padding);
+        let envelope = self.target.wrapping(&report.item, header)?.pad_headers_to(padding);
         let started = envelope.start(payload, &same_context(header, self.target.context())).await?;
         let new = Header::parse_exact(&started.header).map_err(SourceError::from)?;
         let new = self.target.unlock_with_each(header, &new).await?;
@@ -145,11 +145,11 @@ impl Worker {
         noted.unwrap_or(Ok(())).map_err(ItemError::Checkpoint)
     }
 
-    fn unlock(&self) -> Unlock {
-        let target = Arc::clone(&self.target);
+    fn unlock(&self, item: &Item) -> Unlock {
+        let (target, item) = (Arc::clone(&self.target), item.clone());
         Arc::new(move |header| {
-            let target = Arc::clone(&target);
-            async move { target.unlock(header).await }.boxed()
+            let (target, item) = (Arc::clone(&target), item.clone());
+            async move { target.unlock(&item, header).await }.boxed()
         })
     }
 }

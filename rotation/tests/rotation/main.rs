@@ -7,6 +7,7 @@ mod figures;
 mod files;
 mod goal;
 mod job;
+mod key_stores;
 mod reencrypt;
 
 use std::sync::Arc;
