@@ -113,8 +113,8 @@ impl Keyring {
         self
     }
 
-    /// Bounds each step of a call, by this clock: the wrapping of a DEK by all keys, or the unlocking of a header
-    /// with whichever key opens, aliases resolved. Encrypting and decrypting are one step; a reencryption is
+    /// Bounds each step of a call, by this clock: the wrapping of a DEK by all keys, the unlocking of a header
+    /// with whichever key opens, aliases resolved, or [`resolve`](Self::resolve). Encrypting and decrypting are one step; a reencryption is
     /// two; a rewrap is up to four (inside the key store; unlock, wrap, unwrap again).
     ///
     /// At the deadline the calls under way are dropped, and the error names the keys that were waited
@@ -154,8 +154,8 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`ProviderError`] of the first key that cannot be resolved; what was
-    /// answered before stays in use for it, and the others are asked all the same.
+    /// [`ProviderError`] of the first key that cannot be resolved, or not before the
+    /// [deadline](Self::deadline); what was answered before stays in use for it, and the others are asked all the same.
     pub async fn resolve(&self) -> Result<(), ProviderError> {
         let mut keys: Vec<&ConfiguredKey> = Vec::new();
         for key in self.encrypting.iter().chain(&self.decrypting) {
@@ -163,7 +163,8 @@ impl Keyring {
                 keys.push(key);
             }
         }
-        let answers = join_all(keys.into_iter().map(ConfiguredKey::resolve_anew)).await;
+        let deadline = self.start_of_call();
+        let answers = join_all(keys.into_iter().map(|key| deadline.bound(key, key.resolve_anew()))).await;
         answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 

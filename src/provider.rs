@@ -129,6 +129,13 @@ pub trait KeyProvider: Send + Sync {
         None
     }
 
+    /// Whether a call about `key` may wait for a person, who types a passphrase or a PIN or touches a token. Not, by
+    /// default. Such a key is never part of a [hedge](crate::Hedging).
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        let _ = key;
+        false
+    }
+
     /// Whether `configured`, a key URI that the caller trusts, means the key
     /// that a header, or a new wrap, names as `recipient`. Equality by default; a
     /// provider whose keys have more than one name says more. `configured` is the

@@ -286,31 +286,21 @@ async fn a_hedge_that_gives_a_wrong_dek_does_not_keep_the_first_from_opening() {
 
 #[::tokio::test(start_paused = true)]
 async fn a_key_that_somebody_may_have_to_type_for_is_no_hedge() {
-    let rig = Rig::new(&["a"]).await;
-    let plain = Arc::new(MemoryProvider::new().with_key(&MemoryProvider::key("a")));
-    let asked = Arc::new(Mutex::new(0));
-    let counted = Arc::clone(&asked);
-    let typed = AlteredProvider::new(plain)
-        .on_wrap(|_, key, dek, _| {
-            // Whatever it is, it is not asked to open it.
-            let hidden: Vec<u8> = dek.expose().iter().map(|byte| !byte).collect();
-            let wrapped = envelope_sdk::WrappedDek::new(key.clone(), "1", "XAES-256-GCM", hidden);
-            Box::pin(async move { wrapped })
-        })
-        .on_unwrap(move |below, wrapped, context| {
-            *counted.lock().unwrap() += 1;
-            below.unwrap_dek(wrapped, context)
-        });
-    let typed: Arc<dyn KeyProvider> = Arc::new(typed);
-    for uri in ["local://0123456789abcdef0123456789abcdef/offline", "passphrase:"] {
-        let ring = rig.ring(&[0]).both(Arc::clone(&typed), KeyUri::parse(uri).unwrap());
-        let envelope = Envelope::new(ring.hedging(Hedging::new(timer())));
-        rig.does(&[Does::Answer(0)]);
-        let sealed = envelope.encrypt(b"x", &context()).await.unwrap();
-        rig.does(&[Does::Answer(5000)]);
-        assert_eq!(envelope.decrypt(&sealed, &context()).await.unwrap(), b"x");
-        assert_eq!(*asked.lock().unwrap(), 0, "{uri}");
-    }
+    let rig = Rig::new(&["a", "b", "c"]).await;
+    let patient = |number: usize| {
+        let waits = AlteredProvider::new(Arc::clone(&rig.providers[number])).waiting_for_a_person(true);
+        (Arc::new(waits) as Arc<dyn KeyProvider>, rig.keys[number].clone())
+    };
+    let (b, key) = patient(1);
+    let ring = rig.ring(&[0]).both(Arc::clone(&b), key.clone()).hedging(Hedging::new(timer()));
+    rig.does(&[Does::Answer(5000), Does::Answer(20), Does::Answer(20)]);
+    assert_eq!(rig.opened(&ring).await, (5000, "+a".into()));
+    // One after it is none the less.
+    let ring = ring.both(Arc::clone(&rig.providers[2]), rig.keys[2].clone());
+    assert_eq!(rig.opened(&ring).await, (270, "+a +c -a".into()));
+    // It is asked when its turn has come.
+    rig.does(&[Does::Fail(10, AWAY), Does::Answer(5000), Does::Answer(20)]);
+    assert_eq!(rig.opened(&ring).await, (5010, "+a +b".into()), "and no other beside it");
 }
 
 // Deadlines
@@ -460,4 +450,29 @@ async fn a_listener_hears_of_the_keys_that_an_envelope_misses_once_it_is_made() 
     assert_eq!(told.take(), "a missing: Unavailable; c missing: Throttled");
     envelope.reporting(WrapPolicy::AtLeast(2)).encrypt(b"x", &context()).await.map(drop).unwrap_err();
     assert_eq!(told.take(), "", "no envelope, and the error says why");
+}
+
+#[::tokio::test(start_paused = true)]
+async fn at_the_deadline_keys_are_not_waited_for_that_are_not_resolved() {
+    let rig = Rig::new(&["a", "b"]).await;
+    let resolved = Arc::new(Mutex::new(0));
+    let slow = |name: &'static str, time: u64| {
+        let resolved = Arc::clone(&resolved);
+        let slow = AlteredProvider::new(Arc::new(MemoryProvider::new())).on_resolve(move |_, key| {
+            let resolved = Arc::clone(&resolved);
+            Box::pin(async move {
+                sleep(Duration::from_millis(time)).await;
+                *resolved.lock().unwrap() += 1;
+                Ok(key.clone())
+            })
+        });
+        (Arc::new(slow) as Arc<dyn KeyProvider>, MemoryProvider::key(name))
+    };
+    let ((one, one_key), (other, other_key)) = (slow("one", 60_000), slow("other", 20));
+    let ring = rig.ring(&[0]).decrypt(one, one_key.clone()).decrypt(other, other_key);
+    let began = Instant::now();
+    let error = ring.deadline(Duration::from_secs(3), timer()).resolve().await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (AWAY, Some(&one_key)));
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    assert_eq!(*resolved.lock().unwrap(), 1, "the others are asked all the same");
 }

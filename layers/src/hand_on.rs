@@ -31,6 +31,10 @@ macro_rules! hand_on {
             self.below.binding_of_new_wraps(key)
         }
 
+        fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+            self.below.waits_for_a_person(key)
+        }
+
         fn generates_deks(&self, key: &KeyUri) -> bool {
             self.below.generates_deks(key)
         }

@@ -50,6 +50,10 @@ impl ConfiguredKey {
         self.meaning.learn_anew(&self.provider, &self.uri).await
     }
 
+    pub(super) fn waits_for_a_person(&self) -> bool {
+        self.provider.waits_for_a_person(&self.uri)
+    }
+
     pub(super) fn binds_context(&self, wrapped: &WrappedDek) -> bool {
         self.provider.context_binding(wrapped) == ContextBinding::Provider
     }

@@ -23,7 +23,9 @@ use crate::timer::Timer;
 /// [10 %](Self::at_most_percent) of the others, plus ten at the start: on a day on which all is slow, hedges do
 /// not double the load. What is counted is shared by all clones.
 ///
-/// Passphrases and keys of the local keystore are never asked as a hedge: somebody might have to type.
+/// Keys for which somebody might have to [type or touch something](crate::KeyProvider::waits_for_a_person)
+/// (passphrases, a keystore that is opened on use, PKCS#11 tokens) are never asked as a hedge, and none is asked beside
+/// them.
 #[derive(Clone)]
 pub struct Hedging {
     pub(super) timer: Arc<dyn Timer>,

@@ -271,9 +271,9 @@ impl Keyring {
         Some(next)
     }
 
-    /// The first of what is left that nobody might have to type something for.
+    /// The first of what is left that no person might have to do something for.
     fn hedge_among(&self, left: &VecDeque<(usize, Pair)>) -> Option<usize> {
-        left.iter().position(|(_, pair)| !TYPED.contains(&self.decrypting[pair.key].uri.scheme()))
+        left.iter().position(|(_, pair)| !self.decrypting[pair.key].waits_for_a_person())
     }
 }
 
@@ -306,7 +306,9 @@ impl InFlight {
     fn now((place, pair): (usize, Pair), hedging: &Hedging, keys: &[ConfiguredKey]) -> Self {
         let began = hedging.timer.now();
         let hedge_at = began.saturating_add(hedging.delay(&keys[pair.key].latency));
-        Self { place, pair, began, hedge_at, may_be_hedged: true, is_hedge: false }
+        // Who takes their time to type is not slow.
+        let may_be_hedged = !keys[pair.key].waits_for_a_person();
+        Self { place, pair, began, hedge_at, may_be_hedged, is_hedge: false }
     }
 
     fn as_hedge(self) -> Self {
@@ -317,6 +319,3 @@ impl InFlight {
 async fn resolve(key: &ConfiguredKey, deadline: &Deadline<'_>) -> Result<KeyUri, ProviderError> {
     deadline.bound(key, key.meaning.learn(&key.provider, &key.uri)).await
 }
-
-/// Schemes of keys that a passphrase unlocks.
-const TYPED: [&str; 2] = ["local", "passphrase"];

@@ -65,6 +65,10 @@ macro_rules! delegate {
                 (**self).binding_of_new_wraps(key)
             }
 
+            fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+                (**self).waits_for_a_person(key)
+            }
+
             fn generates_deks(&self, key: &KeyUri) -> bool {
                 (**self).generates_deks(key)
             }

@@ -34,6 +34,7 @@ pub struct AlteredProvider {
     name: Option<&'static str>,
     identity: Option<Option<ProviderIdentity>>,
     generates: Option<bool>,
+    waits: Option<bool>,
     binding: Option<Binding>,
     same_key: Option<SameKey>,
     resolve: Option<Resolve>,
@@ -70,6 +71,7 @@ impl AlteredProvider {
             name: None,
             identity: None,
             generates: None,
+            waits: None,
             binding: None,
             same_key: None,
             resolve: None,
@@ -98,6 +100,13 @@ impl AlteredProvider {
     #[must_use]
     pub fn generating(mut self, generates: bool) -> Self {
         self.generates = Some(generates);
+        self
+    }
+
+    /// Says that its calls may wait for a person, or that they do not.
+    #[must_use]
+    pub fn waiting_for_a_person(mut self, waits: bool) -> Self {
+        self.waits = Some(waits);
         self
     }
 
@@ -262,6 +271,10 @@ impl KeyProvider for AlteredProvider {
             Some(_) => None,
             None => self.below.binding_of_new_wraps(key),
         }
+    }
+
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        self.waits.unwrap_or_else(|| self.below.waits_for_a_person(key))
     }
 
     fn generates_deks(&self, key: &KeyUri) -> bool {

@@ -157,6 +157,10 @@ impl KeyProvider for FaultProvider {
         self.inner.binding_of_new_wraps(key)
     }
 
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        self.inner.waits_for_a_person(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.inner.generates_deks(key)
     }

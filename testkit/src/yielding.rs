@@ -156,6 +156,10 @@ impl KeyProvider for YieldingProvider {
         self.below.binding_of_new_wraps(key)
     }
 
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        self.below.waits_for_a_person(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.below.generates_deks(key)
     }

@@ -224,6 +224,11 @@ impl KeyProvider for PassphraseProvider {
         Some(ContextBinding::Provider)
     }
 
+    /// Who has typed it waits for the work of each call, which fills the cores.
+    fn waits_for_a_person(&self, _key: &KeyUri) -> bool {
+        true
+    }
+
     async fn wrap_dek(
         &self,
         key: &KeyUri,

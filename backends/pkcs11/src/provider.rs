@@ -128,6 +128,11 @@ impl KeyProvider for Pkcs11Provider {
         Self::binding_of(wrapped)
     }
 
+    /// For a touch, or at a pad of its own: which tokens do, nothing tells beforehand.
+    fn waits_for_a_person(&self, _key: &KeyUri) -> bool {
+        true
+    }
+
     async fn wrap_dek(
         &self,
         key: &KeyUri,

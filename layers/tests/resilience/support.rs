@@ -187,6 +187,10 @@ impl KeyProvider for Script {
         self.memory.binding_of_new_wraps(key)
     }
 
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        self.memory.waits_for_a_person(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.memory.generates_deks(key)
     }

@@ -450,6 +450,10 @@ impl KeyProvider for Flawed {
         self.below.binding_of_new_wraps(key)
     }
 
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        self.below.waits_for_a_person(key)
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         !self.is(Flaw::GeneratesByChance) || self.is_odd()
     }

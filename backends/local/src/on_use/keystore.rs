@@ -306,6 +306,11 @@ impl KeyProvider for KeystoreOnUse {
         Some(ContextBinding::Provider)
     }
 
+    /// For who types its passphrase.
+    fn waits_for_a_person(&self, _key: &KeyUri) -> bool {
+        true
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }

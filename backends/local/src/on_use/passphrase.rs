@@ -124,6 +124,11 @@ impl KeyProvider for PassphraseOnUse {
         Some(ContextBinding::Provider)
     }
 
+    /// For who types it.
+    fn waits_for_a_person(&self, _key: &KeyUri) -> bool {
+        true
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }

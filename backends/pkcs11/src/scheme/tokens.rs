@@ -140,6 +140,11 @@ impl KeyProvider for Tokens {
         None
     }
 
+    /// For a PIN, or a touch.
+    fn waits_for_a_person(&self, _key: &KeyUri) -> bool {
+        true
+    }
+
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         false
     }
