@@ -4,15 +4,18 @@ use tokio::sync::watch;
 
 /// Pauses, resumes and cancels a job. Clones are of the same job.
 ///
-/// A job that is told to pause or to end finishes the items that are under way, and begins no other.
+/// A job that is told to pause or to end finishes the items that are under way, and begins no other, unless it is
+/// [stopped](Self::stop).
 #[derive(Debug, Clone)]
 pub struct Control(watch::Sender<State>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In the order in which the later ones go before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum State {
     Running,
     Paused,
     Cancelled,
+    Stopped,
 }
 
 impl Control {
@@ -37,10 +40,15 @@ impl Control {
         self.set(State::Cancelled);
     }
 
-    /// Whether the job was cancelled.
+    /// Ends the job, and does not wait for what is under way: each of those items is done or as it was, and in no report.
+    pub fn stop(&self) {
+        self.set(State::Stopped);
+    }
+
+    /// Whether the job was cancelled or stopped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        *self.0.borrow() == State::Cancelled
+        *self.0.borrow() >= State::Cancelled
     }
 
     /// Waits while the job is paused. False when it is cancelled.
@@ -53,14 +61,20 @@ impl Control {
         }
     }
 
-    /// Returns when the job is cancelled.
+    /// Returns when the job is cancelled or stopped.
     pub(crate) async fn cancelled(&self) {
-        let _ = self.0.subscribe().wait_for(|state| *state == State::Cancelled).await;
+        let _ = self.0.subscribe().wait_for(|state| *state >= State::Cancelled).await;
+    }
+
+    /// Returns when the job is stopped.
+    pub(crate) async fn stopped(&self) {
+        let _ = self.0.subscribe().wait_for(|state| *state == State::Stopped).await;
     }
 
     fn set(&self, new: State) {
         self.0.send_if_modified(|state| {
-            let changes = *state != State::Cancelled && *state != new;
+            // What has ended stays so.
+            let changes = *state != new && (*state < State::Cancelled || new == State::Stopped);
             if changes {
                 *state = new;
             }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use envelope_sdk::{DecryptError, EncryptError, KeyUri, RewrapError, printable};
 
-use crate::SourceError;
+use crate::{Report, SourceError};
 
 /// Why a job did not run to its end. Items that were done are done.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +48,28 @@ pub enum RotationError {
         /// Its path.
         path: PathBuf,
     },
-    /// A part of the job panicked, which is a bug; the others were stopped.
+    /// A part of the job panicked, which is a bug; the others went on.
     #[error("a worker of the job broke down: {0}")]
     Worker(String),
+    /// The job ran, and then something failed that is of no single item.
+    #[error("{why}")]
+    Stopped {
+        /// What failed.
+        why: Box<RotationError>,
+        /// What was done.
+        report: Box<Report>,
+    },
+}
+
+impl RotationError {
+    /// What was done before it failed; `None` where nothing was begun.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Stopped { report, .. } => Some(report),
+            _ => None,
+        }
+    }
 }
 
 /// Why one item was not changed. It is as it was, unless the text says otherwise.

@@ -126,6 +126,11 @@ impl Source for Files {
         .await
     }
 
+    async fn check_free(&self, item: &Item) -> Result<(), SourceError> {
+        let path = path(item);
+        blocking(move || LockedFile::open(&path).map(drop).map_err(of_file)).await
+    }
+
     async fn repair(&self, item: &Item, unlock: Unlock) -> Result<bool, SourceError> {
         let (path, runtime) = (path(item), Handle::current());
         blocking(move || {

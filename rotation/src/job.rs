@@ -1,8 +1,8 @@
 //! A job: the items of a source, brought to a goal.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{
     sync::{Mutex, mpsc},
     task::JoinSet,
@@ -82,7 +82,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`RotationError`]. What failed with single items is in their reports.
+    /// [`RotationError`], which [has the report](RotationError::report) of what was done, if the job had begun. What failed with
+    /// single items is in their reports.
     pub async fn run(
         self,
         control: &Control,
@@ -103,15 +104,12 @@ impl Job {
         mut on_item: impl FnMut(ItemReport),
     ) -> Result<Plan, RotationError> {
         let mut plan = Plan::default();
-        let wraps = self.goal.to.len() as u64;
-        let keeps_others = self.goal.keeps_others;
         let report = self.go(control, true, |item| {
             if let Some(header) = &item.header {
                 plan.usage.add(header);
-                if matches!(item.outcome, Outcome::WouldChange) {
-                    let kept = if keeps_others { header.recipients().len() as u64 } else { 0 };
-                    plan.calls += 1 + 2 * (wraps + kept);
-                }
+            }
+            for (key_store, calls) in &item.planned {
+                *plan.calls.entry(key_store).or_default() += calls;
             }
             let mut names: Vec<_> = item.reasons.iter().map(crate::Reason::name).collect();
             names.sort_unstable();
@@ -161,18 +159,39 @@ impl Job {
         }
         drop(outcomes);
         let mut totals = Totals::default();
-        while let Some(mut report) = done.recv().await {
+        let mut stopped = pin!(control.stopped().fuse());
+        loop {
+            let told = tokio::select! {
+                biased;
+                () = &mut stopped => {
+                    tasks.abort_all();
+                    continue;
+                }
+                told = done.recv() => told,
+            };
+            let Some(mut report) = told else { break };
             totals.add(&report);
             report.calls = meter.total();
             on_item(report);
         }
+        let mut why = None;
         while let Some(ended) = tasks.join_next().await {
-            ended.map_err(|error| RotationError::Worker(error.to_string()))?;
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                why.get_or_insert(RotationError::Worker(error.to_string()));
+            }
         }
         if let Some(checkpoint) = worker.checkpoint.as_ref().filter(|_| !dry) {
-            checkpoint.flush()?;
+            why = why.or(checkpoint.flush().err());
         }
-        Ok(Report { totals, calls: meter.calls(), took: begun.elapsed(), cancelled: control.is_cancelled() })
+        let cancelled = control.is_cancelled();
+        let finished = !cancelled && why.is_none();
+        let report = Report { totals, calls: meter.calls(), took: begun.elapsed(), cancelled, finished };
+        match why {
+            None => Ok(report),
+            Some(why) => Err(RotationError::Stopped { why: Box::new(why), report: Box::new(report) }),
+        }
     }
 }
 
@@ -225,16 +244,8 @@ async fn work_off(
 }
 
 fn unlisted(error: SourceError) -> ItemReport {
-    ItemReport {
-        item: Item::named(Vec::new()),
-        outcome: Outcome::Failed(ItemError::Source(error)),
-        reasons: Vec::new(),
-        generation: None,
-        bytes: 0,
-        conflicts: 0,
-        calls: 0,
-        header: None,
-    }
+    let outcome = Outcome::Failed(ItemError::Source(error));
+    ItemReport { outcome, ..ItemReport::of(Item::named(Vec::new())) }
 }
 
 /// Names and outcomes that wait, at most.

@@ -47,6 +47,11 @@ impl Memory {
         self.lock().insert(name.into(), envelope);
     }
 
+    /// Takes an envelope away.
+    pub fn remove(&self, name: impl AsRef<[u8]>) {
+        self.lock().remove(name.as_ref());
+    }
+
     /// The bytes of one.
     #[must_use]
     pub fn envelope(&self, name: impl AsRef<[u8]>) -> Option<Vec<u8>> {
@@ -96,6 +101,10 @@ impl Source for Memory {
 
     async fn reencrypt(&self, item: &Item, old: &Stored, keys: Reencryption) -> Result<u64, SourceError> {
         let from = self.envelope(item.name()).ok_or(SourceError::Conflict)?;
+        // Otherwise the payload of somebody else would be taken for a damaged one.
+        if !from.starts_with(&old.header.to_bytes()) {
+            return Err(SourceError::Conflict);
+        }
         let mut new = keys.header().to_bytes();
         let payload_at = new.len() as u64;
         let sealed = keys.seal(&from, old.header.len() as u64, &mut new)?;

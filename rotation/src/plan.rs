@@ -92,9 +92,9 @@ pub struct Plan {
     pub failed: u64,
     /// How many envelopes would be changed for each reason; one may have several.
     pub reasons: BTreeMap<&'static str, u64>,
-    /// Calls to key stores that the changes take at most: unwrap, and wrap and verify for each new recipient. Where
-    /// a key store rewraps by itself it takes one less.
-    pub calls: u64,
+    /// Calls to each key store that the changes take at most, by the name of its provider: unwrap, and wrap and verify for each
+    /// new recipient. Where a key store rewraps by itself it takes one less, and for a wrap that several headers share.
+    pub calls: BTreeMap<&'static str, u64>,
     /// How many envelopes each key version opens now.
     pub usage: Usage,
 }
@@ -113,7 +113,9 @@ impl fmt::Display for Plan {
         for (reason, count) in &self.reasons {
             writeln!(f, "  because of {reason}: {count}")?;
         }
-        writeln!(f, "calls to key stores, at most: {}", self.calls)?;
+        let calls: Vec<_> = self.calls.iter().map(|(store, count)| format!("{store} {count}")).collect();
+        let each = if calls.is_empty() { String::new() } else { format!(" ({})", calls.join(", ")) };
+        writeln!(f, "calls to key stores, at most: {}{each}", self.calls.values().sum::<u64>())?;
         write!(f, "{}", self.usage)
     }
 }

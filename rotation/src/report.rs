@@ -61,11 +61,34 @@ pub struct ItemReport {
     pub conflicts: u32,
     /// Calls to key stores so far, of the whole job.
     pub calls: u64,
-    /// Its header as it was read, in a [plan](crate::Job::plan).
+    /// Its header as it was read.
     pub(crate) header: Option<envelope_sdk::Header>,
+    /// Calls to key stores that changing it takes at most, in a [plan](crate::Job::plan).
+    pub(crate) planned: BTreeMap<&'static str, u64>,
 }
 
 impl ItemReport {
+    /// Of an item of which nothing is known yet.
+    pub(crate) fn of(item: Item) -> Self {
+        Self {
+            item,
+            outcome: Outcome::PassedOver,
+            reasons: Vec::new(),
+            generation: None,
+            bytes: 0,
+            conflicts: 0,
+            calls: 0,
+            header: None,
+            planned: BTreeMap::new(),
+        }
+    }
+
+    /// Its header as it was read, before it was changed. Nothing of it is verified unless the item was changed.
+    #[must_use]
+    pub fn header(&self) -> Option<&envelope_sdk::Header> {
+        self.header.as_ref()
+    }
+
     /// As JSON: `item`, `outcome`, `reasons`, `generation`, `bytes`, and `error` where it failed. A name that is not
     /// UTF-8 is shown with replacement characters.
     #[must_use]
@@ -141,6 +164,8 @@ pub struct Report {
     pub took: Duration,
     /// True when it was cancelled before its end.
     pub cancelled: bool,
+    /// True when it came to its end: all items were looked at.
+    pub finished: bool,
 }
 
 impl fmt::Display for Report {
@@ -149,7 +174,11 @@ impl fmt::Display for Report {
         let Totals { done_before, would_change, passed_over, failed, conflicts, bytes, .. } = self.totals;
         let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = items.saturating_mul(1000) / millis;
-        let end = if self.cancelled { "cancelled after " } else { "" };
+        let end = match (self.cancelled, self.finished) {
+            (true, _) => "cancelled after ",
+            (false, true) => "",
+            (false, false) => "not finished, after ",
+        };
         writeln!(f, "{end}{items} items in {:.1} s ({rate}/s)", self.took.as_secs_f64())?;
         let counts = [
             (rewrapped, "rewrapped"),

@@ -66,6 +66,17 @@ pub trait Source: Send + Sync + 'static {
     /// As [`commit`](Self::commit).
     async fn reencrypt(&self, item: &Item, old: &Stored, keys: Reencryption) -> Result<u64, SourceError>;
 
+    /// Whether nobody works on the item now. It is asked once an item was [busy](SourceError::Busy), before key stores are
+    /// asked for it again; a source that knows no locks need not answer. It is, by default.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`]; [`Busy`](SourceError::Busy) while another process works on it.
+    async fn check_free(&self, item: &Item) -> Result<(), SourceError> {
+        let _ = item;
+        Ok(())
+    }
+
     /// Finishes, or takes back, what was cut off while it was written, for an item whose header does not open.
     /// `unlock` opens a header with the keys of the job. True when something was done: the item is read again
     /// then. Nothing, by default.

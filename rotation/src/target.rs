@@ -1,7 +1,7 @@
 //! A [`Goal`] whose keys were asked what they mean and which version is current.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -154,6 +154,25 @@ impl Target {
             known.insert(by, envelope.clone());
         }
         Ok(envelope)
+    }
+
+    /// Calls to each key store, by the name of its provider, that changing this item takes at most.
+    pub(crate) fn planned(&self, item: &Item, header: &Header) -> BTreeMap<&'static str, u64> {
+        let mut calls = BTreeMap::new();
+        let recipient = || {
+            let mut known = header.recipients().iter().filter_map(|of| {
+                self.meanings.iter().position(|(key, meaning)| is(key, meaning, of.key_uri()))
+            });
+            known.next()
+        };
+        if let Some(opening) = self.first(item, header).or_else(recipient) {
+            calls.insert(self.meanings[opening].0.provider.name(), 1);
+        }
+        // Each wraps, and shows that it opens what it wrapped.
+        for key in self.keys(header).unwrap_or_default() {
+            *calls.entry(key.provider.name()).or_default() += 2;
+        }
+        calls
     }
 
     /// Opens a header with any key of the job.

@@ -9,10 +9,17 @@ use serde::Serialize;
 use crate::{Item, Job, Source, SourceError};
 
 /// How many envelopes each key version opens, as their headers say: nothing of it is authenticated.
+///
+/// Memory is bounded whatever the headers say: of more than [`MOST`](Self::MOST) key versions, the others are counted together.
+/// An item that a source lists twice counts twice.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// By key URI, then by version, which is empty where the key store tells none.
     pub keys: BTreeMap<String, BTreeMap<String, Opens>>,
+    /// What key versions open that came after the first [`MOST`](Self::MOST).
+    pub others: Opens,
+    #[serde(skip)]
+    versions: usize,
 }
 
 /// What one key version opens.
@@ -25,13 +32,25 @@ pub struct Opens {
 }
 
 impl Usage {
+    /// Key versions that are told apart: far more than an organisation has.
+    pub const MOST: usize = 10_000;
+
     /// Reads the headers of a source, without any key. `failed` is told of what could not be read; what is no
     /// envelope is passed over where it was not named.
-    pub async fn of(source: &dyn Source, mut failed: impl FnMut(Option<&Item>, SourceError)) -> Self {
+    pub async fn of(source: &dyn Source, failed: impl FnMut(Option<&Item>, SourceError)) -> Self {
+        Self::each(source, |_, _| {}, failed).await
+    }
+
+    /// As [`of`](Self::of), and tells each envelope and its header as it is counted.
+    pub async fn each(
+        source: &dyn Source,
+        mut found: impl FnMut(&Item, &Header),
+        mut failed: impl FnMut(Option<&Item>, SourceError),
+    ) -> Self {
         let read = source.list().map(|listed| async move {
             let item = listed.map_err(|error| (None, error))?;
             match source.read(&item).await {
-                Ok(stored) => Ok(Some(stored.header)),
+                Ok(stored) => Ok(Some((item, stored.header))),
                 Err(SourceError::NotAnEnvelope | SourceError::Gone) if !item.must_be_envelope() => Ok(None),
                 Err(error) => Err((Some(item), error)),
             }
@@ -40,7 +59,11 @@ impl Usage {
         let mut read = Box::pin(read.buffer_unordered(Job::CONCURRENCY));
         while let Some(read) = read.next().await {
             match read {
-                Ok(header) => header.iter().for_each(|header| usage.add(header)),
+                Ok(Some((item, header))) => {
+                    usage.add(&header);
+                    found(&item, &header);
+                }
+                Ok(None) => {}
                 Err((item, error)) => failed(item.as_ref(), error),
             }
         }
@@ -51,8 +74,15 @@ impl Usage {
     pub fn add(&mut self, header: &Header) {
         let recipients = header.recipients();
         for recipient in recipients {
-            let versions = self.keys.entry(recipient.key_uri().as_str().to_owned()).or_default();
-            let opens = versions.entry(recipient.key_version().to_owned()).or_default();
+            let (key, version) = (recipient.key_uri().as_str(), recipient.key_version());
+            let is_known = self.keys.get(key).is_some_and(|versions| versions.contains_key(version));
+            let opens = if is_known || self.versions < Self::MOST {
+                self.versions += usize::from(!is_known);
+                let versions = self.keys.entry(key.to_owned()).or_default();
+                versions.entry(version.to_owned()).or_default()
+            } else {
+                &mut self.others
+            };
             opens.envelopes += 1;
             opens.alone += u64::from(recipients.len() == 1);
         }
@@ -61,16 +91,19 @@ impl Usage {
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let opens = |Opens { envelopes, alone }: &Opens| format!("opens {envelopes}, {alone} of them alone");
         for (key, versions) in &self.keys {
-            for (version, opens) in versions {
+            for (version, of_version) in versions {
                 let version = if version.is_empty() {
                     String::new()
                 } else {
                     format!(" version {}", printable::text(version))
                 };
-                let Opens { envelopes, alone } = opens;
-                writeln!(f, "{key}{version}: opens {envelopes}, {alone} of them alone")?;
+                writeln!(f, "{key}{version}: {}", opens(of_version))?;
             }
+        }
+        if self.others.envelopes > 0 {
+            writeln!(f, "other key versions, beyond {}: {}", Self::MOST, opens(&self.others))?;
         }
         Ok(())
     }

@@ -20,16 +20,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) async fn work(&self, item: Item) -> ItemReport {
-        let mut report = ItemReport {
-            item,
-            outcome: Outcome::PassedOver,
-            reasons: Vec::new(),
-            generation: None,
-            bytes: 0,
-            conflicts: 0,
-            calls: 0,
-            header: None,
-        };
+        let mut report = ItemReport::of(item);
         report.outcome = match self.until_settled(&mut report).await {
             Ok(outcome) => outcome,
             Err(error) if is_passed_over(&report.item, &error) => Outcome::PassedOver,
@@ -39,12 +30,19 @@ impl Worker {
     }
 
     async fn until_settled(&self, report: &mut ItemReport) -> Result<Outcome, ItemError> {
-        let mut repaired = false;
+        let (mut repaired, mut was_busy) = (false, false);
         for tries in 0..TRIES {
-            let error = match self.once(report).await {
+            // Whoever works on it may do so for long: key stores are not asked again for nothing.
+            let free = if was_busy { self.source.check_free(&report.item).await } else { Ok(()) };
+            let done = match free {
+                Ok(()) => self.once(report).await,
+                Err(error) => Err(error.into()),
+            };
+            let error = match done {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
+            was_busy = matches!(error, ItemError::Source(SourceError::Busy));
             let error = if !repaired && !self.dry && may_be_cut_off(&error) {
                 match self.source.repair(&report.item, self.unlock(&report.item)).await {
                     Ok(done) => {
@@ -86,18 +84,21 @@ impl Worker {
                 report.reasons = reasons;
                 report.reasons.is_empty().then_some(Outcome::InTargetState)
             };
-        match outcome {
-            _ if self.dry => {
-                report.header = Some(stored.header);
-                Ok(outcome.unwrap_or(Outcome::WouldChange))
-            }
+        let done = match outcome {
+            Some(outcome) if self.dry => Ok(outcome),
             Some(outcome) => {
-                self.source.tidy(&report.item, &stored).await?;
-                Ok(outcome)
+                let tidied = self.source.tidy(&report.item, &stored).await;
+                tidied.map(|()| outcome).map_err(ItemError::from)
+            }
+            None if self.dry => {
+                report.planned = self.target.planned(&report.item, &stored.header);
+                Ok(Outcome::WouldChange)
             }
             None if self.target.reencrypts() => self.reencrypt(report, &stored).await,
             None => self.rewrap(report, &stored).await,
-        }
+        };
+        report.header = Some(stored.header);
+        done
     }
 
     async fn rewrap(&self, report: &mut ItemReport, stored: &Stored) -> Result<Outcome, ItemError> {

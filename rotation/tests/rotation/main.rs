@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod checkpoint;
+mod conformance;
 mod figures;
 mod files;
 mod goal;
 mod job;
 mod key_stores;
 mod reencrypt;
+mod report;
 
 use std::sync::Arc;
 
