@@ -6,6 +6,7 @@
 //!   or by a file that replaces it.
 //! - [`open_header`]: the header of a file for who only reads, also when a rewrap
 //!   of it was interrupted.
+//! - [`tree`]: the files below a folder.
 //! - [`ReadFile`]: an input that may be removed once its output is on disk.
 //!
 //! A path is not a file. Whatever is written over, replaced or removed here is
@@ -23,6 +24,7 @@ mod read_file;
 mod recover;
 mod replace;
 pub mod secret;
+pub mod tree;
 pub mod trust;
 pub mod under_way;
 pub mod unfinished;

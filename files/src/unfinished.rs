@@ -4,7 +4,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
@@ -43,9 +43,22 @@ pub fn may_be_left(name: &OsStr) -> bool {
     })
 }
 
-/// Removes the file at `path` if a process that was killed left it behind on its way to take the place of another:
-/// its name [says so](may_be_left), it is a regular file of this user that nobody has locked, and it is an envelope,
-/// so that no plaintext and nothing of others is touched. True when it was removed.
+/// Whether the file at `path` is one that takes the place of another, or was to before a process was killed: its name
+/// [says so](may_be_left), it is a regular file of this user, and it is an envelope, so that no plaintext and nothing
+/// of others is meant. A file that is gone by now was one.
+#[must_use]
+pub fn is_left(path: &Path) -> bool {
+    if !path.file_name().is_some_and(may_be_left) {
+        return false;
+    }
+    match Place::open(path).map(|place| place.open_file(OFlags::RDONLY)) {
+        Ok(Ok(file)) => file.metadata().is_ok_and(|found| is_ours(&found)) && is_envelope(&file),
+        Ok(Err(error)) => error.kind() == io::ErrorKind::NotFound,
+        Err(_) => false,
+    }
+}
+
+/// Removes the file at `path` if it [was left behind](is_left) and nobody has it locked. True when it was removed.
 ///
 /// # Errors
 ///
@@ -64,15 +77,16 @@ pub fn remove_left(path: &Path) -> Result<bool, FileError> {
         file => file.map_err(cannot)?,
     };
     let found = file.metadata().map_err(cannot)?;
-    let is_ours = found.is_file() && found.uid() == geteuid().as_raw();
-    if !is_ours || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !is_envelope(&file) {
-        return Ok(false);
-    }
-    if !place.is(&file).map_err(cannot)? {
+    let is_locked = || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
+    if !is_ours(&found) || is_locked() || !is_envelope(&file) || !place.is(&file).map_err(cannot)? {
         return Ok(false);
     }
     place.unlink().map_err(cannot)?;
     Ok(true)
+}
+
+fn is_ours(found: &Metadata) -> bool {
+    found.is_file() && found.uid() == geteuid().as_raw()
 }
 
 fn is_envelope(file: &File) -> bool {

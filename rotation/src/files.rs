@@ -24,7 +24,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
 
 use crate::{Item, Listing, Reencryption, Source, SourceError, Stored, Unlock};
 
-pub use pair::{is_half_reencrypted, payload_path};
+pub use pair::{is_half_reencrypted, is_left_over, payload_path};
 
 /// Files by their paths, folders with all below them, and patterns.
 ///

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_files::{Access, Existing, FileError, LockedFile, NewFile};
+use envelope_files::{Access, Existing, FileError, Journal, LockedFile, NewFile, unfinished};
 use envelope_sdk::{Header, Kind, OpenedHeader, crypto::cobblestone::PREFIX_LEN, stream};
 
 use super::{check_is, of_file, of_stream};
@@ -41,9 +41,58 @@ pub fn is_half_reencrypted(path: &Path) -> bool {
     File::open(path).is_ok_and(|header| journal(path, &header).is_some())
 }
 
-/// Whether the file has the name of a journal, or of a new payload beside the old one.
-pub(super) fn is_journal(name: &OsStr) -> bool {
-    [SUFFIX, PAYLOAD_SUFFIX].iter().any(|suffix| name.as_bytes().ends_with(suffix.as_bytes()))
+/// Whether the file at `path` is none by itself but belongs to an envelope beside it that is rewrapped or reencrypted,
+/// or was when a process was killed: a journal, a new payload, or a new file on its way to the place of the old one.
+/// Its name alone does not say so.
+#[must_use]
+pub fn is_left_over(path: &Path) -> bool {
+    is_rewrap_journal(path) || unfinished::is_left(path) || !matches!(beside(path), Beside::Nothing)
+}
+
+fn is_rewrap_journal(path: &Path) -> bool {
+    let is_called_so = path.as_os_str().as_bytes().ends_with(REWRAP_SUFFIX.as_bytes());
+    let mut bytes = Vec::new();
+    is_called_so
+        && LockedFile::open_unlocked(path)
+            .is_ok_and(|file| file.take(Journal::MAX_LEN as u64 + 1).read_to_end(&mut bytes).is_ok())
+        && Journal::parse(&bytes).is_some()
+}
+
+/// What a file is to an envelope whose name its own begins with.
+pub(super) enum Beside {
+    /// Nothing: a file of its own.
+    Nothing,
+    /// The journal of the header, or the new payload that the journal is about.
+    OfJob,
+    /// It has name and form of a journal, and is not [believed](journal).
+    NotBelieved,
+}
+
+pub(super) fn beside(path: &Path) -> Beside {
+    let name = path.as_os_str().as_bytes();
+    let base = |suffix: &str| {
+        let base = PathBuf::from(OsStr::from_bytes(name.strip_suffix(suffix.as_bytes())?));
+        let header = LockedFile::open_unlocked(&base).ok()?;
+        Some((journal(&base, &header).is_some(), header))
+    };
+    if let Some((has_journal, _)) = base(PAYLOAD_SUFFIX) {
+        return if has_journal { Beside::OfJob } else { Beside::Nothing };
+    }
+    match base(SUFFIX) {
+        Some((true, _)) => Beside::OfJob,
+        // As another envelope it would be given another header, and might be all that is left of that of a payload.
+        Some((false, header)) if is_detached(&header) && read_journal(path).is_some() => Beside::NotBelieved,
+        _ => Beside::Nothing,
+    }
+}
+
+fn is_detached(file: &File) -> bool {
+    stream::read_header_at(file).is_ok_and(|header| header.kind() == Kind::Detached)
+}
+
+fn read_journal(path: &Path) -> Option<Header> {
+    let new = stream::read_header_at(&LockedFile::open_unlocked(path).ok()?).ok()?;
+    (new.kind() == Kind::Detached && new.generation() == 0).then_some(new)
 }
 
 /// The header that was to take the place of `header`, the file at `path`, if reencrypting it was cut off or is under way.
@@ -198,5 +247,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+const REWRAP_SUFFIX: &str = ".rewrap-journal";
 const SUFFIX: &str = ".reencrypt-journal";
 const PAYLOAD_SUFFIX: &str = ".reencrypt-payload";

@@ -1,16 +1,21 @@
 //! From paths to files.
 
 use std::{
-    ffi::OsStr,
     fs, io,
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
 
-use envelope_files::unfinished;
+use envelope_files::{
+    tree::{self, Found, Walk},
+    unfinished,
+};
 use glob::{MatchOptions, Pattern};
 
-use super::{item, pair};
+use super::{
+    item,
+    pair::{self, Beside},
+};
 use crate::{Item, SourceError};
 
 /// Sends the items of `paths` until `send` says no. With `clean`, files that were left behind are removed.
@@ -40,74 +45,52 @@ fn below(
     clean: bool,
     send: &mut impl FnMut(Result<Item, SourceError>) -> bool,
 ) -> bool {
-    // All names before the first is taken: what is replaced meanwhile would be listed twice otherwise.
-    let names = match Names::read(folder) {
-        Ok(names) => names,
-        Err(error) => {
-            let text = format!("cannot list {}: {error}", envelope_sdk::printable::path(folder));
-            return send(Err(SourceError::store(text)));
-        }
-    };
-    names.iter().all(|(name, is_folder)| {
-        // `.` before each name would make it another name than the one that was given.
-        let path = if folder == Path::new("") { PathBuf::from(name) } else { folder.join(name) };
-        let parts = path.components().count();
-        if is_folder {
-            // It may have become a link since the folder was read.
-            let is_still = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
-            let may_match = deepest(pattern).is_none_or(|deepest| parts < deepest);
-            return !is_still || !may_match || below(&path, pattern, clean, send);
-        }
-        if unfinished::may_be_left(name) {
-            // Beside what the pattern may mean, and nowhere else.
-            let is_beside = deepest(pattern).is_none_or(|deepest| parts == deepest);
-            let removed = if clean && is_beside { unfinished::remove_left(&path) } else { Ok(false) };
-            return removed.map_or_else(|error| send(Err(SourceError::store(error))), |_| true);
-        }
-        let is_wanted = pattern.is_none_or(|pattern| pattern.matches_path_with(&path, AS_A_SHELL));
-        !is_wanted || pair::is_journal(name) || send(Ok(item(&path, false)))
-    })
-}
-
-/// The names in a folder, close together: a folder may have a million.
-struct Names {
-    /// Each name behind a byte that says whether it is a folder, and a zero at its end.
-    bytes: Vec<u8>,
-    starts: Vec<u32>,
-}
-
-impl Names {
-    fn read(folder: &Path) -> io::Result<Self> {
-        let mut names = Self { bytes: Vec::new(), starts: Vec::new() };
-        let folder = if folder == Path::new("") { Path::new(".") } else { folder };
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_file() || kind.is_dir() {
-                names.starts.push(u32::try_from(names.bytes.len()).map_err(io::Error::other)?);
-                names.bytes.push(u8::from(kind.is_dir()));
-                names.bytes.extend(entry.file_name().as_bytes());
-                names.bytes.push(0);
+    let deepest = deepest(pattern);
+    let end = tree::walk(folder, &mut |found| {
+        let wants_more = match found {
+            Found::Unreadable(error) => send(Err(SourceError::store(error))),
+            Found::Folder(path) if deepest.is_some_and(|deepest| path.components().count() >= deepest) => {
+                return Walk::Around;
             }
-        }
-        let Self { bytes, starts } = &mut names;
-        starts.sort_unstable_by_key(|start| split(bytes, *start).0);
-        Ok(names)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&OsStr, bool)> {
-        self.starts.iter().map(|start| {
-            let (name, is_folder) = split(&self.bytes, *start);
-            (OsStr::from_bytes(name), is_folder)
-        })
-    }
+            Found::Folder(_) => true,
+            Found::File(path) => file(path, pattern, clean, send),
+        };
+        if wants_more { Walk::On } else { Walk::End }
+    });
+    end != Walk::End
 }
 
-fn split(bytes: &[u8], start: u32) -> (&[u8], bool) {
-    let (is_folder, rest) = bytes[start as usize..].split_first().unwrap_or((&0, &[]));
-    // A name has no zero.
-    let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-    (&rest[..end], *is_folder == 1)
+fn file(
+    path: &Path,
+    pattern: Option<&Pattern>,
+    clean: bool,
+    send: &mut impl FnMut(Result<Item, SourceError>) -> bool,
+) -> bool {
+    // Beside what the pattern may mean, and nowhere else.
+    let is_beside = deepest(pattern).is_none_or(|deepest| path.components().count() == deepest);
+    if clean && is_beside {
+        match unfinished::remove_left(path) {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(error) => return send(Err(SourceError::store(error))),
+        }
+    }
+    if unfinished::is_left(path)
+        || pattern.is_some_and(|pattern| !pattern.matches_path_with(path, AS_A_SHELL))
+    {
+        return true;
+    }
+    match pair::beside(path) {
+        Beside::Nothing => send(Ok(item(path, false))),
+        Beside::OfJob => true,
+        Beside::NotBelieved => {
+            let shown = envelope_sdk::printable::path(path);
+            send(Err(SourceError::store(format!(
+                "{shown} looks like the journal of a reencryption that was cut off, and is not believed: it must have \
+                 the owner and group of the header beside it, one name, and no writers but those of the header"
+            ))))
+        }
+    }
 }
 
 /// Of how many parts the paths are that a pattern may match. `None`: any number.
@@ -146,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_walked_in_order_without_links_and_journals() {
+    fn a_tree_is_walked_in_order_without_links_and_what_only_has_the_name_of_a_journal_is_listed() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("b/c")).unwrap();
@@ -156,10 +139,13 @@ mod tests {
             fs::write(at(name), "").unwrap();
         }
         std::os::unix::fs::symlink(at("b"), at("link")).unwrap();
-        let expected = ["\u{1}odd", "a", "b/1", "b/c/2"].map(|name| item(&at(name), false).to_string());
+        let expected =
+            ["\u{1}odd", "a", "b/.envctl-0123456789abcdef", "b/1", "b/c/2", "b/x.envelope.reencrypt-journal"]
+                .map(|name| item(&at(name), false).to_string());
         assert_eq!(walked(&[folder.path().into()]), expected);
         let pattern = at("b").join("**").join("*");
-        assert_eq!(walked(&[pattern]), expected[2..]);
+        // As in a shell, a name that begins with a dot must be said with it.
+        assert_eq!(walked(&[pattern]), expected[3..]);
         assert_eq!(walked(&[at("?")]), expected[1..2], "a folder is no file");
         assert_eq!(
             walked(&[at("absent"), at("b/1")]),
