@@ -65,9 +65,9 @@ pub(crate) struct Global {
 /// The commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Encrypt a file or a pipe
+    /// Encrypt files, folders with -r, or a pipe
     Encrypt(Encrypt),
-    /// Decrypt a file or a pipe
+    /// Decrypt files, folders with -r, or a pipe
     Decrypt(Decrypt),
     /// Show what an envelope says of itself, without any key
     Inspect(Inspect),
@@ -111,8 +111,8 @@ impl Command {
 /// Where output goes.
 #[derive(Args)]
 pub(crate) struct Output {
-    /// Write here; `-` is standard output, a terminal included
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Write here; `-` is standard output, a terminal included. With several files or -r, a folder that is there
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<OsString>,
     /// Replace the output file if it is there
     #[arg(short, long)]
@@ -125,11 +125,14 @@ pub(crate) struct Output {
 /// `envctl encrypt`
 #[derive(Args)]
 pub(crate) struct Encrypt {
-    /// The file to encrypt; `-` or nothing is standard input
-    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
-    pub(crate) file: OsString,
+    /// The files to encrypt; `-` or nothing is standard input
+    #[arg(value_name = "FILE", default_value = "-", value_hint = ValueHint::AnyPath)]
+    pub(crate) files: Vec<OsString>,
     #[command(flatten)]
     pub(crate) output: Output,
+    /// Folders too: each file below them, but what is encrypted already. Links in them are not followed
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
     /// Encrypt for this key (URI or alias); repeat it: any one of the keys opens [default:
     /// $ENVCTL_KEYS, the configuration's keys, or a passphrase]
     #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
@@ -152,11 +155,14 @@ pub(crate) struct Encrypt {
 /// `envctl decrypt`
 #[derive(Args)]
 pub(crate) struct Decrypt {
-    /// The envelope; `-` or nothing is standard input. Armor is recognised
-    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
-    pub(crate) file: OsString,
+    /// The envelopes; `-` or nothing is standard input. Armor is recognised
+    #[arg(value_name = "FILE", default_value = "-", value_hint = ValueHint::AnyPath)]
+    pub(crate) files: Vec<OsString>,
     #[command(flatten)]
     pub(crate) output: Output,
+    /// Folders too: each envelope below them. Other files are passed over, and links in them are not followed
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
     /// A key (URI or alias) that may open it; repeatable [default: $ENVCTL_KEYS or the configuration's
     /// keys, or a passphrase]. Beside keys, a passphrase is tried if `passphrase:` is one of them or one
     /// is given

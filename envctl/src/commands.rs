@@ -6,6 +6,7 @@ mod encrypt;
 mod inspect;
 mod keys;
 mod keystore;
+mod many;
 mod moment;
 mod pages;
 mod rewrap;

@@ -9,10 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_files::ReadFile;
+use envelope_files::{LockedFile, ReadFile};
 use envelope_sdk::{
-    Header,
-    format::armor::{self, ArmorReader},
+    FormatError, Header,
+    format::{
+        PREAMBLE_LEN, Preamble,
+        armor::{self, ArmorReader},
+    },
     printable,
     stream::{self, StreamError},
 };
@@ -50,9 +53,16 @@ impl Input {
         let file = number.map_or_else(|| File::open(&path), descriptor::duplicate).map_err(cannot)?;
         if file.metadata().map_err(cannot)?.is_dir() {
             return Err(cannot(io::ErrorKind::IsADirectory.into())
-                .hint("pack it first, such as `tar -c FOLDER | envctl encrypt -o FOLDER.tar.envelope`"));
+                .hint("with -r each file below it is taken by itself; as one it is packed first, such as `tar -c FOLDER | envctl encrypt -o FOLDER.tar.envelope`"));
         }
         Ok(Self { name: InputName::File(path), file, is_at_front: number.is_none() })
+    }
+
+    /// Opens a file that was found in a folder: not over a link that took its name since, and without waiting
+    /// for the other end of a pipe.
+    pub(crate) fn open_found(path: &Path) -> Result<Self> {
+        let file = LockedFile::open_unlocked(path)?;
+        Ok(Self { name: InputName::File(path.to_owned()), file, is_at_front: true })
     }
 
     /// Standard input, and not through the standard library, which takes a descriptor
@@ -91,6 +101,16 @@ impl Input {
 
     pub(crate) fn metadata(&self) -> Option<Metadata> {
         self.file.metadata().ok()
+    }
+
+    /// Whether it begins as an envelope does, armored or not. Streams are not looked at.
+    pub(crate) fn is_envelope(&self) -> Result<bool> {
+        let mut start = [0; armor::BEGIN.len()];
+        let Some((file, path)) = self.seekable().zip(self.path()) else { return Ok(false) };
+        let read = file.read_at(&mut start, 0).map_err(|error| CliError::io("read", path, &error))?;
+        let preamble = start[..read].first_chunk::<PREAMBLE_LEN>().map(Preamble::parse);
+        let is_binary = preamble.is_some_and(|parsed| !matches!(parsed, Err(FormatError::NotAnEnvelope)));
+        Ok(is_binary || armor::is_armored(&start[..read]))
     }
 
     /// The file, if it can be read at any offset and knows its length. Files of

@@ -22,10 +22,10 @@ pub(crate) fn seal(
     input: Input,
     output: &mut Output,
     format: Format,
-    progress: &Progress,
+    (parallel, progress): (Parallel<'_>, &Progress),
 ) -> Result<u64, StreamError> {
     let count = |bytes| progress.add(bytes);
-    let parallel = Parallel::new().on_progress(&count);
+    let parallel = parallel.on_progress(&count);
     let header = if format == Format::Detached { &[][..] } else { &started.header };
     if format == Format::Armored {
         let mut armor = ArmorWriter::new(&mut *output).map_err(StreamError::Write)?;
@@ -50,10 +50,10 @@ pub(crate) fn open(
     source: EnvelopeSource,
     at: u64,
     output: &mut Output,
-    progress: &Progress,
+    (parallel, progress): (Parallel<'_>, &Progress),
 ) -> Result<u64, StreamError> {
     let count = |bytes| progress.add(bytes);
-    let parallel = Parallel::new().on_progress(&count);
+    let parallel = parallel.on_progress(&count);
     match source {
         EnvelopeSource::File(mut file) => {
             if let Some(output) = output.file() {

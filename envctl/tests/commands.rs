@@ -14,6 +14,7 @@ mod files;
 mod in_place;
 mod keys;
 mod kill_loop;
+mod many;
 mod passphrases;
 mod refusals;
 mod rotate;

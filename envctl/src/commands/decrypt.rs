@@ -7,13 +7,17 @@ use std::{
 };
 
 use envelope_files::{Access, open_header};
-use envelope_rotation::{is_half_reencrypted, payload_path};
+use envelope_rotation::{is_half_reencrypted, is_left_over, payload_path};
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable, stream,
 };
 use serde_json::json;
 
-use super::{SUFFIX, check_files, context, existing, remove_input};
+use super::{
+    SUFFIX, check_files, context, existing,
+    many::{self, Cores, Done, Failure, Tried, Work},
+    remove_input,
+};
 use crate::{
     cli::{Decrypt, Global},
     error::{CliError, ErrorKind, Result},
@@ -30,73 +34,119 @@ use crate::{
 pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     let expected = context::expected(&args.context)?;
     let keyring = Providers::new(global)?.opened().keyring_to_decrypt(&args.keys)?;
-    let input = Input::open(&args.file)?;
-    let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
-    let (input_file, remove) = check_files(&input, &target, &args.output)?;
-
-    let path = input.path().map(ToOwned::to_owned);
-    let name = input.name().clone();
-    let mut source = input.into_envelope()?;
-    let envelope = Envelope::new(keyring);
-    let header = source.read_header().map_err(CliError::from);
-    let header = header.and_then(|header| check_kind(&header, args).map(|()| header));
-    // One that was cut off may be in its journal.
-    let may_be_cut_off =
-        source.file().zip(path.as_deref()).is_some_and(|(file, path)| in_place::has_journal(file, path));
-    let explain = |error, source: &EnvelopeSource| {
-        in_place::explain(error, source.file(), path.as_deref()).about(&name)
-    };
-    let header = match header {
-        // A rewrap that was under way a moment ago is done: then the header is whole now.
-        Err(error) if !may_be_cut_off => match source.file() {
-            Some(file) => match stream::read_header_at(file) {
-                Ok(header) if check_kind(&header, args).is_ok() => Ok(header),
-                _ => return Err(explain(error, &source)),
-            },
-            None => return Err(explain(error, &source)),
-        },
-        header => header,
-    };
-    let options = Options {
-        existing: existing(&args.output),
-        access: Access::Private,
-        is_text: false,
-        if_exists: FORCE_OR_ELSEWHERE,
-    };
-    let mut output = Output::open(&target, options, &input_file)?;
-    let unlock = |header: Header| unlock(&envelope, &header, args, &expected);
-    let opened = match (header, source.file(), &path) {
-        (_, Some(file), Some(path)) => open_header(file, path, unlock),
-        (header, _, _) => header.and_then(unlock),
-    };
-    let opened = opened.map_err(|error| explain(error, &source))?;
-    let (source, at) = payload(source, opened.header(), args, path.as_deref(), (&target, &output))?;
-
-    let plaintext_len =
-        source.file_len().and_then(|len| len.checked_sub(at)).and_then(cobblestone::opened_len);
-    let progress = Progress::new(global, plaintext_len, target.is_terminal());
-    let done = transfer::open(&opened, source, at, &mut output, &progress);
-    drop(progress);
-    let explain = |error: stream::StreamError| {
-        let error = context::explain(error.into(), opened.header(), &expected).about(&name);
-        if path.as_deref().is_some_and(is_half_reencrypted) {
-            error.hint_instead(HALF_REENCRYPTED.into())
-        } else {
-            error
+    let opening = Opening { global, args, expected, envelope: Envelope::new(keyring) };
+    let call = many::Call { files: &args.files, recursive: args.recursive, output: &args.output };
+    match call.only() {
+        None if args.payload.is_some() => {
+            Err(CliError::usage("--payload names the payload of one header, and there may be several")
+                .hint("decrypt the file by itself"))
         }
-    };
-    let total = done.map_err(explain)?;
-    drop(output.commit()?);
-    remove_input(remove)?;
+        None => many::run(global, &call, &opening),
+        Some(file) => {
+            let input = Input::open(file)?;
+            let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
+            let done = opening.one(input, &target, &Cores::default())?;
+            done.map_or(Ok(()), |done| done.say(global))
+        }
+    }
+}
 
-    let Some(path) = target.path() else { return Ok(()) };
-    let text = format!("{}: decrypted, {total} bytes", printable::path(path));
-    let value = json!({
-        "output": path.to_string_lossy(),
-        "plaintext_bytes": total,
-        "envelope": report::header_json(opened.header(), true),
-    });
-    if global.json { report::print(true, &value, "") } else { report::status(false, &value, &text) }
+/// What is the same for each file of a call.
+struct Opening<'a> {
+    global: &'a Global,
+    args: &'a Decrypt,
+    expected: EncryptionContext,
+    envelope: Envelope,
+}
+
+impl Work for Opening<'_> {
+    const DONE: &'static str = "decrypted";
+
+    fn output(&self, input: &Path) -> Result<PathBuf> {
+        without_suffix(input)
+    }
+
+    /// An envelope, also one whose header was cut off, and none that only stands beside another.
+    fn wants(&self, input: &Input) -> Result<bool> {
+        let Some((file, path)) = input.seekable().zip(input.path()) else { return Ok(false) };
+        Ok((input.is_envelope()? || in_place::has_journal(file, path)) && !is_left_over(path))
+    }
+
+    fn work(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
+        self.one(input, target, cores).map_err(Failure::File)
+    }
+}
+
+impl Opening<'_> {
+    fn one(&self, input: Input, target: &Target, cores: &Cores) -> Result<Option<Done>> {
+        let Self { global, args, expected, envelope } = self;
+        let (input_file, remove) = check_files(&input, target, &args.output)?;
+
+        let path = input.path().map(ToOwned::to_owned);
+        let name = input.name().clone();
+        let mut source = input.into_envelope()?;
+        let header = source.read_header().map_err(CliError::from);
+        let header = header.and_then(|header| check_kind(&header, args).map(|()| header));
+        // One that was cut off may be in its journal.
+        let may_be_cut_off =
+            source.file().zip(path.as_deref()).is_some_and(|(file, path)| in_place::has_journal(file, path));
+        let explain = |error, source: &EnvelopeSource| {
+            in_place::explain(error, source.file(), path.as_deref()).about(&name)
+        };
+        let header = match header {
+            // A rewrap that was under way a moment ago is done: then the header is whole now.
+            Err(error) if !may_be_cut_off => match source.file() {
+                Some(file) => match stream::read_header_at(file) {
+                    Ok(header) if check_kind(&header, args).is_ok() => Ok(header),
+                    _ => return Err(explain(error, &source)),
+                },
+                None => return Err(explain(error, &source)),
+            },
+            header => header,
+        };
+        let options = Options {
+            existing: existing(&args.output),
+            access: Access::Private,
+            is_text: false,
+            if_exists: FORCE_OR_ELSEWHERE,
+        };
+        let mut output = Output::open(target, options, &input_file)?;
+        let unlock = |header: Header| unlock(envelope, &header, args, expected);
+        let opened = match (header, source.file(), &path) {
+            (_, Some(file), Some(path)) => open_header(file, path, unlock),
+            (header, _, _) => header.and_then(unlock),
+        };
+        let opened = opened.map_err(|error| explain(error, &source))?;
+        let (source, at) = payload(source, opened.header(), args, path.as_deref(), (target, &output))?;
+
+        let sealed_len = source.file_len().and_then(|len| len.checked_sub(at));
+        let plaintext_len = sealed_len.and_then(cobblestone::opened_len);
+        let share = cores.share(plaintext_len);
+        let progress = Progress::new(global, plaintext_len, target.is_terminal() || !share.is_alone());
+        let done = transfer::open(&opened, source, at, &mut output, (share.parallel(), &progress));
+        drop(progress);
+        drop(share);
+        let explain = |error: stream::StreamError| {
+            let error = context::explain(error.into(), opened.header(), expected).about(&name);
+            if path.as_deref().is_some_and(is_half_reencrypted) {
+                error.hint_instead(HALF_REENCRYPTED.into())
+            } else {
+                error
+            }
+        };
+        let total = done.map_err(explain)?;
+        drop(output.commit()?);
+        remove_input(remove)?;
+
+        let Some(path) = target.path() else { return Ok(None) };
+        let text = format!("{}: decrypted, {total} bytes", printable::path(path));
+        let value = json!({
+            "output": path.to_string_lossy(),
+            "plaintext_bytes": total,
+            "envelope": report::header_json(opened.header(), true),
+        });
+        Ok(Some(Done { value, text }))
+    }
 }
 
 fn unlock(
@@ -160,13 +210,19 @@ const HALF_REENCRYPTED: &str = "reencrypting it was cut off, or is under way: `e
 
 /// FILE for `FILE.envelope`; standard output for standard input.
 fn default_target(input: &Input) -> Result<Target> {
-    let Some(path) = input.path() else { return Ok(Target::Stdout { even_to_terminal: false }) };
+    match input.path() {
+        None => Ok(Target::Stdout { even_to_terminal: false }),
+        Some(path) => Target::named(without_suffix(path)?),
+    }
+}
+
+fn without_suffix(path: &Path) -> Result<PathBuf> {
     let name = path.as_os_str().as_bytes();
     match name.strip_suffix(SUFFIX.as_bytes()).filter(|rest| !rest.is_empty() && !rest.ends_with(b"/")) {
-        Some(rest) => Target::named(OsStr::from_bytes(rest).into()),
+        Some(rest) => Ok(OsStr::from_bytes(rest).into()),
         None => Err(CliError::usage(format!(
             "{} does not end with {SUFFIX}, so its output has no name",
-            input.name()
+            printable::path(path)
         ))
         .hint("name the output with -o FILE, or -o - for standard output")),
     }

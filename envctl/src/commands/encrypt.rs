@@ -1,13 +1,21 @@
 //! `envctl encrypt`
 
-use std::{ffi::OsString, io::Write, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use envelope_files::Access;
-use envelope_rotation::payload_path;
-use envelope_sdk::{Envelope, Header, PayloadKind, printable, stream::StreamError};
+use envelope_rotation::{is_left_over, payload_path};
+use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, PayloadKind, printable, stream::StreamError};
 use serde_json::json;
 
-use super::{HEADER_PADDING, SUFFIX, check_files, context, existing, remove_input};
+use super::{
+    HEADER_PADDING, SUFFIX, check_files, context, existing,
+    many::{self, Cores, Done, Failure, Tried, Work},
+    remove_input,
+};
 use crate::{
     cli::{Encrypt, Global},
     error::{CliError, Result},
@@ -23,72 +31,131 @@ use crate::{
 pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let bound = context::to_bind(&args.context, &args.withhold)?;
     let keyring = Providers::new(global)?.opened().keyring_to_encrypt(&args.keys)?;
-    let input = Input::open(&args.file)?;
-    let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
-    let (input_file, remove) = check_files(&input, &target, &args.output)?;
-    let payload_path = if args.detached { Some(detached_payload(&target)?) } else { None };
-    let options = Options {
-        existing: existing(&args.output),
-        access: Access::Public,
-        is_text: args.armor,
-        if_exists: if args.detached { ELSEWHERE } else { FORCE_OR_ELSEWHERE },
-    };
-    let open = |target: &Target| Output::open(target, options, &input_file);
-    let mut output = open(&target)?;
-    let mut payload = match &payload_path {
-        Some(path) => Some(open(&Target::File(path.clone()))?),
-        None => None,
-    };
-
     let padding = if args.armor || args.detached { 0 } else { HEADER_PADDING };
-    let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
-    let started = block_on(Envelope::new(keyring).pad_headers_to(padding).start(kind, &bound))?;
-    let header = Header::parse_exact(&started.header)?;
-    let name = input.name().clone();
-    let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
-    let progress = Progress::new(global, plaintext_len, target.is_terminal());
-    let sealed = match &mut payload {
-        Some(payload) => output
-            .write_all(&started.header)
-            .map_err(StreamError::Write)
-            .and_then(|()| transfer::seal(started, input, payload, Format::Detached, &progress)),
-        None => {
-            let format = if args.armor { Format::Armored } else { Format::Binary };
-            transfer::seal(started, input, &mut output, format, &progress)
+    let sealing = Sealing { global, args, bound, envelope: Envelope::new(keyring).pad_headers_to(padding) };
+    let call = many::Call { files: &args.files, recursive: args.recursive, output: &args.output };
+    match call.only() {
+        None => many::run(global, &call, &sealing),
+        Some(file) => {
+            let input = Input::open(file)?;
+            let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
+            let done = sealing.one(input, &target, &Cores::default())?;
+            done.map_or(Ok(()), |done| done.say(global))
         }
-    };
-    drop(progress);
-    let total = sealed.map_err(|error| CliError::from(error).about(&name))?;
-    // The payload first: without its header it is nothing.
-    match payload {
-        Some(payload) => commit_both(payload, output)?,
-        None => drop(output.commit()?),
     }
-    remove_input(remove)?;
+}
 
-    let Some(path) = target.path() else { return Ok(()) };
-    let recipients: Vec<_> =
-        header.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();
-    let text = format!("{}: encrypted for {}", printable::path(path), recipients.join(", "));
-    let value = json!({
-        "output": path.to_string_lossy(),
-        "payload": payload_path.map(|path| path.to_string_lossy().into_owned()),
-        "plaintext_bytes": total,
-        "envelope": report::header_json(&header, true),
-    });
-    if global.json { report::print(true, &value, "") } else { report::status(false, &value, &text) }
+/// What is the same for each file of a call.
+struct Sealing<'a> {
+    global: &'a Global,
+    args: &'a Encrypt,
+    bound: EncryptionContext,
+    envelope: Envelope,
+}
+
+impl Work for Sealing<'_> {
+    const DONE: &'static str = "encrypted";
+
+    fn output(&self, input: &Path) -> Result<PathBuf> {
+        Ok(with_suffix(input))
+    }
+
+    /// What is encrypted already is not encrypted again, nor is what belongs to that.
+    fn wants(&self, input: &Input) -> Result<bool> {
+        let is_done = input.is_envelope()?
+            || input.path().is_some_and(|path| is_left_over(path) || is_detached_payload(path));
+        Ok(!is_done)
+    }
+
+    fn work(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
+        self.one(input, target, cores)
+    }
+}
+
+impl Sealing<'_> {
+    fn one(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
+        let Self { global, args, bound, envelope } = self;
+        let (input_file, remove) = check_files(&input, target, &args.output)?;
+        let payload_path = if args.detached { Some(detached_payload(target)?) } else { None };
+        let options = Options {
+            existing: existing(&args.output),
+            access: Access::Public,
+            is_text: args.armor,
+            if_exists: if args.detached { ELSEWHERE } else { FORCE_OR_ELSEWHERE },
+        };
+        let open = |target: &Target| Output::open(target, options, &input_file);
+        let mut output = open(target)?;
+        let mut payload = match &payload_path {
+            Some(path) => Some(open(&Target::File(path.clone()))?),
+            None => None,
+        };
+
+        let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
+        let started = block_on(envelope.start(kind, bound)).map_err(|error| Failure::Keys(error.into()))?;
+        let header = Header::parse_exact(&started.header).map_err(CliError::from)?;
+        let name = input.name().clone();
+        let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
+        let share = cores.share(plaintext_len);
+        let progress = Progress::new(global, plaintext_len, target.is_terminal() || !share.is_alone());
+        let with = (share.parallel(), &progress);
+        let sealed = match &mut payload {
+            Some(payload) => output
+                .write_all(&started.header)
+                .map_err(StreamError::Write)
+                .and_then(|()| transfer::seal(started, input, payload, Format::Detached, with)),
+            None => {
+                let format = if args.armor { Format::Armored } else { Format::Binary };
+                transfer::seal(started, input, &mut output, format, with)
+            }
+        };
+        drop(progress);
+        drop(share);
+        let total = sealed.map_err(|error| CliError::from(error).about(&name))?;
+        // The payload first: without its header it is nothing.
+        match payload {
+            Some(payload) => commit_both(payload, output)?,
+            None => drop(output.commit()?),
+        }
+        remove_input(remove)?;
+
+        let Some(path) = target.path() else { return Ok(None) };
+        let recipients: Vec<_> =
+            header.recipients().iter().map(|recipient| recipient.key_uri().as_str()).collect();
+        let text = format!("{}: encrypted for {}", printable::path(path), recipients.join(", "));
+        let value = json!({
+            "output": path.to_string_lossy(),
+            "payload": payload_path.map(|path| path.to_string_lossy().into_owned()),
+            "plaintext_bytes": total,
+            "envelope": report::header_json(&header, true),
+        });
+        Ok(Some(Done { value, text }))
+    }
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.
 fn default_target(input: &Input) -> Result<Target> {
     match input.path() {
         None => Ok(Target::Stdout { even_to_terminal: false }),
-        Some(path) => {
-            let mut name = OsString::from(path);
-            name.push(SUFFIX);
-            Target::named(name.into())
-        }
+        Some(path) => Target::named(with_suffix(path)),
     }
+}
+
+fn with_suffix(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(SUFFIX);
+    name.into()
+}
+
+/// Whether it is the payload of the detached header beside it, and not a file that is only called so.
+fn is_detached_payload(path: &Path) -> bool {
+    if path.extension() != Some(OsStr::new("sealed")) {
+        return false;
+    }
+    let header = path.with_extension(&SUFFIX[1..]);
+    payload_path(&header) == path
+        && Input::open_found(&header)
+            .and_then(Input::into_envelope)
+            .is_ok_and(|mut source| source.read_header().is_ok_and(|header| header.kind() == Kind::Detached))
 }
 
 /// Where the payload of a detached header goes. Neither file may be there: two
