@@ -97,6 +97,12 @@ impl Stack {
         self
     }
 
+    /// Where unwrapped DEKs are kept, if they are.
+    #[must_use]
+    pub fn cache_store(&self) -> Option<&CacheStore> {
+        self.cache.as_ref()
+    }
+
     /// Tells `listener` of keys whose state changes ([`over_admin`](Self::over_admin)), such as
     /// [`DataKeys`](crate::DataKeys). The cache hears of them anyway.
     pub fn report_to(mut self, listener: Arc<dyn KeyStateListener>) -> Self {
