@@ -6,17 +6,18 @@ use std::{
     sync::Arc,
 };
 
-use envelope_layers::{Observer, RetryBudget, Stack};
+use envelope_layers::{KeyStateListener, Observer, RetryBudget, Stack};
 use envelope_sdk::{
-    Registry,
+    KeyringListener, Registry,
     registry::{SettingError, Settings, Surroundings},
     secret::Secrets,
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
-    EnvironmentSecrets, Providers, ProvidersError, Registration, backends,
+    Caches, EnvironmentSecrets, Providers, ProvidersError, Registration, backends,
     file::{self, Document},
+    keyring::Common,
     registration::{Given, OpenError},
     secrets::InTurn,
 };
@@ -30,6 +31,8 @@ pub struct Builder {
     given: Vec<Given>,
     secrets: Arc<dyn Secrets>,
     observers: Vec<Arc<dyn Observer>>,
+    key_states: Vec<Arc<dyn KeyStateListener>>,
+    listeners: Vec<Arc<dyn KeyringListener>>,
 }
 
 enum Source {
@@ -65,6 +68,8 @@ impl Builder {
             given: Vec::new(),
             secrets: Arc::new(EnvironmentSecrets),
             observers: Vec::new(),
+            key_states: Vec::new(),
+            listeners: Vec::new(),
         })
     }
 
@@ -121,6 +126,19 @@ impl Builder {
         self
     }
 
+    /// Tells this listener of each key whose state changes through the [registry](Providers::registry), before the
+    /// call returns: such as [`DataKeys`](envelope_layers::DataKeys). The [caches](Providers::caches) hear of it anyway.
+    pub fn report_to(mut self, listener: Arc<dyn KeyStateListener>) -> Self {
+        self.key_states.push(listener);
+        self
+    }
+
+    /// Tells this listener what the keyrings do: hedges, failovers, keys that did not wrap.
+    pub fn tell(mut self, listener: Arc<dyn KeyringListener>) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
     /// Reads the configuration. No key store is opened yet.
     ///
     /// # Errors
@@ -163,6 +181,7 @@ impl Builder {
             }
         };
         let budget = RetryBudget::default();
+        let mut caches = Caches::default();
         let mut registry = Registry::new();
         for registration in &self.registered {
             let of_it = |given: &&Given| given.provider == registration.provider;
@@ -171,9 +190,14 @@ impl Builder {
             let scheme = scheme.map_err(|error| told(error, registration.provider))?;
             let stack = document.layers(registration.provider).stack(&budget);
             let stack = self.observers.iter().map(Arc::clone).fold(stack, Stack::observe);
+            let stack = self.key_states.iter().map(Arc::clone).fold(stack, Stack::report_to);
+            if let Some(store) = stack.cache_store() {
+                caches.add(registration.provider, store.clone());
+            }
             registry = registry.with_arc(stack.over_scheme(scheme));
         }
-        Ok(Providers { registry, keys, keystore, secrets })
+        let common = Common::new(document.keyring(), self.listeners);
+        Ok(Providers { registry, keys, keystore, secrets, caches, common })
     }
 
     fn check_given(&self) -> Result<(), ProvidersError> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem::take,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +14,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{ProvidersError, Registration, layers::Layers, names::Keys};
+use crate::{ProvidersError, Registration, keyring::KeyringWords, layers::Layers, names::Keys};
 
 pub(crate) fn read(path: &Path) -> Result<String, ProvidersError> {
     let bytes = trust::read(path, Purpose::Settings, MAX_LEN)?;
@@ -42,6 +43,7 @@ struct Words {
     keys: Vec<String>,
     decrypt_keys: Vec<String>,
     keystore: Option<String>,
+    keyring: KeyringWords,
     aliases: BTreeMap<String, String>,
     profiles: BTreeMap<String, Profile>,
 }
@@ -52,6 +54,7 @@ struct Profile {
     keys: Option<Vec<String>>,
     decrypt_keys: Option<Vec<String>>,
     keystore: Option<PathBuf>,
+    keyring: KeyringWords,
 }
 
 impl<'t> Document<'t> {
@@ -74,7 +77,7 @@ impl<'t> Document<'t> {
 
     /// Puts a profile of the file first, and returns the keystore that it names.
     pub(crate) fn choose_profile(&mut self, name: Option<&str>) -> Result<Option<PathBuf>, ProvidersError> {
-        let mut profiles = std::mem::take(&mut self.words.profiles);
+        let mut profiles = take(&mut self.words.profiles);
         let Some(name) = name else { return Ok(None) };
         let profile = profiles.remove(name).ok_or_else(|| ProvidersError::NoProfile {
             name: name.to_owned(),
@@ -86,6 +89,7 @@ impl<'t> Document<'t> {
         if let Some(keys) = profile.decrypt_keys {
             self.words.decrypt_keys = keys;
         }
+        self.words.keyring = profile.keyring.over(self.words.keyring);
         Ok(profile.keystore)
     }
 
@@ -127,8 +131,13 @@ impl<'t> Document<'t> {
 
     /// The keys of the file, with those of the profile that was chosen.
     pub(crate) fn keys(&mut self) -> Keys {
-        let Words { keys, decrypt_keys, aliases, .. } = std::mem::take(&mut self.words);
-        Keys { encrypt: keys, decrypt: decrypt_keys, aliases }
+        let Words { keys, decrypt_keys, aliases, .. } = &mut self.words;
+        Keys { encrypt: take(keys), decrypt: take(decrypt_keys), aliases: take(aliases) }
+    }
+
+    /// How the keys are used, with what the profile says that was chosen.
+    pub(crate) fn keyring(&self) -> KeyringWords {
+        self.words.keyring
     }
 
     /// The layers over a key store.
@@ -160,6 +169,10 @@ pub(crate) fn without_values(text: &str, error: &toml::de::Error) -> String {
 /// What is not as it was expected is quoted in more than one way, and may hold quotes itself:
 /// of that, only the kind is told.
 fn message_without_values(message: &str) -> String {
+    if let Some(variant) = message.strip_prefix("unknown variant ") {
+        let expected = variant.rsplit_once("`, expected ").map(|(_, expected)| expected).unwrap_or_default();
+        return format!("unknown word …, expected {expected}");
+    }
     let wrong = ["invalid type: ", "invalid value: "].into_iter().find(|start| message.starts_with(start));
     let Some((wrong, (found, expected))) =
         wrong.and_then(|start| Some((start, message[start.len()..].rsplit_once(", expected ")?)))
@@ -202,6 +215,7 @@ mod tests {
             "[local]\nmax-passphrase-work = '4711`4711'",
             "[local]\npassphrase-file = 4711.4711",
             "[aliases]\nx = 4711",
+            "[keyring]\norder = 'a`, expected 4711'",
         ] {
             let error = said(text);
             assert!(!error.contains("4711"), "{error}");

@@ -2,8 +2,10 @@
 
 mod backends;
 mod builder;
+mod caches;
 mod error;
 mod file;
+mod keyring;
 mod layers;
 mod names;
 mod registration;
@@ -14,13 +16,15 @@ use std::{
     sync::Arc,
 };
 
-use envelope_sdk::{KeyUri, Keyring, Registry, registry::Purpose, secret::Secrets};
+use envelope_sdk::{KeyUri, Keyring, Registry, WrapPolicy, registry::Purpose, secret::Secrets};
 
 pub use builder::Builder;
+pub use caches::Caches;
 pub use error::ProvidersError;
 pub use registration::Registration;
 pub use secrets::EnvironmentSecrets;
 
+use keyring::Common;
 use names::Keys;
 
 /// The key stores and keys of a configuration.
@@ -29,6 +33,8 @@ pub struct Providers {
     keys: Keys,
     keystore: Option<PathBuf>,
     secrets: Arc<dyn Secrets>,
+    caches: Caches,
+    common: Common,
 }
 
 impl Providers {
@@ -53,6 +59,19 @@ impl Providers {
         &self.registry
     }
 
+    /// How many of the keys that encrypt must wrap, as `[keyring]` says: for
+    /// [`Envelope::reporting`](envelope_sdk::Envelope::reporting). Every key, if it says nothing.
+    #[must_use]
+    pub fn wrap_policy(&self) -> WrapPolicy {
+        self.common.wrap()
+    }
+
+    /// The caches of DEKs that `[layers]` put over the key stores: to forget a key, to purge, to count.
+    #[must_use]
+    pub fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
     /// The keys of the configuration: those of `keys` encrypt, those of `keys` and
     /// `decrypt-keys` decrypt. Where it names none, a passphrase does both.
     ///
@@ -72,7 +91,7 @@ impl Providers {
     /// As [`keyring`](Self::keyring).
     pub fn keyring_to_encrypt(&self, named: &[String]) -> Result<Keyring, ProvidersError> {
         let keys = self.keys.encrypting(named, &self.registry)?;
-        self.add_encrypting(Keyring::new(), keys, Purpose::Encrypt)
+        self.add_encrypting(self.common.keyring(), keys, Purpose::Encrypt)
     }
 
     /// The keys that may decrypt: those that are `named`, or those of the
@@ -84,7 +103,7 @@ impl Providers {
     ///
     /// As [`keyring`](Self::keyring).
     pub fn keyring_to_decrypt(&self, named: &[String]) -> Result<Keyring, ProvidersError> {
-        self.add_opening(Keyring::new(), self.keys.decrypting(named, &self.registry)?)
+        self.add_opening(self.common.keyring(), self.keys.decrypting(named, &self.registry)?)
     }
 
     /// The keys of a rewrap: `to` encrypt from now on (or those of the configuration, or
@@ -96,7 +115,7 @@ impl Providers {
     /// As [`keyring`](Self::keyring).
     pub fn keyring_to_rewrap(&self, to: &[String], from: &[String]) -> Result<Keyring, ProvidersError> {
         let mut known = self.keys.encrypting(to, &self.registry)?;
-        let keyring = self.add_encrypting(Keyring::new(), known.clone(), Purpose::Replace)?;
+        let keyring = self.add_encrypting(self.common.keyring(), known.clone(), Purpose::Replace)?;
         known.extend(self.keys.decrypting(from, &self.registry)?);
         self.add_opening(keyring, known)
     }
