@@ -182,9 +182,6 @@ impl LayerSettings {
 impl<'de> Deserialize<'de> for RetryBudget {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let BudgetSettings { percent, reserve } = BudgetSettings::deserialize(from)?;
-        if percent > 100 {
-            return Err(D::Error::custom("`percent` of `retry-budget` must be at most 100"));
-        }
         Ok(Self::new(percent, reserve))
     }
 }
@@ -197,6 +194,7 @@ impl<'de> Deserialize<'de> for RetryBudget {
     expecting = "a table of `percent` and `reserve`"
 )]
 struct BudgetSettings {
+    #[serde(deserialize_with = "percent")]
     percent: u32,
     reserve: u32,
 }
@@ -302,6 +300,13 @@ fn time_to_wait<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, 
     match time(from)? {
         Duration::ZERO => Err(D::Error::custom("it must be longer than no time")),
         time => Ok(Some(time)),
+    }
+}
+
+fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    match u32::deserialize(from)? {
+        percent @ 0..=100 => Ok(percent),
+        _ => Err(D::Error::custom("it must be at most 100")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use envelope_layers::{KeyStateListener, Observer, RetryBudget, Stack};
+use envelope_layers::{KeyStateListener, Observer, Stack};
 use envelope_sdk::{
     KeyringListener, Registry,
     registry::{SettingError, Settings, Surroundings},
@@ -180,15 +180,14 @@ impl Builder {
                 ProvidersError::Table { path: path.into(), provider, error: Box::new(error) }
             }
         };
-        let budget = RetryBudget::default();
         let mut caches = Caches::default();
         let mut registry = Registry::new();
         for registration in &self.registered {
             let of_it = |given: &&Given| given.provider == registration.provider;
             let given = given.iter().filter(of_it).cloned().collect();
+            let stack = document.layers(registration.provider).stack(document.retry_budget());
             let scheme = (registration.open)(document.table(registration.provider), given, &around);
             let scheme = scheme.map_err(|error| told(error, registration.provider))?;
-            let stack = document.layers(registration.provider).stack(&budget);
             let stack = self.observers.iter().map(Arc::clone).fold(stack, Stack::observe);
             let stack = self.key_states.iter().map(Arc::clone).fold(stack, Stack::report_to);
             if let Some(store) = stack.cache_store() {

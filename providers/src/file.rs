@@ -7,7 +7,7 @@ use std::{
 };
 
 use envelope_files::trust::{self, Purpose};
-use envelope_layers::LayerSettings;
+use envelope_layers::{LayerSettings, RetryBudget};
 use serde::Deserialize;
 use toml::{
     Spanned,
@@ -140,9 +140,23 @@ impl<'t> Document<'t> {
         self.words.keyring
     }
 
-    /// The layers over a key store.
+    /// The layers over a key store, which know how often its own client attempts a call where its table says so.
     pub(crate) fn layers(&self, provider: &str) -> LayerSettings {
-        self.layers.of(provider)
+        let layers = self.layers.of(provider);
+        let said = match self.tables.get(provider).map(Spanned::get_ref) {
+            Some(DeValue::Table(table)) => table.get("attempts").map(Spanned::get_ref),
+            _ => None,
+        };
+        let attempts = said.and_then(DeValue::as_integer).and_then(|said| said.as_str().parse().ok());
+        match attempts {
+            Some(attempts) => layers.with_client_attempts(attempts),
+            None => layers,
+        }
+    }
+
+    /// The retries of the process.
+    pub(crate) fn retry_budget(&self) -> &RetryBudget {
+        &self.layers.budget
     }
 
     /// The table of a key store.

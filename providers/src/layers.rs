@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use envelope_layers::LayerSettings;
+use envelope_layers::{LayerSettings, RetryBudget};
 use serde::Deserialize;
 use toml::{
     Spanned,
@@ -17,6 +17,8 @@ pub(crate) struct Layers {
     /// Of every key store that has no own ones.
     general: LayerSettings,
     of_key_stores: BTreeMap<String, LayerSettings>,
+    /// Of the process.
+    pub(crate) budget: RetryBudget,
 }
 
 impl Layers {
@@ -26,7 +28,11 @@ impl Layers {
         registered: &[Registration],
     ) -> Result<Self, toml::de::Error> {
         let mut own: BTreeMap<String, Spanned<DeValue<'_>>> = BTreeMap::new();
+        let mut budget = RetryBudget::default();
         if let DeValue::Table(table) = table.get_mut() {
+            if let Some(said) = table.remove("retry-budget") {
+                budget = RetryBudget::deserialize(ValueDeserializer::from(said))?;
+            }
             let names: Vec<_> =
                 table.keys().filter(|name| is_of_a_key_store(name.get_ref(), registered)).cloned().collect();
             own.extend(names.into_iter().filter_map(|name| {
@@ -53,7 +59,7 @@ impl Layers {
             merge(&mut merged, own);
             of_key_stores.insert(provider, settings(merged)?);
         }
-        Ok(Self { general: settings(table)?, of_key_stores })
+        Ok(Self { general: settings(table)?, of_key_stores, budget })
     }
 
     pub(crate) fn of(&self, provider: &str) -> LayerSettings {

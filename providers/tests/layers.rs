@@ -11,6 +11,7 @@
 use std::{
     ffi::OsString,
     fs::{self, Permissions},
+    future::pending,
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -25,7 +26,7 @@ use envelope_sdk::{
     crypto::DefaultEngine,
     registry::{Purpose, Scheme, SettingError, Settings, Surroundings},
 };
-use envelope_testkit::{Fault, FaultProvider, MemoryProvider};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -78,6 +79,56 @@ async fn all_key_stores_have_one_budget_of_retries_whose_reserve_is_ten() {
         provider.wrap_dek(&key, &dek(), &FullContext::empty()).await.unwrap_err();
     }
     assert_eq!(seen.attempts(Operation::WrapDek), 40 + 10 + 4, "a reserve of ten, and a tenth of the calls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_of_retries_can_be_said_for_the_process() {
+    let place = Place::new();
+    let seen = Arc::new(Seen::default());
+    let text = "[layers]\nretry-budget = { percent = 50, reserve = 2 }\n[layers.retry]\nfirst-pause = '1ms'\nattempts = 2";
+    let providers = place.builder(text).observe(seen.clone()).build().unwrap();
+    let key = MemoryProvider::key("one");
+    let provider = providers.registry().provider(&key, Purpose::Encrypt).unwrap();
+    for _ in 0..40 {
+        provider.wrap_dek(&key, &dek(), &FullContext::empty()).await.unwrap_err();
+    }
+    assert_eq!(seen.attempts(Operation::WrapDek), 40 + 2 + 20);
+}
+
+/// A call that is cut off counts as all attempts that the client of its key store makes.
+#[tokio::test(start_paused = true)]
+async fn how_often_the_client_of_a_key_store_attempts_a_call_is_known_from_its_table() {
+    let place = Place::new();
+    let layers = "[layers]\ndeadline = '1s'\nretry = { attempts = 6, first-pause = '1ms' }\n";
+    for (text, attempts) in [
+        ("[flaky]", 2),
+        ("[flaky]\nattempts = 1", 6),
+        ("[flaky]\nattempts = 2", 3),
+        ("[layers.flaky]\nclient-attempts = 6\n[flaky]\nattempts = 1", 1),
+    ] {
+        assert_eq!(attempts_of(&place, &format!("{layers}{text}\nhangs = true")).await, attempts, "{text}");
+    }
+}
+
+#[test]
+fn a_deadline_of_an_attempt_that_is_no_shorter_than_that_of_its_call_is_refused() {
+    let place = Place::new();
+    for (text, is_refused) in [
+        ("deadline = '20s'\nretry = true", true),
+        ("deadline = '19s'\nretry = true", false),
+        ("deadline = '20s'", false),
+        ("deadline = '5s'\nretry = { deadline = '5s' }", true),
+        ("deadline = '5s'\nretry = { deadline = '6s' }", false),
+        ("deadline = '20s'\nflaky = { retry = true }", true),
+        ("deadline = '5s'\nretry = true\nflaky = { deadline = '1m' }", true),
+    ] {
+        let built = place.builder(&format!("[layers]\n{text}")).build();
+        assert_eq!(built.is_err(), is_refused, "{text}");
+        if let Err(error) = built {
+            let told = error.to_string();
+            assert!(told.contains("set a shorter `deadline`, or a longer one in `retry`"), "{told}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,6 +186,13 @@ fn a_table_that_cannot_be_is_refused_with_its_line_and_without_its_values() {
         ("aws = { retries = 4711 }", "unknown field `retries`"),
         ("flaky = 4711", "expected a table of layers"),
         ("nobody = { retry = true }", "unknown field `nobody`"),
+        ("limit = {}", "it limits nothing: set `requests-per-second`"),
+        ("limit = { waiting = 4711 }", "it limits nothing: set `requests-per-second`"),
+        ("client-attempts = 0", "expected a nonzero u32"),
+        ("breaker = { time-outs = 0 }", "expected a nonzero u32"),
+        ("retry-budget = { percent = 4711 }", "it must be at most 100"),
+        ("retry-budget = { share = 4711 }", "unknown field `share`"),
+        ("aws = { retry-budget = { percent = 4711 } }", "unknown field `retry-budget`"),
     ] {
         let error = place.builder(&format!("\n[layers]\n{text}")).build().err().expect(text).to_string();
         assert!(error.contains(says) && error.contains(", line 3"), "{text}: {error}");
@@ -208,7 +266,12 @@ impl Place {
 /// A key store that is never there.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Flaky {}
+struct Flaky {
+    /// Of its client, as key stores of clouds have it.
+    #[allow(dead_code, reason = "its client makes one")]
+    attempts: Option<u32>,
+    hangs: bool,
+}
 
 impl Settings for Flaky {
     const PROVIDER: &'static str = "flaky";
@@ -218,6 +281,10 @@ impl Settings for Flaky {
     }
 
     fn into_scheme(self, _: &Surroundings) -> Result<Arc<dyn Scheme>, ProviderError> {
+        if self.hangs {
+            let hangs = AlteredProvider::new(Arc::new(MemoryProvider::new()));
+            return Ok(Arc::new(FlakyScheme(Arc::new(hangs.on_wrap(|_, _, _, _| Box::pin(pending()))))));
+        }
         let faults = FaultProvider::new(Arc::new(MemoryProvider::new()));
         faults.fault_wraps(Fault::Fail(ProviderErrorKind::Unavailable));
         Ok(Arc::new(FlakyScheme(Arc::new(faults))))
