@@ -1,8 +1,6 @@
 //! A provider behind a pointer is the provider.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
+use std::{pin::Pin, sync::Arc};
 
 use super::{ContextBinding, Dek, KeyProvider, ProviderError, ProviderIdentity, WrappedDek};
 use crate::{FullContext, KeyUri};
@@ -10,8 +8,10 @@ use crate::{FullContext, KeyUri};
 macro_rules! delegate {
     ($pointer:ty) => {
         // A method that is not handed on would be the default in place of the provider's own.
+        //
+        // Written as `async_trait` writes it, without a future around the one that the provider returns: behind a stack of
+        // layers, that would be an allocation for each.
         #[deny(clippy::missing_trait_methods)]
-        #[async_trait]
         impl<P: KeyProvider + ?Sized> KeyProvider for $pointer {
             fn name(&self) -> &'static str {
                 (**self).name()
@@ -21,8 +21,13 @@ macro_rules! delegate {
                 (**self).identity()
             }
 
-            async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-                (**self).resolve(key).await
+            fn resolve<'s, 'k, 'f>(&'s self, key: &'k KeyUri) -> Answer<'f, Result<KeyUri, ProviderError>>
+            where
+                's: 'f,
+                'k: 'f,
+                Self: 'f,
+            {
+                (**self).resolve(key)
             }
 
             fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
@@ -33,28 +38,48 @@ macro_rules! delegate {
                 (**self).is_same_key(configured, recipient)
             }
 
-            async fn wrap_dek(
-                &self,
-                key: &KeyUri,
-                dek: &Dek,
-                context: &FullContext,
-            ) -> Result<WrappedDek, ProviderError> {
-                (**self).wrap_dek(key, dek, context).await
+            fn wrap_dek<'s, 'k, 'd, 'c, 'f>(
+                &'s self,
+                key: &'k KeyUri,
+                dek: &'d Dek,
+                context: &'c FullContext,
+            ) -> Answer<'f, Result<WrappedDek, ProviderError>>
+            where
+                's: 'f,
+                'k: 'f,
+                'd: 'f,
+                'c: 'f,
+                Self: 'f,
+            {
+                (**self).wrap_dek(key, dek, context)
             }
 
-            async fn unwrap_dek(
-                &self,
-                wrapped: &WrappedDek,
-                context: &FullContext,
-            ) -> Result<Dek, ProviderError> {
-                (**self).unwrap_dek(wrapped, context).await
+            fn unwrap_dek<'s, 'w, 'c, 'f>(
+                &'s self,
+                wrapped: &'w WrappedDek,
+                context: &'c FullContext,
+            ) -> Answer<'f, Result<Dek, ProviderError>>
+            where
+                's: 'f,
+                'w: 'f,
+                'c: 'f,
+                Self: 'f,
+            {
+                (**self).unwrap_dek(wrapped, context)
             }
 
-            async fn unwrap_deks(
-                &self,
-                wraps: &[(&WrappedDek, &FullContext)],
-            ) -> Vec<Result<Dek, ProviderError>> {
-                (**self).unwrap_deks(wraps).await
+            fn unwrap_deks<'s, 'a, 'w, 'c, 'f>(
+                &'s self,
+                wraps: &'a [(&'w WrappedDek, &'c FullContext)],
+            ) -> Answer<'f, Vec<Result<Dek, ProviderError>>>
+            where
+                's: 'f,
+                'a: 'f,
+                'w: 'f,
+                'c: 'f,
+                Self: 'f,
+            {
+                (**self).unwrap_deks(wraps)
             }
 
             fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
@@ -73,25 +98,41 @@ macro_rules! delegate {
                 (**self).generates_deks(key)
             }
 
-            async fn generate_dek(
-                &self,
-                key: &KeyUri,
-                context: &FullContext,
-            ) -> Result<(Dek, WrappedDek), ProviderError> {
-                (**self).generate_dek(key, context).await
+            fn generate_dek<'s, 'k, 'c, 'f>(
+                &'s self,
+                key: &'k KeyUri,
+                context: &'c FullContext,
+            ) -> Answer<'f, Result<(Dek, WrappedDek), ProviderError>>
+            where
+                's: 'f,
+                'k: 'f,
+                'c: 'f,
+                Self: 'f,
+            {
+                (**self).generate_dek(key, context)
             }
 
-            async fn rewrap_dek(
-                &self,
-                wrapped: &WrappedDek,
-                key: &KeyUri,
-                context: &FullContext,
-            ) -> Result<Option<WrappedDek>, ProviderError> {
-                (**self).rewrap_dek(wrapped, key, context).await
+            fn rewrap_dek<'s, 'w, 'k, 'c, 'f>(
+                &'s self,
+                wrapped: &'w WrappedDek,
+                key: &'k KeyUri,
+                context: &'c FullContext,
+            ) -> Answer<'f, Result<Option<WrappedDek>, ProviderError>>
+            where
+                's: 'f,
+                'w: 'f,
+                'k: 'f,
+                'c: 'f,
+                Self: 'f,
+            {
+                (**self).rewrap_dek(wrapped, key, context)
             }
         }
     };
 }
+
+/// What a method of the provider returns.
+type Answer<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
 delegate!(Arc<P>);
 delegate!(Box<P>);
