@@ -4,19 +4,30 @@
 //! cargo run -p envelope-layers --example prometheus         # in another terminal: curl 127.0.0.1:9464/metrics
 //! ```
 //!
-//! `docs/grafana-dashboard.json` draws them. Its key store is one in memory that takes some milliseconds, and is away for 20 seconds
-//! of each minute.
+//! `docs/grafana-dashboard.json` draws them. Its key stores are two regions in memory that take some milliseconds. The first is slow
+//! for one call in twenty, and away for 20 seconds of each minute; some calls come all at once.
 
 #![allow(clippy::print_stdout, reason = "it says where it serves")]
 
-use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use envelope_layers::{
-    Breaker, CacheLimits, CacheStore, Deadline, Limit, METRICS, MetricKind, Metrics, Retry, RetryBudget,
-    Stack,
+    Breaker, CacheLimits, CacheStore, Concurrency, Deadline, Limit, METRICS, MetricKind, Metrics, Retry,
+    RetryBudget, Stack,
 };
-use envelope_sdk::{EncryptionContext, Envelope, Keyring, ProviderErrorKind};
+use envelope_sdk::{
+    EncryptionContext, Envelope, Hedging, KeyProvider, Keyring, ProviderErrorKind, TokioTimer, WrapPolicy,
+};
 use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
+use futures_util::future::join_all;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tokio::time::{Instant, sleep};
 
@@ -32,28 +43,39 @@ async fn main() -> Result<(), Box<dyn Error>> {
     exporter.install()?;
     println!("metrics at http://{address}/metrics");
 
-    let key = MemoryProvider::key("orders");
-    let faults = Arc::new(FaultProvider::new(Arc::new(MemoryProvider::new().with_key(&key))));
+    let [near, far] = ["near", "far"].map(MemoryProvider::key);
+    let faults = Arc::new(FaultProvider::new(Arc::new(MemoryProvider::new().with_key(&near))));
     let budget = RetryBudget::default();
+    let metrics = Arc::new(Metrics::new());
+    let store = CacheStore::new(CacheLimits::new(Duration::from_secs(10), 1000));
     let stack = Stack::new()
-        .observe(Arc::new(Metrics::new()))
-        .cache(&CacheStore::new(CacheLimits::new(Duration::from_secs(10), 1000)))
+        .observe(metrics.clone())
+        .cache(&store)
         .retry(move |below| Retry::new(below, &budget))
         .breaker(Breaker::new)
-        .limit(|below| Limit::new(below).requests_per_second(200))
+        .limit(|below| Limit::new(below).concurrency(Concurrency::fixed(8)).waiting(16))
         .deadline(Deadline::new);
-    let envelope = Envelope::new(Keyring::new().both(stack.over(Arc::new(slow(faults.clone()))), key));
+    let near_by = stack.over(Arc::new(slow(faults.clone())));
+    let far_away: Arc<dyn KeyProvider> = Arc::new(MemoryProvider::new().with_key(&far));
+    let keyring = Keyring::new().both(near_by, near).both(stack.over(far_away), far);
+    let keyring = keyring.hedging(Hedging::new(Arc::new(TokioTimer::new()))).tell(metrics);
+    let envelope = Envelope::new(keyring);
     let context = EncryptionContext::new().with("tenant", "42");
 
     let begun = Instant::now();
     let mut sealed = Vec::new();
-    loop {
+    for round in 0_u64.. {
         let is_away = begun.elapsed().as_secs() % 60 >= 40;
         let fault = is_away.then_some(Fault::Fail(ProviderErrorKind::Unavailable));
         faults.fault_wraps(fault);
         faults.fault_unwraps(fault);
-        if let Ok(made) = envelope.encrypt(b"an order", &context).await {
-            sealed = made;
+        let reporting = envelope.reporting(WrapPolicy::AtLeast(1));
+        // More than may wait, now and then.
+        let at_once = if round % 100 == 50 { 40 } else { 1 };
+        for made in join_all((0..at_once).map(|_| reporting.encrypt(b"an order", &context))).await {
+            if let Ok(made) = made {
+                sealed = made.into_parts().0;
+            }
         }
         for _ in 0..5 {
             if !sealed.is_empty() && envelope.decrypt(&sealed, &context).await.is_err() {
@@ -62,10 +84,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         sleep(Duration::from_millis(100)).await;
     }
+    Ok(())
 }
 
-/// As slow as a network.
+/// As slow as a network, and every twentieth call slower still.
 fn slow(below: Arc<FaultProvider>) -> AlteredProvider {
+    let unwraps = AtomicU64::new(0);
     AlteredProvider::new(below)
         .on_wrap(|below, key, dek, context| {
             Box::pin(async move {
@@ -73,9 +97,10 @@ fn slow(below: Arc<FaultProvider>) -> AlteredProvider {
                 below.wrap_dek(key, dek, context).await
             })
         })
-        .on_unwrap(|below, wrapped, context| {
+        .on_unwrap(move |below, wrapped, context| {
+            let millis = if unwraps.fetch_add(1, Ordering::Relaxed) % 20 == 19 { 1000 } else { 10 };
             Box::pin(async move {
-                sleep(Duration::from_millis(10)).await;
+                sleep(Duration::from_millis(millis)).await;
                 below.unwrap_dek(wrapped, context).await
             })
         })

@@ -12,13 +12,11 @@ pub(crate) mod store;
 use std::{convert::Infallible, fmt, future::ready, sync::Arc};
 
 use async_trait::async_trait;
-use envelope_sdk::{
-    Dek, FullContext, KeyProvider, KeyState, KeyUri, ProviderError, ProviderErrorKind, WrappedDek,
-};
+use envelope_sdk::{Dek, FullContext, KeyProvider, KeyState, KeyUri, ProviderError, WrappedDek};
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep};
 
-use crate::{KeyStateListener, events};
+use crate::KeyStateListener;
 use key::{Asked, Key, Source};
 use store::{Call, Found, Store};
 
@@ -101,11 +99,11 @@ impl<P: KeyProvider + 'static> Cache<P> {
         let found = self.store.0.find(asked, now, |keys| unwrap_all(below, keys));
         let waiting = found.into_iter().map(|found| match found {
             Found::Kept(dek, age) => {
-                events::cache_hit(self.name(), age);
+                self.source.events.hit(self.name(), age);
                 ready(Ok(copy_of(&dek))).left_future()
             }
             Found::Flying(flight, place) => {
-                events::cache_miss(self.name());
+                self.source.events.miss(self.name());
                 flight.map(move |told| told[place].clone().map(|dek| copy_of(&dek))).right_future()
             }
         });
@@ -167,16 +165,17 @@ impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        let (asked, now) = (self.asked(wrapped, context), Instant::now());
-        if let Some((dek, age)) = self.store.0.hit(&asked, now) {
-            events::cache_hit(self.name(), age);
-            return Ok(copy_of(&dek));
+        let begin = |key| unwrap_one(Arc::clone(&self.below), key);
+        match self.store.0.find_one(&self.asked(wrapped, context), Instant::now(), begin) {
+            Found::Kept(dek, age) => {
+                self.source.events.hit(self.name(), age);
+                Ok(copy_of(&dek))
+            }
+            Found::Flying(flight, place) => {
+                self.source.events.miss(self.name());
+                flight.await[place].clone().map(|dek| copy_of(&dek))
+            }
         }
-        let no_answer = || {
-            let message = "the cache was given no answer";
-            ProviderError::new(ProviderErrorKind::Other, self.name(), wrapped.key_uri(), message)
-        };
-        self.find(&[asked], now).await.pop().ok_or_else(no_answer)?
     }
 
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
@@ -288,6 +287,10 @@ impl fmt::Debug for CacheStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheStore").field("limits", self.0.limits()).field("stats", &self.stats()).finish()
     }
+}
+
+fn unwrap_one<P: KeyProvider + 'static>(below: Arc<P>, key: Arc<Key>) -> Call {
+    async move { vec![below.unwrap_dek(&key.wrapped, &key.context).await] }.boxed()
 }
 
 fn unwrap_all<P: KeyProvider + 'static>(below: Arc<P>, keys: Vec<Arc<Key>>) -> Call {

@@ -3,7 +3,7 @@
 mod concurrency;
 mod rate;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use async_trait::async_trait;
 use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
@@ -38,7 +38,7 @@ pub struct Limit<P> {
     below: P,
     rate: Option<Rate>,
     of_keys: Option<RateOfKeys>,
-    concurrency: Option<Arc<Adaptive>>,
+    concurrency: Option<Adaptive>,
     queue: Queue,
     whole_batches: bool,
 }
@@ -76,7 +76,7 @@ impl<P> Limit<P> {
     /// Calls at a time.
     #[must_use]
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
-        self.concurrency = Some(Arc::new(Adaptive::new(concurrency)));
+        self.concurrency = Some(Adaptive::new(concurrency));
         self
     }
 
@@ -128,7 +128,7 @@ impl<P: KeyProvider> Limit<P> {
         answer
     }
 
-    async fn enter(&self, keys: &[&KeyUri]) -> Result<Option<Slot>, FullQueue> {
+    async fn enter(&self, keys: &[&KeyUri]) -> Result<Option<Slot<'_>>, FullQueue> {
         let mut place = None;
         if let Some(of_keys) = &self.of_keys {
             for key in keys {

@@ -5,6 +5,7 @@
 
 mod admin;
 mod call;
+mod handles;
 mod metrics;
 mod scope;
 mod watch;

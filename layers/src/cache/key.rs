@@ -11,6 +11,7 @@ use envelope_sdk::{
 };
 
 use crate::{
+    events::CacheEvents,
     key_states::may_stand_for,
     sync::{Mutex, lock},
 };
@@ -19,6 +20,7 @@ use crate::{
 pub(crate) struct Source {
     pub(crate) identity: ProviderIdentity,
     pub(crate) provider: Arc<dyn KeyProvider>,
+    pub(crate) events: CacheEvents,
     /// What it said last of its aliases.
     meanings: Mutex<HashMap<KeyUri, KeyUri>>,
 }
@@ -27,7 +29,7 @@ impl Source {
     /// An own identity stands in for that of a provider that has none.
     pub(crate) fn new(provider: Arc<dyn KeyProvider>) -> Self {
         let identity = provider.identity().unwrap_or_else(ProviderIdentity::unique);
-        Self { identity, provider, meanings: Mutex::default() }
+        Self { identity, provider, events: CacheEvents::default(), meanings: Mutex::default() }
     }
 
     /// The provider said that `alias` means `key` now; of a key that is no alias there is nothing to learn.

@@ -77,10 +77,24 @@ impl Store {
         &self.limits
     }
 
-    /// The DEK of a wrap and its age, if it is kept and may be used once more.
-    pub(crate) fn hit(&self, asked: &Asked<'_>, now: Instant) -> Option<(Arc<Dek>, Duration)> {
+    /// Where the DEK of a wrap is to be had. If it is neither kept nor under way, a call for its key is begun.
+    pub(crate) fn find_one(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        now: Instant,
+        begin: impl FnOnce(Arc<Key>) -> Call,
+    ) -> Found {
         let hash = asked.hash_by(&self.hasher);
-        self.take_use(&mut lock(&self.state), asked, hash, now)
+        let mut state = lock(&self.state);
+        if let Some((dek, age)) = self.take_use(&mut state, asked, hash, now) {
+            return Found::Kept(dek, age);
+        }
+        let key = Arc::new(Key::new(asked, hash));
+        if let Some(found) = self.join_flight(&mut state, &key, now) {
+            return found;
+        }
+        let misses = [Miss { key: Arc::clone(&key), passengers: 1 }];
+        Found::Flying(self.take_off(&mut state, &misses, now, || begin(key)), 0)
     }
 
     /// Where the DEK of each wrap is to be had. For those that are neither kept nor under way, one call is begun with
@@ -101,7 +115,8 @@ impl Store {
                 None => self.join(&mut state, Arc::new(Key::new(asked, hash)), now, &mut misses),
             });
         }
-        let flight = self.take_off(&mut state, &misses, now, begin);
+        let begin = || begin(misses.iter().map(|miss| Arc::clone(&miss.key)).collect());
+        let flight = (!misses.is_empty()).then(|| self.take_off(&mut state, &misses, now, begin));
         drop(state);
         let flying = |place| flight.clone().map(|flight| Found::Flying(flight, place));
         // There is a flight if there is a miss.
@@ -116,9 +131,8 @@ impl Store {
         now: Instant,
         misses: &mut Vec<Miss>,
     ) -> Result<Found, usize> {
-        if let Some((flight, place)) = state.flights.join(&key, self.limits.uses, self.limits.age, now) {
-            add(&self.counters.joined, 1);
-            return Ok(Found::Flying(flight, place));
+        if let Some(found) = self.join_flight(state, &key, now) {
+            return Ok(found);
         }
         let same = |miss: &Miss| miss.key == key && miss.passengers < self.limits.uses;
         if let Some(place) = misses.iter().position(same) {
@@ -130,28 +144,30 @@ impl Store {
         Err(misses.len() - 1)
     }
 
+    fn join_flight(&self, state: &mut State, key: &Arc<Key>, now: Instant) -> Option<Found> {
+        let (flight, place) = state.flights.join(key, self.limits.uses, self.limits.age, now)?;
+        add(&self.counters.joined, 1);
+        Some(Found::Flying(flight, place))
+    }
+
     fn take_off(
         self: &Arc<Self>,
         state: &mut State,
         misses: &[Miss],
         now: Instant,
-        begin: impl FnOnce(Vec<Arc<Key>>) -> Call,
-    ) -> Option<Flight<Answers>> {
-        if misses.is_empty() {
-            return None;
-        }
+        begin: impl FnOnce() -> Call,
+    ) -> Flight<Answers> {
         add(&self.counters.misses, misses.len() as u64);
         add(&self.counters.calls, 1);
         let listings: Vec<_> =
             misses.iter().map(|miss| (Arc::clone(&miss.key), state.flights.ticket())).collect();
         let landing = Landing { store: Arc::clone(self), listings: listings.clone(), begun: now };
-        let call = begin(misses.iter().map(|miss| Arc::clone(&miss.key)).collect());
-        let call = AssertUnwindSafe(call).catch_unwind();
+        let call = AssertUnwindSafe(begin()).catch_unwind();
         let flight = shared(async move { landing.land(call.await.ok()) });
         for (place, ((key, ticket), miss)) in listings.into_iter().zip(misses).enumerate() {
             state.flights.list(key, ticket, &flight, place, miss.passengers, now);
         }
-        Some(flight)
+        flight
     }
 
     fn take_use(

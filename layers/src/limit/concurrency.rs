@@ -1,9 +1,9 @@
 //! [`Concurrency`]: how many calls go at a time, by what the key store says to it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use envelope_sdk::{ProviderError, ProviderErrorKind};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     FullQueue, is_throttled,
@@ -49,7 +49,7 @@ impl Default for Concurrency {
 
 pub(super) struct Adaptive {
     bounds: Concurrency,
-    semaphore: Arc<Semaphore>,
+    semaphore: Semaphore,
     window: Mutex<Window>,
 }
 
@@ -67,7 +67,7 @@ struct Window {
 impl Adaptive {
     pub(super) fn new(bounds: Concurrency) -> Self {
         let window = Window { limit: bounds.start, in_flight: 0, successes: 0, owed: 0, era: 0 };
-        Self { bounds, semaphore: Arc::new(Semaphore::new(bounds.start)), window: Mutex::new(window) }
+        Self { bounds, semaphore: Semaphore::new(bounds.start), window: Mutex::new(window) }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -79,26 +79,26 @@ impl Adaptive {
     }
 
     pub(super) async fn enter<'q>(
-        self: &Arc<Self>,
+        &self,
         queue: &'q Queue,
         place: &mut Option<Place<'q>>,
-    ) -> Result<Slot, FullQueue> {
-        let semaphore = Arc::clone(&self.semaphore);
-        let permit = match Arc::clone(&semaphore).try_acquire_owned() {
+    ) -> Result<Slot<'_>, FullQueue> {
+        let permit = match self.semaphore.try_acquire() {
             Ok(permit) => Some(permit),
             Err(_) => {
                 queue.enter(place)?;
                 // It is never closed.
-                semaphore.acquire_owned().await.ok()
+                self.semaphore.acquire().await.ok()
             }
         };
         let mut window = self.window();
         window.in_flight += 1;
-        Ok(Slot { adaptive: Arc::clone(self), permit, era: window.era })
+        let era = window.era;
+        drop(window);
+        Ok(Slot { adaptive: self, permit, era, told: Told::Nothing })
     }
 
-    fn succeeded(&self) {
-        let mut window = self.window();
+    fn succeeded(&self, window: &mut Window) {
         window.successes += 1;
         if window.successes < window.limit || window.limit >= self.bounds.most {
             return;
@@ -112,11 +112,7 @@ impl Adaptive {
         }
     }
 
-    fn throttled(&self, era: u64) {
-        let mut window = self.window();
-        if era != window.era {
-            return;
-        }
+    fn throttled(&self, window: &mut Window) {
         window.era += 1;
         window.successes = 0;
         let lower = (window.limit / 2).max(self.bounds.least);
@@ -132,26 +128,39 @@ impl Adaptive {
 }
 
 /// One of the calls that go. Dropped, it is free for another, whatever became of the call.
-pub(super) struct Slot {
-    adaptive: Arc<Adaptive>,
-    permit: Option<OwnedSemaphorePermit>,
+pub(super) struct Slot<'a> {
+    adaptive: &'a Adaptive,
+    permit: Option<SemaphorePermit<'a>>,
     era: u64,
+    told: Told,
 }
 
-impl Slot {
-    pub(super) fn settle(self, answer: Result<(), &ProviderError>) {
-        match answer {
-            Err(error) if is_throttled(error) => self.adaptive.throttled(self.era),
-            Err(error) if error.kind() == ProviderErrorKind::Unavailable => {}
+/// What a call says of the key store.
+enum Told {
+    Nothing,
+    Success,
+    Throttled,
+}
+
+impl Slot<'_> {
+    pub(super) fn settle(mut self, answer: Result<(), &ProviderError>) {
+        self.told = match answer {
+            Err(error) if is_throttled(error) => Told::Throttled,
+            Err(error) if error.kind() == ProviderErrorKind::Unavailable => Told::Nothing,
             // A refusal is an answer too.
-            _ => self.adaptive.succeeded(),
-        }
+            _ => Told::Success,
+        };
     }
 }
 
-impl Drop for Slot {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let mut window = self.adaptive.window();
+        match self.told {
+            Told::Success => self.adaptive.succeeded(&mut window),
+            Told::Throttled if self.era == window.era => self.adaptive.throttled(&mut window),
+            Told::Throttled | Told::Nothing => {}
+        }
         window.in_flight -= 1;
         if window.owed > 0
             && let Some(permit) = self.permit.take()

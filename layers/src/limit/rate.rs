@@ -68,6 +68,8 @@ pub(super) struct Rate {
     limiter: Limiter,
     /// Nanoseconds of the limiter's clock at which the last one passed.
     passed: AtomicU64,
+    /// How many wait, or are about to.
+    waiting: AtomicUsize,
     /// Whoever has it is the first of those who wait; the others follow as they came.
     turn: Semaphore,
 }
@@ -78,7 +80,12 @@ impl Rate {
     pub(super) fn new(requests: u32) -> Self {
         let clock = TokioClock(Instant::now());
         let limiter = RateLimiter::direct_with_clock(quota(requests), clock);
-        Self { limiter, passed: AtomicU64::default(), turn: Semaphore::new(1) }
+        Self {
+            limiter,
+            passed: AtomicU64::default(),
+            waiting: AtomicUsize::default(),
+            turn: Semaphore::new(1),
+        }
     }
 
     /// Whether it would pass as many at once as a new one.
@@ -97,18 +104,33 @@ impl Rate {
         place: &mut Option<Place<'q>>,
     ) -> Result<(), FullQueue> {
         // Whoever waits is first.
-        if let Ok(_turn) = self.turn.try_acquire()
-            && self.limiter.check().is_ok()
-        {
+        if self.waiting.load(Ordering::Relaxed) == 0 && self.limiter.check().is_ok() {
             return Ok(());
         }
         queue.enter(place)?;
+        let _waits = Waits::one_of(&self.waiting);
         // It is never closed.
         let _turn = self.turn.acquire().await;
         while let Err(not_yet) = self.limiter.check() {
             sleep(not_yet.wait_time_from(self.limiter.clock().now())).await;
         }
         Ok(())
+    }
+}
+
+/// One who waits for a rate, until it is dropped.
+struct Waits<'r>(&'r AtomicUsize);
+
+impl<'r> Waits<'r> {
+    fn one_of(waiting: &'r AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use envelope_sdk::{FullContext, KeyUri, ProviderError};
 
-use crate::events::kind_name;
+use crate::events::{KIND_NAMES, kind_index, kind_name};
 
 /// Hears of each call. It must not block: it runs where the call does, and whatever it takes the call takes longer.
 pub trait Observer: Send + Sync {
@@ -120,6 +120,16 @@ impl<'a> Outcome<'a> {
         }
     }
 
+    /// Its place among all of its names, of which there are [`OUTCOMES`].
+    pub(super) fn index(&self) -> usize {
+        match self {
+            Self::Done { .. } => 0,
+            Self::NotOffered => 1,
+            Self::Dropped => 2,
+            Self::Failed(error) => 3 + kind_index(error.kind()),
+        }
+    }
+
     /// Whether it was not done, for whatever reason but that the provider has no such call.
     #[must_use]
     pub fn is_failure(&self) -> bool {
@@ -177,3 +187,8 @@ impl Operation {
         }
     }
 }
+
+/// How many names an [`Outcome`] may have.
+pub(super) const OUTCOMES: usize = 3 + KIND_NAMES.len();
+/// How many there are.
+pub(super) const OPERATIONS: usize = Operation::Check as usize + 1;

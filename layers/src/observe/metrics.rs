@@ -1,21 +1,31 @@
 //! [`Metrics`]: calls as counters and histograms, and the table of all names.
 
-use std::{sync::Once, time::Duration};
-
-use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
-
-use super::{Call, Observer, Outcome, Stage};
-use crate::events::{
-    BREAKER_REFUSED, BREAKER_STATE, CACHE_DEK_AGE, CACHE_HITS, CACHE_MISSES, LIMIT_REFUSED, RETRIES,
-    RETRIES_REFUSED,
+use std::{
+    fmt,
+    sync::{Arc, Once},
+    time::Duration,
 };
 
-/// Counts calls and measures how long they take, for whatever recorder of the crate `metrics` the program installed.
+use envelope_sdk::{KeyringEvent, KeyringListener};
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+
+use super::{Call, Observer, Outcome, Stage, handles::Handles};
+use crate::events::{
+    self, BREAKER_REFUSED, BREAKER_STATE, CACHE_DEK_AGE, CACHE_HITS, CACHE_MISSES, FAILOVERS, HEDGES,
+    LIMIT_REFUSED, RETRIES, RETRIES_REFUSED, WRAPS_MISSING,
+};
+
+/// Counts calls and measures how long they take, for whatever recorder of the crate `metrics` the program installed: before
+/// the first call, since the recorder is asked for each counter once.
+///
+/// As the listener of a keyring ([`Keyring::tell`](envelope_sdk::Keyring::tell)) it counts hedges, failovers and missing
+/// wraps.
 ///
 /// [`METRICS`] has all names, also those that the other layers report without it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Metrics {
     labels_keys: bool,
+    handles: Arc<Handles>,
 }
 
 impl Metrics {
@@ -28,42 +38,84 @@ impl Metrics {
     }
 
     /// Adds the label `key`, the key URI, to calls and attempts; `several` for a call about more than one. Off by
-    /// default: whoever has a key for each tenant would have as many time series.
+    /// default: whoever has a key for each tenant would have as many time series, and each call costs several times as much.
     #[must_use]
     pub fn label_keys(mut self, labels: bool) -> Self {
         self.labels_keys = labels;
         self
     }
 
-    fn labels(&self, call: &Call<'_>) -> Vec<Label> {
-        let mut labels = Vec::with_capacity(4);
-        labels.push(Label::from_static_parts("provider", call.provider));
-        labels.push(Label::from_static_parts("operation", call.operation.name()));
-        if self.labels_keys {
-            let first = call.subjects.first().and_then(|subject| subject.key);
-            let several = call.subjects.iter().any(|subject| subject.key != first);
-            let key = first.filter(|_| !several).map(|key| key.as_str().to_owned());
-            labels.push(Label::new(
-                "key",
-                key.unwrap_or_else(|| if several { "several" } else { "" }.to_owned()),
-            ));
-        }
-        labels
+    /// With the label `key`.
+    fn count_by_key(call: &Call<'_>, outcome: &'static str, took: Duration) {
+        let first = call.subjects.first().and_then(|subject| subject.key);
+        let several = call.subjects.iter().any(|subject| subject.key != first);
+        let key = first.filter(|_| !several).map(|key| key.as_str().to_owned());
+        let key = key.unwrap_or_else(|| if several { "several" } else { "" }.to_owned());
+        let (calls, seconds) = names(call.stage);
+        let mut labels = labels(call);
+        labels.push(Label::new("key", key));
+        histogram!(seconds, labels.clone()).record(took.as_secs_f64());
+        labels.push(Label::from_static_parts("outcome", outcome));
+        counter!(calls, labels).increment(1);
     }
 }
 
 impl Observer for Metrics {
     fn ended(&self, call: &Call<'_>, outcomes: &[Outcome<'_>], took: Duration) {
-        let mut labels = self.labels(call);
-        let (calls, seconds) = match call.stage {
-            Stage::Call => (CALLS, CALL_SECONDS),
-            Stage::Attempt => (KMS_CALLS, KMS_CALL_SECONDS),
-        };
         let outcome = outcomes.iter().find(|outcome| outcome.is_failure()).or(outcomes.first());
-        histogram!(seconds, labels.clone()).record(took.as_secs_f64());
-        labels.push(Label::from_static_parts("outcome", outcome.map_or("ok", Outcome::name)));
-        counter!(calls, labels).increment(1);
+        let (name, index) = outcome.map_or(("ok", 0), |outcome| (outcome.name(), outcome.index()));
+        if self.labels_keys {
+            return Self::count_by_key(call, name, took);
+        }
+        let handles = self.handles.of(call.provider, call.stage, call.operation);
+        let (calls, seconds) = names(call.stage);
+        let times = handles.seconds.get_or_init(|| histogram!(seconds, labels(call)));
+        times.record(took.as_secs_f64());
+        let count = handles.outcomes[index].get_or_init(|| {
+            let mut labels = labels(call);
+            labels.push(Label::from_static_parts("outcome", name));
+            counter!(calls, labels)
+        });
+        count.increment(1);
     }
+}
+
+impl KeyringListener for Metrics {
+    fn hear(&self, event: &KeyringEvent<'_>) {
+        match event {
+            KeyringEvent::HedgeWon { hedge } => events::hedge(hedge.provider, hedge.key, "won"),
+            KeyringEvent::HedgeLost { hedge } => events::hedge(hedge.provider, hedge.key, "lost"),
+            KeyringEvent::HedgeFailed { hedge, .. } => events::hedge(hedge.provider, hedge.key, "failed"),
+            KeyringEvent::Failover { from, error, to } => {
+                events::failover(from.provider, from.key, error.kind(), to.key);
+            }
+            KeyringEvent::WrapMissing { key, error } => {
+                events::wrap_missing(key.provider, key.key, error.kind())
+            }
+            // That a hedge began is told by its end; that a call was dropped, by its observers.
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("labels_keys", &self.labels_keys).finish_non_exhaustive()
+    }
+}
+
+fn names(stage: Stage) -> (&'static str, &'static str) {
+    match stage {
+        Stage::Call => (CALLS, CALL_SECONDS),
+        Stage::Attempt => (KMS_CALLS, KMS_CALL_SECONDS),
+    }
+}
+
+fn labels(call: &Call<'_>) -> Vec<Label> {
+    vec![
+        Label::from_static_parts("provider", call.provider),
+        Label::from_static_parts("operation", call.operation.name()),
+    ]
 }
 
 /// One metric.
@@ -112,6 +164,13 @@ pub const METRICS: &[Metric] = &[
     },
     counter(BREAKER_REFUSED, &["provider"], "calls that an open breaker refused"),
     counter(LIMIT_REFUSED, &["provider"], "calls that a limit refused, as many waited already"),
+    counter(
+        HEDGES,
+        &["provider", "outcome"],
+        "keys that a keyring asked beside a slow one: `won`, `lost`, `failed`",
+    ),
+    counter(FAILOVERS, &["provider", "outcome"], "keys of which a keyring went on to the next, by why"),
+    counter(WRAPS_MISSING, &["provider", "outcome"], "keys without which an envelope was made, by why"),
 ];
 
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {

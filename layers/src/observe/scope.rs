@@ -40,8 +40,13 @@ pub fn about_envelope<F: Future>(id: [u8; 16], future: F) -> impl Future<Output 
 }
 
 /// Runs `future` as the attempt of this number, counted from 1. For layers that repeat calls.
-pub(crate) fn in_attempt<F: Future>(number: u32, future: F) -> impl Future<Output = F::Output> {
-    Scope { attempt: number, ..Scope::current() }.around(future)
+pub(crate) async fn in_attempt<F: Future>(number: u32, future: F) -> F::Output {
+    let scope = Scope::current();
+    // The first one is that already, unless it is made within an attempt.
+    if scope.attempt == number {
+        return future.await;
+    }
+    Scope { attempt: number, ..scope }.around(future).await
 }
 
 tokio::task_local! {

@@ -45,7 +45,9 @@ impl Watcher {
         for observer in &self.observers {
             observer.started(&call);
         }
-        Watch { observers: &self.observers, call, scope, span, begun: Instant::now(), told: false }
+        // Nobody else asks for the time.
+        let begun = (!self.observers.is_empty()).then(Instant::now);
+        Watch { observers: &self.observers, call, scope, span, begun, told: false }
     }
 }
 
@@ -54,14 +56,20 @@ pub(super) struct Watch<'a> {
     call: Call<'a>,
     scope: Scope,
     span: Span,
-    begun: Instant,
+    begun: Option<Instant>,
     told: bool,
 }
 
 impl Watch<'_> {
     /// Runs what the call is, inside of its span.
     pub(super) async fn run<F: Future>(&self, future: F) -> F::Output {
-        self.scope.around(future.instrument(self.span.clone())).await
+        match (self.call.stage, self.span.is_disabled()) {
+            (Stage::Call, true) => self.scope.around(future).await,
+            (Stage::Call, false) => self.scope.around(future.instrument(self.span.clone())).await,
+            // What is around an attempt is what is around it already.
+            (Stage::Attempt, true) => future.await,
+            (Stage::Attempt, false) => future.instrument(self.span.clone()).await,
+        }
     }
 
     /// It has ended.
@@ -81,8 +89,9 @@ impl Watch<'_> {
                 self.span.record("envelope.key.version", version);
             }
         }
+        let Some(took) = self.begun.map(|begun| begun.elapsed()) else { return };
         for observer in self.observers {
-            observer.ended(&self.call, outcomes, self.begun.elapsed());
+            observer.ended(&self.call, outcomes, took);
         }
     }
 }

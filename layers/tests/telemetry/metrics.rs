@@ -15,8 +15,11 @@ use std::{
 use envelope_layers::{
     Breaker, CacheLimits, CacheStore, Limit, METRICS, Metric, MetricKind, Metrics, Retry, RetryBudget, Stack,
 };
-use envelope_sdk::{KeyProvider, KeyUri, ProviderError, ProviderErrorKind};
-use envelope_testkit::{AlteredProvider, Fault, FaultProvider};
+use envelope_sdk::{
+    EncryptionContext, Envelope, Hedging, KeyProvider, KeyUri, Keyring, ProviderError, ProviderErrorKind,
+    TokioTimer, WrapPolicy,
+};
+use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 use metrics_util::{
     MetricKind as Kind,
     debugging::{DebugValue, DebuggingRecorder},
@@ -85,6 +88,9 @@ fn hits_their_age_retries_and_the_state_of_the_breaker_are_told() {
         ("envelope_cache_misses_total provider=memory", "1"),
         ("envelope_cache_hits_total provider=memory", "1"),
         ("envelope_cache_dek_age_seconds provider=memory", "[5.0]"),
+        ("envelope_hedges_total outcome=won provider=memory", "1"),
+        ("envelope_failovers_total outcome=unavailable provider=memory", "1"),
+        ("envelope_wraps_missing_total outcome=unavailable provider=memory", "1"),
     ] {
         assert_eq!(recorded.get(metric).map(String::as_str), Some(value), "{metric}: {recorded:#?}");
     }
@@ -179,8 +185,33 @@ fn trouble(recorder: &DebuggingRecorder) {
             let limited = Limit::new(memory()).requests_per_second(1).waiting(0);
             limited.unwrap_dek(&wrapped, &context).await.ok();
             limited.unwrap_dek(&wrapped, &context).await.unwrap_err();
+            keyring().await;
         });
     });
+}
+
+/// A keyring whose first key is slow, then away.
+async fn keyring() {
+    let [one, two] = ["one", "two"].map(MemoryProvider::key);
+    let slow = AlteredProvider::new(memory()).on_unwrap(|below, wrapped, context| {
+        Box::pin(async move {
+            sleep(Duration::from_secs(5)).await;
+            below.unwrap_dek(wrapped, context).await
+        })
+    });
+    let faults = Arc::new(FaultProvider::new(Arc::new(slow)));
+    let keyring = Keyring::new().both(faults.clone(), one);
+    let keyring = keyring.both(Arc::new(MemoryProvider::new().with_key(&two)), two);
+    let keyring = keyring.hedging(Hedging::new(Arc::new(TokioTimer::new()))).tell(Arc::new(Metrics::new()));
+    let (envelope, context) = (Envelope::new(keyring), EncryptionContext::new());
+    let sealed = envelope.encrypt(b"attack at dawn", &context).await.unwrap();
+    envelope.decrypt(&sealed, &context).await.unwrap();
+    let away = Fault::Fail(ProviderErrorKind::Unavailable);
+    faults.fault_unwraps(away);
+    envelope.decrypt(&sealed, &context).await.unwrap();
+    faults.fault_wraps(away);
+    let made = envelope.reporting(WrapPolicy::AtLeast(1)).encrypt(b"attack at dawn", &context).await.unwrap();
+    assert_eq!(made.missing().len(), 1);
 }
 
 type Asking<'a> = futures_util::future::BoxFuture<'a, ()>;
