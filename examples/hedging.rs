@@ -1,5 +1,5 @@
-//! What hedging does to slow calls, and failover to a region that is away or throttled: 10,000 unwraps each, in
-//! simulated time.
+//! What hedging does to slow calls, and failover, a deadline and a breaker to a region that is away or throttled: 10,000
+//! unwraps each, in simulated time.
 //!
 //! `cargo run --example hedging --features tokio [SEED]`
 
@@ -7,6 +7,7 @@
 
 use std::{
     error::Error,
+    future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use envelope_layers::{Breaker, Deadline};
 use envelope_sdk::{
     EncryptionContext, Envelope, Hedging, KeyProvider, KeyUri, Keyring, ProviderError, ProviderErrorKind,
     TokioTimer,
@@ -26,12 +28,19 @@ use tokio::time::{Instant, sleep};
 enum Region {
     /// Around 20 ms, and every twentieth call a second.
     Usual,
-    /// Never; its provider gives up after 5 s.
+    /// Never.
     Dead,
-    /// As a dead one behind a breaker, which refuses at once.
-    Refused,
     /// Half of the calls are refused after 10 ms.
     Throttled,
+}
+
+/// What stands over both regions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Calls that end after 5 seconds.
+    Deadline,
+    /// The same, below a breaker as it is by default.
+    Breaker,
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -41,26 +50,37 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => 1,
     };
     println!("seed {seed}, {CALLS} unwraps each, milliseconds of simulated time");
-    println!("{:32} {:>7} {:>7} {:>9} {:>9} {:>7}", "", "p50", "p99", "calls/a", "calls/b", "opened");
-    for (what, first, hedges) in [
-        ("5 % at 1 s", Region::Usual, false),
-        ("5 % at 1 s, hedged", Region::Usual, true),
-        ("first region dead", Region::Dead, false),
-        ("first region dead, hedged", Region::Dead, true),
-        ("first region dead, a breaker", Region::Refused, false),
-        ("first region throttled", Region::Throttled, false),
-        ("first region throttled, hedged", Region::Throttled, true),
+    println!(
+        "{:34} {:>7} {:>7} {:>8} {:>9} {:>9} {:>7}",
+        "", "p50", "p99", "longest", "calls/a", "calls/b", "opened"
+    );
+    for (what, first, over, hedges) in [
+        ("5 % at 1 s", Region::Usual, Over::Deadline, false),
+        ("5 % at 1 s, hedged", Region::Usual, Over::Deadline, true),
+        ("5 % at 1 s, a breaker, hedged", Region::Usual, Over::Breaker, true),
+        ("first region dead", Region::Dead, Over::Deadline, false),
+        ("first region dead, hedged", Region::Dead, Over::Deadline, true),
+        ("first region dead, a breaker", Region::Dead, Over::Breaker, false),
+        ("first region dead, both", Region::Dead, Over::Breaker, true),
+        ("first region throttled", Region::Throttled, Over::Deadline, false),
+        ("first region throttled, hedged", Region::Throttled, Over::Deadline, true),
+        ("first region throttled, a breaker", Region::Throttled, Over::Breaker, false),
     ] {
-        run(what, seed, first, hedges).await?;
+        run(what, seed, (first, over), hedges).await?;
     }
     Ok(())
 }
 
-async fn run(what: &str, seed: u64, first: Region, hedges: bool) -> Result<(), Box<dyn Error>> {
+async fn run(
+    what: &str,
+    seed: u64,
+    (first, over): (Region, Over),
+    hedges: bool,
+) -> Result<(), Box<dyn Error>> {
     let (is_up, random) = (Arc::new(Mutex::new(Region::Usual)), Arc::new(Mutex::new(Random(seed))));
     let keys = ["a", "b"].map(MemoryProvider::key);
-    let (provider_a, calls_a) = region(&keys[0], Arc::clone(&is_up), Arc::clone(&random));
-    let (provider_b, calls_b) = region(&keys[1], Arc::new(Mutex::new(Region::Usual)), random);
+    let (provider_a, calls_a) = region(&keys[0], over, Arc::clone(&is_up), Arc::clone(&random));
+    let (provider_b, calls_b) = region(&keys[1], over, Arc::new(Mutex::new(Region::Usual)), random);
     let [key_a, key_b] = keys;
     let mut keyring = Keyring::new().both(provider_a, key_a).both(provider_b, key_b);
     if hedges {
@@ -79,9 +99,10 @@ async fn run(what: &str, seed: u64, first: Region, hedges: bool) -> Result<(), B
     }
     times.sort_unstable();
     println!(
-        "{what:32} {:>7} {:>7} {:>9} {:>9} {:>6.2}%",
+        "{what:34} {:>7} {:>7} {:>8} {:>9} {:>9} {:>6.2}%",
         times[CALLS / 2].as_millis(),
         times[CALLS * 99 / 100].as_millis(),
+        times[CALLS - 1].as_millis(),
         calls_a.load(Ordering::Relaxed),
         calls_b.load(Ordering::Relaxed),
         100.0 * opened as f64 / CALLS as f64
@@ -92,6 +113,7 @@ async fn run(what: &str, seed: u64, first: Region, hedges: bool) -> Result<(), B
 /// A key store with one key, and how often it was asked to unwrap.
 fn region(
     key: &KeyUri,
+    over: Over,
     state: Arc<Mutex<Region>>,
     random: Arc<Mutex<Random>>,
 ) -> (Arc<dyn KeyProvider>, Arc<AtomicUsize>) {
@@ -107,11 +129,7 @@ fn region(
         let fail = move |kind| Err(ProviderError::new(kind, "region", wrapped.key_uri(), "simulated"));
         Box::pin(async move {
             match state {
-                Region::Dead => {
-                    sleep(Duration::from_secs(5)).await;
-                    fail(ProviderErrorKind::Unavailable)
-                }
-                Region::Refused => fail(ProviderErrorKind::Unavailable),
+                Region::Dead => pending().await,
                 Region::Throttled if is_refused => {
                     sleep(Duration::from_millis(10)).await;
                     fail(ProviderErrorKind::Throttled)
@@ -123,7 +141,12 @@ fn region(
             }
         })
     });
-    (Arc::new(provider), calls)
+    let provider = Deadline::of(provider, Duration::from_secs(5));
+    if over == Over::Breaker {
+        (Arc::new(Breaker::new(provider)), calls)
+    } else {
+        (Arc::new(provider), calls)
+    }
 }
 
 /// Nothing that holds these locks panics.
