@@ -3,11 +3,12 @@
 use std::{
     fmt::Write as _,
     io::{self, Write},
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use envelope_sdk::{
-    Header, KeyDescription, WrappedDek,
+    Header, KeyDescription, MissingKey, WrappedDek,
     admin::{Detail, Details},
     printable,
 };
@@ -38,6 +39,24 @@ pub(crate) fn status(as_json: bool, value: &Value, text: &str) -> Result<()> {
     let _ =
         if as_json { writeln!(stderr, "{}", json_line(value)) } else { writeln!(stderr, "{}", lines(text)) };
     Ok(())
+}
+
+/// Warns of the keys that an envelope does not open with yet. They wait for a rewrap, so this is no failure.
+pub(crate) fn missing_keys(as_json: bool, missing: &[MissingKey], envelope: Option<&Path>) -> Result<()> {
+    let name = envelope.map_or_else(|| "the envelope".to_owned(), printable::path);
+    missing.iter().try_for_each(|missing| {
+        let text = format!(
+            "warning: {name} does not open with {} yet, which did not wrap: {}; `envctl rewrap` adds it once its key \
+             store is back",
+            missing.key, missing.error
+        );
+        status(as_json, &json!({ "missing": missing_json(missing) }), &text)
+    })
+}
+
+/// A key that did not wrap, in JSON.
+pub(crate) fn missing_json(missing: &MissingKey) -> Value {
+    json!({ "key": missing.key.as_str(), "error": printable::text(&missing.error.to_string()) })
 }
 
 /// JSON in one line.

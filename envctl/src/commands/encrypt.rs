@@ -8,7 +8,9 @@ use std::{
 
 use envelope_files::Access;
 use envelope_rotation::{is_left_over, payload_path};
-use envelope_sdk::{EncryptionContext, Envelope, Header, Kind, PayloadKind, printable, stream::StreamError};
+use envelope_sdk::{
+    EncryptionContext, Envelope, Header, Kind, PayloadKind, WrapPolicy, printable, stream::StreamError,
+};
 use serde_json::json;
 
 use super::{
@@ -30,9 +32,12 @@ use crate::{
 
 pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let bound = context::to_bind(&args.context, &args.withhold)?;
-    let keyring = Providers::new(global)?.opened().keyring_to_encrypt(&args.keys)?;
+    let providers = Providers::new(global)?;
+    let keyring = providers.opened().keyring_to_encrypt(&args.keys)?;
+    let wrap = providers.opened().wrap_policy();
     let padding = if args.armor || args.detached { 0 } else { HEADER_PADDING };
-    let sealing = Sealing { global, args, bound, envelope: Envelope::new(keyring).pad_headers_to(padding) };
+    let envelope = Envelope::new(keyring).pad_headers_to(padding);
+    let sealing = Sealing { global, args, bound, envelope, wrap };
     let call = many::Call { files: &args.files, recursive: args.recursive, output: &args.output };
     match call.only() {
         None => many::run(global, &call, &sealing),
@@ -51,6 +56,7 @@ struct Sealing<'a> {
     args: &'a Encrypt,
     bound: EncryptionContext,
     envelope: Envelope,
+    wrap: WrapPolicy,
 }
 
 impl Work for Sealing<'_> {
@@ -74,7 +80,7 @@ impl Work for Sealing<'_> {
 
 impl Sealing<'_> {
     fn one(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
-        let Self { global, args, bound, envelope } = self;
+        let Self { global, args, bound, envelope, wrap } = self;
         let (input_file, remove) = check_files(&input, target, &args.output)?;
         let payload_path = if args.detached { Some(detached_payload(target)?) } else { None };
         let options = Options {
@@ -91,7 +97,9 @@ impl Sealing<'_> {
         };
 
         let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
-        let started = block_on(envelope.start(kind, bound)).map_err(|error| Failure::Keys(error.into()))?;
+        let started = block_on(envelope.reporting(*wrap).start(kind, bound))
+            .map_err(|error| Failure::Keys(error.into()))?;
+        let (started, missing) = started.into_parts();
         let header = Header::parse_exact(&started.header).map_err(CliError::from)?;
         let name = input.name().clone();
         let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
@@ -116,7 +124,10 @@ impl Sealing<'_> {
             Some(payload) => commit_both(payload, output)?,
             None => drop(output.commit()?),
         }
+        // Before what may fail now: the envelope is there.
+        let unsaid = report::missing_keys(global.json, &missing, target.path());
         remove_input(remove)?;
+        unsaid?;
 
         let Some(path) = target.path() else { return Ok(None) };
         let recipients: Vec<_> =
@@ -127,6 +138,7 @@ impl Sealing<'_> {
             "payload": payload_path.map(|path| path.to_string_lossy().into_owned()),
             "plaintext_bytes": total,
             "envelope": report::header_json(&header, true),
+            "missing": missing.iter().map(report::missing_json).collect::<Vec<_>>(),
         });
         Ok(Some(Done { value, text }))
     }
