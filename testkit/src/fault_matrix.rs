@@ -8,6 +8,10 @@
 //! - the error has the kind of what went wrong;
 //! - no wrong DEK opens an envelope;
 //! - when the trouble is over the same provider gives the right DEK, and nothing of before.
+//!
+//! That is for key stores behind HTTP: AWS, Google, Azure and Vault. A PKCS#11 token has no statuses and no connection; its
+//! troubles (return values, a token that is slow, removed or wrong) are in `backends/pkcs11/tests/pkcs11/matrix.rs`, with
+//! the same demands. The local keystore and passphrases ask nobody; what may happen to their file is in the tests of theirs.
 
 mod proxy;
 

@@ -110,6 +110,8 @@ pub(crate) struct Failure {
     pub(crate) kind: ProviderErrorKind,
     pub(crate) message: String,
     pub(crate) remedy: Remedy,
+    /// How often the token was asked.
+    attempts: u32,
     source: Option<Cause>,
 }
 
@@ -132,7 +134,7 @@ enum Cause {
 
 impl Failure {
     pub(crate) fn new(kind: ProviderErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: Remedy::None, source: None }
+        Self { kind, message: message.into(), remedy: Remedy::None, attempts: 1, source: None }
     }
 
     pub(crate) fn unauthentic() -> Self {
@@ -170,6 +172,12 @@ impl Failure {
         self
     }
 
+    /// Says that the token was asked twice, so that whoever tries again does not multiply that.
+    pub(crate) fn of_the_second_attempt(mut self) -> Self {
+        self.attempts = 2;
+        self
+    }
+
     /// For what was decided by what is remembered of a key.
     pub(crate) fn or_look_again(self) -> Self {
         self.remedy(Remedy::LookAgain)
@@ -189,8 +197,8 @@ impl Failure {
 
 impl From<Failure> for ProviderError {
     fn from(failure: Failure) -> Self {
-        let Failure { kind, message, source, .. } = failure;
-        match source {
+        let Failure { kind, message, source, attempts, .. } = failure;
+        let error = match source {
             // On one line, the return value last: what cryptoki says of it is a paragraph of the standard.
             Some(Cause::Token(error)) => {
                 let value = return_value(&error).map(|value| format!(" ({value})")).unwrap_or_default();
@@ -198,7 +206,8 @@ impl From<Failure> for ProviderError {
             }
             Some(Cause::Pin(source)) => Self::without_key(kind, NAME, message).with_source(source),
             None => Self::without_key(kind, NAME, message),
-        }
+        };
+        error.with_attempts(attempts)
     }
 }
 
@@ -220,7 +229,7 @@ impl From<Error> for Failure {
                 (ProviderErrorKind::Protocol, "the module's answer does not fit PKCS#11".into(), Remedy::None)
             }
         };
-        Self { kind, message, remedy, source: Some(Cause::Token(error)) }
+        Self { kind, message, remedy, attempts: 1, source: Some(Cause::Token(error)) }
     }
 }
 

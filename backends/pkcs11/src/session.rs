@@ -122,7 +122,7 @@ impl Worker {
             }
             _ => return first,
         }
-        self.attempt(&mut job)
+        self.attempt(&mut job).map_err(Failure::of_the_second_attempt)
     }
 
     /// Runs a job that changes something, when no other program of this machine

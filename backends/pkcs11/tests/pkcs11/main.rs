@@ -10,6 +10,7 @@ mod admin;
 mod dry_runs;
 mod keys;
 mod making;
+mod matrix;
 mod modules;
 mod pins;
 mod scheme;

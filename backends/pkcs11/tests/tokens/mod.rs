@@ -32,6 +32,7 @@ pub(crate) const BUSY_ONCE: &str = include_str!("busy_once.c");
 pub(crate) const LABEL_CHANGES: &str = include_str!("label_changes.c");
 pub(crate) const SLOW_GENERATION: &str = include_str!("slow_generation.c");
 pub(crate) const TOKEN_UNTOLD: &str = include_str!("token_untold.c");
+pub(crate) const TROUBLE: &str = include_str!("trouble.c");
 
 /// Builds such a module as `built`.
 pub(crate) fn in_front_of(module: &Path, source: &str, defines: &[String], built: &Path) {
