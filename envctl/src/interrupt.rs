@@ -53,6 +53,7 @@ pub(crate) fn clean_up_when_told_to_end() -> Result<()> {
                 match signal {
                     SIGTSTP => stop(),
                     SIGCONT => go_on(),
+                    signal if ends_in_order(signal) => {}
                     signal => end(signal, &mut signals),
                 }
             }
@@ -103,6 +104,42 @@ pub(crate) fn ask_no_more() {
             let _ = prompting.terminal.write_all(b"\n");
         }
     }
+}
+
+/// From now on the first signal that ends the process calls `finish` in place of that: the command comes to an end by itself,
+/// says how far it came, and [`die_as_told`] ends the process. A second signal does at once.
+pub(crate) fn finish_when_told(finish: impl FnOnce() + Send + 'static) {
+    state().finish = Some(Box::new(finish));
+}
+
+/// Ends the process by the signal that a command was [ended in order](finish_when_told) for, if there was one.
+pub(crate) fn die_as_told() {
+    let told = state().told;
+    if let Some(signal) = told {
+        let _stopped = unfinished::remove_all();
+        let _ = emulate_default_handler(signal);
+        exit(128 + signal);
+    }
+}
+
+/// Lets a command end by itself, if it can and was not told before.
+fn ends_in_order(signal: i32) -> bool {
+    let finish = {
+        let mut state = state();
+        // Whoever is asked for a secret would have to answer first.
+        if state.prompting.is_some() {
+            return false;
+        }
+        let Some(finish) = state.finish.take() else { return false };
+        state.told = Some(signal);
+        finish
+    };
+    finish();
+    if is_shown() {
+        tell("\n");
+    }
+    tell("finishing what is under way; another signal ends this at once\n");
+    true
 }
 
 /// Turns the echo on again when dropped.
@@ -315,9 +352,13 @@ struct State {
     prompting: Option<Prompting>,
     /// The call is over: nobody is asked any more.
     over: bool,
+    /// Ends the command in order.
+    finish: Option<Box<dyn FnOnce() + Send>>,
+    /// The signal that it was ended for.
+    told: Option<i32>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { prompting: None, over: false });
+static STATE: Mutex<State> = Mutex::new(State { prompting: None, over: false, finish: None, told: None });
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)

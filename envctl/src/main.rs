@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         }
     };
     interrupt::finish_calls();
+    interrupt::die_as_told();
     code
 }
 
