@@ -80,7 +80,9 @@ fn plain_json(json: String) -> String {
     }
     json.chars().fold(String::with_capacity(json.len()), |mut plain, character| {
         if odd(character) {
-            let _ = write!(plain, "\\u{:04x}", u32::from(character));
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(plain, "\\u{unit:04x}");
+            }
         } else {
             plain.push(character);
         }
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn json_cannot_drive_the_terminal_and_means_the_same() {
-        let value = json!({ "file": "grün \u{9b}31m \u{202e} \x1b[2J \u{7f} \u{1f511}" });
+        let value = json!({ "file": "grün \u{9b}31m \u{202e} \x1b[2J \u{7f} \u{1f511} \u{e0041}" });
         for text in [json_line(&value), plain_json(format!("{value:#}"))] {
             assert!(
                 text.chars().all(|shown| shown == '\n' || printable::text(&shown.to_string()).len() <= 4)
