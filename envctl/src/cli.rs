@@ -78,8 +78,8 @@ pub(crate) enum Command {
     /// This changes envelopes. A new version of a key is made by `envctl keys rotate`, and `envctl rotate` then brings
     /// the envelopes to it.
     Rotate(Rotate),
-    /// Say what `rotate` would change, and why, from headers alone
-    Plan(Rotation),
+    /// Say what `rotate` would change, why, and what that takes, from headers alone
+    Plan(Plan),
     /// Create and rotate keys and move them through their life
     #[command(subcommand)]
     Keys(Keys),
@@ -239,7 +239,8 @@ pub(crate) struct Rotation {
     /// Encrypt anew under a new data key: who kept the old one cannot open what is written
     #[arg(long)]
     pub(crate) reencrypt: bool,
-    /// Change what was last written before this moment (2027-12-31, or 2027-12-31T12:00:00Z), whatever its keys
+    /// Change what was last written before this day began (2027-12-31, in UTC) or before this moment
+    /// (2027-12-31T12:00:00Z), whatever its keys
     #[arg(long, value_name = "DATE")]
     pub(crate) older_than: Option<String>,
     /// An entry of the context of each envelope: the value of a withheld one, or of a stored one to compare
@@ -248,9 +249,30 @@ pub(crate) struct Rotation {
     /// Only this part of the envelopes, by the SHA-256 of their names: 1/4 to 4/4 for four workers
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Write the outcome of each envelope to this new file, as JSON
+    /// Write the outcome of each envelope to this new file, as JSON; or one page for people, if it is called .html
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
+    /// Most calls in a second to each key store
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+}
+
+/// `envctl plan`
+#[derive(Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) what: Rotation,
+    #[command(flatten)]
+    pub(crate) estimate: Estimate,
+}
+
+/// What an estimate of money and time goes by.
+#[derive(Args)]
+pub(crate) struct Estimate {
+    /// Prices and quotas of your own, a TOML file: a table for each key store, with `usd` for 10,000 calls and `quota` in a
+    /// second
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) prices: Option<PathBuf>,
 }
 
 /// `envctl rotate`
@@ -259,14 +281,13 @@ pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) what: Rotation,
     /// Say what would be changed, without writing: as `envctl plan`
-    #[arg(long, conflicts_with_all = ["resume", "rate"])]
+    #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) estimate: Estimate,
     /// Envelopes under way at once [default: 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: Option<u16>,
-    /// Most calls in a second to each key store
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) rate: Option<u32>,
     /// Write what is done to this file, and pass over what it says is done
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) resume: Option<PathBuf>,
@@ -326,6 +347,9 @@ pub(crate) enum Keys {
         /// Envelopes, folders and patterns, as `envctl rotate` takes them
         #[arg(required = true, value_hint = ValueHint::AnyPath)]
         paths: Vec<PathBuf>,
+        /// Write to this new file which key versions open each envelope, for `envctl keys destroy --usage`
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        report: Option<PathBuf>,
     },
     /// Say when the use of a key for encryption should end: `keys list` tells when it is due
     NotAfter {
@@ -384,6 +408,18 @@ pub(crate) enum Keys {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Refuse if it still opens an envelope of this report of `envctl keys usage`; repeatable
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        usage: Vec<PathBuf>,
+        /// Destroy it although it still opens envelopes, which are lost if nothing else opens them
+        #[arg(long, requires = "usage")]
+        force: bool,
+        /// Write to this new file what became unreadable
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "usage")]
+        report: Option<PathBuf>,
+        /// Why, for that file
+        #[arg(long, value_name = "TEXT", requires = "report")]
+        reason: Option<String>,
     },
     /// Cancel the deletion of a key of a cloud, which is suspended then
     Restore {

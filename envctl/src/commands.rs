@@ -2,13 +2,16 @@
 
 mod context;
 mod decrypt;
+mod destroy;
 mod encrypt;
 mod inspect;
 mod keys;
 mod keystore;
 mod many;
 mod moment;
+mod overlap;
 mod pages;
+mod report_file;
 mod rewrap;
 mod rotate;
 mod survey;

@@ -271,6 +271,7 @@ impl From<RotationError> for CliError {
         let message = error.to_string();
         match error {
             RotationError::Key { error, .. } => Self::from(*error),
+            RotationError::Stopped { why, .. } => Self::from(*why),
             RotationError::NotACheckpoint { .. } | RotationError::OtherJob { .. } => Self::usage(message),
             RotationError::Checkpoint { .. } | RotationError::CheckpointBusy { .. } => {
                 Self::new(ErrorKind::InputOutput, message)

@@ -4,15 +4,17 @@
 use std::{
     io::{self, IsTerminal},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use envelope_rotation::{Files, Shard, Source};
+use futures_util::StreamExt;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::cli::Global;
+use crate::cli::{Global, Rotation};
 
 /// Counts bytes and shows them. Cleared when dropped.
 pub(crate) struct Progress {
@@ -80,18 +82,45 @@ impl Drop for Progress {
     }
 }
 
-/// Counts items, of which nobody knows how many there are, and calls to key stores. Cleared when dropped.
+/// Counts items and calls to key stores. How many items there are is counted meanwhile. Cleared when dropped.
 pub(crate) struct Items {
     begun: Instant,
     wanted: bool,
     done: u64,
+    all: Arc<Listed>,
     bar: Option<ProgressBar>,
+}
+
+/// Items that were listed so far, and whether those are all.
+#[derive(Default)]
+struct Listed {
+    items: AtomicU64,
+    all: AtomicBool,
 }
 
 impl Items {
     /// Nothing is ever shown with `--json`, or when standard error is no terminal.
     pub(crate) fn new(global: &Global) -> Self {
-        Self { begun: Instant::now(), wanted: !global.json && io::stderr().is_terminal(), done: 0, bar: None }
+        let wanted = !global.json && io::stderr().is_terminal();
+        Self { begun: Instant::now(), wanted, done: 0, all: Arc::default(), bar: None }
+    }
+
+    /// Begins to count the items of a job, on the runtime that calls this. A list on standard input can be read only once.
+    pub(crate) fn count(&self, args: &Rotation) {
+        if !self.wanted || args.paths.iter().any(|path| path.as_os_str() == "-") {
+            return;
+        }
+        let (paths, shard) = (args.paths.clone(), args.shard.unwrap_or(Shard::ALL));
+        let all = Arc::clone(&self.all);
+        tokio::spawn(async move {
+            let mut listing = Files::new(paths).list();
+            while let Some(listed) = listing.next().await {
+                if listed.is_ok_and(|item| shard.has(&item)) {
+                    all.items.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            all.all.store(true, Ordering::Release);
+        });
     }
 
     /// One more is done; `calls` have been made so far.
@@ -108,9 +137,8 @@ impl Items {
                 }
                 bar
             });
-            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-            let rate = self.done.saturating_mul(1000) / millis;
-            bar.set_message(format!("{rate}/s, {calls} calls to key stores, {}", HumanDuration(elapsed)));
+            let all = self.all.all.load(Ordering::Acquire).then(|| self.all.items.load(Ordering::Relaxed));
+            bar.set_message(pace_of_items(self.done, all, calls, elapsed));
             bar.set_position(self.done);
         }
     }
@@ -133,6 +161,20 @@ impl Drop for Items {
     }
 }
 
+/// Of `all` items, where that is known: what is left to do, and how long that takes at the rate so far.
+fn pace_of_items(done: u64, all: Option<u64>, calls: u64, elapsed: Duration) -> String {
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let rate = done.saturating_mul(1000) / millis;
+    match all {
+        Some(all) => {
+            let left = u128::from(all.saturating_sub(done)) * u128::from(millis) / u128::from(done.max(1));
+            let left = Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX));
+            format!("of {all}, {rate}/s, {calls} calls to key stores, {} left", HumanDuration(left))
+        }
+        None => format!("{rate}/s, {calls} calls to key stores, {} so far", HumanDuration(elapsed)),
+    }
+}
+
 /// Whether a bar stands in the line of the terminal.
 pub(crate) fn is_shown() -> bool {
     SHOWN.load(Ordering::SeqCst)
@@ -141,3 +183,18 @@ pub(crate) fn is_shown() -> bool {
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
 const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_of_the_items_that_are_left() {
+        let at = |done, all| pace_of_items(done, all, 30, Duration::from_secs(10));
+        assert_eq!(at(100, None), "10/s, 30 calls to key stores, 10 seconds so far");
+        assert_eq!(at(100, Some(400)), "of 400, 10/s, 30 calls to key stores, 30 seconds left");
+        // Slower than one in a second.
+        assert_eq!(at(2, Some(12)), "of 12, 0/s, 30 calls to key stores, 50 seconds left");
+        assert_eq!(at(5, Some(3)), "of 3, 0/s, 30 calls to key stores, 0 seconds left");
+    }
+}

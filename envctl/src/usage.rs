@@ -10,7 +10,7 @@ use clap::{
 };
 
 use crate::{
-    cli::{Cli, Command, Decrypt, Encrypt, Global, Rewrap, Rotate},
+    cli::{Cli, Command, Decrypt, Encrypt, Global, Plan, Rewrap, Rotate},
     error::{CliError, Result},
     report::print_bytes,
 };
@@ -55,7 +55,7 @@ fn fill_from_environment(cli: &mut Cli) -> Result<()> {
     {
         keys.extend(keys_of_environment()?);
     }
-    if let Command::Rotate(Rotate { what, .. }) | Command::Plan(what) = &mut cli.command
+    if let Command::Rotate(Rotate { what, .. }) | Command::Plan(Plan { what, .. }) = &mut cli.command
         && what.to.is_empty()
         && what.add.is_empty()
         && what.remove.is_empty()

@@ -17,6 +17,7 @@ mod kill_loop;
 mod many;
 mod passphrases;
 mod refusals;
+mod reports;
 mod rotate;
 mod situations;
 mod terminal;

@@ -14,7 +14,10 @@ use envelope_sdk::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{moment, usage};
+use super::{
+    destroy::{self, End},
+    moment, usage,
+};
 use crate::{
     cli::{ChangeKey, Global, Keys},
     error::{CliError, Result},
@@ -59,7 +62,7 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             }
             done(global, "rotated", &ask(admin.rotate_key(&uri))?)
         }
-        Keys::Usage { paths } => usage::run(global, &paths),
+        Keys::Usage { paths, report } => usage::run(global, &paths, report.as_deref()),
         Keys::NotAfter { key, date, version, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
             let (version, end) = (version.as_deref(), moment::parse_or_never(&date)?);
@@ -115,11 +118,15 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             change(global, &providers, &args, KeyChange::State(KeyState::Compromised))
         }
         Keys::Archive(args) => change(global, &providers, &args, KeyChange::Archive),
-        Keys::Destroy { change: args, yes } => {
+        Keys::Destroy { change: args, yes, usage, force, report, reason } => {
+            let end = End { usage, force, report, reason };
+            let (uri, admin) = key_of(&providers, &args.key)?;
+            let destruction = destroy::Destruction::check(global, &providers, &uri, &args, &end)?;
             if !yes && !args.dry_run.dry_run {
                 confirm(&args)?;
             }
-            change(global, &providers, &args, KeyChange::State(KeyState::Destroyed))
+            let destroyed = change_key(global, &*admin, &uri, &args, KeyChange::State(KeyState::Destroyed))?;
+            destroyed.map_or(Ok(()), |key| destruction.done(global, &key))
         }
         Keys::Restore { key, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
@@ -142,26 +149,38 @@ fn create(global: &Global, admin: &dyn KeyAdmin, new: &NewKey, dry_run: bool) ->
 
 fn change(global: &Global, providers: &Providers, args: &ChangeKey, change: KeyChange) -> Result<()> {
     let (uri, admin) = key_of(providers, &args.key)?;
+    change_key(global, &*admin, &uri, args, change).map(drop)
+}
+
+/// The key as it is afterwards; `None` of a dry run.
+fn change_key(
+    global: &Global,
+    admin: &dyn KeyAdmin,
+    uri: &KeyUri,
+    args: &ChangeKey,
+    change: KeyChange,
+) -> Result<Option<KeyDescription>> {
     let version = args.version.as_deref();
     let what = match change {
         KeyChange::State(state) => state.name(),
         _ => "archived",
     };
     if args.dry_run.dry_run {
-        ask(admin.check_change(&uri, version, change))?;
-        return would(global, &format!("make {what}:"), &args.key);
+        ask(admin.check_change(uri, version, change))?;
+        return would(global, &format!("make {what}:"), &args.key).map(|()| None);
     }
-    let key = ask(admin.change_key(&uri, version, change))?;
+    let key = ask(admin.change_key(uri, version, change))?;
     // A cloud destroys later: the key is told as it is.
     let whole =
         if version.is_none() && matches!(change, KeyChange::State(_)) { key.state.name() } else { what };
     let later = whole != what;
     let text = if later { format!("{what} later, {whole} until then") } else { what.to_owned() };
-    done(global, &text, &key)
+    done(global, &text, &key)?;
+    Ok(Some(key))
 }
 
 /// Waits for an answer. What a key store cannot do, the call should not have asked for.
-fn ask<T>(answer: impl Future<Output = std::result::Result<T, ProviderError>>) -> Result<T> {
+pub(super) fn ask<T>(answer: impl Future<Output = std::result::Result<T, ProviderError>>) -> Result<T> {
     block_on(answer).map_err(CliError::of_call)
 }
 

@@ -1,22 +1,25 @@
 //! `envctl rotate` and `envctl plan`: many envelopes, to other keys or new versions of them.
 
 use std::{
-    io::{BufWriter, Write},
+    fs,
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, UNIX_EPOCH},
 };
 
-use envelope_files::{Access, Existing, NewFile};
-use envelope_rotation::{Checkpoint, Control, Files, Goal, ItemReport, Job, Key, Outcome, Shard, Source};
-use envelope_sdk::{KeyUri, registry::Purpose};
+use envelope_rotation::{
+    Checkpoint, Control, Files, Goal, ItemReport, Job, Key, Outcome, Prices, RotationError, Shard, Source,
+};
+use envelope_sdk::{KeyUri, printable, registry::Purpose};
 use serde_json::Value;
 
-use super::{context, moment};
+use super::{context, moment, overlap, report_file::ReportFile};
 use crate::{
-    cli::{Expected, Global, Rotate, Rotation},
+    cli::{Estimate, Expected, Global, Plan, Rotate, Rotation},
     descriptor,
     error::{CliError, ErrorKind, Result},
+    interrupt,
     progress::Items,
     providers::Providers,
     report,
@@ -27,29 +30,83 @@ use crate::{
 /// exit code is that of the first failure.
 pub(crate) fn run(global: &Global, args: &Rotate) -> Result<()> {
     if args.dry_run {
-        return plan(global, &args.what);
+        return say_plan(global, &args.what, &args.estimate);
     }
     let mut job = job(global, &args.what, true)?;
     if let Some(concurrency) = args.concurrency {
         job = job.concurrency(concurrency.into());
     }
-    if let Some(rate) = args.rate {
-        job = job.calls_per_second(rate);
-    }
     if let Some(path) = &args.resume {
         job = job.checkpoint(Checkpoint::open(path)?);
     }
     let mut told = Told::new(global, &args.what)?;
-    let report = block_on(job.run(&Control::new(), |item| told.add(item)))?;
-    told.finish(serde_json::to_value(&report), &format!("{report}\n"))
+    let control = until_told_to_end();
+    let ended = block_on(async {
+        told.progress.count(&args.what);
+        job.run(&control, |item| told.add(item)).await
+    });
+    let (report, why) = match ended {
+        Ok(report) => (Some(report), None),
+        Err(RotationError::Stopped { why, report }) => (Some(*report), Some(*why)),
+        Err(why) => (None, Some(why)),
+    };
+    let text = report.as_ref().map(|report| format!("{report}\n")).unwrap_or_default();
+    let is_cancelled = report.as_ref().is_some_and(|report| report.cancelled);
+    told.finish(serde_json::to_value(&report), &text, why.map(CliError::from), is_cancelled)
 }
 
 /// Says what [`run`] would do.
-pub(crate) fn plan(global: &Global, args: &Rotation) -> Result<()> {
+pub(crate) fn plan(global: &Global, args: &Plan) -> Result<()> {
+    say_plan(global, &args.what, &args.estimate)
+}
+
+fn say_plan(global: &Global, args: &Rotation, estimate: &Estimate) -> Result<()> {
+    let prices = prices(estimate)?;
     let job = job(global, args, false)?;
     let mut told = Told::new(global, args)?;
-    let plan = block_on(job.plan(&Control::new(), |item| told.add(item)))?;
-    told.finish(serde_json::to_value(&plan), &plan.to_string())
+    let control = until_told_to_end();
+    let ended = block_on(async {
+        told.progress.count(args);
+        job.plan(&control, |item| told.add(item)).await
+    });
+    let (value, text, why) = match ended {
+        Ok(plan) => {
+            let estimates = prices.estimate(&plan.calls, args.rate);
+            let mut value = serde_json::to_value(&plan);
+            if let (Ok(Value::Object(plan)), Ok(estimates)) = (&mut value, serde_json::to_value(&estimates)) {
+                plan.insert("estimates".into(), estimates);
+            }
+            let estimates: String = estimates.iter().map(|estimate| format!("  {estimate}\n")).collect();
+            (value, format!("{plan}{estimates}"), None)
+        }
+        Err(why) => (Ok(Value::Null), String::new(), Some(CliError::from(why))),
+    };
+    told.finish(value, &text, why, control.is_cancelled())
+}
+
+fn prices(args: &Estimate) -> Result<Prices> {
+    let Some(path) = &args.prices else { return Ok(Prices::builtin()) };
+    let text = fs::read_to_string(path).map_err(|error| CliError::io("read", path, &error))?;
+    let own = Prices::parse(&text);
+    let own = own.map_err(|error| CliError::usage(error.to_string()).about(printable::path(path)))?;
+    Ok(Prices::builtin().with(own))
+}
+
+/// A signal that ends the process ends the job first, which says how far it came: what is under way is finished, but not waited
+/// for without end.
+fn until_told_to_end() -> Control {
+    let control = Control::new();
+    let told = control.clone();
+    interrupt::finish_when_told(move || {
+        told.cancel();
+        let stop = move || {
+            thread::sleep(PATIENCE);
+            told.stop();
+        };
+        // Without a thread it is waited for; another signal ends that.
+        let _ = thread::Builder::new().name("patience".into()).spawn(stop);
+    });
+    control
 }
 
 fn job(global: &Global, args: &Rotation, writes: bool) -> Result<Job> {
@@ -64,18 +121,25 @@ fn job(global: &Global, args: &Rotation, writes: bool) -> Result<Job> {
             return Err(CliError::usage("`-` reads all names from standard input, and stands alone")
                 .hint("a file of that name is ./-"));
         }
-        paths => Files::new(paths.to_vec()),
+        paths => {
+            overlap::warn(global, paths);
+            Files::new(paths.to_vec())
+        }
     };
     if writes {
         files = files.removing_left_files();
     }
-    Ok(Job::new(Arc::new(files) as Arc<dyn Source>, goal).shard(args.shard.unwrap_or(Shard::ALL)))
+    let job = Job::new(Arc::new(files) as Arc<dyn Source>, goal).shard(args.shard.unwrap_or(Shard::ALL));
+    Ok(match args.rate {
+        Some(rate) => job.calls_per_second(rate),
+        None => job,
+    })
 }
 
 fn goal(global: &Global, args: &Rotation) -> Result<Goal> {
     let expected = Expected { context: args.context.clone(), expect: Vec::new() };
     let expected = context::expected(&expected)?;
-    let older_than = args.older_than.as_deref().map(moment::parse).transpose()?;
+    let older_than = args.older_than.as_deref().map(moment::parse_beginning).transpose()?;
     let providers = Providers::new(global)?;
     let opened = providers.opened();
     let key = |uri: &KeyUri, purpose| -> Result<Key> {
@@ -131,56 +195,31 @@ impl<'a> Told<'a> {
         }
     }
 
-    fn finish(self, totals: serde_json::Result<Value>, text: &str) -> Result<()> {
+    /// `why`: what ended it, if that was no end of its own. What was done until then is told all the same.
+    fn finish(
+        self,
+        totals: serde_json::Result<Value>,
+        text: &str,
+        why: Option<CliError>,
+        is_cancelled: bool,
+    ) -> Result<()> {
         drop(self.progress);
         let totals = totals.map_err(|error| CliError::other(error.to_string()))?;
-        let written = self.report.map_or(Ok(()), |report| report.finish(&totals));
-        report::print(self.global.json, &totals, text)?;
+        let trouble = why.as_ref().map(|error| error.message().to_owned());
+        let trouble = trouble.or_else(|| is_cancelled.then(|| "it was told to end".into()));
+        let written = self.report.map_or(Ok(()), |report| report.finish(&totals, text, trouble.as_deref()));
+        if !totals.is_null() {
+            report::print(self.global.json, &totals, text)?;
+        }
         written?;
-        match self.first {
-            None => Ok(()),
-            Some(kind) => {
+        match (why, self.first) {
+            (Some(why), _) => Err(why),
+            (None, None) => Ok(()),
+            (None, Some(kind)) => {
                 Err(CliError::new(kind, format!("{} envelopes failed and are as they were", self.failed)))
             }
         }
     }
 }
 
-/// `{"items": [one in a line], "totals": …}`, written as it comes. It appears under its name when it is whole.
-struct ReportFile {
-    file: BufWriter<NewFile>,
-    path: std::path::PathBuf,
-    is_first: bool,
-    written: std::io::Result<()>,
-}
-
-impl ReportFile {
-    fn create(path: &Path) -> Result<Self> {
-        let file = BufWriter::new(NewFile::create(path, Existing::Keep, Access::Public)?);
-        let mut report = Self { file, path: path.to_owned(), is_first: true, written: Ok(()) };
-        report.write("{\"items\":[");
-        Ok(report)
-    }
-
-    fn add(&mut self, item: &ItemReport) {
-        let line = item.to_json().to_string();
-        let before = if std::mem::take(&mut self.is_first) { "\n" } else { ",\n" };
-        self.write(before);
-        self.write(&line);
-    }
-
-    fn finish(mut self, totals: &Value) -> Result<()> {
-        self.write(&format!("\n],\"totals\":{totals}}}\n"));
-        let cannot = |error| CliError::io("write", &self.path, &error);
-        self.written.map_err(cannot)?;
-        let file = self.file.into_inner().map_err(|error| cannot(error.into_error()))?;
-        Ok(file.commit().map(drop)?)
-    }
-
-    /// The first error is told at the end: the job goes on.
-    fn write(&mut self, text: &str) {
-        if self.written.is_ok() {
-            self.written = self.file.write_all(text.as_bytes());
-        }
-    }
-}
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,20 +1,35 @@
 //! `envctl keys usage`: what each key version still opens.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+};
 
-use envelope_rotation::{Files, Usage};
+use envelope_files::{Access, Existing, NewFile};
+use envelope_rotation::{Files, Usage, UsageWriter};
+use envelope_sdk::printable;
 
+use super::overlap;
 use crate::{
     cli::Global,
     error::{CliError, Result},
-    report,
+    report::{self, now},
     runtime::block_on,
 };
 
 /// Counts; what cannot be read is told, and its exit code is that of the call.
-pub(crate) fn run(global: &Global, paths: &[PathBuf]) -> Result<()> {
-    let mut failed = Vec::new();
-    let usage = block_on(Usage::of(&Files::new(paths.to_vec()), |item, error| {
+pub(crate) fn run(global: &Global, paths: &[PathBuf], report_file: Option<&Path>) -> Result<()> {
+    overlap::warn(global, paths);
+    let mut writer = report_file.map(|path| begin(path, paths)).transpose()?;
+    let (mut failed, mut written) = (Vec::new(), Ok(()));
+    let found = |item: &_, header: &_| {
+        if let Some(writer) = &mut writer
+            && written.is_ok()
+        {
+            written = writer.add(item, header);
+        }
+    };
+    let usage = block_on(Usage::each(&Files::new(paths.to_vec()), found, |item, error| {
         let error = CliError::from(error);
         let error = match item {
             Some(item) => error.about(item),
@@ -23,6 +38,12 @@ pub(crate) fn run(global: &Global, paths: &[PathBuf]) -> Result<()> {
         error.report(global.json);
         failed.push(error.kind());
     }));
+    if let (Some(writer), Some(path)) = (writer, report_file) {
+        let cannot = |error: io::Error| CliError::io("write", path, &error);
+        written.map_err(cannot)?;
+        let file = writer.end(failed.len() as u64).map_err(cannot)?;
+        drop(file.into_inner().map_err(|error| cannot(error.into_error()))?.commit()?);
+    }
     let value = serde_json::to_value(&usage).map_err(|error| CliError::other(error.to_string()))?;
     report::print(global.json, &value, &usage.to_string())?;
     match failed.first() {
@@ -32,4 +53,11 @@ pub(crate) fn run(global: &Global, paths: &[PathBuf]) -> Result<()> {
             format!("{} items could not be read, and are not counted", failed.len()),
         )),
     }
+}
+
+fn begin(path: &Path, paths: &[PathBuf]) -> Result<UsageWriter<BufWriter<NewFile>>> {
+    let file = BufWriter::new(NewFile::create(path, Existing::Keep, Access::Public)?);
+    let paths: Vec<_> = paths.iter().map(|path| printable::path(path)).collect();
+    UsageWriter::begin(file, &report::time(now()), &paths)
+        .map_err(|error| CliError::io("write", path, &error))
 }

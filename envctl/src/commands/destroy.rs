@@ -1,0 +1,243 @@
+//! What a key that is destroyed takes with it: asked before, and written down after.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use envelope_files::{Access, Existing, NewFile};
+use envelope_rotation::{KeyVersion, Loss, UsageReader, UsageReportError, UsedEnvelope};
+use envelope_sdk::{KeyDescription, KeyProvider, KeyUri, printable, registry::Purpose};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::keys::ask;
+use crate::{
+    cli::{ChangeKey, Global},
+    error::{CliError, ErrorKind, Result},
+    providers::Providers,
+    report::{self, now},
+};
+
+/// What is asked of `keys destroy` besides the key.
+pub(crate) struct End {
+    pub(crate) usage: Vec<PathBuf>,
+    pub(crate) force: bool,
+    pub(crate) report: Option<PathBuf>,
+    pub(crate) reason: Option<String>,
+}
+
+/// What is lost, and the file that says so, which has no name yet.
+pub(crate) struct Destruction {
+    loss: Loss,
+    report: Option<(PathBuf, BufWriter<NewFile>)>,
+}
+
+impl Destruction {
+    /// Refuses what still opens envelopes, unless forced.
+    pub(crate) fn check(
+        global: &Global,
+        providers: &Providers,
+        key: &KeyUri,
+        args: &ChangeKey,
+        end: &End,
+    ) -> Result<Self> {
+        let mut destruction = Self { loss: Loss::default(), report: None };
+        if end.usage.is_empty() {
+            say(
+                global,
+                "nothing was asked what it still opens: `envctl keys usage PATH --report FILE` counts, and --usage FILE refuses \
+                 what is in use",
+            );
+            return Ok(destruction);
+        }
+        let ends = Ends::of(providers, key, args.version.as_deref())?;
+        if let Some(path) = end.report.as_ref().filter(|_| !args.dry_run.dry_run) {
+            let file = BufWriter::new(NewFile::create(path, Existing::Keep, Access::Public)?);
+            destruction.report = Some((path.clone(), file));
+            destruction.begin(&ends, end)?;
+        }
+        for path in &end.usage {
+            destruction.read(global, path, &ends)?;
+        }
+        let Loss { opened, unreadable, not_read, .. } = destruction.loss;
+        if (opened > 0 || not_read > 0) && !end.force {
+            let what = ends.name();
+            let unknown = match not_read {
+                0 => String::new(),
+                count => format!("; {count} items could not be read when that was counted"),
+            };
+            let text = format!(
+                "{what} still opens {opened} envelopes, {unreadable} of which nothing else opens{unknown}"
+            );
+            return Err(CliError::new(ErrorKind::KeyRefused, text).hint(
+                "`envctl rotate` brings them to another key, and `envctl keys usage PATH --report FILE` counts again; --force \
+                 destroys the key all the same",
+            ));
+        }
+        Ok(destruction)
+    }
+
+    /// Ends the report, now that the key is as `key` says.
+    pub(crate) fn done(self, global: &Global, key: &KeyDescription) -> Result<()> {
+        let Some((path, mut file)) = self.report else { return Ok(()) };
+        let cannot = |error: io::Error| {
+            CliError::io("write", &path, &error).hint("the key is destroyed; the report of it is lost")
+        };
+        let loss = serde_json::to_value(&self.loss).map_err(|error| CliError::other(error.to_string()))?;
+        let state = key.state.name();
+        write_line(&mut file, &json!({ "end": loss, "state": state })).map_err(cannot)?;
+        let file = file.into_inner().map_err(|error| cannot(error.into_error()))?;
+        drop(file.commit()?);
+        let Loss { unreadable, .. } = self.loss;
+        let text =
+            format!("{}: says which {unreadable} envelopes are unreadable now", printable::path(&path));
+        report::status(
+            global.json,
+            &json!({ "report": printable::path(&path), "unreadable": unreadable }),
+            &text,
+        )
+    }
+
+    fn begin(&mut self, ends: &Ends, end: &End) -> Result<()> {
+        let mut usage = Vec::new();
+        for path in &end.usage {
+            let cannot = |error: io::Error| CliError::io("read", path, &error);
+            let mut file = File::open(path).map_err(cannot)?;
+            usage
+                .push(json!({ "file": printable::path(path), "sha256": sha256(&mut file).map_err(cannot)? }));
+        }
+        self.line(&json!({
+            "envelope_destruction": 1,
+            "key": ends.key.as_str(),
+            "version": ends.version,
+            "reason": end.reason,
+            "time": report::time(now()),
+            "usage": usage,
+        }))
+    }
+
+    fn read(&mut self, global: &Global, path: &Path, ends: &Ends) -> Result<()> {
+        let about = |error: UsageReportError| {
+            let kind = match error {
+                UsageReportError::NotAReport => ErrorKind::Usage,
+                _ => ErrorKind::InputOutput,
+            };
+            CliError::new(kind, error.to_string()).about(printable::path(path))
+        };
+        let file = File::open(path).map_err(|error| CliError::io("read", path, &error))?;
+        let report = UsageReader::open(BufReader::new(file)).map_err(about)?;
+        warn_if_old(global, path, report.made());
+        let mut loss = std::mem::take(&mut self.loss);
+        let read = loss.add(
+            report,
+            |of| ends.has(of),
+            |lost: &UsedEnvelope| {
+                let versions: Vec<_> = lost.opens.iter().map(|of| of.version.as_str()).collect();
+                self.line(&json!({ "envelope": lost.id, "item": lost.item, "versions": versions }))
+                    .map_err(Stop::Cli)
+            },
+        );
+        self.loss = loss;
+        read.map_err(|stop| match stop {
+            Stop::Report(error) => about(error),
+            Stop::Cli(error) => error,
+        })
+    }
+
+    fn line(&mut self, line: &Value) -> Result<()> {
+        match &mut self.report {
+            Some((path, file)) => write_line(file, line).map_err(|error| CliError::io("write", path, &error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Which key versions come to their end.
+struct Ends {
+    key: KeyUri,
+    version: Option<String>,
+    names: Vec<KeyUri>,
+    provider: Arc<dyn KeyProvider>,
+}
+
+impl Ends {
+    fn of(providers: &Providers, key: &KeyUri, version: Option<&str>) -> Result<Self> {
+        let registry = providers.opened().registry();
+        let provider = registry.provider(key, Purpose::Decrypt).map_err(CliError::of_call)?;
+        let admin = registry.admin(key).map_err(CliError::of_call)?;
+        // Headers have the full name of what may be called by an alias or a short one.
+        let described = ask(admin.describe_key(key))?.uri;
+        let names = vec![key.clone(), described.clone()];
+        Ok(Self { key: described, version: version.map(ToOwned::to_owned), names, provider })
+    }
+
+    fn has(&self, of: &KeyVersion) -> bool {
+        let is_version = self.version.as_ref().is_none_or(|version| *version == of.version);
+        is_version
+            && KeyUri::parse(&of.key).is_ok_and(|named| {
+                let is_same = |own: &KeyUri| {
+                    own.scheme() == named.scheme()
+                        && (*own == named || self.provider.is_same_key(own, &named))
+                };
+                self.names.iter().any(is_same)
+            })
+    }
+
+    fn name(&self) -> String {
+        match &self.version {
+            Some(version) => format!("version {version} of {}", self.key),
+            None => self.key.to_string(),
+        }
+    }
+}
+
+enum Stop {
+    Report(UsageReportError),
+    Cli(CliError),
+}
+
+impl From<UsageReportError> for Stop {
+    fn from(error: UsageReportError) -> Self {
+        Self::Report(error)
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &Value) -> io::Result<()> {
+    writeln!(out, "{}", report::json_line(line))
+}
+
+fn warn_if_old(global: &Global, path: &Path, made: &str) {
+    let made = humantime::parse_rfc3339(made).ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+    let days = made.map(|made| now().saturating_sub(made.as_secs()) / DAY);
+    let name = printable::path(path);
+    match days {
+        Some(days) if days >= OLD => {
+            say(global, &format!("{name} was made {days} days ago: what was encrypted since is not in it"));
+        }
+        Some(_) => {}
+        None => say(global, &format!("{name} does not say when it was made")),
+    }
+}
+
+fn say(global: &Global, text: &str) {
+    let _ = report::status(global.json, &json!({ "warning": text }), &format!("warning: {text}"));
+}
+
+fn sha256(file: &mut File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(report::hex(&hash.finalize())),
+            read => hash.update(&chunk[..read]),
+        }
+    }
+}
+
+const DAY: u64 = 86_400;
+/// Days after which a report is told to be old.
+const OLD: u64 = 30;
