@@ -279,7 +279,7 @@ pre { background: #f3f5f7; padding: 1rem; overflow-x: auto; white-space: pre-wra
 svg { width: 100%; height: auto } text { font: 13px system-ui, sans-serif; fill: #1b1f24 }
 rect.done { fill: #2f6fb2 } rect.calm { fill: #9aa5b1 } rect.bad { fill: #c0392b }
 .trouble { border-left: 4px solid #c0392b; padding: .5rem 1rem; background: #fbeeec }
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #dde2e7; overflow-wrap: anywhere }
+table { border-collapse: collapse; width: 100%; table-layout: fixed } th:first-child { width: 40% } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #dde2e7; overflow-wrap: anywhere }
 </style>
 ";
 

@@ -30,8 +30,11 @@ pub(crate) struct Target {
     /// The same keys, each of them first once: see [`first`](Self::first).
     opening_with: Vec<Keyring>,
     /// By the keys that wrap, and which opens first.
-    wrapping: Mutex<HashMap<(Vec<KeyUri>, Option<usize>), Envelope>>,
+    wrapping: Mutex<HashMap<Wrapping, Envelope>>,
 }
+
+/// The keys that wrap, and the one that opens first.
+type Wrapping = (Vec<KeyUri>, Option<usize>);
 
 /// A recipient that each envelope shall have.
 struct Wanted {

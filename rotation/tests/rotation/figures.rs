@@ -54,12 +54,22 @@ async fn figures_of_memory() {
     let sealed = keys.envelope("a").encrypt(b"0", &EncryptionContext::new()).await.unwrap();
     let header = Envelope::inspect(&sealed).unwrap();
     let stored = Stored { header, payload: None, is_armored: false, modified: None, tag: None };
-    for items in [1_000, 1_000_000] {
+    for items in [1_000, 10_000, 100_000, 1_000_000] {
         let source = Arc::new(Endless { items, stored: stored.clone() });
         let report = run(Job::new(source, crate::a_to_b(&keys))).await;
         println!("{items} items in memory: peak {} KiB\n{report}", peak_kib());
         assert!(peak_kib() < 64 * 1024);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it takes minutes: cargo test --release -p envelope-rotation --test rotation -- --ignored --nocapture --test-threads=1 figures"]
+async fn figures_of_a_limit() {
+    let (most, rate) = crate::key_stores::used_of_500_calls_a_second(5000).await;
+    println!(
+        "a key store that answers in 20 ms, limited to 500 calls/s, 64 at once: {rate:.1}/s, at most {most} in a second"
+    );
+    assert!(most <= 500 && rate >= 475.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
