@@ -12,6 +12,7 @@ mod metered;
 mod plain;
 mod plan;
 mod prices;
+pub mod records;
 mod reencryption;
 mod report;
 mod shard;

@@ -178,7 +178,7 @@ fn is_padded(stored: &Stored) -> bool {
 }
 
 /// The context of an envelope, as the new one shall hold it. Unlocking has shown that `supplied` fits.
-fn same_context(header: &Header, supplied: &EncryptionContext) -> EncryptionContext {
+pub(crate) fn same_context(header: &Header, supplied: &EncryptionContext) -> EncryptionContext {
     let stored = header.stored_context().iter();
     let context = stored.fold(EncryptionContext::new(), |context, (name, value)| context.with(name, value));
     header.withheld().iter().fold(context, |context, name| match supplied.get(name) {
