@@ -17,6 +17,8 @@ mod reencryption;
 mod report;
 mod shard;
 mod source;
+#[cfg(feature = "sql")]
+mod sql;
 mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -38,5 +40,12 @@ pub use reencryption::{Reencryption, Sealed};
 pub use report::{ItemReport, Outcome, Report, Totals};
 pub use shard::{NotAShard, Shard};
 pub use source::{Item, Listing, Source, SourceError, Stored, Unlock};
+#[cfg(feature = "sql")]
+pub use sql::{Sql, SqlError, SqlRecords};
 pub use usage::{Opens, Usage};
 pub use usage_report::{Counts, KeyVersion, Loss, UsageReader, UsageReportError, UsageWriter, UsedEnvelope};
+
+/// The examples of the page compile.
+#[cfg(all(doctest, feature = "sql"))]
+#[doc = include_str!("../../docs/rotation-sql.md")]
+struct RotationInSql;

@@ -9,7 +9,7 @@ use envelope_sdk::printable;
 /// A table of records, each with the [id](DataKeyId) of its data key beside it, and the table of the data keys' headers
 /// ([`DataKeyStore`](envelope_layers::DataKeyStore)).
 ///
-/// [`SqlRecords`](crate::SqlRecords) is one (feature `sql`). Nothing that is read or written here is plaintext.
+/// `SqlRecords` is one (feature `sql`). Nothing that is read or written here is plaintext.
 #[async_trait]
 pub trait RecordStore: Send + Sync + 'static {
     /// Whether rows have these columns, and everything else that can be known before the first write.

@@ -1,0 +1,143 @@
+//! Others read, write and move meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use envelope_rotation::records::Retirement;
+use envelope_sdk::DataKey;
+
+use super::{People, row_context, run, seal, tenant_context};
+use crate::database::connect;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_jobs_at_once_move_each_row_once() {
+    let Some(people) = People::new("two", 2_000).await else { return };
+    let job = || run(people.job().batch(50));
+    let (one, other) = tokio::join!(job(), job());
+    assert_eq!(one.moved + other.moved, 2_000, "{one} {other}");
+    assert_eq!((one.left, other.left, one.failed, other.failed), (0, 0, 0, 0));
+    let rows = people.check(2_000).await;
+    assert!(!rows.contains_key(&people.old));
+    let count = "SELECT count(*) FROM data_keys WHERE id = decode($1, 'hex')";
+    let old: i64 = people.database.rows(count, &[&people.old.to_string()]).await[0].get(0);
+    assert_eq!(old, 0, "it is retired, by one of them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_opens_every_row_at_every_moment() {
+    let Some(people) = People::new("reader", 1_000).await else { return };
+    let done = AtomicBool::new(false);
+    let read = async {
+        let mut reads = 0;
+        while !done.load(Ordering::SeqCst) {
+            people.check(1_000).await;
+            reads += 1;
+        }
+        reads
+    };
+    let work = async {
+        let report = run(people.job().batch(10)).await;
+        done.store(true, Ordering::SeqCst);
+        report
+    };
+    let (report, reads) = tokio::join!(work, read);
+    assert_eq!(report.moved, 1_000);
+    assert!(reads > 2, "{reads}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_write_meanwhile_is_kept() {
+    let Some(people) = People::new("writer", 300).await else { return };
+    let header: Vec<u8> = people.database.rows("SELECT header FROM data_keys", &[]).await[0].get(0);
+    let old = people.keys.envelope("a").open_data_key(&header, &tenant_context("acme")).await.unwrap();
+    let table = format!("{}.people", people.database.schema);
+    let written = async {
+        let writer = connect(&people.database.address).await;
+        let (mut written, mut refused) = (0, 0);
+        for round in 0..4 {
+            for id in (0..300).step_by(7) {
+                // A service that does not know of the job: it writes under the old data key.
+                let record = seal(&old, id, "email", &format!("round {round} of {id}"));
+                let phone = (id % 3 != 0).then(|| seal(&old, id, "phone", &super::text(id, "phone")));
+                let update =
+                    format!("UPDATE {table} SET email = $2, phone = $3, data_key = $4 WHERE id = $1");
+                let old_id = people.old;
+                let done =
+                    writer.execute(&update, &[&id, &record, &phone, &old_id.as_bytes().as_slice()]).await;
+                match done {
+                    Ok(_) => written += 1,
+                    // It is retired: the foreign key refuses the record that nobody could open.
+                    Err(error) => {
+                        assert_eq!(error.code().unwrap().code(), "23503", "{error}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        (written, refused)
+    };
+    let (report, (written, refused)) = tokio::join!(run(people.job().batch(7)), written);
+    assert_eq!(written + refused, 4 * 43);
+    assert!(written > 0 && report.failed == 0, "{report} {written}");
+    if !report.emptied.is_empty() {
+        assert_eq!(report.emptied, [(people.old, Retirement::Retired)]);
+    }
+    run(people.job()).await;
+    let rows = "SELECT p.id, p.email, k.header FROM people p JOIN data_keys k ON k.id = p.data_key";
+    let rows = people.database.rows(rows, &[]).await;
+    assert_eq!(rows.len(), 300);
+    let mut changed = 0;
+    for row in rows {
+        let (id, header): (i32, Vec<u8>) = (row.get(0), row.get(2));
+        let data_key: DataKey =
+            people.keys.envelope("b").open_data_key(&header, &tenant_context("acme")).await.unwrap();
+        let opened = data_key.open(row.get(1), &row_context(id, "email")).unwrap();
+        let opened = String::from_utf8(opened).unwrap();
+        let is_changed = opened.starts_with("round ");
+        assert!(is_changed || opened == super::text(id, "email"), "{opened}");
+        assert!(!is_changed || opened.ends_with(&format!(" of {id}")), "{opened}");
+        changed += usize::from(is_changed);
+    }
+    assert!(changed > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_key_that_something_refers_to_is_not_retired() {
+    let Some(people) = People::new("referred", 10).await else { return };
+    people
+        .database
+        .run(
+            "CREATE TABLE others (id int PRIMARY KEY, data_key bytea REFERENCES data_keys (id)); \
+             INSERT INTO others SELECT 1, id FROM data_keys",
+        )
+        .await;
+    let report = run(people.job()).await;
+    assert_eq!(report.emptied, [(people.old, Retirement::InUseElsewhere)]);
+    assert_eq!(people.headers().await, 2);
+    people.database.run("DELETE FROM others").await;
+    let report = run(people.job()).await;
+    assert_eq!((report.moved, report.emptied.len()), (0, 1), "{report}");
+    assert_eq!(people.headers().await, 1);
+    people.check(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_foreign_key_that_guards_it_a_header_stays() {
+    let Some(people) = People::new("unguarded", 10).await else { return };
+    people.database.run("ALTER TABLE people DROP CONSTRAINT people_data_key_fkey").await;
+    let report = run(people.job()).await;
+    assert_eq!(report.emptied, [(people.old, Retirement::Unguarded)]);
+    // One that deletes rows is no guard.
+    people
+        .database
+        .run(
+            "ALTER TABLE people ADD FOREIGN KEY (data_key) REFERENCES data_keys; \
+             CREATE TABLE others (data_key bytea REFERENCES data_keys ON DELETE CASCADE)",
+        )
+        .await;
+    assert_eq!(run(people.job()).await.emptied, [(people.old, Retirement::Unguarded)]);
+    people.database.run("DROP TABLE others").await;
+    assert_eq!(run(people.job().keeping_old_data_keys()).await.emptied, [(people.old, Retirement::Kept)]);
+    assert_eq!(people.headers().await, 2);
+    assert_eq!(run(people.job()).await.emptied, [(people.old, Retirement::Retired)]);
+    people.check(10).await;
+}
