@@ -1,0 +1,270 @@
+//! [`Audited`]: a key provider whose every call is recorded, or refused.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use envelope_sdk::{
+    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind,
+    ProviderIdentity, WrappedDek,
+};
+
+use crate::{AppendError, Entry, Log, Outcome, Unwritable, scope};
+
+/// Records each call to the provider below in a [`Log`]. A result is handed out once its record is on disk: a DEK whose
+/// unwrapping cannot be recorded is dropped, and the call fails, unless the log says
+/// [`BestEffort`](Unwritable::BestEffort).
+///
+/// It is for the outside of a stack of layers: what the cache answers is recorded too. Who acts, for which request and on which
+/// envelope is what [`acting_as`](crate::acting_as), [`in_request`](crate::in_request) and
+/// [`about_envelope`](crate::about_envelope) say around the call. A call that is dropped is recorded as
+/// [`Dropped`](Outcome::Dropped).
+pub struct Audited<P> {
+    below: P,
+    log: Log,
+}
+
+impl<P: KeyProvider> Audited<P> {
+    /// Records the calls to `below` in `log`.
+    #[must_use]
+    pub fn new(below: P, log: Log) -> Self {
+        Self { below, log }
+    }
+
+    fn entry(&self, operation: &'static str, key: &KeyUri, context: Option<&FullContext>) -> Entry {
+        let mut entry = entry(operation, self.below.name(), Some(key));
+        if let Some(context) = context {
+            entry.context = context.entries().map(|(name, value)| (name.into(), value.into())).collect();
+        }
+        entry
+    }
+
+    fn entry_of(&self, operation: &'static str, wrapped: &WrappedDek, context: &FullContext) -> Entry {
+        let mut entry = self.entry(operation, wrapped.key_uri(), Some(context));
+        entry.key_version = version(wrapped.key_version());
+        entry
+    }
+
+    fn pending(&self, entries: Vec<Entry>) -> Pending<'_> {
+        Pending::new(&self.log, entries)
+    }
+}
+
+impl<P> fmt::Debug for Audited<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audited").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<P: KeyProvider> KeyProvider for Audited<P> {
+    fn name(&self) -> &'static str {
+        self.below.name()
+    }
+
+    fn identity(&self) -> Option<ProviderIdentity> {
+        self.below.identity()
+    }
+
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.below.context_binding(wrapped)
+    }
+
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        self.below.is_same_key(configured, recipient)
+    }
+
+    fn generates_deks(&self, key: &KeyUri) -> bool {
+        self.below.generates_deks(key)
+    }
+
+    /// Uses no key, and is not recorded.
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        self.below.resolve(key).await
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        let pending = self.pending(vec![self.entry("wrap_dek", key, Some(context))]);
+        let said = self.below.wrap_dek(key, dek, context).await;
+        pending.end(self.below.name(), said, |entry, wrapped| names(entry, wrapped)).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        let pending = self.pending(vec![self.entry_of("unwrap_dek", wrapped, context)]);
+        let said = self.below.unwrap_dek(wrapped, context).await;
+        pending.end(self.below.name(), said, |_, _| ()).await
+    }
+
+    /// A record for each wrap, and one flush for all.
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        let entries = wraps.iter().map(|(wrapped, context)| self.entry_of("unwrap_dek", wrapped, context));
+        let mut pending = self.pending(entries.collect());
+        let said = self.below.unwrap_deks(wraps).await;
+        for (entry, dek) in pending.entries.iter_mut().zip(&said) {
+            came_of(entry, dek.as_ref().err());
+        }
+        match pending.write().await {
+            Ok(()) => said,
+            Err(error) => {
+                let refuse = |dek: Result<Dek, ProviderError>| refused(self.below.name(), dek, &error);
+                said.into_iter().map(refuse).collect()
+            }
+        }
+    }
+
+    async fn generate_dek(
+        &self,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<(Dek, WrappedDek), ProviderError> {
+        let pending = self.pending(vec![self.entry("generate_dek", key, Some(context))]);
+        let said = self.below.generate_dek(key, context).await;
+        pending.end(self.below.name(), said, |entry, (_, wrapped)| names(entry, wrapped)).await
+    }
+
+    /// A record for the old wrap, and one for the new one.
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        let entries = vec![
+            self.entry_of("rewrap_dek", wrapped, context).with_detail("wrap", "old"),
+            self.entry("rewrap_dek", key, Some(context)).with_detail("wrap", "new"),
+        ];
+        let mut pending = self.pending(entries);
+        let said = self.below.rewrap_dek(wrapped, key, context).await;
+        for entry in &mut pending.entries {
+            came_of(entry, said.as_ref().err());
+            if matches!(said, Ok(None)) {
+                entry.outcome = Outcome::NotOffered;
+            }
+        }
+        if let (Ok(Some(new)), Some(entry)) = (&said, pending.entries.last_mut()) {
+            names(entry, new);
+        }
+        match pending.write().await {
+            Ok(()) => said,
+            Err(error) => refused(self.below.name(), said, &error),
+        }
+    }
+}
+
+/// A call that has begun. Dropped before it has ended, it is recorded as that.
+pub(crate) struct Pending<'a> {
+    log: &'a Log,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl<'a> Pending<'a> {
+    pub(crate) fn new(log: &'a Log, mut entries: Vec<Entry>) -> Self {
+        entries.iter_mut().for_each(scope::fill);
+        Self { log, entries }
+    }
+
+    /// The call has ended so. `say` adds what is known by then.
+    pub(crate) async fn end<T>(
+        mut self,
+        provider: &'static str,
+        said: Result<T, ProviderError>,
+        say: impl FnOnce(&mut Entry, &T),
+    ) -> Result<T, ProviderError> {
+        if let Some(entry) = self.entries.first_mut() {
+            came_of(entry, said.as_ref().err());
+            if let Ok(done) = &said {
+                say(entry, done);
+            }
+        }
+        match self.write().await {
+            Ok(()) => said,
+            Err(error) => refused(provider, said, &error),
+        }
+    }
+
+    /// Records it. With a log of best effort it never fails.
+    pub(crate) async fn write(mut self) -> Result<(), AppendError> {
+        let entries = std::mem::take(&mut self.entries);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        match self.log.append_all(entries).await {
+            Err(error) if self.log.if_unwritable() == Unwritable::BestEffort => {
+                tracing::error!(%error, "an operation was not recorded in the audit log");
+                Ok(())
+            }
+            written => written.map(drop),
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        if !entries.is_empty() {
+            // Handed over now; nobody is left to wait for it.
+            drop(self.log.append_all(entries));
+        }
+    }
+}
+
+/// An entry for a call whose outcome is not known yet: what is dropped now is recorded as dropped.
+pub(crate) fn entry(operation: &'static str, provider: &str, key: Option<&KeyUri>) -> Entry {
+    let mut entry = Entry::new(operation, Outcome::Dropped);
+    entry.provider = Some(provider.into());
+    entry.key = key.map(|key| key.as_str().into());
+    entry
+}
+
+/// Says in `entry` how the call ended.
+pub(crate) fn came_of(entry: &mut Entry, error: Option<&ProviderError>) {
+    entry.outcome = error.map_or(Outcome::Ok, |_| Outcome::Failed);
+    entry.error = error.map(|error| kind_name(error.kind()).into());
+}
+
+/// What the caller is told when its call was not recorded: nothing of what came of it.
+pub(crate) fn refused<T>(
+    provider: &'static str,
+    said: Result<T, ProviderError>,
+    error: &AppendError,
+) -> Result<T, ProviderError> {
+    match said {
+        Ok(_) => {
+            let message = format!("the call was not recorded, so its result is withheld: {error}");
+            let refusal = ProviderError::without_key(ProviderErrorKind::Other, provider, message);
+            Err(refusal.with_source(error.clone()))
+        }
+        Err(failed) => Err(failed.with_note(format_args!("and the call was not recorded: {error}"))),
+    }
+}
+
+/// Key and version of a wrap: for an alias, the key behind it.
+fn names(entry: &mut Entry, wrapped: &WrappedDek) {
+    entry.key = Some(wrapped.key_uri().as_str().into());
+    entry.key_version = version(wrapped.key_version());
+}
+
+fn version(version: &str) -> Option<String> {
+    (!version.is_empty()).then(|| version.into())
+}
+
+/// A word for a kind of error: those of [`envelope_layers::Outcome::name`].
+fn kind_name(kind: ProviderErrorKind) -> &'static str {
+    match kind {
+        ProviderErrorKind::Unauthentic => "unauthentic",
+        ProviderErrorKind::NotFound => "not_found",
+        ProviderErrorKind::AccessDenied => "access_denied",
+        ProviderErrorKind::State => "state",
+        ProviderErrorKind::Unavailable => "unavailable",
+        ProviderErrorKind::Throttled => "throttled",
+        ProviderErrorKind::Unsupported => "unsupported",
+        ProviderErrorKind::Protocol => "protocol",
+        ProviderErrorKind::Invalid => "invalid",
+        _ => "other",
+    }
+}

@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+
+mod audited;
+mod audited_admin;
+mod chain;
+mod checkpoint;
+mod config;
+mod damage;
+mod disk;
+mod entry;
+mod error;
+mod export;
+mod folder;
+mod follow;
+mod head;
+mod key;
+mod log;
+mod observer;
+mod query;
+mod record;
+mod scope;
+mod segments;
+mod sign;
+mod sink;
+mod text;
+mod verify;
+mod writer;
+
+pub use audited::Audited;
+pub use audited_admin::AuditedAdmin;
+pub use checkpoint::{Anchor, AnchorError};
+pub use config::{LogOptions, Unwritable};
+pub use damage::{Damage, Fault};
+pub use entry::{Entry, Outcome};
+pub use error::{AppendError, LogError};
+pub use export::{write_csv, write_json};
+pub use key::{KeyFile, LogKey};
+pub use log::{Appended, Log, Pruned};
+pub use observer::LogObserver;
+pub use query::{Filter, read};
+pub use record::{NotARecord, Record};
+pub use scope::{about_envelope, acting_as, in_request};
+pub use sink::{Lines, Sink, Spans, Syslog};
+pub use verify::{Verified, Verifier, VerifyError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! [`Log`]: the log as a program has it.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+use envelope_files::{Access, Existing, NewFile};
+use envelope_sdk::Envelope;
+use futures_channel::oneshot;
+use futures_executor::block_on;
+
+use crate::{
+    Anchor, AppendError, Entry, KeyFile, LogError, LogKey, LogOptions, Unwritable,
+    disk::Disk,
+    folder::Folder,
+    segments::beside,
+    writer::{Group, Writer},
+};
+
+/// An audit log that is written. Clones write to the same one; threads and processes may write to one log at once.
+///
+/// One thread writes for all of a process: what comes while it flushes is written and flushed together next (group commit). An
+/// entry is acknowledged once it is on disk.
+///
+/// ```
+/// # use envelope_audit::{Entry, Log, LogOptions, Outcome};
+/// # use envelope_sdk::{Envelope, Keyring};
+/// # use envelope_testkit::MemoryProvider;
+/// # use std::sync::Arc;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let key = MemoryProvider::key("audit");
+/// # let provider = Arc::new(MemoryProvider::new().with_key(&key));
+/// # let envelope = Envelope::new(Keyring::new().both(provider, key));
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.log");
+/// let options = LogOptions::new("payroll");
+/// let log = Log::create(&path, &envelope, options).await?;
+/// let mut entry = Entry::new("decrypt", Outcome::Ok);
+/// entry.key = Some("local:main".into());
+/// log.append(entry).await?;
+/// let anchor = log.checkpoint().await?;
+/// println!("{anchor}");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Log {
+    orders: Option<Sender<Order>>,
+    shared: Arc<Shared>,
+}
+
+/// What was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The `seq` of the first record.
+    pub first: u64,
+    /// The `seq` of the last record.
+    pub last: u64,
+}
+
+/// What was pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pruned {
+    /// How many segments were removed.
+    pub segments: u64,
+    /// The `seq` of the first record that is kept.
+    pub first: u64,
+}
+
+impl Log {
+    /// Begins a log at `path`, with a new secret under the keys of `envelope` that encrypt. Its files are those of
+    /// `docs/spec/audit-v1.md`; the folder must be one that nobody else can write.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Exists`] when there is one; [`LogError`] when it cannot be made. What is left of a creation that was
+    /// interrupted is replaced.
+    pub async fn create(path: &Path, envelope: &Envelope, options: LogOptions) -> Result<Self, LogError> {
+        check_free(path)?;
+        let (key, file) = LogKey::create(envelope).await?;
+        let (lines, head) = Writer::<Folder>::first_record(&key, &options)?;
+        let mut folder = Folder::unchecked(path)?;
+        folder.make_lock().map_err(|error| LogError::io("create", &beside(path, "lock"), error))?;
+        // The key comes last: a log without it was never in use.
+        write_new(path, &lines)?;
+        write_new(&beside(path, "head"), &head)?;
+        file.write(path)?;
+        Self::start(path, key, options)
+    }
+
+    /// Opens the log at `path` with the keys of `envelope`. None is begun: that there is none is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub async fn open(path: &Path, envelope: &Envelope, options: LogOptions) -> Result<Self, LogError> {
+        let key = KeyFile::of(path)?.open(envelope).await?;
+        Self::open_with(path, key, options)
+    }
+
+    /// The same with its key.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub fn open_with(path: &Path, key: LogKey, options: LogOptions) -> Result<Self, LogError> {
+        Self::start(path, key, options)
+    }
+
+    fn start(path: &Path, key: LogKey, options: LogOptions) -> Result<Self, LogError> {
+        let unwritable = options.unwritable;
+        let shown = options.shown.clone();
+        let mut writer = Writer::new(Folder::open(path)?, Arc::new(key), options);
+        writer.open()?;
+        let (orders, received) = channel();
+        let thread = Builder::new()
+            .name("envelope-audit".into())
+            .spawn(move || write(&received, &mut writer))
+            .map_err(|error| LogError::io("start the writer of", path, error))?;
+        let shared = Shared { path: path.to_owned(), unwritable, shown, thread: Some(thread).into() };
+        Ok(Self { orders: Some(orders), shared: Arc::new(shared) })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// What becomes of operations that cannot be recorded.
+    #[must_use]
+    pub fn if_unwritable(&self) -> Unwritable {
+        self.shared.unwritable
+    }
+
+    /// Records an entry. It is handed to the writer at once, also if the future is dropped; when the future ends it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]: it was not acknowledged, and the operation must fail.
+    pub fn append(&self, entry: Entry) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
+        self.append_all(vec![entry])
+    }
+
+    /// Records all of `entries` together, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_all(
+        &self,
+        mut entries: Vec<Entry>,
+    ) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
+        for entry in &mut entries {
+            entry.context.retain(|name, _| self.shared.shown.contains(name));
+        }
+        let (reply, answer) = oneshot::channel();
+        wait(self.send(Order::Append(entries, reply)), answer)
+    }
+
+    /// As [`append`](Self::append), for threads without an executor.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_blocking(&self, entry: Entry) -> Result<Appended, AppendError> {
+        block_on(self.append(entry))
+    }
+
+    /// Signs where the log ends, in the log and as an [`Anchor`] to be kept elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn checkpoint(&self) -> impl Future<Output = Result<Anchor, AppendError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        wait(self.send(Order::Checkpoint(reply)), answer)
+    }
+
+    /// Removes the closed segments that have no record after `up_to`, behind a signed record that says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn prune(&self, up_to: u64) -> impl Future<Output = Result<Pruned, AppendError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        wait(self.send(Order::Prune(up_to, reply)), answer)
+    }
+
+    /// Whether the writer has it now.
+    fn send(&self, order: Order) -> bool {
+        self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
+    }
+}
+
+impl Drop for Log {
+    /// The last one waits until what was handed over is written.
+    fn drop(&mut self) {
+        self.orders = None;
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    path: PathBuf,
+    unwritable: Unwritable,
+    shown: std::collections::BTreeSet<String>,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.get_mut().ok().and_then(Option::take) {
+            let _ = thread.join();
+        }
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+
+enum Order {
+    Append(Vec<Entry>, Reply<Appended>),
+    Checkpoint(Reply<Anchor>),
+    Prune(u64, Reply<Pruned>),
+}
+
+/// The thread that writes, until nobody can ask it any more.
+fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
+    let mut next = None;
+    loop {
+        let order = match next.take() {
+            Some(order) => Ok(order),
+            None if writer.head_is_flushed() => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => orders.recv_timeout(FLUSH_AFTER),
+        };
+        match order {
+            Ok(Order::Append(entries, reply)) => {
+                let mut group = vec![(entries, reply)];
+                let mut count = group[0].0.len();
+                while count < GROUP {
+                    match orders.try_recv() {
+                        Ok(Order::Append(entries, reply)) => {
+                            count += entries.len();
+                            group.push((entries, reply));
+                        }
+                        Ok(other) => {
+                            next = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                append(writer, group);
+            }
+            Ok(Order::Checkpoint(reply)) => {
+                let _ = reply.send(writer.checkpoint().map_err(Into::into));
+            }
+            Ok(Order::Prune(up_to, reply)) => {
+                let _ = reply.send(writer.prune(up_to).map_err(Into::into));
+            }
+            Err(RecvTimeoutError::Timeout) => flush(writer),
+            Err(RecvTimeoutError::Disconnected) => break flush(writer),
+        }
+    }
+}
+
+fn append<D: Disk>(writer: &mut Writer<D>, group: Vec<(Vec<Entry>, Reply<Appended>)>) {
+    let groups: Vec<Group<'_>> = group.iter().map(|(entries, _)| entries.as_slice()).collect();
+    match writer.append(&groups) {
+        Ok(appended) => {
+            for ((_, reply), appended) in group.into_iter().zip(appended) {
+                answer(reply, appended.map_err(Into::into));
+            }
+        }
+        Err(error) => {
+            let error = AppendError::from(error);
+            for (_, reply) in group {
+                answer(reply, Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Tells who waits, and the log of the program where nobody does and something went wrong.
+fn answer(reply: Reply<Appended>, appended: Result<Appended, AppendError>) {
+    if let Err(Err(error)) = reply.send(appended) {
+        tracing::error!(%error, "an operation was not recorded in the audit log");
+    }
+}
+
+fn flush<D: Disk>(writer: &mut Writer<D>) {
+    if let Err(error) = writer.flush_head() {
+        tracing::warn!(%error, "the head of the audit log cannot be flushed");
+    }
+}
+
+async fn wait<T>(sent: bool, answer: oneshot::Receiver<Result<T, AppendError>>) -> Result<T, AppendError> {
+    let closed = || AppendError::from(LogError::Closed);
+    if sent { answer.await.map_err(|_| closed())? } else { Err(closed()) }
+}
+
+/// A log was begun here if there is a key, or more than a first record.
+fn check_free(path: &Path) -> Result<(), LogError> {
+    let exists = |path: PathBuf| Err(LogError::Exists { path });
+    let key = beside(path, "key");
+    if key.symlink_metadata().is_ok() {
+        return exists(key);
+    }
+    match fs::read(path) {
+        Ok(bytes) if bytes.iter().filter(|&&byte| byte == b'\n').count() > 1 => exists(path.to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(LogError::io("read", path, error)),
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+    use io::Write as _;
+    let mut file = NewFile::create(path, Existing::Replace, Access::Private)?;
+    file.write_all(bytes).map_err(|error| LogError::io("write", path, error))?;
+    let _ = file.commit()?;
+    Ok(())
+}
+
+/// Entries that are written together at most, and then some of the last one who asked.
+const GROUP: usize = 1024;
+const FLUSH_AFTER: Duration = Duration::from_secs(1);

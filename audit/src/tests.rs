@@ -1,0 +1,7 @@
+//! The log over a disk in memory that fails, and loses power, at every step.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod kills;
+mod memory_disk;
+mod reference;

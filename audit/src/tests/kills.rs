@@ -1,0 +1,243 @@
+//! Honest runs: killed, without power, without room. No false alarm, and nothing lost that was acknowledged.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::memory_disk::{MemoryDisk, Platter, Random, Reader, Trouble};
+use crate::{Entry, LogKey, LogOptions, Outcome, Verified, Verifier, VerifyError, writer::Writer};
+
+#[test]
+fn a_log_that_was_killed_lost_power_or_had_no_room_verifies_and_has_all_that_was_acknowledged() {
+    let runs = number("AUDIT_RUNS").unwrap_or(500);
+    let seed = number("AUDIT_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("AUDIT_SEED={seed} AUDIT_RUNS={runs}");
+    let mut kills = 0;
+    for run in 0..runs {
+        kills += Honest::new(seed.wrapping_mul(1_000_003).wrapping_add(run)).run();
+    }
+    println!("{kills} kills and failures in {runs} runs, no false alarm");
+    assert!(kills >= runs, "{kills}");
+}
+
+#[test]
+fn a_group_costs_one_flush() {
+    let mut honest = Honest::new(7);
+    honest.segment_bytes = 1 << 20;
+    let mut writer = honest.writer(None);
+    writer.open().unwrap();
+    let before = writer.disk.syncs;
+    let entries = vec![entry(1); 100];
+    let groups: Vec<&[Entry]> = entries.chunks(1).collect();
+    writer.append(&groups).unwrap();
+    assert_eq!(writer.disk.syncs - before, 1);
+}
+
+#[test]
+fn an_entry_that_cannot_be_recorded_does_not_take_the_others_of_its_group_with_it() {
+    let honest = Honest::new(8);
+    let mut writer = honest.writer(None);
+    let mut bad = entry(1);
+    bad.key = Some("k".repeat(3000));
+    let long = entry(2).with_detail("long", "x".repeat(70_000));
+    let (one, two) = ([entry(1)], [entry(2), bad]);
+    let (three, four) = ([long], [entry(3)]);
+    let appended = writer.append(&[&one, &two, &three, &four]).unwrap();
+    let seqs: Vec<_> = appended.iter().map(|appended| appended.as_ref().ok().map(|done| done.last)).collect();
+    assert_eq!(seqs, [Some(2), None, None, Some(3)]);
+    assert_eq!(honest.verify().unwrap().last, 3);
+}
+
+#[test]
+fn a_full_disk_refuses_what_does_not_fit_and_goes_on_when_there_is_room() {
+    for step in 0..4 {
+        let honest = Honest::new(9 + step);
+        let mut writer = honest.writer(None);
+        writer.append(&[&[entry(1)]]).unwrap();
+        writer.disk.trouble = Some((step, Trouble::Fail));
+        let refused = writer.append(&[&[entry(2)], &[entry(3)]]);
+        let known =
+            if let Ok(appended) = refused { appended.last().unwrap().as_ref().unwrap().last } else { 2 };
+        let verified = honest.verify().unwrap();
+        assert!(verified.last >= known, "step {step}");
+        writer.disk.trouble = None;
+        writer.append(&[&[entry(4)]]).unwrap();
+        assert!(honest.verify().unwrap().last > known);
+    }
+}
+
+#[test]
+fn two_writers_whose_processes_take_turns_make_one_chain() {
+    let honest = Honest::new(10);
+    let (mut one, mut other) = (honest.writer(None), honest.writer(None));
+    for _ in 0..20 {
+        one.append(&[&[entry(1)]]).unwrap();
+        other.append(&[&[entry(2)], &[entry(3)]]).unwrap();
+    }
+    assert_eq!(honest.verify().unwrap().behind_head, 0);
+    one.prune(20).unwrap();
+    other.append(&[&[entry(2)]]).unwrap();
+    honest.verify().unwrap();
+}
+
+#[test]
+fn a_clock_that_is_set_back_is_recorded_and_no_damage() {
+    let honest = Honest::new(11);
+    let mut writer = honest.writer(None);
+    for time in [50_000, 40_000, 60_000, 59_999] {
+        honest.now.store(time, Ordering::Relaxed);
+        writer.append(&[&[entry(1)]]).unwrap();
+    }
+    assert_eq!(honest.verify().unwrap().clock_set_back, 2);
+}
+
+/// Runs of a log whose programs mean well.
+struct Honest {
+    platter: Arc<Mutex<Platter>>,
+    key: Arc<LogKey>,
+    now: Arc<AtomicU64>,
+    random: Random,
+    segment_bytes: u64,
+    acknowledged: u64,
+    pruned: u64,
+}
+
+impl Honest {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let key = Arc::new(LogKey::from_secrets([7; 16], &[9; 64]).unwrap());
+        let now = Arc::new(AtomicU64::new(45_000));
+        let segment_bytes = [900, 2000, 1 << 20][random.below(3) as usize];
+        let platter = Arc::default();
+        let honest = Self { platter, key, now, random, segment_bytes, acknowledged: 1, pruned: 0 };
+        let (lines, head) = Writer::<MemoryDisk>::first_record(&honest.key, &honest.options()).unwrap();
+        let mut platter = honest.platter.lock().unwrap();
+        platter.put("current", &lines);
+        platter.put("head", &head);
+        drop(platter);
+        honest
+    }
+
+    fn options(&self) -> LogOptions {
+        let now = Arc::clone(&self.now);
+        LogOptions::new("test").segment_bytes(self.segment_bytes).clock(move || now.load(Ordering::Relaxed))
+    }
+
+    fn writer(&self, trouble: Option<(u64, Trouble)>) -> Writer<MemoryDisk> {
+        let mut disk = MemoryDisk::new(&self.platter, self.segment_bytes);
+        disk.trouble = trouble;
+        Writer::new(disk, Arc::clone(&self.key), self.options())
+    }
+
+    fn verify(&self) -> Result<Verified, VerifyError> {
+        let key = LogKey::from_secrets([7; 16], &[9; 64]).unwrap();
+        Verifier::with_key(key).verify_segments(&mut Reader(&self.platter), Path::new("log.head"))
+    }
+
+    /// Several lives, each of one or two processes that end somewhere. Returns how many ended badly.
+    fn run(&mut self) -> u64 {
+        let mut bad = 0;
+        for life in 0..2 + self.random.below(4) {
+            let troubled = |random: &mut Random| {
+                let trouble = if random.below(4) == 0 { Trouble::Fail } else { Trouble::Kill };
+                Some((random.below(30), trouble))
+            };
+            let trouble = troubled(&mut self.random);
+            let mut writers = [self.writer(trouble), self.writer(None)];
+            for writer in &mut writers {
+                writer.disk.random.0 ^= self.random.next();
+            }
+            let seed = self.random.0;
+            for _ in 0..12 {
+                self.now.fetch_add(self.random.below(2000), Ordering::Relaxed);
+                if self.random.below(20) == 0 {
+                    self.now.fetch_sub(1500, Ordering::Relaxed);
+                }
+                let index = usize::from(self.random.below(4) == 0);
+                self.step(&mut writers[index], seed);
+                if writers[index].disk.dead {
+                    bad += 1;
+                    self.platter.lock().unwrap().lose_process();
+                    self.check(life, seed);
+                    break;
+                }
+            }
+            bad += u64::from(writers[0].disk.trouble.is_none());
+            if self.random.below(2) == 0 {
+                self.platter.lock().unwrap().lose_power(&mut self.random);
+                self.check(life, seed);
+            } else if self.random.below(2) == 0 {
+                // The other process goes on.
+                for _ in 0..3 {
+                    self.step(&mut writers[1], seed);
+                }
+                self.check(life, seed);
+            }
+        }
+        let mut last = self.writer(None);
+        last.append(&[&[entry(1)]]).unwrap_or_else(|error| panic!("the log cannot be opened again: {error}"));
+        self.acknowledged = self.verify().unwrap().last;
+        bad
+    }
+
+    fn step(&mut self, writer: &mut Writer<MemoryDisk>, seed: u64) {
+        let what = self.random.below(12);
+        let refused = |error: &crate::LogError| {
+            assert!(matches!(error, crate::LogError::Io { .. }), "seed {seed}: a false alarm: {error}");
+        };
+        match what {
+            0 => match writer.checkpoint() {
+                Ok(anchor) => self.acknowledged = self.acknowledged.max(anchor.seq() + 1),
+                Err(error) => refused(&error),
+            },
+            1 => {
+                let up_to = self.random.below(self.acknowledged);
+                match writer.prune(up_to) {
+                    Ok(pruned) => self.pruned = self.pruned.max(pruned.first),
+                    Err(error) => refused(&error),
+                }
+            }
+            2 => {
+                if let Err(error) = writer.flush_head() {
+                    refused(&error);
+                }
+            }
+            _ => {
+                let entries: Vec<_> = (0..=self.random.below(5)).map(entry).collect();
+                let groups: Vec<&[Entry]> = entries.chunks(1 + self.random.below(3) as usize).collect();
+                match writer.append(&groups) {
+                    Ok(appended) => {
+                        let last = appended.last().unwrap().as_ref().unwrap().last;
+                        self.acknowledged = self.acknowledged.max(last);
+                    }
+                    Err(error) => refused(&error),
+                }
+            }
+        }
+    }
+
+    fn check(&self, life: u64, seed: u64) {
+        match self.verify() {
+            Ok(verified) => {
+                let (last, acknowledged) = (verified.last, self.acknowledged);
+                assert!(last >= acknowledged, "life {life}, seed {seed}: {last} of {acknowledged} records");
+                assert!(verified.first >= self.pruned);
+            }
+            Err(error) => panic!("life {life}, seed {seed}: a false alarm: {error}"),
+        }
+    }
+}
+
+fn entry(number: u64) -> Entry {
+    let mut entry = Entry::new("unwrap_dek", Outcome::Ok);
+    entry.key = Some(format!("memory:key-{number}"));
+    entry
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}

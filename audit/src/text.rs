@@ -1,0 +1,81 @@
+//! The spelling of what is in the files: hexadecimal, times, and JSON in the form of RFC 8785.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// `value` as JSON in the form of RFC 8785, at the end of `out`. Its members must be declared in ascending order and its
+/// numbers be integers below 2⁵³: `serde_json` writes no blanks and escapes as ECMAScript does.
+pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    // Nothing in the types of this crate can fail to serialize, and a `Vec` takes every byte.
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+/// `value` as [`write_json`] writes it.
+pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    write_json(&mut out, value);
+    out
+}
+
+/// `bytes` in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+/// The bytes of lower-case hexadecimal of exactly this length.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let mut bytes = [0; N];
+    if pairs.len() != N {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(crate) fn time(milliseconds: u64) -> String {
+    let capped = milliseconds.min(MAX_TIME);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(capped)).to_string()
+}
+
+/// The milliseconds since 1970 that [`time`] spells so.
+pub(crate) fn untime(text: &str) -> Option<u64> {
+    let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let milliseconds = u64::try_from(since.as_millis()).ok()?;
+    (milliseconds <= MAX_TIME && time(milliseconds) == text).then_some(milliseconds)
+}
+
+/// What the clock says, in milliseconds since 1970.
+pub(crate) fn milliseconds(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(MAX_TIME).min(MAX_TIME)
+}
+
+/// 1 to 64 of `a–z 0–9 _ -`.
+pub(crate) fn is_word(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    }
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// Integers above are not exact in every reader of JSON.
+pub(crate) const MAX_INTEGER: u64 = (1 << 53) - 1;
+/// The last millisecond of the year 9999.
+const MAX_TIME: u64 = 253_402_300_799_999;

@@ -1,0 +1,219 @@
+//! What passes a provider is recorded, or refused.
+
+use std::{fs, sync::Arc};
+
+use envelope_audit::{
+    Audited, AuditedAdmin, Entry, Filter, Log, LogObserver, Outcome, Record, Unwritable, VerifyError, acting_as,
+    about_envelope, in_request, read,
+};
+use envelope_layers::Observe;
+use envelope_sdk::{Dek, EncryptionContext, Envelope, KeyAdmin, KeyProvider, Keyring, ProviderErrorKind, crypto::DefaultEngine};
+use envelope_testkit::{Fault as Trouble, FaultProvider, MemoryProvider, dropped_after, YieldingProvider};
+use futures_executor::block_on;
+
+use crate::common::{Place, beside, options};
+
+#[test]
+fn each_call_is_recorded_with_who_what_and_how_it_ended() {
+    let place = Place::new();
+    let log = place.create(options().show_value("tenant"));
+    let envelope = audited(&place, &log);
+    let context = EncryptionContext::new().with("tenant", "42").with("patient", "Jane Roe");
+    block_on(acting_as("user:jane", in_request("r-1", async {
+        let sealed = envelope.encrypt(b"text", &context).await.unwrap();
+        let header = Envelope::inspect(&sealed).unwrap();
+        about_envelope(*header.envelope_id(), header.generation(), async {
+            envelope.decrypt(&sealed, &context).await.unwrap();
+        })
+        .await;
+    })));
+    drop((envelope, log));
+    let records = records(&place);
+    let [wrap, unwrap] = records.as_slice() else { panic!("{records:?}") };
+    for (record, operation) in [(wrap, "wrap_dek"), (unwrap, "unwrap_dek")] {
+        let entry = &record.entry;
+        assert_eq!((entry.operation.as_ref(), entry.outcome), (operation, Outcome::Ok));
+        assert_eq!(entry.actor.as_deref(), Some("user:jane"));
+        assert_eq!(entry.request.as_deref(), Some("r-1"));
+        assert_eq!(entry.key.as_deref(), Some("memory:audit"));
+        assert_eq!(entry.key_version.as_deref(), Some("1"));
+        assert_eq!(entry.context.iter().collect::<Vec<_>>(), [(&"tenant".to_owned(), &"42".to_owned())]);
+    }
+    assert!(unwrap.entry.envelope.is_some() && unwrap.entry.generation.is_some());
+    let text = fs::read_to_string(place.path()).unwrap();
+    assert!(!text.contains("Jane Roe") && !text.contains("patient"), "what is not listed is not recorded");
+}
+
+#[test]
+fn a_failure_is_recorded_by_its_kind() {
+    let place = Place::new();
+    let log = place.create(options());
+    let faulty = FaultProvider::new(place.provider.clone());
+    let context = EncryptionContext::new();
+    let keys = Envelope::new(Keyring::new().both(place.provider.clone(), place.key.clone()));
+    let sealed = block_on(keys.encrypt(b"text", &context)).unwrap();
+    faulty.fail_next(Trouble::Error(ProviderErrorKind::AccessDenied));
+    let keyring = Keyring::new().both(Arc::new(Audited::new(faulty, log.clone())), place.key.clone());
+    block_on(Envelope::new(keyring).decrypt(&sealed, &context)).unwrap_err();
+    drop(log);
+    let records = records(&place);
+    assert_eq!(records[0].entry.outcome, Outcome::Failed);
+    assert_eq!(records[0].entry.error.as_deref(), Some("access_denied"));
+}
+
+#[test]
+fn what_cannot_be_recorded_is_refused_and_no_dek_is_handed_out() {
+    let place = Place::new();
+    let log = place.create(options());
+    let provider = Audited::new(place.provider.clone(), log.clone());
+    let context = EncryptionContext::new().full().unwrap();
+    let dek = Dek::generate::<DefaultEngine>().unwrap();
+    let wrapped = block_on(provider.wrap_dek(&place.key, &dek, &context)).unwrap();
+    // Nothing can be written any more.
+    let head = beside(&place.path(), "head");
+    let kept = fs::read(&head).unwrap();
+    fs::remove_file(&head).unwrap();
+    let refused = block_on(provider.unwrap_dek(&wrapped, &context)).unwrap_err();
+    assert!(refused.to_string().contains("not recorded"), "{refused}");
+    let refused = block_on(provider.unwrap_deks(&[(&wrapped, &context), (&wrapped, &context)]));
+    assert!(refused.iter().all(Result::is_err) && refused.len() == 2);
+    assert!(block_on(provider.wrap_dek(&place.key, &dek, &context)).is_err());
+    assert!(block_on(provider.generate_dek(&place.key, &context)).is_err());
+    drop((log, provider));
+    fs::write(&head, kept).unwrap();
+    // Unless the log says so.
+    let log = place.open(options().if_unwritable(Unwritable::BestEffort)).unwrap();
+    let provider = Audited::new(place.provider.clone(), log);
+    fs::remove_file(&head).unwrap();
+    block_on(provider.unwrap_dek(&wrapped, &context)).unwrap();
+}
+
+#[test]
+fn a_batch_is_recorded_wrap_by_wrap_and_a_rewrap_by_both_of_its_wraps() {
+    let place = Place::new();
+    let log = place.create(options());
+    let other = MemoryProvider::key("other");
+    let memory = MemoryProvider::new().with_key(&place.key).with_key(&other).that_rewraps();
+    let provider = Audited::new(memory, log.clone());
+    let context = EncryptionContext::new().full().unwrap();
+    block_on(async {
+        let (_, wrapped) = provider.generate_dek(&place.key, &context).await.unwrap();
+        let opened = provider.unwrap_deks(&[(&wrapped, &context), (&wrapped, &context)]).await;
+        assert!(opened.iter().all(Result::is_ok));
+        provider.rewrap_dek(&wrapped, &other, &context).await.unwrap().unwrap();
+        assert!(provider.unwrap_deks(&[]).await.is_empty());
+    });
+    drop((provider, log));
+    let said: Vec<_> = records(&place)
+        .into_iter()
+        .map(|record| (record.entry.operation.to_string(), record.entry.key.unwrap()))
+        .collect();
+    let expected = [
+        ("generate_dek", "memory:audit"),
+        ("unwrap_dek", "memory:audit"),
+        ("unwrap_dek", "memory:audit"),
+        ("rewrap_dek", "memory:audit"),
+        ("rewrap_dek", "memory:other"),
+    ];
+    let expected = expected.map(|(operation, key)| (operation.to_owned(), key.to_owned()));
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_call_that_is_dropped_is_recorded_as_that() {
+    let place = Place::new();
+    let log = place.create(options());
+    let yielding = YieldingProvider::new(place.provider.clone());
+    let provider = Audited::new(yielding, log.clone());
+    let context = EncryptionContext::new().full().unwrap();
+    let dek = Dek::generate::<DefaultEngine>().unwrap();
+    dropped_after(1, provider.wrap_dek(&place.key, &dek, &context));
+    drop((provider, log));
+    let records = records(&place);
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].entry.operation.as_ref(), records[0].entry.outcome), ("wrap_dek", Outcome::Dropped));
+}
+
+#[test]
+fn a_provider_under_an_audit_passes_the_conformance_suite() {
+    let place = Place::new();
+    let log = place.create(options());
+    let other = MemoryProvider::key("other");
+    let memory = MemoryProvider::new().with_key(&place.key).with_key(&other);
+    let provider = Arc::new(Audited::new(memory, log));
+    let report = envelope_testkit::conformance::Suite::new(provider, place.key.clone());
+    block_on(report.run());
+    place.verify().unwrap();
+}
+
+#[test]
+fn a_change_of_keys_is_recorded_before_and_after_and_not_made_without_a_record() {
+    struct Keys;
+    #[async_trait::async_trait]
+    impl KeyAdmin for Keys {
+        fn provider(&self) -> &'static str {
+            "keys"
+        }
+    }
+    let place = Place::new();
+    let log = place.create(options());
+    let admin = AuditedAdmin::new(Keys, log.clone());
+    block_on(admin.rotate_key(&place.key)).unwrap_err();
+    block_on(admin.describe_key(&place.key)).unwrap_err();
+    fs::remove_file(beside(&place.path(), "head")).unwrap();
+    let refused = block_on(admin.rotate_key(&place.key)).unwrap_err();
+    assert!(refused.to_string().contains("nothing was changed"), "{refused}");
+    drop((admin, log));
+    let said: Vec<_> = records(&place)
+        .into_iter()
+        .map(|record| (record.entry.operation.to_string(), record.entry.outcome))
+        .collect();
+    let expected =
+        [("rotate_key", Outcome::Begun), ("rotate_key", Outcome::Failed), ("describe_key", Outcome::Failed)];
+    assert_eq!(said, expected.map(|(operation, outcome)| (operation.to_owned(), outcome)));
+}
+
+#[tokio::test]
+async fn an_observer_of_the_layers_records_calls_or_attempts() {
+    let place = Place::new();
+    let log = Log::create(&place.path(), &place.keys, options().show_value("tenant")).await.unwrap();
+    let provider = Observe::calls(Observe::attempts(place.provider.clone()).tell(Arc::new(LogObserver::attempts(log.clone()))))
+        .tell(Arc::new(LogObserver::calls(log.clone())))
+        .show_value("tenant");
+    let context = EncryptionContext::new().with("tenant", "42").full().unwrap();
+    let dek = Dek::generate::<DefaultEngine>().unwrap();
+    provider.wrap_dek(&place.key, &dek, &context).await.unwrap();
+    drop((provider, log));
+    let records = records(&place);
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[0].entry.detail["call"], records[1].entry.detail["call"]);
+    assert_eq!((records[0].entry.context.len(), records[1].entry.context.len()), (0, 1));
+}
+
+#[test]
+fn an_entry_is_handed_over_when_nobody_waits_for_it() {
+    let place = Place::new();
+    let log = place.create(options());
+    drop(log.append(Entry::new("configuration-changed", Outcome::Ok).with_detail("setting", "audit.file")));
+    drop(log);
+    assert_eq!(records(&place).len(), 1);
+}
+
+fn audited(place: &Place, log: &Log) -> Envelope {
+    let provider = Arc::new(Audited::new(place.provider.clone(), log.clone()));
+    Envelope::new(Keyring::new().both(provider, place.key.clone()))
+}
+
+/// All but the log's own.
+fn records(place: &Place) -> Vec<Record> {
+    place.verify().ok();
+    let mut records = Vec::new();
+    read::<VerifyError>(&place.path(), &Filter::new(), |record, _| {
+        if !record.is_of_the_log() {
+            records.push(record.clone());
+        }
+        Ok(())
+    })
+    .unwrap();
+    records
+}

@@ -1,0 +1,257 @@
+//! Whatever is done to a log is found, and located.
+
+use std::fs;
+
+use envelope_audit::{Anchor, Fault, LogError};
+use futures_executor::block_on;
+
+use crate::common::{Place, beside, entry, found, lines, numbered, options};
+
+#[test]
+fn a_log_that_nobody_touched_verifies_with_the_secret_and_without() {
+    let place = Place::filled(2);
+    let verified = place.verify().unwrap();
+    assert_eq!((verified.first, verified.segments, verified.behind_head, verified.remains), (1, 3, 0, 0));
+    assert_eq!(verified.records, verified.last);
+    assert_eq!(place.public_verifier().verify(&place.path()).unwrap(), verified);
+}
+
+#[test]
+fn each_flipped_byte_is_found_in_its_line() {
+    let place = Place::filled(1);
+    let (secret, public) = (place.verifier(), place.public_verifier());
+    for path in [numbered(&place.path(), 1), place.path()] {
+        let whole = fs::read(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let count = whole.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(&path, &changed).unwrap();
+            let line = whole[..at].iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+            let (file, at_line, _) = found(secret.verify(&place.path())).unwrap_or_else(|| panic!("byte {at}"));
+            assert_eq!((file.as_str(), at_line), (name, line), "byte {at}");
+            // Only the secret tells a MAC that was changed.
+            let text = std::str::from_utf8(&whole).unwrap();
+            let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+            let mac = begin + text[begin..].find(",\"mac\":\"").unwrap() + 8;
+            match found(public.verify(&place.path())) {
+                Some((file, at_line, _)) if file == name => assert!((line..=line + 1).contains(&at_line)),
+                // The last of a file is found by the first of the next.
+                Some((_, at_line, _)) => assert_eq!((at_line, line), (1, count), "byte {at}"),
+                None => assert!((mac..mac + 64).contains(&at), "byte {at}"),
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    place.verify().unwrap();
+}
+
+#[test]
+fn each_record_that_is_removed_doubled_or_moved_is_found_in_its_place() {
+    let place = Place::filled(1);
+    for path in [numbered(&place.path(), 1), place.path()] {
+        let whole = lines(&path);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let put = |lines: &[Vec<u8>]| fs::write(&path, lines.concat()).unwrap();
+        let is_last = |index: usize| index + 1 == whole.len();
+        for verifier in [place.verifier(), place.public_verifier()] {
+            let check = |index: usize, what: &str| {
+                let (file, line, fault) = found(verifier.verify(&place.path())).expect(what);
+                assert_eq!((file.as_str(), line), (name, index as u64 + 1), "{what}: {fault}");
+                fault
+            };
+            for index in 0..whole.len() {
+                let mut removed = whole.clone();
+                removed.remove(index);
+                put(&removed);
+                match check(index, "removed") {
+                    Fault::Gap { .. } => assert!(!is_last(index)),
+                    Fault::Cut { from, to } => assert!(is_last(index) && from == to),
+                    Fault::Segment { .. } => assert!(is_last(index) && path != place.path()),
+                    fault => panic!("{fault}"),
+                }
+                let mut doubled = whole.clone();
+                doubled.insert(index, whole[index].clone());
+                put(&doubled);
+                let fault = check(index + 1, "doubled");
+                assert!(matches!(fault, Fault::Repeated { .. }), "{fault}");
+                if !is_last(index) {
+                    let mut moved = whole.clone();
+                    moved.swap(index, index + 1);
+                    put(&moved);
+                    let fault = check(index, "moved");
+                    assert!(matches!(fault, Fault::Gap { .. }), "{fault}");
+                }
+            }
+            put(&whole);
+        }
+    }
+}
+
+#[test]
+fn the_tail_cut_at_each_byte_is_found_and_nothing_is_written_to_such_a_log() {
+    let place = Place::filled(1);
+    let path = place.path();
+    let whole = fs::read(&path).unwrap();
+    let last = place.verify().unwrap().last;
+    for length in (0..whole.len()).rev() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let line = whole[..length].iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+        let (file, at, fault) = found(place.verify()).unwrap_or_else(|| panic!("{length} bytes are left"));
+        assert_eq!((file.as_str(), at), ("log", line));
+        assert!(matches!(fault, Fault::Cut { to, .. } if to == last), "{fault}");
+        if length % 97 == 0 || whole[length - 1] == b'\n' {
+            let refused = place.open(options()).unwrap_err();
+            assert!(matches!(refused, LogError::Damaged(_)), "{refused}");
+            assert_eq!(fs::read(&path).unwrap(), &whole[..length], "nothing was changed");
+        }
+    }
+    fs::write(&path, &whole).unwrap();
+    place.open(options()).unwrap();
+}
+
+#[test]
+fn a_file_that_is_gone_is_found() {
+    let place = Place::filled(2);
+    for (ending, expected) in [("00000001", "log.00000001"), ("00000002", "log.00000002"), ("head", "log.head"), ("", "log")] {
+        let path = if ending.is_empty() { place.path() } else { beside(&place.path(), ending) };
+        let kept = place.folder.path().join("kept");
+        fs::rename(&path, &kept).unwrap();
+        let (file, line, fault) = found(place.verify()).expect(expected);
+        assert_eq!((file.as_str(), line, fault), (expected, 1, Fault::Missing));
+        if ["head", ""].contains(&ending) {
+            let refused = place.open(options()).unwrap_err();
+            assert!(matches!(&refused, LogError::Damaged(damage) if damage.fault == Fault::Missing), "{refused}");
+        }
+        assert!(!path.exists(), "nothing was made in its place");
+        fs::rename(&kept, &path).unwrap();
+    }
+    fs::rename(beside(&place.path(), "key"), place.folder.path().join("kept")).unwrap();
+    assert!(matches!(place.open(options()), Err(LogError::NoLog { .. })));
+}
+
+#[test]
+fn a_file_of_another_log_is_found() {
+    let (place, other) = (Place::filled(1), Place::filled(1));
+    for ending in ["00000001", "head", ""] {
+        let name = |place: &Place| if ending.is_empty() { place.path() } else { beside(&place.path(), ending) };
+        let kept = fs::read(name(&place)).unwrap();
+        fs::copy(name(&other), name(&place)).unwrap();
+        for verifier in [place.verifier(), place.public_verifier()] {
+            assert!(found(verifier.verify(&place.path())).is_some(), "{ending}");
+        }
+        fs::write(name(&place), kept).unwrap();
+    }
+    place.verify().unwrap();
+}
+
+#[test]
+fn an_older_copy_of_the_log_alone_is_found_and_of_log_and_head_by_an_anchor_or_who_wrote() {
+    let place = Place::filled(0);
+    let (path, head) = (place.path(), beside(&place.path(), "head"));
+    let old = [fs::read(&path).unwrap(), fs::read(&head).unwrap()];
+    let log = place.open(options()).unwrap();
+    log.append_blocking(entry(100)).unwrap();
+    let anchor = block_on(log.checkpoint()).unwrap();
+    let anchor = Anchor::parse(&anchor.to_string()).unwrap();
+    place.verifier().anchor(anchor.clone()).verify(&path).unwrap();
+    place.public_verifier().anchor(anchor.clone()).verify(&path).unwrap();
+
+    fs::write(&path, &old[0]).unwrap();
+    assert!(matches!(found(place.verify()), Some((_, _, Fault::Cut { .. }))));
+    fs::write(&head, &old[1]).unwrap();
+    // Nothing in the folder can tell.
+    place.verify().unwrap();
+    for verifier in [place.verifier(), place.public_verifier()] {
+        let (_, _, fault) = found(verifier.anchor(anchor.clone()).verify(&path)).unwrap();
+        assert!(matches!(fault, Fault::Anchor { .. }), "{fault}");
+    }
+    // Nor can a process that begins, but one that wrote what is gone.
+    let refused = log.append_blocking(entry(101)).unwrap_err();
+    assert!(matches!(refused.reason(), LogError::Older { .. }), "{refused}");
+    drop(log);
+    place.open(options()).unwrap();
+}
+
+#[test]
+fn an_anchor_of_another_log_or_of_another_past_is_refused() {
+    let place = Place::filled(0);
+    let other = Place::filled(0);
+    let anchor = block_on(other.open(options()).unwrap().checkpoint()).unwrap();
+    let (_, _, fault) = found(place.verifier().anchor(anchor).verify(&place.path())).unwrap();
+    assert!(matches!(fault, Fault::Anchor { .. }), "{fault}");
+    // The same log with two futures.
+    let saved = [fs::read(place.path()).unwrap(), fs::read(beside(&place.path(), "head")).unwrap()];
+    let log = place.open(options()).unwrap();
+    log.append_blocking(entry(1000)).unwrap();
+    let anchor = block_on(log.checkpoint()).unwrap();
+    drop(log);
+    fs::write(place.path(), &saved[0]).unwrap();
+    fs::write(beside(&place.path(), "head"), &saved[1]).unwrap();
+    let log = place.open(options()).unwrap();
+    for number in 0..3 {
+        log.append_blocking(entry(2000 + number)).unwrap();
+    }
+    drop(log);
+    place.verify().unwrap();
+    let (_, _, fault) = found(place.verifier().anchor(anchor.clone()).verify(&place.path())).unwrap();
+    assert_eq!(fault, Fault::Anchor { seq: anchor.seq() });
+}
+
+#[test]
+fn what_a_crash_left_is_no_damage_and_is_cut_off_by_the_next_writer_who_says_so() {
+    let place = Place::filled(0);
+    let before = place.verify().unwrap();
+    let mut bytes = fs::read(place.path()).unwrap();
+    bytes.extend_from_slice(b"{\"actor\":\"te");
+    fs::write(place.path(), &bytes).unwrap();
+    let verified = place.verify().unwrap();
+    assert_eq!((verified.last, verified.remains), (before.last, 12));
+    drop(place.open(options()).unwrap());
+    let verified = place.verify().unwrap();
+    assert_eq!((verified.last, verified.remains, verified.recovered), (before.last + 1, 0, 1));
+    // A line that was written on purpose is damage.
+    let mut bytes = fs::read(place.path()).unwrap();
+    bytes.extend_from_slice(b"{\"actor\":\"te\"}\n");
+    fs::write(place.path(), &bytes).unwrap();
+    assert!(matches!(found(place.verify()), Some((_, _, Fault::NotARecord(_)))));
+    assert!(matches!(place.open(options()), Err(LogError::Damaged(_))));
+}
+
+#[test]
+fn a_key_file_of_another_byte_opens_nothing() {
+    let place = Place::filled(0);
+    let path = beside(&place.path(), "key");
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        assert!(place.open(options()).is_err(), "byte {at}");
+    }
+    fs::write(&path, &whole).unwrap();
+    place.open(options()).unwrap();
+}
+
+#[test]
+fn a_log_is_not_begun_where_one_is_and_is_where_a_creation_was_interrupted() {
+    let place = Place::filled(0);
+    let again = || block_on(envelope_audit::Log::create(&place.path(), &place.keys, options()));
+    assert!(matches!(again(), Err(LogError::Exists { .. })));
+    let key = beside(&place.path(), "key");
+    fs::remove_file(&key).unwrap();
+    // Records are there: somebody removed the key.
+    assert!(matches!(again(), Err(LogError::Exists { .. })));
+    fs::write(place.path(), lines(&place.path())[0].clone()).unwrap();
+    again().unwrap().append_blocking(entry(1)).unwrap();
+    place.verify().unwrap();
+}
+
+#[test]
+fn a_log_whose_folder_others_may_write_is_not_opened() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::filled(0);
+    fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(place.open(options()), Err(LogError::Trust(_))));
+}

@@ -1,0 +1,12 @@
+//! The log on a real disk.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod audited;
+mod common;
+mod damage;
+mod export;
+mod figures;
+mod processes;
+mod pruned;
+mod sinks;
