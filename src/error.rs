@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{ContextError, FormatError, KeyUri, ProviderError, ProviderErrorKind, crypto::RandomError};
+use crate::{
+    ContextError, FormatError, KeyUri, MissingKey, ProviderError, ProviderErrorKind, crypto::RandomError,
+};
 
 /// Why nothing was encrypted.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +47,12 @@ pub enum EncryptError {
     /// This key did not wrap, and it binds no context, or it is not known to: a data key with withheld values that
     /// misses it could not be rewrapped to it later.
     #[error(
-        "key {key} did not wrap, and a data key with withheld values could not be rewrapped to it later, since \
-         nothing says that it binds the context: store the values, bind them to the records, or try again \
-         ({error})"
+        "key {} did not wrap, and a data key with withheld values could not be rewrapped to it later, since nothing \
+         says that it binds the context: store the values, bind them to the records, or try again ({})",
+        .0.key,
+        .0.error
     )]
-    NotCompletable {
-        /// The key, as configured.
-        key: KeyUri,
-        /// Why it did not wrap.
-        error: ProviderError,
-    },
+    NotCompletable(Box<MissingKey>),
     /// The fields do not fit into a header, such as two recipients that turn
     /// out to be one key.
     #[error("the header cannot be written: {0}")]

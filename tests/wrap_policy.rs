@@ -298,7 +298,7 @@ fn a_data_key_with_withheld_values_that_no_rewrap_could_complete_is_not_made() {
         });
         let error = made.unwrap_err();
         assert!(
-            matches!(&error, EncryptError::NotCompletable { key, .. } if *key == pair.keys[1]),
+            matches!(&error, EncryptError::NotCompletable(missing) if missing.key == pair.keys[1]),
             "{error:?}"
         );
         assert!(error.to_string().contains("injected fault"), "why it did not wrap: {error}");

@@ -209,7 +209,7 @@ impl Keyring {
                         in_flight[0].may_be_hedged = false;
                         if let Some(next) = self.hedge_among(&trial.left).filter(|_| hedging.may_hedge()) {
                             let next = trial.left.remove(next)?;
-                            let hedge = InFlight::now(next, hedging, &self.decrypting).as_hedge();
+                            let hedge = InFlight::now(next, hedging, &self.decrypting).hedge();
                             self.hear(&KeyringEvent::HedgeBegun {
                                 slow: self.decrypting[in_flight[0].pair.key].asked(),
                                 hedge: self.decrypting[hedge.pair.key].asked(),
@@ -311,7 +311,7 @@ impl InFlight {
         Self { place, pair, began, hedge_at, may_be_hedged, is_hedge: false }
     }
 
-    fn as_hedge(self) -> Self {
+    fn hedge(self) -> Self {
         Self { is_hedge: true, ..self }
     }
 }

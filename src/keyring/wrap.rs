@@ -186,9 +186,7 @@ impl Keyring {
             key.provider.binding_of_new_wraps(&key.uri) == Some(ContextBinding::Provider)
         };
         match missing.iter().find(|missing| !will_bind(missing)) {
-            Some(MissingKey { key, error, .. }) => {
-                Err(EncryptError::NotCompletable { key: key.clone(), error: error.clone() })
-            }
+            Some(missing) => Err(EncryptError::NotCompletable(Box::new(missing.clone()))),
             None => Ok(()),
         }
     }
