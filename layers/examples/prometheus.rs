@@ -45,7 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let [near, far] = ["near", "far"].map(MemoryProvider::key);
     let faults = Arc::new(FaultProvider::new(Arc::new(MemoryProvider::new().with_key(&near))));
-    let budget = RetryBudget::default();
+    // Little, so that it is used up now and then.
+    let budget = RetryBudget::new(1, 2);
     let metrics = Arc::new(Metrics::new());
     let store = CacheStore::new(CacheLimits::new(Duration::from_secs(10), 1000));
     let stack = Stack::new()
@@ -63,7 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let context = EncryptionContext::new().with("tenant", "42");
 
     let begun = Instant::now();
-    let mut sealed = Vec::new();
+    // The last envelope, and the last one that both regions open.
+    let (mut sealed, mut of_both) = (Vec::new(), Vec::new());
     for round in 0_u64.. {
         let is_away = begun.elapsed().as_secs() % 60 >= 40;
         let fault = is_away.then_some(Fault::Fail(ProviderErrorKind::Unavailable));
@@ -73,10 +75,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // More than may wait, now and then.
         let at_once = if round % 100 == 50 { 40 } else { 1 };
         for made in join_all((0..at_once).map(|_| reporting.encrypt(b"an order", &context))).await {
-            if let Ok(made) = made {
-                sealed = made.into_parts().0;
+            let Ok((made, missing)) = made.map(envelope_sdk::Reported::into_parts) else { continue };
+            if missing.is_empty() {
+                of_both.clone_from(&made);
             }
+            sealed = made;
         }
+        // Sealed while both were there, opened while one is not.
+        let _ = envelope.decrypt(&of_both, &context).await;
         for _ in 0..5 {
             if !sealed.is_empty() && envelope.decrypt(&sealed, &context).await.is_err() {
                 break;

@@ -289,8 +289,8 @@ impl fmt::Debug for CacheStore {
     }
 }
 
-fn unwrap_one<P: KeyProvider + 'static>(below: Arc<P>, key: Arc<Key>) -> Call {
-    async move { vec![below.unwrap_dek(&key.wrapped, &key.context).await] }.boxed()
+async fn unwrap_one<P: KeyProvider + 'static>(below: Arc<P>, key: Arc<Key>) -> Result<Dek, ProviderError> {
+    below.unwrap_dek(&key.wrapped, &key.context).await
 }
 
 fn unwrap_all<P: KeyProvider + 'static>(below: Arc<P>, keys: Vec<Arc<Key>>) -> Call {

@@ -6,6 +6,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
+use hashlink::DefaultHashBuilder;
 use tokio::time::Instant;
 
 /// A call that several wait for. Each of them drives it when polled, so it goes on when the one that began it is
@@ -17,7 +18,7 @@ pub(crate) type Flight<T> = Shared<BoxFuture<'static, T>>;
 /// To be listed here is the permission to keep what the call returns: what ends a listing (an invalidation, a later
 /// call for the same) takes the permission away, and those who wait are told all the same.
 pub(crate) struct Flights<K, T> {
-    listed: HashMap<K, Listed<T>>,
+    listed: HashMap<K, Listed<T>, DefaultHashBuilder>,
     last: u64,
 }
 
@@ -36,7 +37,7 @@ pub(crate) struct Ticket(u64);
 impl<K: Eq + Hash, T> Flights<K, T> {
     /// No call.
     pub(crate) fn new() -> Self {
-        Self { listed: HashMap::new(), last: 0 }
+        Self { listed: HashMap::default(), last: 0 }
     }
 
     /// A number for a listing.

@@ -327,7 +327,7 @@ fn a_dek_is_dropped_whatever_the_reason_it_leaves_the_store_for() {
 
 /// Uses the DEK once, if it is kept.
 fn is_hit(store: &Arc<Store>, asked: &Asked<'_>, now: Instant) -> bool {
-    matches!(store.find_one(asked, now, |_| Box::pin(pending())), Found::Kept(..))
+    matches!(store.find_one(asked, now, |_| pending()), Found::Kept(..))
 }
 
 fn fresh() -> Arc<Dek> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use envelope_sdk::{
-    KeyUri,
+    KeyUri, KeyringListener,
     key_uri::{aws::KeyArn, azure::VaultKey, gcp::CryptoKeyName},
 };
 use serde::{
@@ -134,6 +134,12 @@ impl LayerSettings {
     pub fn with_client_attempts(mut self, attempts: NonZeroU32) -> Self {
         self.0.client_attempts.get_or_insert(attempts);
         self
+    }
+
+    /// Who counts what keyrings do, where `metrics` are wanted: for [`Keyring::tell`](envelope_sdk::Keyring::tell).
+    #[must_use]
+    pub fn listener(&self) -> Option<Arc<dyn KeyringListener>> {
+        self.0.metrics.then(|| Arc::new(Metrics::new()) as Arc<dyn KeyringListener>)
     }
 
     /// The layers, with a new store for the cache. `budget` is that of the whole process.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    iter::once,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -59,7 +60,31 @@ pub(super) struct Circuits {
     pub(super) failures: u32,
     pub(super) time_outs: u32,
     pub(super) cool_down: Duration,
-    known: Mutex<BTreeMap<Box<str>, Circuit>>,
+    known: Mutex<Known>,
+}
+
+/// The circuit without a name is the only one as a rule: it is not looked for.
+#[derive(Default)]
+struct Known {
+    unnamed: Circuit,
+    named: BTreeMap<Box<str>, Circuit>,
+}
+
+impl Known {
+    fn find(&mut self, name: &str) -> Option<&mut Circuit> {
+        if name.is_empty() { Some(&mut self.unnamed) } else { self.named.get_mut(name) }
+    }
+
+    fn find_or_add(&mut self, name: &str) -> &mut Circuit {
+        if name.is_empty() {
+            return &mut self.unnamed;
+        }
+        // Names that are those of keys, of which there may be many, must not fill the memory.
+        if self.named.len() >= MANY && !self.named.contains_key(name) {
+            self.named.retain(|_, circuit| circuit.failures > 0 || circuit.open.is_some());
+        }
+        self.named.entry(name.into()).or_default()
+    }
 }
 
 /// Closed, and without failures, as long as nothing else is said.
@@ -109,7 +134,7 @@ impl Circuits {
         let now = Instant::now();
         let pass = |answers, is_probe| Pass { circuits: self, provider, name, begun: now, answers, is_probe };
         let mut known = self.known();
-        let Some(circuit) = known.get_mut(name) else { return Ok(pass(0, false)) };
+        let Some(circuit) = known.find(name) else { return Ok(pass(0, false)) };
         let (failures, answers) = (circuit.failures, circuit.answers);
         let Some(open) = &mut circuit.open else { return Ok(pass(answers, false)) };
         let since = now - open.since;
@@ -126,17 +151,18 @@ impl Circuits {
     }
 
     pub(super) fn state(&self, name: &str) -> BreakerState {
-        self.known().get(name).map_or(BreakerState::Closed, Circuit::state)
+        self.known().find(name).map_or(BreakerState::Closed, |circuit| circuit.state())
     }
 
     pub(super) fn troubled_states(&self) -> Vec<(String, BreakerState)> {
-        let states = |(name, circuit): (&Box<str>, &Circuit)| (name.to_string(), circuit.state());
-        let mut all: Vec<_> = self.known().iter().map(states).collect();
+        let known = self.known();
+        let named = known.named.iter().map(|(name, circuit)| (name.to_string(), circuit.state()));
+        let mut all: Vec<_> = once((String::new(), known.unnamed.state())).chain(named).collect();
         all.retain(|(_, state)| *state != BreakerState::Closed);
         all
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Circuit>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // Each change of it is one step.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,16 +235,7 @@ impl Pass<'_> {
     pub(super) fn settle(mut self, outcome: Outcome) -> bool {
         let is_probe = std::mem::take(&mut self.is_probe);
         let mut known = self.circuits.known();
-        let circuit = match known.get_mut(self.name) {
-            Some(circuit) => circuit,
-            None => {
-                // Names that are those of keys, of which there may be many, must not fill the memory.
-                if known.len() >= MANY {
-                    known.retain(|_, circuit| circuit.failures > 0 || circuit.open.is_some());
-                }
-                known.entry(self.name.into()).or_default()
-            }
-        };
+        let circuit = known.find_or_add(self.name);
         match outcome {
             Outcome::Answered => circuit.answered(is_probe),
             Outcome::Failed => circuit.failed(self.circuits, is_probe, false),
@@ -233,7 +250,7 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.is_probe {
-            if let Some(Circuit { open: Some(open), .. }) = self.circuits.known().get_mut(self.name) {
+            if let Some(Circuit { open: Some(open), .. }) = self.circuits.known().find(self.name) {
                 open.is_probed = false;
             }
             events::breaker(self.provider, self.name, events::OPEN);

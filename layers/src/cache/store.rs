@@ -1,6 +1,6 @@
 //! What the cache keeps and what is under way, behind one lock: each limit is checked where it is counted.
 
-use std::{hash::BuildHasher, mem, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{hash::BuildHasher, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use envelope_sdk::{
     Dek, KeyUri, ProviderError,
@@ -78,12 +78,15 @@ impl Store {
     }
 
     /// Where the DEK of a wrap is to be had. If it is neither kept nor under way, a call for its key is begun.
-    pub(crate) fn find_one(
+    pub(crate) fn find_one<C>(
         self: &Arc<Self>,
         asked: &Asked<'_>,
         now: Instant,
-        begin: impl FnOnce(Arc<Key>) -> Call,
-    ) -> Found {
+        begin: impl FnOnce(Arc<Key>) -> C,
+    ) -> Found
+    where
+        C: Future<Output = Result<Dek, ProviderError>> + Send + 'static,
+    {
         let hash = asked.hash_by(&self.hasher);
         let mut state = lock(&self.state);
         if let Some((dek, age)) = self.take_use(&mut state, asked, hash, now) {
@@ -94,7 +97,8 @@ impl Store {
             return found;
         }
         let misses = [Miss { key: Arc::clone(&key), passengers: 1 }];
-        Found::Flying(self.take_off(&mut state, &misses, now, || begin(key)), 0)
+        let call = || begin(key).map(|answer| [answer]);
+        Found::Flying(self.take_off(&mut state, &misses, now, call), 0)
     }
 
     /// Where the DEK of each wrap is to be had. For those that are neither kept nor under way, one call is begun with
@@ -150,22 +154,31 @@ impl Store {
         Some(Found::Flying(flight, place))
     }
 
-    fn take_off(
+    fn take_off<C, A>(
         self: &Arc<Self>,
         state: &mut State,
         misses: &[Miss],
         now: Instant,
-        begin: impl FnOnce() -> Call,
-    ) -> Flight<Answers> {
+        begin: impl FnOnce() -> C,
+    ) -> Flight<Answers>
+    where
+        C: Future<Output = A> + Send + 'static,
+        A: IntoIterator<Item = Result<Dek, ProviderError>>,
+    {
         add(&self.counters.misses, misses.len() as u64);
         add(&self.counters.calls, 1);
-        let listings: Vec<_> =
+        let listings: Arc<[_]> =
             misses.iter().map(|miss| (Arc::clone(&miss.key), state.flights.ticket())).collect();
-        let landing = Landing { store: Arc::clone(self), listings: listings.clone(), begun: now };
+        let landing = Landing {
+            store: Arc::clone(self),
+            listings: Arc::clone(&listings),
+            begun: now,
+            has_landed: false,
+        };
         let call = AssertUnwindSafe(begin()).catch_unwind();
         let flight = shared(async move { landing.land(call.await.ok()) });
-        for (place, ((key, ticket), miss)) in listings.into_iter().zip(misses).enumerate() {
-            state.flights.list(key, ticket, &flight, place, miss.passengers, now);
+        for (place, ((key, ticket), miss)) in listings.iter().zip(misses).enumerate() {
+            state.flights.list(Arc::clone(key), *ticket, &flight, place, miss.passengers, now);
         }
         flight
     }
@@ -315,15 +328,17 @@ struct Miss {
 /// What is done when a call has ended, and when it is dropped before.
 struct Landing {
     store: Arc<Store>,
-    listings: Vec<(Arc<Key>, Ticket)>,
+    listings: Arc<[(Arc<Key>, Ticket)]>,
     begun: Instant,
+    has_landed: bool,
 }
 
 impl Landing {
-    fn land(mut self, answers: Option<Vec<Result<Dek, ProviderError>>>) -> Answers {
-        let listings = mem::take(&mut self.listings);
+    fn land(mut self, answers: Option<impl IntoIterator<Item = Result<Dek, ProviderError>>>) -> Answers {
+        self.has_landed = true;
+        let listings = Arc::clone(&self.listings);
         let problem = if answers.is_none() { PANICKED } else { TOO_FEW };
-        let mut answers = answers.unwrap_or_default().into_iter();
+        let mut answers = answers.into_iter().flatten();
         let tell = |(key, _): &(Arc<Key>, Ticket)| match answers.next() {
             Some(answer) => answer.map(Arc::new),
             None => Err(key.error(problem.0, problem.1)),
@@ -352,9 +367,9 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        if !self.listings.is_empty() {
+        if !self.has_landed {
             let mut state = lock(&self.store.state);
-            for (key, ticket) in &self.listings {
+            for (key, ticket) in &*self.listings {
                 state.flights.end(key, *ticket);
             }
         }
