@@ -217,6 +217,7 @@ impl Target {
     fn may_rewrap(&self, key: usize) -> bool {
         let identity = self.meanings[key].0.provider.identity();
         identity.is_some()
+            && !self.goal.reencrypts
             && self.rewraps[key].load(Ordering::Relaxed)
             && !self.goal.keeps_others
             && self.goal.to.iter().all(|to| to.provider.identity() == identity)

@@ -108,6 +108,15 @@ async fn a_key_store_that_can_rewrap_inside_is_asked_before_one_that_cannot() {
 }
 
 #[tokio::test]
+async fn calls_of_a_reencryption_are_spread_since_nothing_is_rewrapped_inside() {
+    let (first, second) = (Arc::new(memory(&["one", "new"])), Arc::new(memory(&["two"])));
+    let source = source_of(100, &[(&first, "one"), (&second, "two")]).await;
+    let goal = Goal::only(vec![key(&first, "new")]).open_with(vec![key(&first, "one"), key(&second, "two")]);
+    assert_eq!(run(Job::new(source, goal.reencrypting())).await.totals.reencrypted, 100);
+    assert!((30..70).contains(&second.unwraps()), "{} of 100", second.unwraps());
+}
+
+#[tokio::test]
 async fn a_key_store_that_is_away_leaves_its_part_to_the_other() {
     let (there, target) = (Arc::new(memory(&["two"])), Arc::new(memory(&["new"])));
     let away = Arc::new(memory(&["one"]));

@@ -132,7 +132,7 @@ async fn a_job_that_is_stopped_does_not_wait_for_what_hangs_and_reports_the_rest
 async fn headers_that_name_very_many_keys_are_counted_in_bounded_memory() {
     let many = Usage::MOST + 50;
     let uris: Vec<_> = (0..many).map(|number| MemoryProvider::key(&number.to_string())).collect();
-    let provider = Arc::new(uris.iter().fold(MemoryProvider::new(), |provider, key| provider.with_key(key)));
+    let provider = Arc::new(uris.iter().fold(MemoryProvider::new(), MemoryProvider::with_key));
     let mut usage = Usage::default();
     for key in &uris {
         let envelope = Envelope::new(Keyring::new().encrypt(provider.clone(), key.clone()));
