@@ -80,6 +80,12 @@ pub(crate) enum Command {
     Rotate(Rotate),
     /// Say what `rotate` would change, why, and what that takes, from headers alone
     Plan(Plan),
+    /// Move the records of a table of PostgreSQL from old data keys to a new one
+    ///
+    /// This is for data keys that must go. To bring them under another key, rotate their headers instead: records stay as
+    /// they are then. docs/rotation-sql.md says what holds.
+    #[cfg(feature = "sql")]
+    RotateRecords(RotateRecords),
     /// Create and rotate keys and move them through their life
     #[command(subcommand)]
     Keys(Keys),
@@ -291,6 +297,41 @@ pub(crate) struct Rotate {
     /// Write what is done to this file, and pass over what it says is done
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) resume: Option<PathBuf>,
+}
+
+/// `envctl rotate-records`
+#[cfg(feature = "sql")]
+#[derive(Args)]
+pub(crate) struct RotateRecords {
+    /// postgres://ROLE@HOST/DATABASE?table=TABLE&key=COLUMN&column=COLUMN&data-key-column=COLUMN&keys=TABLE, with a column=
+    /// for each column of records; the password is in PGPASSWORD or ~/.pgpass
+    #[arg(value_name = "URL")]
+    pub(crate) table: String,
+    /// An entry of the context of each record: {COLUMN} stands for that column of its row, {} for the name of the column
+    /// that is sealed; repeatable, such as -c 'row={id}' -c 'column={}'
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) context: Vec<String>,
+    /// The id of a data key that is to go; repeatable [default: all that rows are under, but for --new]
+    #[arg(long, value_name = "ID", required_unless_present = "new")]
+    pub(crate) old: Vec<String>,
+    /// The id of the data key to move to, which is there already [default: a new one is made]
+    #[arg(long, value_name = "ID")]
+    pub(crate) new: Option<String>,
+    /// Wrap new data keys for these keys (URI or alias) [default: $ENVCTL_KEYS, or the configuration's keys]
+    #[arg(long, value_name = "KEY", value_delimiter = ' ', num_args = 1)]
+    pub(crate) to: Vec<String>,
+    /// A key that may open old data keys; repeatable [default: the configuration's keys; those of --to always may]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) from: Vec<String>,
+    /// An entry of the context of the data keys: the value of a withheld one, or of a stored one to compare
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) data_key_context: Vec<String>,
+    /// Rows of a batch [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) batch: Option<u32>,
+    /// Keep the headers of old data keys that no row is under any more
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// `envctl keys …`

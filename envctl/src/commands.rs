@@ -11,6 +11,8 @@ mod many;
 mod moment;
 mod overlap;
 mod pages;
+#[cfg(feature = "sql")]
+mod records;
 mod report_file;
 mod rewrap;
 mod rotate;
@@ -36,6 +38,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Rewrap(args) => rewrap::run(global, &args),
         Command::Rotate(args) => rotate::run(global, &args),
         Command::Plan(args) => rotate::plan(global, &args),
+        #[cfg(feature = "sql")]
+        Command::RotateRecords(args) => records::run(global, &args),
         Command::Keys(command) => keys::run(global, command),
         Command::Keystore(command) => keystore::run(global, &command),
         Command::Completions { shell } => pages::completions(shell),

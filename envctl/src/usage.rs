@@ -62,6 +62,12 @@ fn fill_from_environment(cli: &mut Cli) -> Result<()> {
     {
         what.to.extend(keys_of_environment()?);
     }
+    #[cfg(feature = "sql")]
+    if let Command::RotateRecords(records) = &mut cli.command
+        && records.to.is_empty()
+    {
+        records.to.extend(keys_of_environment()?);
+    }
     Ok(())
 }
 

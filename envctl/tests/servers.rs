@@ -12,4 +12,6 @@ mod aws_credentials;
 mod azure;
 mod gcp;
 mod pkcs11;
+#[cfg(feature = "sql")]
+mod records;
 mod vault;
