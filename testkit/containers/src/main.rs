@@ -116,7 +116,7 @@ fn ended() -> Result<impl Future<Output = ()>> {
 async fn start(image: &str) -> Result<ContainerAsync<GenericImage>> {
     let (name, tag) = image.rsplit_once(':').ok_or_else(|| format!("no tag in the image's name: {image}"))?;
     let container = GenericImage::new(name, tag)
-        .with_env_var("SERVICES", "kms,sts")
+        .with_env_var("SERVICES", "kms,s3,sts")
         .with_env_var("DISABLE_EVENTS", "1")
         .with_env_var("SKIP_SSL_CERT_DOWNLOAD", "1")
         .with_env_var("DNS_ADDRESS", "0")
