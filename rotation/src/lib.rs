@@ -9,6 +9,8 @@ mod html;
 mod job;
 mod memory;
 mod metered;
+#[cfg(feature = "objects")]
+mod objects;
 mod plain;
 mod plan;
 mod prices;
@@ -34,6 +36,8 @@ pub use goal::{Goal, Key};
 pub use html::HtmlReport;
 pub use job::Job;
 pub use memory::Memory;
+#[cfg(feature = "objects")]
+pub use objects::{Objects, ObjectsError};
 pub use plan::{Plan, Reason};
 pub use prices::{Estimate, Price, Prices, PricesError};
 pub use reencryption::{Reencryption, Sealed};

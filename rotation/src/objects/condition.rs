@@ -1,0 +1,138 @@
+//! The condition of a request for which the client has none: completing an upload in parts, and copying.
+//!
+//! S3 and Azure complete an upload on condition of the tag of what is replaced, and Google copies so; crate `object_store` has
+//! no option for it. So the header is added where requests leave the client, for the one request that is made
+//! [under a condition](under).
+//!
+//! The signature of AWS covers the headers that it names, and this is not among them (the client itself adds
+//! `If-None-Match` after signing). That of Azure's shared key covers it always, and is made anew. A token covers nothing.
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
+
+use async_trait::async_trait;
+use object_store::{
+    ClientOptions, HeaderValue,
+    azure::{AzureAuthorizer, AzureCredentialProvider},
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+        ReqwestConnector,
+    },
+};
+use tokio::task_local;
+
+/// What must hold.
+#[derive(Debug, Clone)]
+pub(super) enum Condition {
+    /// S3 and Azure: the tag of what is replaced.
+    Match(String),
+    /// Google: the generations of what is replaced and of what is copied.
+    Generations { replaced: String, copied: String },
+}
+
+/// Runs `request`, one call of the client, under the condition.
+pub(super) async fn under<T>(condition: Condition, request: impl Future<Output = T>) -> T {
+    CONDITION.scope(condition, request).await
+}
+
+/// Connects as usual, and puts conditions into requests.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Connector {
+    /// Signs for Azure, once it is known.
+    pub(super) azure: Arc<OnceLock<AzureCredentialProvider>>,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let inner = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Conditional { inner, azure: Arc::clone(&self.azure) }))
+    }
+}
+
+/// What is known of an object besides what the client tells; an extension of its answers.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Seen {
+    /// It has tags, which are lost when it is replaced.
+    pub(super) has_tags: bool,
+    /// Its storage class or tier, if it is not the usual one.
+    pub(super) class: Option<String>,
+}
+
+#[derive(Debug)]
+struct Conditional {
+    inner: HttpClient,
+    azure: Arc<OnceLock<AzureCredentialProvider>>,
+}
+
+#[async_trait]
+impl HttpService for Conditional {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if let Ok(condition) = CONDITION.try_with(Clone::clone) {
+            self.add(&condition, &mut request)
+                .await
+                .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        }
+        let mut response = self.inner.execute(request).await?;
+        let seen = seen(&response);
+        response.extensions_mut().insert(seen);
+        Ok(response)
+    }
+}
+
+impl Conditional {
+    async fn add(&self, condition: &Condition, request: &mut HttpRequest) -> object_store::Result<()> {
+        let value = |text: &str| {
+            HeaderValue::from_str(text)
+                .map_err(|error| object_store::Error::Generic { store: "Objects", source: Box::new(error) })
+        };
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        match (request.method().as_str(), condition) {
+            ("POST", Condition::Match(tag)) if query.contains("uploadId=") => {
+                request.headers_mut().insert("if-match", value(tag)?);
+            }
+            ("PUT", Condition::Match(tag)) if query.contains("comp=blocklist") => {
+                request.headers_mut().insert("if-match", value(tag)?);
+                self.sign(request).await?;
+            }
+            ("PUT", Condition::Generations { replaced, copied })
+                if request.headers().contains_key("x-goog-copy-source") =>
+            {
+                request.headers_mut().insert("x-goog-if-generation-match", value(replaced)?);
+                request.headers_mut().insert("x-goog-copy-source-if-generation-match", value(copied)?);
+            }
+            // A token that had to be fetched meanwhile.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Signs again for Azure, if that is by a shared key.
+    async fn sign(&self, request: &mut HttpRequest) -> object_store::Result<()> {
+        let signed = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+        let Some((account, _)) = signed.and_then(|value| value.strip_prefix("SharedKey ")?.split_once(':'))
+        else {
+            return Ok(());
+        };
+        let (account, Some(azure)) = (account.to_owned(), self.azure.get()) else { return Ok(()) };
+        let credential = azure.get_credential().await?;
+        request.headers_mut().remove("authorization");
+        AzureAuthorizer::new(&credential, &account).try_authorize(request)
+    }
+}
+
+fn seen(response: &HttpResponse) -> Seen {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let counts = ["x-amz-tagging-count", "x-ms-tag-count"];
+    let is_inferred = header("x-ms-access-tier-inferred").is_some();
+    let classes = ["x-amz-storage-class", "x-goog-storage-class", "x-ms-access-tier"];
+    Seen {
+        has_tags: counts.into_iter().any(|name| header(name).is_some_and(|count| count != "0")),
+        class: classes.into_iter().find_map(header).filter(|_| !is_inferred).map(str::to_owned),
+    }
+}
+
+task_local! {
+    static CONDITION: Condition;
+}
