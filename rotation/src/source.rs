@@ -24,8 +24,8 @@ use crate::Reencryption;
 /// | | list | read | commit | reencrypt |
 /// |---|---|---|---|---|
 /// | files | walk the tree | the first bytes | lock, compare the header with the bytes that were read, write in place behind a journal or replace | write a new file, check it, replace |
-/// | object, attached | list by pages | ranged `GET`; keep its `ETag` or generation in [`Stored::tag`] | copy with the new header (multi-part where large), conditional on the tag | `PUT`, conditional on the tag |
-/// | object, detached | list by pages, header objects only | `GET` of the header object; its tag | `PUT` of the header object, conditional on the tag; the body never moves | `PUT` the new body under a new name, then the header object that names it; delete the old body last |
+/// | object, attached | list by pages | ranged `GET`; keep its `ETag` or generation in [`Stored::tag`] | copy with the new header (multi-part where large), conditional on the tag | to a temporary object where large; check it; copy, conditional on the tag |
+/// | object, detached | list by pages, header objects only | `GET` of the header object; its tag | `PUT` of the header object, conditional on the tag; the body never moves | refused: header and body are two objects, and readers find the body by a fixed name |
 /// | SQL column | keyset pagination over the key column | `SELECT` of the column | `UPDATE … SET column = new WHERE key = … AND column = old`; no row changed means conflict | the same |
 ///
 /// Promises of a source:
