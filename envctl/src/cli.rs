@@ -224,9 +224,10 @@ pub(crate) struct Rewrap {
 /// `envctl plan`, and what `envctl rotate` has in common with it.
 #[derive(Args)]
 pub(crate) struct Rotation {
-    /// Envelopes, folders with all envelopes below them, and patterns such as 'data/**/*.envelope'; `-` alone reads the
-    /// names of envelopes from standard input, one in a line
-    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    /// Envelopes, folders with all envelopes below them, and patterns such as 'data/**/*.envelope'; or s3://BUCKET/KEY,
+    /// gs://BUCKET/KEY and az://CONTAINER/KEY, with all below them; `-` alone reads the names of envelopes from standard
+    /// input, one in a line
+    #[arg(required = true, value_name = "PATH|URL", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// Wrap for these keys (URI or alias), in their current versions, and for no others; repeatable [default: $ENVCTL_KEYS,
     /// the configuration's keys, or a new passphrase]
@@ -385,8 +386,8 @@ pub(crate) enum Keys {
     },
     /// Count how many envelopes each key version still opens, as their headers say, without any key
     Usage {
-        /// Envelopes, folders and patterns, as `envctl rotate` takes them
-        #[arg(required = true, value_hint = ValueHint::AnyPath)]
+        /// Envelopes, folders, patterns and URLs, as `envctl rotate` takes them
+        #[arg(required = true, value_name = "PATH|URL", value_hint = ValueHint::AnyPath)]
         paths: Vec<PathBuf>,
         /// Write to this new file which key versions open each envelope, for `envctl keys destroy --usage`
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -23,6 +23,7 @@ mod progress;
 mod providers;
 mod report;
 mod runtime;
+mod sources;
 mod trace;
 mod transfer;
 mod turn;

@@ -10,11 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use envelope_rotation::{Files, Shard, Source};
+use envelope_rotation::Shard;
 use futures_util::StreamExt;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::cli::{Global, Rotation};
+use crate::{
+    cli::{Global, Rotation},
+    sources,
+};
 
 /// Counts bytes and shows them. Cleared when dropped.
 pub(crate) struct Progress {
@@ -110,10 +113,12 @@ impl Items {
         if !self.wanted || args.paths.iter().any(|path| path.as_os_str() == "-") {
             return;
         }
-        let (paths, shard) = (args.paths.clone(), args.shard.unwrap_or(Shard::ALL));
+        // What is wrong with the words is told by the job.
+        let Ok(source) = sources::open(&args.paths, false) else { return };
+        let shard = args.shard.unwrap_or(Shard::ALL);
         let all = Arc::clone(&self.all);
         tokio::spawn(async move {
-            let mut listing = Files::new(paths).list();
+            let mut listing = source.list();
             while let Some(listed) = listing.next().await {
                 if listed.is_ok_and(|item| shard.has(&item)) {
                     all.items.fetch_add(1, Ordering::Relaxed);

@@ -11,6 +11,8 @@ mod aws;
 mod aws_credentials;
 mod azure;
 mod gcp;
+#[cfg(feature = "objects")]
+mod objects;
 mod pkcs11;
 #[cfg(feature = "sql")]
 mod records;

@@ -3,13 +3,12 @@
 use std::{
     fs,
     path::Path,
-    sync::Arc,
     thread,
     time::{Duration, UNIX_EPOCH},
 };
 
 use envelope_rotation::{
-    Checkpoint, Control, Files, Goal, ItemReport, Job, Key, Outcome, Prices, RotationError, Shard, Source,
+    Checkpoint, Control, Goal, ItemReport, Job, Key, Outcome, Prices, RotationError, Shard,
 };
 use envelope_sdk::{KeyUri, printable, registry::Purpose};
 use serde_json::Value;
@@ -17,13 +16,13 @@ use serde_json::Value;
 use super::{context, moment, overlap, report_file::ReportFile};
 use crate::{
     cli::{Estimate, Expected, Global, Plan, Rotate, Rotation},
-    descriptor,
     error::{CliError, ErrorKind, Result},
     interrupt,
     progress::Items,
     providers::Providers,
     report,
     runtime::block_on,
+    sources,
 };
 
 /// Changes what is not in the target state. An envelope that fails stays as it is and does not stop the others. The
@@ -111,25 +110,9 @@ fn until_told_to_end() -> Control {
 
 fn job(global: &Global, args: &Rotation, writes: bool) -> Result<Job> {
     let goal = goal(global, args)?;
-    let is_list = args.paths.iter().any(|path| path == Path::new("-"));
-    let mut files = match args.paths.as_slice() {
-        [_] if is_list => {
-            let cannot = |error| CliError::io("read", Path::new("standard input"), &error);
-            Files::listed(descriptor::duplicate(0).map_err(cannot)?)
-        }
-        _ if is_list => {
-            return Err(CliError::usage("`-` reads all names from standard input, and stands alone")
-                .hint("a file of that name is ./-"));
-        }
-        paths => {
-            overlap::warn(global, paths);
-            Files::new(paths.to_vec())
-        }
-    };
-    if writes {
-        files = files.removing_left_files();
-    }
-    let job = Job::new(Arc::new(files) as Arc<dyn Source>, goal).shard(args.shard.unwrap_or(Shard::ALL));
+    overlap::warn(global, &args.paths);
+    let source = sources::open(&args.paths, writes)?;
+    let job = Job::new(source, goal).shard(args.shard.unwrap_or(Shard::ALL));
     Ok(match args.rate {
         Some(rate) => job.calls_per_second(rate),
         None => job,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use envelope_files::{Access, Existing, NewFile};
-use envelope_rotation::{Files, Usage, UsageWriter};
+use envelope_rotation::{Usage, UsageWriter};
 use envelope_sdk::printable;
 
 use super::overlap;
@@ -15,11 +15,13 @@ use crate::{
     error::{CliError, Result},
     report::{self, now},
     runtime::block_on,
+    sources,
 };
 
 /// Counts; what cannot be read is told, and its exit code is that of the call.
 pub(crate) fn run(global: &Global, paths: &[PathBuf], report_file: Option<&Path>) -> Result<()> {
     overlap::warn(global, paths);
+    let source = sources::open(paths, false)?;
     let mut writer = report_file.map(|path| begin(path, paths)).transpose()?;
     let (mut failed, mut written) = (Vec::new(), Ok(()));
     let found = |item: &_, header: &_| {
@@ -29,7 +31,7 @@ pub(crate) fn run(global: &Global, paths: &[PathBuf], report_file: Option<&Path>
             written = writer.add(item, header);
         }
     };
-    let usage = block_on(Usage::each(&Files::new(paths.to_vec()), found, |item, error| {
+    let usage = block_on(Usage::each(&*source, found, |item, error| {
         let error = CliError::from(error);
         let error = match item {
             Some(item) => error.about(item),
