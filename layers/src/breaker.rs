@@ -24,8 +24,8 @@ pub use circuit::{BreakerState, CircuitOpen};
 /// - **Open**: calls are refused with an error of kind `Unavailable` and the source [`CircuitOpen`], which says since when
 ///   and for how long.
 /// - **Half-open**, when the cool-down is over: one call goes through, as a probe, and the others are refused until its
-///   answer is there. An answer closes the circuit; a failure opens it for another cool-down. If the call is dropped the
-///   next one is the probe.
+///   answer is there. An answer closes the circuit; a failure opens it for another cool-down. If the call is dropped,
+///   as one that a hedge overtakes, another is the probe after a pause as long as that one had waited.
 ///
 /// Failures that come at once cost nothing, and five in a row are waited for. A **time-out** costs its whole time: one is
 /// enough, unless the key store answered somebody else meanwhile, and then it counts as any failure. A time-out is a call

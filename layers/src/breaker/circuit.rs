@@ -209,7 +209,8 @@ impl Circuit {
     }
 }
 
-/// The right to one call. If it is dropped unsettled the call was too, or told nothing, and nothing was learnt.
+/// The right to one call. If it is dropped unsettled the call was too, or told nothing, and nothing was learnt but that there
+/// was no answer for so long: there is no other probe for as long again.
 pub(super) struct Pass<'c> {
     circuits: &'c Circuits,
     provider: &'static str,
@@ -250,8 +251,10 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.is_probe {
+            let (now, pause) = (Instant::now(), self.took().min(self.circuits.cool_down));
             if let Some(Circuit { open: Some(open), .. }) = self.circuits.known().find(self.name) {
                 open.is_probed = false;
+                open.until = now.checked_add(pause).unwrap_or(now);
             }
             events::breaker(self.provider, self.name, events::OPEN);
         }

@@ -169,6 +169,25 @@ async fn one_probe_goes_through_and_closes_it() {
     assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
 }
 
+/// As one that a hedge overtakes: otherwise each call would wait for a dead key store until its hedge is there.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_dropped_is_followed_by_another_after_as_long_as_it_had_waited() {
+    let script = Script::new([]);
+    let breaker = opened(&script).await;
+    advance(10 * SECOND).await;
+    script.always(Step::Hang);
+    let mut probe = Box::pin(ask(&breaker));
+    assert!(poll(&mut probe).is_pending());
+    advance(2 * SECOND).await;
+    drop(probe);
+    assert_eq!(breaker.state(&key("one")), BreakerState::Open { since: 12 * SECOND, left: 2 * SECOND });
+    assert_eq!((kind_of(ask(&breaker).await), script.calls().len()), (Some(Unavailable), 1));
+    advance(2 * SECOND).await;
+    script.always(None);
+    ask(&breaker).await.unwrap();
+    assert_eq!(breaker.state(&key("one")), BreakerState::Closed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_fails_opens_it_for_another_cool_down() {
     let script = Script::new([]);
