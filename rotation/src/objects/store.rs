@@ -255,6 +255,10 @@ pub(super) fn not_written(error: object_store::Error) -> SourceError {
             SourceError::Busy
         }
         E::NotFound { .. } | E::Precondition { .. } => SourceError::Conflict,
+        // Whoever completes an upload to a blob of Azure drops the blocks of all others.
+        E::Generic { ref source, .. } if source.to_string().contains("InvalidBlockList") => {
+            SourceError::Conflict
+        }
         E::AlreadyExists { ref source, .. } if source.to_string().contains("ConditionalRequestConflict") => {
             SourceError::Conflict
         }
@@ -346,6 +350,25 @@ mod tests {
         }
         assert!(!may_be_plain("s3://b/", Some("https://s3.example.com".into())).unwrap());
         assert!(!may_be_plain("s3://b/", None).unwrap());
+    }
+
+    #[test]
+    fn what_another_writer_causes_is_a_conflict_and_what_a_rule_of_the_store_causes_is_not() {
+        use object_store::Error as E;
+        let (path, said) = (String::from, |text: &str| Box::<dyn Error + Send + Sync>::from(text.to_owned()));
+        let of = |error| not_written(error);
+        assert!(matches!(of(E::NotFound { path: path("x"), source: said("") }), SourceError::Conflict));
+        assert!(matches!(of(E::Precondition { path: path("x"), source: said("") }), SourceError::Conflict));
+        let dropped = E::Generic { store: "Azure", source: said("400 <Code>InvalidBlockList</Code>") };
+        assert!(matches!(of(dropped), SourceError::Conflict));
+        let racing = E::AlreadyExists { path: path("x"), source: said("ConditionalRequestConflict") };
+        assert!(matches!(of(racing), SourceError::Conflict));
+        let leased = E::Precondition { path: path("x"), source: said("<Code>LeaseIdMissing</Code>") };
+        assert!(matches!(of(leased), SourceError::Busy));
+        let immutable = E::AlreadyExists { path: path("x"), source: said("BlobImmutableDueToPolicy") };
+        assert!(matches!(of(immutable), SourceError::Store(_)));
+        let refused = E::PermissionDenied { path: path("x"), source: said("no") };
+        assert!(matches!(of(refused), SourceError::Store(_)));
     }
 
     #[test]

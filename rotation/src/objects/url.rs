@@ -22,7 +22,10 @@ impl Url {
         let (scheme, rest) = text.split_once("://")?;
         let kind = [Kind::S3, Kind::Google, Kind::Azure].into_iter().find(|kind| kind.scheme() == scheme)?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        (!bucket.is_empty()).then(|| Self { kind, bucket: bucket.to_owned(), key: key.to_owned() })
+        // As all three stores name buckets: nothing in it means something in the URL of a request.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'$');
+        let is_name = !bucket.trim_matches('.').is_empty() && bucket.bytes().all(is_plain);
+        is_name.then(|| Self { kind, bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
     /// What the names of all objects in the bucket begin with.
@@ -56,7 +59,19 @@ mod tests {
 
     #[test]
     fn what_names_no_bucket_of_a_known_store_is_no_url() {
-        for text in ["s3://", "s3:///x", "S3://b", "http://b/x", "file:///x", "/x", "s3:/b", "./s3://b"] {
+        for text in [
+            "s3://",
+            "s3:///x",
+            "S3://b",
+            "http://b/x",
+            "file:///x",
+            "/x",
+            "s3:/b",
+            "./s3://b",
+            "s3://../x",
+            "s3://b?x",
+            "s3://u@b/x",
+        ] {
             assert_eq!(Url::parse(text), None, "{text}");
         }
     }

@@ -1,11 +1,15 @@
 //! What holds of every store.
 
-use std::sync::Arc;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+};
 
 use envelope_rotation::{Control, Item, ItemError, Job, Outcome, Source, SourceError, Usage};
 use envelope_sdk::{EncryptionContext, Envelope, Header, format::armor};
 use futures_util::StreamExt;
-use object_store::{Attribute, Attributes};
+use object_store::{Attribute, Attributes, ObjectStore, PutOptions, TagSet, path::Path};
 
 use crate::{Bucket, Keys, LARGE, on_each_store, plaintext, run, try_run};
 
@@ -265,5 +269,42 @@ async fn an_envelope_that_was_removed_meanwhile_is_not_written_again(bucket: Buc
         let late = source.commit(&item, &stored, &new).await.unwrap_err();
         assert!(matches!(late, SourceError::Conflict), "{late:?}");
         assert_eq!(bucket.keys().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_s3_an_object_with_tags_is_refused_and_keeps_them() {
+    let Some(bucket) = Bucket::s3().await else { return };
+    let keys = Keys::new();
+    let sealed = keys.seal(b"1", "a").await;
+    let mut tags = TagSet::default();
+    tags.push("team", "storage");
+    let options = PutOptions { tags, ..PutOptions::default() };
+    bucket.store.put_opts(&Path::from("x"), sealed.clone().into(), options).await.unwrap();
+    for goal in [keys.a_to_b(), keys.a_to_b().reencrypting()] {
+        let (_, failed) = try_run(bucket.objects(&[""]), goal).await;
+        let [failed] = failed.try_into().unwrap();
+        let Outcome::Failed(ItemError::Source(SourceError::Unsupported(why))) = failed.outcome else {
+            panic!("{failed:?}")
+        };
+        assert!(why.contains("tags"), "{why}");
+    }
+    assert_eq!(bucket.get("x").await, sealed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_s3_the_storage_class_stays() {
+    let Some(bucket) = Bucket::s3().await else { return };
+    let keys = Keys::new();
+    let attributes = Attributes::from_iter([(Attribute::StorageClass, "STANDARD_IA")]);
+    for len in [10, LARGE] {
+        bucket.put_with("x", keys.seal(&plaintext(len), "a").await, attributes.clone()).await;
+        run(bucket.objects(&[""]), keys.a_to_b()).await;
+        let mut server = TcpStream::connect(&bucket.address).unwrap();
+        let request = format!("HEAD /{}/x HTTP/1.0\r\nhost: {}\r\n\r\n", bucket.name, bucket.address);
+        server.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        server.read_to_string(&mut answer).unwrap();
+        assert!(answer.to_ascii_lowercase().contains("x-amz-storage-class: standard_ia"), "{answer}");
     }
 }
