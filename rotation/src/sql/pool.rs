@@ -145,6 +145,7 @@ impl Pool {
             // Whoever waits for an answer is told.
             let _ = connection.await;
         });
+        timeout(CONNECT, client.batch_execute(LASTS)).await.map_err(|_| None)??;
         Ok(Held { client, _slot: slot })
     }
 
@@ -162,6 +163,9 @@ const SESSION: &str = "-c search_path=pg_catalog -c row_security=off -c datestyl
     -c timezone=UTC -c bytea_output=hex -c extra_float_digits=1 -c client_min_messages=error \
     -c standard_conforming_strings=on -c default_transaction_isolation=read\\ committed \
     -c statement_timeout=60s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s";
+/// What was committed lasts: the old key may be destroyed a moment later. Stricter settings stay.
+const LASTS: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+    WHERE current_setting('synchronous_commit') = 'off'";
 /// As `statement_timeout` above.
 const STATEMENT: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);

@@ -45,6 +45,27 @@ async fn over_tls_the_server_is_verified_by_the_roots_that_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_lasts_although_the_server_would_not_wait_for_it() {
+    let Some(database) = Database::new("lasts").await else { return };
+    let keys = Keys::new();
+    database.envelopes(&keys, "id int PRIMARY KEY", "i", 1).await;
+    let role = format!("{}_role", database.schema);
+    database
+        .run(&format!(
+            "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'test'; ALTER ROLE {role} SET synchronous_commit = off; \
+             ALTER TABLE t ADD setting text; \
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN NEW.setting = current_setting(''synchronous_commit''); RETURN NEW; END'; \
+             CREATE TRIGGER note BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note()"
+        ))
+        .await;
+    let url = database.url(COLUMN).replace("//app@", &format!("//{role}@"));
+    run_well(Sql::from_url_and(&url, &environment).unwrap(), keys.a_to_b()).await;
+    let setting: String = database.rows("SELECT setting FROM t", &[]).await[0].get(0);
+    assert_eq!(setting, "on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_and_not_shown() {
     let Some(database) = Database::new("password").await else { return };
     let wrong = |variable: &str| (variable == "PGPASSWORD").then(|| "hunter2".to_owned());
