@@ -6,14 +6,14 @@ use crate::Entry;
 
 /// Runs `future` as acts of `actor`: what is recorded in it names that one in place of the log's own actor.
 pub fn acting_as<F: Future>(actor: impl Into<String>, future: F) -> impl Future<Output = F::Output> {
-    let scope = Scope { actor: Some(actor.into()), ..Scope::current() };
-    SCOPE.scope(scope, future)
+    let actor = actor.into();
+    within(|scope| scope.actor = Some(actor), future)
 }
 
 /// Runs `future` as part of this request: what is recorded in it has its id.
 pub fn in_request<F: Future>(id: impl Into<String>, future: F) -> impl Future<Output = F::Output> {
-    let scope = Scope { request: Some(id.into()), ..Scope::current() };
-    SCOPE.scope(scope, future)
+    let id = id.into();
+    within(|scope| scope.request = Some(id), future)
 }
 
 /// Runs `future` as being about the envelope of this id ([`Header::envelope_id`](envelope_sdk::Header::envelope_id)) and
@@ -23,8 +23,7 @@ pub fn about_envelope<F: Future>(
     generation: u32,
     future: F,
 ) -> impl Future<Output = F::Output> {
-    let scope = Scope { envelope: Some((id, generation)), ..Scope::current() };
-    SCOPE.scope(scope, future)
+    within(move |scope| scope.envelope = Some((id, generation)), future)
 }
 
 /// Says in `entry` what is around the call, where it says nothing itself.
@@ -34,6 +33,13 @@ pub(crate) fn fill(entry: &mut Entry) {
     entry.request = entry.request.take().or(request);
     entry.envelope = entry.envelope.or(envelope.map(|(id, _)| id));
     entry.generation = entry.generation.or(envelope.map(|(_, generation)| generation));
+}
+
+/// Asks what is around when the future runs, not when it is made: so scopes nest.
+async fn within<F: Future>(change: impl FnOnce(&mut Scope), future: F) -> F::Output {
+    let mut scope = Scope::current();
+    change(&mut scope);
+    SCOPE.scope(scope, future).await
 }
 
 #[derive(Clone, Default)]

@@ -210,6 +210,9 @@ impl<'a, S: Segments> Run<'a, S> {
             }
             expected += 1;
         }
+        if self.head.segment > expected {
+            return Err(self.damage(Some(expected), 1, Fault::Missing));
+        }
         let mut files: Vec<_> = self.closed.iter().copied().map(Some).collect();
         match &self.current {
             Some(_) => files.push(None),
@@ -249,7 +252,7 @@ impl<'a, S: Segments> Run<'a, S> {
                 return Ok(());
             }
         }
-        let missing = oldest.map_or(1, |oldest| oldest.saturating_sub(1)).max(1);
+        let missing = oldest.unwrap_or(number).saturating_sub(1).max(1);
         Err(self.damage(Some(missing), 1, Fault::Missing))
     }
 

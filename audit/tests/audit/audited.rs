@@ -3,12 +3,19 @@
 use std::{fs, sync::Arc};
 
 use envelope_audit::{
-    Audited, AuditedAdmin, Entry, Filter, Log, LogObserver, Outcome, Record, Unwritable, VerifyError, acting_as,
-    about_envelope, in_request, read,
+    Audited, AuditedAdmin, Entry, Filter, Log, LogObserver, Outcome, Record, Unwritable, VerifyError,
+    about_envelope, acting_as, in_request, read,
 };
 use envelope_layers::Observe;
-use envelope_sdk::{Dek, EncryptionContext, Envelope, KeyAdmin, KeyProvider, Keyring, ProviderErrorKind, crypto::DefaultEngine};
-use envelope_testkit::{Fault as Trouble, FaultProvider, MemoryProvider, dropped_after, YieldingProvider};
+use envelope_sdk::{
+    Dek, EncryptionContext, Envelope, KeyAdmin, KeyProvider, KeyUri, Keyring, ProviderErrorKind,
+    crypto::DefaultEngine,
+};
+use envelope_testkit::{
+    Fault as Trouble, FaultProvider, MemoryProvider, YieldingProvider,
+    conformance::{self, Backend, Subject},
+    dropped_after,
+};
 use futures_executor::block_on;
 
 use crate::common::{Place, beside, options};
@@ -19,14 +26,17 @@ fn each_call_is_recorded_with_who_what_and_how_it_ended() {
     let log = place.create(options().show_value("tenant"));
     let envelope = audited(&place, &log);
     let context = EncryptionContext::new().with("tenant", "42").with("patient", "Jane Roe");
-    block_on(acting_as("user:jane", in_request("r-1", async {
-        let sealed = envelope.encrypt(b"text", &context).await.unwrap();
-        let header = Envelope::inspect(&sealed).unwrap();
-        about_envelope(*header.envelope_id(), header.generation(), async {
-            envelope.decrypt(&sealed, &context).await.unwrap();
-        })
-        .await;
-    })));
+    block_on(acting_as(
+        "user:jane",
+        in_request("r-1", async {
+            let sealed = envelope.encrypt(b"text", &context).await.unwrap();
+            let header = Envelope::inspect(&sealed).unwrap();
+            about_envelope(*header.envelope_id(), header.generation(), async {
+                envelope.decrypt(&sealed, &context).await.unwrap();
+            })
+            .await;
+        }),
+    ));
     drop((envelope, log));
     let records = records(&place);
     let [wrap, unwrap] = records.as_slice() else { panic!("{records:?}") };
@@ -52,7 +62,7 @@ fn a_failure_is_recorded_by_its_kind() {
     let context = EncryptionContext::new();
     let keys = Envelope::new(Keyring::new().both(place.provider.clone(), place.key.clone()));
     let sealed = block_on(keys.encrypt(b"text", &context)).unwrap();
-    faulty.fail_next(Trouble::Error(ProviderErrorKind::AccessDenied));
+    faulty.fault_unwraps(Trouble::Fail(ProviderErrorKind::AccessDenied));
     let keyring = Keyring::new().both(Arc::new(Audited::new(faulty, log.clone())), place.key.clone());
     block_on(Envelope::new(keyring).decrypt(&sealed, &context)).unwrap_err();
     drop(log);
@@ -123,7 +133,7 @@ fn a_batch_is_recorded_wrap_by_wrap_and_a_rewrap_by_both_of_its_wraps() {
 fn a_call_that_is_dropped_is_recorded_as_that() {
     let place = Place::new();
     let log = place.create(options());
-    let yielding = YieldingProvider::new(place.provider.clone());
+    let yielding = YieldingProvider::new(place.provider.clone(), 3);
     let provider = Audited::new(yielding, log.clone());
     let context = EncryptionContext::new().full().unwrap();
     let dek = Dek::generate::<DefaultEngine>().unwrap();
@@ -131,18 +141,29 @@ fn a_call_that_is_dropped_is_recorded_as_that() {
     drop((provider, log));
     let records = records(&place);
     assert_eq!(records.len(), 1);
-    assert_eq!((records[0].entry.operation.as_ref(), records[0].entry.outcome), ("wrap_dek", Outcome::Dropped));
+    assert_eq!(
+        (records[0].entry.operation.as_ref(), records[0].entry.outcome),
+        ("wrap_dek", Outcome::Dropped)
+    );
 }
 
 #[test]
 fn a_provider_under_an_audit_passes_the_conformance_suite() {
+    struct Backed(Arc<Audited<MemoryProvider>>, KeyUri, KeyUri);
+    impl Backend for Backed {
+        fn subject(&self) -> Subject {
+            Subject::new(self.0.clone(), self.1.clone())
+        }
+        fn other_subject(&self) -> Subject {
+            Subject::new(self.0.clone(), self.2.clone())
+        }
+    }
     let place = Place::new();
     let log = place.create(options());
     let other = MemoryProvider::key("other");
     let memory = MemoryProvider::new().with_key(&place.key).with_key(&other);
     let provider = Arc::new(Audited::new(memory, log));
-    let report = envelope_testkit::conformance::Suite::new(provider, place.key.clone());
-    block_on(report.run());
+    conformance::run(&Backed(provider, place.key.clone(), other)).assert_conforms();
     place.verify().unwrap();
 }
 
@@ -177,9 +198,11 @@ fn a_change_of_keys_is_recorded_before_and_after_and_not_made_without_a_record()
 async fn an_observer_of_the_layers_records_calls_or_attempts() {
     let place = Place::new();
     let log = Log::create(&place.path(), &place.keys, options().show_value("tenant")).await.unwrap();
-    let provider = Observe::calls(Observe::attempts(place.provider.clone()).tell(Arc::new(LogObserver::attempts(log.clone()))))
-        .tell(Arc::new(LogObserver::calls(log.clone())))
-        .show_value("tenant");
+    let provider = Observe::calls(
+        Observe::attempts(place.provider.clone()).tell(Arc::new(LogObserver::attempts(log.clone()))),
+    )
+    .tell(Arc::new(LogObserver::calls(log.clone())))
+    .show_value("tenant");
     let context = EncryptionContext::new().with("tenant", "42").full().unwrap();
     let dek = Dek::generate::<DefaultEngine>().unwrap();
     provider.wrap_dek(&place.key, &dek, &context).await.unwrap();

@@ -59,7 +59,7 @@ impl Place {
         let place = Self::new();
         let log = place.create(options().segment_bytes(1500));
         let mut number = 0;
-        while numbered(&place.path(), segments + 1).exists() || !numbered(&place.path(), segments).exists() {
+        while number < 3 || segments > 0 && !numbered(&place.path(), segments).exists() {
             number += 1;
             log.append_blocking(entry(number)).unwrap();
         }

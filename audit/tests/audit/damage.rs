@@ -29,7 +29,8 @@ fn each_flipped_byte_is_found_in_its_line() {
             changed[at] ^= 1 << (at % 8);
             fs::write(&path, &changed).unwrap();
             let line = whole[..at].iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
-            let (file, at_line, _) = found(secret.verify(&place.path())).unwrap_or_else(|| panic!("byte {at}"));
+            let (file, at_line, _) =
+                found(secret.verify(&place.path())).unwrap_or_else(|| panic!("byte {at}"));
             assert_eq!((file.as_str(), at_line), (name, line), "byte {at}");
             // Only the secret tells a MAC that was changed.
             let text = std::str::from_utf8(&whole).unwrap();
@@ -114,7 +115,9 @@ fn the_tail_cut_at_each_byte_is_found_and_nothing_is_written_to_such_a_log() {
 #[test]
 fn a_file_that_is_gone_is_found() {
     let place = Place::filled(2);
-    for (ending, expected) in [("00000001", "log.00000001"), ("00000002", "log.00000002"), ("head", "log.head"), ("", "log")] {
+    for (ending, expected) in
+        [("00000001", "log.00000001"), ("00000002", "log.00000002"), ("head", "log.head"), ("", "log")]
+    {
         let path = if ending.is_empty() { place.path() } else { beside(&place.path(), ending) };
         let kept = place.folder.path().join("kept");
         fs::rename(&path, &kept).unwrap();
@@ -122,7 +125,10 @@ fn a_file_that_is_gone_is_found() {
         assert_eq!((file.as_str(), line, fault), (expected, 1, Fault::Missing));
         if ["head", ""].contains(&ending) {
             let refused = place.open(options()).unwrap_err();
-            assert!(matches!(&refused, LogError::Damaged(damage) if damage.fault == Fault::Missing), "{refused}");
+            assert!(
+                matches!(&refused, LogError::Damaged(damage) if damage.fault == Fault::Missing),
+                "{refused}"
+            );
         }
         assert!(!path.exists(), "nothing was made in its place");
         fs::rename(&kept, &path).unwrap();
@@ -135,7 +141,8 @@ fn a_file_that_is_gone_is_found() {
 fn a_file_of_another_log_is_found() {
     let (place, other) = (Place::filled(1), Place::filled(1));
     for ending in ["00000001", "head", ""] {
-        let name = |place: &Place| if ending.is_empty() { place.path() } else { beside(&place.path(), ending) };
+        let name =
+            |place: &Place| if ending.is_empty() { place.path() } else { beside(&place.path(), ending) };
         let kept = fs::read(name(&place)).unwrap();
         fs::copy(name(&other), name(&place)).unwrap();
         for verifier in [place.verifier(), place.public_verifier()] {

@@ -10,3 +10,4 @@ mod figures;
 mod processes;
 mod pruned;
 mod sinks;
+mod vectors;
