@@ -17,7 +17,11 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{FileError, kill};
+use crate::{
+    FileError,
+    disk::{self, Change},
+    kill,
+};
 
 /// A name in a folder, which stays that folder whatever its path means later.
 #[derive(Clone)]
@@ -90,18 +94,24 @@ impl Place {
     pub(crate) fn create_file(&self, mode: Mode) -> io::Result<File> {
         kill::point()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(openat(&self.folder, &self.name, flags, mode)?.into())
+        disk::change(Change::Make(&self.path), || Ok(openat(&self.folder, &self.name, flags, mode)?.into()))
     }
 
     /// Gives this file the name `to`, in the place of what has it.
     pub(crate) fn rename_over(&self, to: &Self) -> io::Result<()> {
         kill::point()?;
-        Ok(renameat(&self.folder, &self.name, &to.folder, &to.name)?)
+        disk::change(Change::Rename(&self.path, &to.path), || {
+            Ok(renameat(&self.folder, &self.name, &to.folder, &to.name)?)
+        })
     }
 
     /// Gives this file the name `to`, if nothing has it.
     pub(crate) fn rename_to_free(&self, to: &Self) -> io::Result<()> {
         kill::point()?;
+        disk::change(Change::Rename(&self.path, &to.path), || self.really_rename_to_free(to))
+    }
+
+    fn really_rename_to_free(&self, to: &Self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{RenameFlags, renameat_with};
@@ -119,7 +129,7 @@ impl Place {
 
     pub(crate) fn unlink(&self) -> io::Result<()> {
         kill::point()?;
-        Ok(unlinkat(&self.folder, &self.name, AtFlags::empty())?)
+        disk::change(Change::Remove(&self.path), || Ok(unlinkat(&self.folder, &self.name, AtFlags::empty())?))
     }
 
     /// Brings the names of the folder to disk. A folder that may be written and not
@@ -127,6 +137,10 @@ impl Place {
     /// which is in it, goes to disk.
     pub(crate) fn flush(&self, file: &File) -> io::Result<()> {
         kill::point()?;
+        disk::change(Change::SyncFolder(&self.path), || self.really_flush(file))
+    }
+
+    fn really_flush(&self, file: &File) -> io::Result<()> {
         let folder =
             openat(&self.folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         match folder {

@@ -57,6 +57,11 @@ impl Journal {
         Self::new(Header::parse_exact(old).ok()?, Header::parse_exact(new).ok()?)
     }
 
+    /// True when `start` begins as a journal does, whole or not.
+    pub(crate) fn is_begun(start: &[u8]) -> bool {
+        start.starts_with(&MAGIC)
+    }
+
     /// The bytes of the journal.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -2,6 +2,9 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
+#[cfg(not(test))]
+use crate::disk::{self, Change};
+
 /// Called before each change of anything on disk.
 #[cfg(not(test))]
 #[inline]
@@ -14,7 +17,12 @@ pub(crate) fn point() -> io::Result<()> {
 #[cfg(not(test))]
 #[inline]
 pub(crate) fn write_front(file: &File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all_at(bytes, 0)
+    // One write for the system, and in tests two, so that the second can fail.
+    let len = if cfg!(feature = "faults") { bytes.len().div_ceil(2) } else { bytes.len().max(1) };
+    let mut parts = bytes.chunks(len).zip(0_u64..);
+    parts.try_for_each(|(part, index)| {
+        disk::change(Change::WriteFront(file), || file.write_all_at(part, index * len as u64))
+    })
 }
 
 /// As if the process had been killed: from a chosen call on, nothing is changed

@@ -14,6 +14,8 @@
 //! up in a folder that is open, so that nobody exchanges the folder meanwhile.
 
 mod attributes;
+#[doc(hidden)]
+pub mod disk;
 mod error;
 mod folder;
 mod journal;

@@ -15,6 +15,7 @@ use rustix::{
 
 use crate::{
     Access, Existing, FileError, Journal, NewFile, Written, attributes,
+    disk::{self, Change},
     folder::Place,
     kill,
     recover::{self, JournalBeside, Origin},
@@ -58,9 +59,12 @@ impl LockedFile {
         if !file.metadata().map_err(cannot)?.is_file() {
             return Err(FileError::NotAFile { path: path.to_owned() });
         }
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let lock = || Ok(flock(&file, FlockOperation::NonBlockingLockExclusive)?);
+        match disk::change(Change::Lock(path), lock) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(FileError::Busy { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(FileError::Busy { path: path.to_owned() });
+            }
             Err(error) => return Err(FileError::io("lock", path, error)),
         }
         // Replaced between open and lock: then this is not the file any more.
@@ -245,7 +249,8 @@ impl LockedFile {
     }
 
     fn write_over(&self, header: &Header) -> Result<(), FileError> {
-        let written = kill::write_front(&self.file, &header.to_bytes()).and_then(|()| self.file.sync_data());
+        let written = kill::write_front(&self.file, &header.to_bytes())
+            .and_then(|()| disk::change(Change::Sync(&self.file), || self.file.sync_data()));
         written.map_err(|source| FileError::HeaderCutOff {
             path: self.place.path().to_owned(),
             journal: self.journal_place().path().to_owned(),

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::{
     FileError, attributes,
+    disk::{self, Change},
     folder::{Place, is_link, is_regular, is_same, is_unchanged},
     kill,
     unfinished::{self, Names, Unfinished},
@@ -77,7 +78,8 @@ impl NewFile {
         };
         let folder = place.path().parent().filter(|parent| !parent.as_os_str().is_empty());
         let cannot = |error| FileError::io("write into", folder.unwrap_or(Path::new(".")), error);
-        let (file, temporary) = match unnamed(&place, mode).map_err(cannot)? {
+        let nameless = disk::change(Change::MakeUnnamed(place.path()), || unnamed(&place, mode));
+        let (file, temporary) = match nameless.or_else(named_instead).map_err(cannot)? {
             Some(file) => (file, None),
             None => {
                 let (file, temporary) =
@@ -90,6 +92,8 @@ impl NewFile {
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         let like = match access {
             Access::Like(old) => {
+                disk::change(Change::Attributes(place.path()), || Ok(()))
+                    .map_err(|error| FileError::Attributes { path: path(), what: "mode", source: error })?;
                 attributes::copy(old, &file, place.path())?;
                 Some(Box::new(old.metadata().map_err(|error| FileError::io("read", place.path(), error))?))
             }
@@ -120,7 +124,7 @@ impl NewFile {
             check_replaced(&place, like.as_deref())?;
             from.rename_over(&place)
         };
-        kill::point().and_then(|()| file.sync_all()).map_err(cannot)?;
+        sync(&file).map_err(cannot)?;
         let named = match (temporary, existing) {
             (None, Existing::Keep) => unfinished::name(|| link(&file, &place)),
             (Some(temporary), Existing::Keep) => temporary.finish(|from| from.rename_to_free(&place)),
@@ -167,7 +171,7 @@ impl NewFile {
 /// [`FileError`]; neither has its name then.
 pub fn commit_both(mut first: NewFile, mut second: NewFile) -> Result<(), FileError> {
     for new in [&first, &second] {
-        kill::point().and_then(|()| new.file.sync_all()).map_err(|error| new.cannot(error))?;
+        sync(&new.file).map_err(|error| new.cannot(error))?;
     }
     unfinished::together(|names| {
         first.take_free_name(names).map_err(|error| first.cannot(error))?;
@@ -189,7 +193,7 @@ pub fn commit_both(mut first: NewFile, mut second: NewFile) -> Result<(), FileEr
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        disk::write(&self.file, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -244,6 +248,16 @@ fn check_replaced(place: &Place, like: Option<&Metadata>) -> io::Result<()> {
     }
 }
 
+fn sync(file: &File) -> io::Result<()> {
+    kill::point()?;
+    disk::change(Change::Sync(file), || file.sync_all())
+}
+
+/// Where a test wants a file system without unnamed files.
+fn named_instead(error: io::Error) -> io::Result<Option<File>> {
+    if error.kind() == io::ErrorKind::Unsupported { Ok(None) } else { Err(error) }
+}
+
 /// A file without a name, or `None` where there are none or they cannot get one.
 #[cfg(target_os = "linux")]
 fn unnamed(place: &Place, mode: Mode) -> io::Result<Option<File>> {
@@ -280,7 +294,9 @@ fn unnamed(_place: &Place, _mode: Mode) -> io::Result<Option<File>> {
 fn link(file: &File, to: &Place) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, linkat};
     kill::point()?;
-    Ok(linkat(CWD, proc_path(file), to.folder(), to.name(), AtFlags::SYMLINK_FOLLOW)?)
+    disk::change(Change::Name(file, to.path()), || {
+        Ok(linkat(CWD, proc_path(file), to.folder(), to.name(), AtFlags::SYMLINK_FOLLOW)?)
+    })
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -11,7 +11,10 @@ use envelope_sdk::{
     stream,
 };
 
-use crate::{FileError, LockedFile};
+use crate::{
+    FileError, LockedFile,
+    disk::{self, Change, Writer},
+};
 
 impl LockedFile {
     /// Replaces the file by one that has the header `new` in the place of `old`, after
@@ -67,9 +70,9 @@ fn replace_binary(
     if there != old.to_bytes() && !is_cut_off(&there) {
         return Ok(false);
     }
-    output.write_all(&new.to_bytes())?;
+    Writer(output).write_all(&new.to_bytes())?;
     loop {
-        let step = io::copy(&mut file.take(COPY_STEP), &mut output)?;
+        let step = disk::change(Change::Write(output), || io::copy(&mut file.take(COPY_STEP), &mut output))?;
         if step == 0 {
             return Ok(true);
         }
@@ -83,7 +86,7 @@ fn replace_armored(mut file: &File, old: &Header, new: &Header, output: &File) -
     if stream::read_header(&mut decoded)? != *old {
         return Ok(false);
     }
-    let mut armor = ArmorWriter::new(BufWriter::new(output))?;
+    let mut armor = ArmorWriter::new(BufWriter::new(Writer(output)))?;
     armor.write_all(&new.to_bytes())?;
     // Base64 lines are decoded to the end, so damage there is an error here.
     io::copy(&mut decoded, &mut armor)?;

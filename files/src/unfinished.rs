@@ -11,14 +11,17 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use envelope_sdk::{format::armor, stream};
+use envelope_sdk::{
+    FormatError,
+    format::{PREAMBLE_LEN, Preamble, armor},
+};
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
     process::geteuid,
 };
 
 use crate::{
-    FileError,
+    FileError, Journal,
     folder::{PREFIX, Place, temporary_name},
 };
 
@@ -44,15 +47,15 @@ pub fn may_be_left(name: &OsStr) -> bool {
 }
 
 /// Whether the file at `path` is one that takes the place of another, or was to before a process was killed: its name
-/// [says so](may_be_left), it is a regular file of this user, and it is an envelope, so that no plaintext and nothing
-/// of others is meant. A file that is gone by now was one.
+/// [says so](may_be_left), it is a regular file of this user, and it begins as an envelope or a journal does or holds
+/// nothing, so that no plaintext and nothing of others is meant. A file that is gone by now was one.
 #[must_use]
 pub fn is_left(path: &Path) -> bool {
     if !path.file_name().is_some_and(may_be_left) {
         return false;
     }
     match Place::open(path).map(|place| place.open_file(OFlags::RDONLY)) {
-        Ok(Ok(file)) => file.metadata().is_ok_and(|found| is_ours(&found)) && is_envelope(&file),
+        Ok(Ok(file)) => file.metadata().is_ok_and(|found| is_ours(&found)) && is_recognised(&file),
         Ok(Err(error)) => error.kind() == io::ErrorKind::NotFound,
         Err(_) => false,
     }
@@ -78,7 +81,7 @@ pub fn remove_left(path: &Path) -> Result<bool, FileError> {
     };
     let found = file.metadata().map_err(cannot)?;
     let is_locked = || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
-    if !is_ours(&found) || is_locked() || !is_envelope(&file) || !place.is(&file).map_err(cannot)? {
+    if !is_ours(&found) || is_locked() || !is_recognised(&file) || !place.is(&file).map_err(cannot)? {
         return Ok(false);
     }
     place.unlink().map_err(cannot)?;
@@ -89,10 +92,27 @@ fn is_ours(found: &Metadata) -> bool {
     found.is_file() && found.uid() == geteuid().as_raw()
 }
 
-fn is_envelope(file: &File) -> bool {
+/// Whether it begins as an envelope or a journal does, or holds nothing: what a loss of power left of one.
+fn is_recognised(file: &File) -> bool {
     let mut start = [0; armor::BEGIN.len()];
-    let is_armored = file.read_exact_at(&mut start, 0).is_ok() && armor::is_armored(&start);
-    is_armored || stream::read_header_at(file).is_ok()
+    let Ok(read) = file.read_at(&mut start, 0) else { return false };
+    let start = &start[..read];
+    let is_binary = start
+        .first_chunk::<PREAMBLE_LEN>()
+        .is_some_and(|preamble| !matches!(Preamble::parse(preamble), Err(FormatError::NotAnEnvelope)));
+    is_binary || armor::is_armored(start) || Journal::is_begun(start) || is_blank(file)
+}
+
+/// Zeros alone, or no byte at all.
+fn is_blank(file: &File) -> bool {
+    let (mut at, mut block) = (0, vec![0; BLOCK]);
+    loop {
+        match file.read_at(&mut block, at) {
+            Ok(0) => return true,
+            Ok(read) if block[..read].iter().all(|byte| *byte == 0) => at += read as u64,
+            _ => return false,
+        }
+    }
 }
 
 /// Keeps this process from making files. See [`remove_all`].
@@ -181,6 +201,7 @@ fn lock() -> MutexGuard<'static, Vec<Place>> {
 
 static UNFINISHED: Mutex<Vec<Place>> = Mutex::new(Vec::new());
 const TRIES: usize = 100;
+const BLOCK: usize = 64 * 1024;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that goes wrong shall stop")]

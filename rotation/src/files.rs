@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use envelope_files::{FileError, HowWritten, Journal, LockedFile};
+use envelope_files::{FileError, HowWritten, Journal, LockedFile, disk};
 use envelope_sdk::{
     Header, Kind, OpenedHeader,
     format::armor::{ArmorReader, ArmorWriter},
@@ -24,7 +24,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
 
 use crate::{Item, Listing, Reencryption, Source, SourceError, Stored, Unlock};
 
-pub use pair::{is_half_reencrypted, is_left_over, payload_path};
+pub use pair::{half_reencrypted, is_half_reencrypted, is_left_over, payload_path};
 
 /// Files by their paths, folders with all below them, and patterns.
 ///
@@ -36,7 +36,7 @@ pub use pair::{is_half_reencrypted, is_left_over, payload_path};
 ///   with owner, mode and attributes. Both are of `envelope-files`.
 /// - A detached header is `NAME.envelope` or any other name; its payload is `NAME.sealed`
 ///   ([`payload_path`](crate::payload_path)). A rewrap does not touch the payload. To reencrypt it is to
-///   replace two files, one after the other: between the two the envelope does not open. A journal,
+///   replace two files, one after the other. A journal,
 ///   `NAME.envelope.reencrypt-journal`, holds the new header meanwhile, and the next job finishes what was cut off.
 /// - What is armored is decoded to an unnamed temporary file to be reencrypted: ciphertext, no plaintext.
 ///
@@ -164,7 +164,8 @@ fn reencrypt(path: &Path, old: &Stored, keys: Reencryption) -> Result<u64, Sourc
     let new = if old.is_armored {
         let decoded = decode(locked.file())?;
         check_is(&decoded, &old.header)?;
-        let mut armor = ArmorWriter::new(BufWriter::new(output.file())).map_err(SourceError::store)?;
+        let mut armor =
+            ArmorWriter::new(BufWriter::new(disk::Writer(output.file()))).map_err(SourceError::store)?;
         armor.write_all(&keys.header().to_bytes()).map_err(SourceError::store)?;
         let sealed = keys.seal(&decoded, old.header.len() as u64, &mut armor)?;
         armor.finish().and_then(|mut buffer| buffer.flush()).map_err(SourceError::store)?;
@@ -174,7 +175,7 @@ fn reencrypt(path: &Path, old: &Stored, keys: Reencryption) -> Result<u64, Sourc
     } else {
         check_is(locked.file(), &old.header)?;
         let header = keys.header().to_bytes();
-        let mut file = output.file();
+        let mut file = disk::Writer(output.file());
         file.write_all(&header).map_err(SourceError::store)?;
         let sealed = keys.seal(locked.file(), old.header.len() as u64, &mut file)?;
         sealed.check(output.file(), header.len() as u64)?

@@ -31,7 +31,7 @@ mod work;
 pub use checkpoint::Checkpoint;
 pub use control::Control;
 pub use error::{ItemError, RotationError};
-pub use files::{Files, is_half_reencrypted, is_left_over, payload_path};
+pub use files::{Files, half_reencrypted, is_half_reencrypted, is_left_over, payload_path};
 pub use goal::{Goal, Key};
 pub use html::HtmlReport;
 pub use job::Job;

@@ -18,7 +18,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_files::{Access, Existing, FileError, Journal, LockedFile, NewFile, unfinished};
+use envelope_files::{
+    Access, Existing, FileError, Journal, LockedFile, NewFile,
+    disk::{self, Change},
+    unfinished,
+};
 use envelope_sdk::{Header, Kind, OpenedHeader, crypto::cobblestone::PREFIX_LEN, stream};
 
 use super::{check_is, of_file, of_stream};
@@ -38,7 +42,14 @@ pub fn payload_path(path: &Path) -> PathBuf {
 /// header in the journal, and the next job over it finishes that.
 #[must_use]
 pub fn is_half_reencrypted(path: &Path) -> bool {
-    File::open(path).is_ok_and(|header| journal(path, &header).is_some())
+    half_reencrypted(path).is_some()
+}
+
+/// The header in the journal of the detached header at `path`, if reencrypting that was cut off or is under way. A
+/// payload is of the one of the two that it [commits to](OpenedHeader::payload).
+#[must_use]
+pub fn half_reencrypted(path: &Path) -> Option<Header> {
+    journal(path, &File::open(path).ok()?)
 }
 
 /// Whether the file at `path` is none by itself but belongs to an envelope beside it that is rewrapped or reencrypted,
@@ -139,7 +150,7 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
     let new_payload = with_suffix(path, PAYLOAD_SUFFIX);
     let output =
         NewFile::create(&new_payload, Existing::Keep, Access::Like(payload.file())).map_err(of_file)?;
-    let sealed = keys.seal(payload.file(), 0, &mut output.file())?;
+    let sealed = keys.seal(payload.file(), 0, &mut disk::Writer(output.file()))?;
     let new = sealed.check(output.file(), 0)?;
     let len = output.file().metadata().map_err(SourceError::store)?.len();
     let header = new_header(&locked, &new)?;
@@ -156,9 +167,10 @@ pub(super) fn reencrypt(path: &Path, old: &crate::Stored, keys: Reencryption) ->
         remove_journal(path)?;
         return Err(SourceError::Conflict);
     }
-    fs::rename(&new_payload, &payload_path).map_err(SourceError::store)?;
+    disk::change(Change::Rename(&new_payload, &payload_path), || fs::rename(&new_payload, &payload_path))
+        .map_err(SourceError::store)?;
     // The header follows also where this fails: then at least the files that are seen fit together.
-    let flushed = folder.sync_all();
+    let flushed = disk::change(Change::SyncFolder(path), || folder.sync_all());
     drop(written);
     replace(&locked, header)?;
     flushed.map_err(SourceError::store)?;
@@ -198,7 +210,10 @@ pub(super) fn finish(
 /// The header that is to take the place of the old one: on disk, and without a name.
 fn new_header(locked: &LockedFile, new: &Header) -> Result<NewFile, SourceError> {
     let mut header = locked.replacement().map_err(of_file)?;
-    header.write_all(&new.to_bytes()).and_then(|()| header.file().sync_all()).map_err(SourceError::store)?;
+    let written = header.write_all(&new.to_bytes());
+    let synced =
+        written.and_then(|()| disk::change(Change::Sync(header.file()), || header.file().sync_all()));
+    synced.map_err(SourceError::store)?;
     Ok(header)
 }
 
@@ -212,13 +227,21 @@ fn replace(locked: &LockedFile, header: NewFile) -> Result<(), SourceError> {
 
 /// What was not put into its place goes first: the journal tells that it is of nobody else.
 fn remove_journal(path: &Path) -> Result<(), SourceError> {
-    for suffix in [PAYLOAD_SUFFIX, SUFFIX] {
-        match fs::remove_file(with_suffix(path, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(SourceError::store(error)),
-            _ => {}
-        }
+    if remove(&with_suffix(path, PAYLOAD_SUFFIX))? {
+        // On disk too: without its journal it would be a file of nobody.
+        let folder = open_folder(path).map_err(SourceError::store)?;
+        disk::change(Change::SyncFolder(path), || folder.sync_all()).map_err(SourceError::store)?;
     }
-    Ok(())
+    remove(&with_suffix(path, SUFFIX)).map(drop)
+}
+
+/// True when it was there.
+fn remove(path: &Path) -> Result<bool, SourceError> {
+    match disk::change(Change::Remove(path), || fs::remove_file(path)) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(SourceError::store(error)),
+    }
 }
 
 /// A header without its payload is not gone: it would be passed over.
