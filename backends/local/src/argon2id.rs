@@ -5,7 +5,10 @@ use std::{num::NonZero, thread};
 
 use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use envelope_sdk::crypto::{Key256, wiped_after};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{
+    ThreadPool, ThreadPoolBuilder,
+    iter::{IntoParallelRefMutIterator, ParallelExtend, ParallelIterator, repeat_n},
+};
 use zeroize::Zeroize;
 
 use crate::Passphrase;
@@ -131,15 +134,21 @@ pub(crate) fn derive(
     let Argon2Params { m_cost, t_cost, p_cost } = params;
     let out_of_memory = || Argon2Error::OutOfMemory { m_cost };
     let blocks = usize::try_from(m_cost).map_err(|_| out_of_memory())?;
-    let mut memory = Memory(Vec::new());
-    memory.0.try_reserve_exact(blocks).map_err(|_| out_of_memory())?;
-    memory.0.resize(blocks, Block::new());
+    let threads = Threads::new(p_cost)?;
+    let mut memory = Memory { blocks: Vec::new(), threads: &threads };
+    memory.blocks.try_reserve_exact(blocks).map_err(|_| out_of_memory())?;
+    // What is new to the process costs as much as a pass over it: on all cores too.
+    threads.0.install(|| memory.blocks.par_extend(repeat_n(Block::new(), blocks)));
     let params = Params::new(m_cost, t_cost, p_cost, Some(KEY_LEN)).map_err(|_| Argon2Error::Refused)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let threads = Threads::new(p_cost)?;
     Key256::fill_with(|key| {
         threads.run(|| {
-            argon2.hash_password_into_with_memory(passphrase.expose(), salt, key, memory.0.as_mut_slice())
+            argon2.hash_password_into_with_memory(
+                passphrase.expose(),
+                salt,
+                key,
+                memory.blocks.as_mut_slice(),
+            )
         })
     })
     .map_err(|_| Argon2Error::Refused)
@@ -157,11 +166,22 @@ impl Threads {
         pool.build().map(Self).map_err(|_| Argon2Error::NoThread)
     }
 
-    /// Runs `work` and what it runs at the same time, and wipes all their stacks.
+    /// Runs `work` and what it runs at the same time, and wipes all their stacks, if it panics too.
     fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let made = self.0.install(work);
-        self.0.broadcast(|_| wiped_after::<STACK, _>(|| ()));
-        made
+        let _wiped = WipedAtLast(&self.0);
+        self.0.install(work)
+    }
+}
+
+struct WipedAtLast<'a>(&'a ThreadPool);
+
+impl Drop for WipedAtLast<'_> {
+    fn drop(&mut self) {
+        self.0.broadcast(|_| {
+            wiped_after::<STACK, _>(|| ());
+            #[cfg(test)]
+            tests::WIPED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        });
     }
 }
 
@@ -169,14 +189,41 @@ impl Threads {
 /// `hash_password_into` of the crate below frees it as it is; so it is ours.
 /// Every byte of it is in a block: wiping a `Vec` would write all of them
 /// twice, the second time one by one.
-struct Memory(Vec<Block>);
+struct Memory<'a> {
+    blocks: Vec<Block>,
+    threads: &'a Threads,
+}
 
-impl Drop for Memory {
+impl Drop for Memory<'_> {
     fn drop(&mut self) {
-        self.0.iter_mut().for_each(Zeroize::zeroize);
+        let blocks = &mut self.blocks;
+        self.threads.0.install(|| blocks.par_iter_mut().for_each(Zeroize::zeroize));
     }
 }
 
 const KEY_LEN: usize = 32;
 /// Bytes of stack that a run takes, several times over: a thread that waits for a lane may run others meanwhile, on top.
 const STACK: usize = 256 * 1024;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test that goes wrong shall stop")]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::Threads;
+
+    /// Stacks that were wiped.
+    pub(super) static WIPED: AtomicUsize = AtomicUsize::new(0);
+
+    #[test]
+    fn the_stacks_are_wiped_also_when_the_work_panics() {
+        let threads = Threads::new(4).unwrap();
+        let count = threads.0.current_num_threads();
+        let before = WIPED.load(Ordering::SeqCst);
+        assert!(catch_unwind(AssertUnwindSafe(|| threads.run(|| panic!("Argon2id")))).is_err());
+        assert!(WIPED.load(Ordering::SeqCst) >= before + count);
+    }
+}
