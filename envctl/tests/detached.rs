@@ -141,14 +141,28 @@ fn what_has_no_name_is_asked_for() {
 }
 
 #[test]
-fn a_pair_whose_reencryption_was_cut_off_is_told_and_the_next_rotation_finishes_it() {
+fn a_pair_whose_reencryption_was_cut_off_opens_by_its_journal_and_the_next_rotation_finishes_it() {
     let (sandbox, plaintext) = sealed();
     sandbox.run(&["encrypt", "--detached", "-k", "local:new", "in", "-o", "other"], 0);
     // The payload was replaced, and the header not yet.
     fs::rename(sandbox.file("other.sealed"), sandbox.file("in.sealed")).unwrap();
     fs::rename(sandbox.file("other"), sandbox.file("in.envelope.reencrypt-journal")).unwrap();
-    let decrypt = ["decrypt", "-k", "local:main", "-k", "local:new", "in.envelope", "-o", "out"];
-    sandbox.run(&decrypt, 4).says("reencrypting it was cut off").says("envctl rotate");
+    let decrypt = ["decrypt", "-f", "-k", "local:new", "in.envelope", "-o", "out"];
+    let before = sandbox.files();
+    sandbox.run(&decrypt, 0);
+    assert_eq!(sandbox.read("out"), plaintext);
+    fs::remove_file(sandbox.file("out")).unwrap();
+    // Who has only the key from before is told.
+    let old = ["decrypt", "-k", "local:main", "in.envelope", "-o", "out"];
+    sandbox.run(&old, 4).says("reencrypting it was cut off").says("envctl rotate");
+    assert_eq!(sandbox.files(), before, "a reader writes nothing");
+    // A payload of neither is not opened by the journal.
+    let payload = sandbox.read("in.sealed");
+    sandbox.run(&["encrypt", "--detached", "-k", "local:new", "in", "-o", "third"], 0);
+    fs::rename(sandbox.file("third.sealed"), sandbox.file("in.sealed")).unwrap();
+    sandbox.run(&["decrypt", "-k", "local:main", "-k", "local:new", "in.envelope", "-o", "out"], 4);
+    fs::remove_file(sandbox.file("third")).unwrap();
+    sandbox.write("in.sealed", &payload);
     let rotate = ["rotate", "in.envelope", "--to", "local:new", "--from", "local:main", "--reencrypt"];
     sandbox.run(&rotate, 0);
     sandbox.run(&decrypt, 0);

@@ -2,12 +2,13 @@
 
 use std::{
     ffi::OsStr,
+    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use envelope_files::{Access, open_header};
-use envelope_rotation::{is_half_reencrypted, is_left_over, payload_path};
+use envelope_files::{Access, LockedFile, open_header};
+use envelope_rotation::{half_reencrypted, is_half_reencrypted, is_left_over, payload_path};
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone, printable, stream,
 };
@@ -116,6 +117,10 @@ impl Opening<'_> {
             (_, Some(file), Some(path)) => open_header(file, path, unlock),
             (header, _, _) => header.and_then(unlock),
         };
+        let opened = match path.as_deref().filter(|_| args.payload.is_none()) {
+            Some(path) => by_payload(opened, path, unlock),
+            None => opened,
+        };
         let opened = opened.map_err(|error| explain(error, &source))?;
         let (source, at) = payload(source, opened.header(), args, path.as_deref(), (target, &output))?;
 
@@ -174,6 +179,27 @@ fn check_kind(header: &Header, args: &Decrypt) -> Result<()> {
     }
 }
 
+/// The header of the payload that is there. Between the two files of a pair that is reencrypted that is the one in the
+/// journal, which was on disk before. It is believed if the keys open it and the payload commits to its DEK, and does
+/// not to that of the header in the file.
+fn by_payload(
+    opened: Result<OpenedHeader>,
+    path: &Path,
+    unlock: impl Fn(Header) -> Result<OpenedHeader>,
+) -> Result<OpenedHeader> {
+    let Some(new) = half_reencrypted(path) else { return opened };
+    let mut prefix = [0; cobblestone::PREFIX_LEN];
+    let payload = LockedFile::open_unlocked(&payload_path(path));
+    if payload.ok().and_then(|mut payload| payload.read_exact(&mut prefix).ok()).is_none() {
+        return opened;
+    }
+    let is_of = |header: &OpenedHeader| header.payload(&prefix).is_ok();
+    if opened.as_ref().is_ok_and(is_of) {
+        return opened;
+    }
+    unlock(new).ok().filter(is_of).map_or(opened, Ok)
+}
+
 /// Where the payload is, and at which offset.
 fn payload(
     source: EnvelopeSource,
@@ -205,8 +231,8 @@ fn payload(
     Ok((input.into_payload(), 0))
 }
 
-const HALF_REENCRYPTED: &str = "reencrypting it was cut off, or is under way: `envctl rotate` over the file, as it was called then, \
-                                finishes it";
+const HALF_REENCRYPTED: &str = "reencrypting it was cut off, or is under way: a key of the new header may open it, and \
+                                `envctl rotate` over the file, as it was called then, finishes it";
 
 /// FILE for `FILE.envelope`; standard output for standard input.
 fn default_target(input: &Input) -> Result<Target> {
