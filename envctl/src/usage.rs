@@ -142,9 +142,9 @@ mod tests {
     fn no_error_of_the_arguments_repeats_a_value() {
         const SECRET: &str = "hunter2";
         for line in [
-            "encrypt in hunter2",
-            "encrypt in <hunter2>",
-            "encrypt in [hunter2]",
+            "inspect in hunter2",
+            "inspect in <hunter2>",
+            "inspect in [hunter2]",
             "encrypt --nonsense=hunter2",
             "encrypt -xhunter2",
             "encrypt in -phunter2",

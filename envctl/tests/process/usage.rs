@@ -37,7 +37,7 @@ fn help_and_version_go_to_standard_output() {
 fn a_secret_in_the_wrong_place_of_the_call_is_not_repeated() {
     let sandbox = Sandbox::new();
     for line in [
-        "encrypt in hunter2",
+        "inspect in hunter2",
         "hunter2",
         "encrypt -phunter2",
         "encrypt --passphrase hunter2",
