@@ -1,7 +1,8 @@
-//! `envctl rotate` is killed at random moments, again and again, and loses nothing: `scripts/kill-loop`.
+//! `envctl rotate` is ended at random moments, again and again, by SIGKILL or a signal that it can catch, and loses
+//! nothing: `scripts/kill-loop`.
 //!
-//! After each kill every envelope opens with the old key or the new one and gives its plaintext, and no file has
-//! plaintext in it. After a job that ran to its end every envelope is in the target state, was counted once, and
+//! After each every envelope opens with the old key or the new one and gives its plaintext, and no file has
+//! plaintext in it; what was done stays as it is until the job's end, and costs no call to a key store again. After a job that ran to its end every envelope is in the target state, was counted once, and
 //! nothing else is there than was there at the beginning.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
@@ -24,6 +25,7 @@ use envelope_sdk::{
     EncryptionContext, Envelope, Header, KeyUri, Keyring, WrappedDek, format::armor, stream::StreamError,
 };
 use futures_executor::block_on;
+use rustix::process::{Pid, Signal, kill_process};
 use std::sync::Arc;
 
 use crate::common::{Ran, Sandbox};
@@ -32,16 +34,16 @@ use crate::common::{Ran, Sandbox};
 const KILLS: usize = 10;
 /// Files, unless `$KILL_LOOP_FILES` says how many: a quarter of each kind.
 const FILES: usize = 40;
+/// Envelopes under way at once, unless `--concurrency` says how many.
+const UNDER_WAY: usize = 16;
+/// What ends a run, most often SIGKILL.
+const SIGNALS: [Signal; 6] =
+    [Signal::KILL, Signal::KILL, Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP];
 const MARK: &str = "this is the plaintext of a file";
 
 #[test]
 fn a_rotation_that_is_killed_at_any_moment_loses_nothing_and_is_resumed() {
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<usize>().unwrap());
-    let kills = number("KILL_LOOP_KILLS").unwrap_or(KILLS);
-    let files = number("KILL_LOOP_FILES").unwrap_or(FILES);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = number("KILL_LOOP_SEED").map_or(u64::from(now.subsec_nanos()) | 1, |seed| seed as u64);
-    println!("KILL_LOOP_SEED={seed} KILL_LOOP_KILLS={kills} KILL_LOOP_FILES={files}");
+    let (kills, files, seed) = wanted();
     let mut random = Random(seed);
     let mut tree = Tree::new(files);
     let mut checking = Duration::ZERO;
@@ -54,30 +56,32 @@ fn a_rotation_that_is_killed_at_any_moment_loses_nothing_and_is_resumed() {
         let reencrypts = random.below(2) == 0;
         let checkpoint = format!("job-{direction}.jsonl");
         let mut begun_before = false;
+        tree.begin(to);
         loop {
             let last = killed == kills || whole_run.is_zero() || random.below(4) == 0;
             let begun = Instant::now();
-            let mut child = tree.rotate(from, to, reencrypts, &checkpoint);
+            let left = tree.left_to_do();
+            let child = tree.rotate(from, to, reencrypts, &checkpoint);
             if last {
                 let ran = Ran::of(child.wait_with_output().unwrap(), 0);
                 // Of a job that had something to do: the machine is faster at one time than at another.
                 if !begun_before {
                     whole_run = begun.elapsed();
                 }
-                tree.check_totals(&ran, files, reencrypts, begun_before);
+                tree.check_totals(&ran, left, reencrypts, begun_before);
                 break;
             }
             // At any moment of a whole run: what it is right about does not depend on when.
             thread::sleep(whole_run.mul_f64(random.below(1000) as f64 / 1000.0));
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
+            let signal = SIGNALS[random.below(SIGNALS.len() as u64) as usize];
+            let output = end(child, signal);
             let begun = Instant::now();
-            tree.check(&format!("seed {seed}, kill {killed}"));
+            tree.check(&format!("seed {seed}, kill {killed} by {signal:?}"));
             checking += begun.elapsed();
             if output.status.signal().is_none() {
                 // It was faster.
                 ended += 1;
-                tree.check_totals(&Ran::of(output, 0), files, reencrypts, begun_before);
+                tree.check_totals(&Ran::of(output, 0), left, reencrypts, begun_before);
                 break;
             }
             killed += 1;
@@ -90,8 +94,71 @@ fn a_rotation_that_is_killed_at_any_moment_loses_nothing_and_is_resumed() {
         direction += 1;
     }
     println!(
-        "{killed} killed, {ended} ended before, {resumed} jobs resumed to their end, {direction} in all"
+        "{killed} killed, {ended} ended before, {resumed} jobs resumed to their end, {direction} in all; \
+         {} s of checks",
+        checking.as_secs()
     );
+}
+
+#[test]
+fn two_rotations_of_one_tree_that_are_killed_lose_nothing_and_the_next_ends_what_they_began() {
+    let (kills, files, seed) = wanted();
+    let mut random = Random(seed);
+    let mut tree = Tree::new(files);
+    let (mut killed, mut round, mut whole_run) = (0, 0, Duration::ZERO);
+    while killed < kills.div_ceil(4) {
+        let (from, to) = if round % 2 == 0 { ("old", "new") } else { ("new", "old") };
+        // Each its own way: one may rewrap what the other reencrypts.
+        let ways = [random.below(2) == 0, random.below(2) == 0];
+        let checkpoints = ["one", "two"].map(|of| format!("job-{round}-{of}.jsonl"));
+        let begun = Instant::now();
+        let both: Vec<_> = ways
+            .iter()
+            .zip(&checkpoints)
+            .map(|(reencrypts, checkpoint)| tree.rotate(from, to, *reencrypts, checkpoint))
+            .collect();
+        for (index, child) in both.into_iter().enumerate() {
+            // The first round tells how long one takes.
+            if whole_run.is_zero() || random.below(4) == 0 {
+                Ran::of(child.wait_with_output().unwrap(), 0);
+                continue;
+            }
+            thread::sleep(whole_run.mul_f64(random.below(500) as f64 / 1000.0));
+            let signal = SIGNALS[random.below(SIGNALS.len() as u64) as usize];
+            killed += usize::from(end(child, signal).status.signal().is_some());
+            tree.check(&format!("seed {seed}, round {round}, {index} ended by {signal:?}"));
+        }
+        whole_run = if whole_run.is_zero() { begun.elapsed() } else { whole_run };
+        let ran = tree.rotate(from, to, ways[0], &checkpoints[0]).wait_with_output().unwrap();
+        Ran::of(ran, 0);
+        tree.check(&format!("seed {seed}, round {round}"));
+        tree.check_end(to);
+        for checkpoint in &checkpoints {
+            let _ = fs::remove_file(tree.sandbox.file(checkpoint));
+        }
+        round += 1;
+    }
+    println!("{killed} killed in {round} rounds of two");
+}
+
+/// Kills, files and the seed.
+fn wanted() -> (usize, usize, u64) {
+    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<usize>().unwrap());
+    let kills = number("KILL_LOOP_KILLS").unwrap_or(KILLS);
+    let files = number("KILL_LOOP_FILES").unwrap_or(FILES);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = number("KILL_LOOP_SEED").map_or(u64::from(now.subsec_nanos()) | 1, |seed| seed as u64);
+    println!("KILL_LOOP_SEED={seed} KILL_LOOP_KILLS={kills} KILL_LOOP_FILES={files}");
+    (kills, files, seed)
+}
+
+/// A run that is ended by `signal`, unless it comes to its own end before.
+fn end(child: std::process::Child, signal: Signal) -> std::process::Output {
+    let _ = kill_process(Pid::from_child(&child), signal);
+    let output = child.wait_with_output().unwrap();
+    let ended_by = output.status.signal();
+    assert!(ended_by.is_none() || ended_by == Some(signal.as_raw()), "{:?}", output.status);
+    output
 }
 
 struct Tree {
@@ -102,6 +169,9 @@ struct Tree {
     plaintexts: BTreeMap<PathBuf, Vec<u8>>,
     /// Envelope id and generation of each, as last seen.
     seen: BTreeMap<PathBuf, ([u8; 16], u32)>,
+    /// The key of the job under way, and what has it: the same of each, as it was then.
+    target: Option<KeyUri>,
+    done: BTreeMap<PathBuf, ([u8; 16], u32)>,
 }
 
 impl Tree {
@@ -132,7 +202,18 @@ impl Tree {
             plaintexts.insert(path, plaintext);
         }
         let names = files_below(&sandbox.file("tree"));
-        Self { sandbox, keystore, names, plaintexts, seen: BTreeMap::new() }
+        let (seen, done) = (BTreeMap::new(), BTreeMap::new());
+        Self { sandbox, keystore, names, plaintexts, seen, target: None, done }
+    }
+
+    /// A job to this key begins.
+    fn begin(&mut self, key: &str) {
+        self.target = Some(self.full(key));
+        self.done.clear();
+    }
+
+    fn full(&self, key: &str) -> KeyUri {
+        block_on(envelope_sdk::KeyProvider::resolve(&*self.keystore, &uri(key))).unwrap()
     }
 
     fn rotate(&self, from: &str, to: &str, reencrypts: bool, checkpoint: &str) -> std::process::Child {
@@ -149,8 +230,13 @@ impl Tree {
         let keyring = Keyring::new().decrypt(self.keystore.clone(), uri("old"));
         let envelope = Envelope::new(keyring.decrypt(self.keystore.clone(), uri("new")));
         for (path, plaintext) in &self.plaintexts {
-            let (id, generation) = open(&envelope, path, plaintext)
+            let header = open(&envelope, path, plaintext)
                 .unwrap_or_else(|error| panic!("{when}: {} does not open: {error}", path.display()));
+            let (id, generation) = (*header.envelope_id(), header.generation());
+            if self.target.as_ref().is_some_and(|target| header.recipients()[0].key_uri() == target) {
+                let done = *self.done.entry(path.clone()).or_insert((id, generation));
+                assert_eq!(done, (id, generation), "{when}: {} was done twice", path.display());
+            }
             if let Some((seen, before)) = self.seen.insert(path.clone(), (id, generation)) {
                 assert!(id != seen || generation >= before, "{when}: {} went back", path.display());
             }
@@ -167,7 +253,7 @@ impl Tree {
 
     /// Everything is for this key alone, and nothing is left over.
     fn check_end(&self, key: &str) {
-        let full = block_on(envelope_sdk::KeyProvider::resolve(&*self.keystore, &uri(key))).unwrap();
+        let full = self.full(key);
         for path in self.plaintexts.keys() {
             let header = header_of(&fs::read(path).unwrap());
             let recipients: Vec<_> = header.recipients().iter().map(WrappedDek::key_uri).collect();
@@ -177,20 +263,34 @@ impl Tree {
         assert_eq!(files_below(&self.sandbox.file("tmp")), BTreeSet::new());
     }
 
-    fn check_totals(&self, ran: &Ran, files: usize, reencrypts: bool, resumed: bool) {
-        let totals = &ran.json()["totals"];
-        let count = |name: &str| usize::try_from(totals[name].as_u64().unwrap()).unwrap();
-        assert_eq!(count("failed"), 0, "{totals}");
-        let done =
-            count("rewrapped") + count("reencrypted") + count("done_before") + count("in_target_state");
-        assert_eq!(done, files, "{totals}");
+    /// `left` were to be done when the run began.
+    fn check_totals(&self, ran: &Ran, left: usize, reencrypts: bool, resumed: bool) {
+        let files = self.plaintexts.len();
+        let json = ran.json();
+        let count = |value: &serde_json::Value| usize::try_from(value.as_u64().unwrap()).unwrap();
+        let totals = &json["totals"];
+        let of = |name: &str| count(&totals[name]);
+        assert_eq!(of("failed"), 0, "{totals}");
+        let changed = of("rewrapped") + of("reencrypted");
+        assert_eq!(changed + of("done_before") + of("in_target_state"), files, "{totals}");
+        // Nothing is done twice, nor costs a call twice: three for each envelope, one to see that the key wraps, and for those
+        // that were under way at a kill and looked done (of two kinds of file) what repairs them.
+        let calls = count(&json["calls"]["local"]);
+        let repairs = if resumed { 3 * UNDER_WAY } else { 0 };
+        assert!(changed <= left, "{left} were left: {json}");
+        assert!(calls <= 3 * left + 1 + repairs + 3 * of("conflicts"), "{left} were left: {json}");
         if !resumed {
-            assert_eq!(if reencrypts { count("reencrypted") } else { count("rewrapped") }, files, "{totals}");
+            assert_eq!(if reencrypts { of("reencrypted") } else { of("rewrapped") }, files, "{totals}");
         }
+    }
+
+    /// How many envelopes are done of the job under way.
+    fn left_to_do(&self) -> usize {
+        self.plaintexts.len() - self.done.len()
     }
 }
 
-fn open(envelope: &Envelope, path: &Path, plaintext: &[u8]) -> Result<([u8; 16], u32), String> {
+fn open(envelope: &Envelope, path: &Path, plaintext: &[u8]) -> Result<Header, String> {
     let context = EncryptionContext::new();
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     if armor::is_armored(&bytes) {
@@ -221,12 +321,8 @@ fn open(envelope: &Envelope, path: &Path, plaintext: &[u8]) -> Result<([u8; 16],
     same(&opened.map_err(|error| error.to_string())?, plaintext, &header_of(&header))
 }
 
-fn same(found: &[u8], plaintext: &[u8], header: &Header) -> Result<([u8; 16], u32), String> {
-    if found == plaintext {
-        Ok((*header.envelope_id(), header.generation()))
-    } else {
-        Err("it gives another plaintext".into())
-    }
+fn same(found: &[u8], plaintext: &[u8], header: &Header) -> Result<Header, String> {
+    if found == plaintext { Ok(header.clone()) } else { Err("it gives another plaintext".into()) }
 }
 
 fn header_of(bytes: &[u8]) -> Header {
