@@ -38,9 +38,9 @@ pub use stats::CacheStats;
 /// - The key's state, when this process changes it ([`ReportingAdmin`](crate::ReportingAdmin)) or is
 ///   [told](KeyStateListener::report) of it.
 /// - The provider below, when it answers to any call for the key that its
-///   [state](ProviderErrorKind::State) forbids it, that there is
-///   [no such key](ProviderErrorKind::NotFound) or version, or that
-///   [access is denied](ProviderErrorKind::AccessDenied). A refusal of an alias is one of the key that it meant last.
+///   [state](envelope_sdk::ProviderErrorKind::State) forbids it, that there is
+///   [no such key](envelope_sdk::ProviderErrorKind::NotFound) or version, or that
+///   [access is denied](envelope_sdk::ProviderErrorKind::AccessDenied). A refusal of an alias is one of the key that it meant last.
 /// - Whoever [found a DEK to be the wrong one](KeyProvider::refuted): that one entry, of that caller's partition.
 ///
 /// Each of these but the last drops the DEKs of all partitions, and what is unwrapped at that time is not kept.

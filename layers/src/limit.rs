@@ -104,13 +104,13 @@ impl<P> Limit<P> {
     /// How many calls may go at a time now; `None` where that has no limit.
     #[must_use]
     pub fn permits(&self) -> Option<usize> {
-        self.concurrency.as_ref().map(|adaptive| adaptive.limit())
+        self.concurrency.as_ref().map(Adaptive::limit)
     }
 
     /// How many calls go now; `None` where that has no limit.
     #[must_use]
     pub fn in_flight(&self) -> Option<usize> {
-        self.concurrency.as_ref().map(|adaptive| adaptive.in_flight())
+        self.concurrency.as_ref().map(Adaptive::in_flight)
     }
 }
 

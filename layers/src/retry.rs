@@ -14,7 +14,7 @@ use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, Provide
 use tokio::time::timeout_at;
 
 use crate::{events, observe::in_attempt};
-use effort::{Effort, Plan, Tries, Why};
+use effort::{Effort, Pause, Plan, Tries, Why};
 
 pub use budget::RetryBudget;
 
@@ -212,7 +212,7 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
                 Ok(pause) => (Some(pause), Why::NoBudget),
                 Err(why) => (None, why),
             };
-            let given_up = again.split_off(pause.as_ref().map_or(0, |pause| pause.retries()));
+            let given_up = again.split_off(pause.as_ref().map_or(0, Pause::retries));
             if matches!(why, Why::NoBudget) {
                 events::retries_refused(self.below.name(), given_up.len() as u64);
             }

@@ -90,7 +90,7 @@ impl KeyringListener for Metrics {
                 events::failover(from.provider, from.key, error.kind(), to.key);
             }
             KeyringEvent::WrapMissing { key, error } => {
-                events::wrap_missing(key.provider, key.key, error.kind())
+                events::wrap_missing(key.provider, key.key, error.kind());
             }
             // That a hedge began is told by its end; that a call was dropped, by its observers.
             _ => {}

@@ -75,7 +75,7 @@ fn arn(region: &str, name: &str) -> KeyUri {
 fn regions() -> Arc<AlteredProvider> {
     let memory = MemoryProvider::new();
     let keys = [arn("eu-central-1", "key/one"), arn("eu-central-1", "key/two"), arn("us-east-1", "key/one")];
-    let memory = keys.iter().fold(memory, |memory, key| memory.with_key(key));
+    let memory = keys.iter().fold(memory, MemoryProvider::with_key);
     let meant = |key: &KeyUri| match key.as_str().ends_with(":alias/orders") {
         true => arn("eu-central-1", "key/one"),
         false => key.clone(),
