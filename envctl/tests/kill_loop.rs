@@ -6,6 +6,7 @@
 //! nothing else is there than was there at the beginning.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![allow(clippy::print_stdout, reason = "seed and counts are said")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,7 +74,7 @@ fn a_rotation_that_is_killed_at_any_moment_loses_nothing_and_is_resumed() {
             }
             // At any moment of a whole run: what it is right about does not depend on when.
             thread::sleep(whole_run.mul_f64(random.below(1000) as f64 / 1000.0));
-            let signal = SIGNALS[random.below(SIGNALS.len() as u64) as usize];
+            let signal = random.signal();
             let output = end(child, signal);
             let begun = Instant::now();
             tree.check(&format!("seed {seed}, kill {killed} by {signal:?}"));
@@ -124,7 +125,7 @@ fn two_rotations_of_one_tree_that_are_killed_lose_nothing_and_the_next_ends_what
                 continue;
             }
             thread::sleep(whole_run.mul_f64(random.below(500) as f64 / 1000.0));
-            let signal = SIGNALS[random.below(SIGNALS.len() as u64) as usize];
+            let signal = random.signal();
             killed += usize::from(end(child, signal).status.signal().is_some());
             tree.check(&format!("seed {seed}, round {round}, {index} ended by {signal:?}"));
         }
@@ -356,6 +357,11 @@ fn uri(name: &str) -> KeyUri {
 struct Random(u64);
 
 impl Random {
+    fn signal(&mut self) -> Signal {
+        let index = self.below(SIGNALS.len() as u64);
+        SIGNALS[usize::try_from(index).unwrap()]
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,5 +1,8 @@
 //! Many files in one call of `encrypt` and `decrypt`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![allow(clippy::print_stdout, reason = "figures are said, and what is left out")]
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},

@@ -205,7 +205,7 @@ struct Root {
 
 impl Roots {
     fn of(call: &Call<'_>) -> Result<Self> {
-        let into = call.output.output.as_ref().map(|into| into_folder(into)).transpose()?;
+        let into = call.output.output.as_ref().map(into_folder).transpose()?;
         let (mut files, mut folders) = (HashSet::new(), HashSet::new());
         let mut found = Vec::new();
         for file in call.files {
@@ -438,7 +438,7 @@ impl<'a> Told<'a> {
 
 /// Says which file it was, unless the words do already.
 fn about(error: CliError, path: &Path) -> CliError {
-    let name = printable::path(path).to_string();
+    let name = printable::path(path);
     if error.message().contains(&name) { error } else { error.about(name) }
 }
 

@@ -75,7 +75,7 @@ fn name(path: &Path) -> PathBuf {
 
 fn content(file: &File) -> Event {
     let metadata = file.metadata().unwrap();
-    let mut bytes = vec![0; metadata.len() as usize];
+    let mut bytes = vec![0; usize::try_from(metadata.len()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     Event::Content(metadata.ino(), bytes)
 }
