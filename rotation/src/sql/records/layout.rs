@@ -193,7 +193,8 @@ impl Statements {
         let behind =
             if is_behind { format!(" AND {}", self.key.is_behind(first_key)) } else { String::new() };
         let sealed = &self.sealed_columns;
-        let named = |letter: char, count: usize| join((0..count).map(|at| format!("{letter}{at}")), ", ");
+        // By the keys, and not by their texts, which have the same names without `p` and `q`.
+        let order = |of: &str| join((0..self.key.len()).map(|at| format!("{of}.k{at}")), ", ");
         let mut inner: Vec<String> = self.key.columns().map(|column| column.quoted.clone()).collect();
         inner.extend(values.iter().map(|column| format!("{}::text", column.quoted)));
         inner.extend(sealed.iter().map(|column| column.quoted.clone()));
@@ -203,21 +204,22 @@ impl Statements {
         let inner =
             join(inner.into_iter().zip(aliases).map(|(what, alias)| format!("{what} AS {alias}")), ", ");
         let size = join((0..sealed.len()).map(|at| format!("coalesce(octet_length(c{at}), 0)::int8")), " + ");
-        let order = named('k', self.key.len());
         let mut outer: Vec<String> = (0..self.key.len()).map(|at| format!("k{at}::text")).collect();
         outer.extend((0..values.len()).map(|at| format!("v{at}")));
         outer.extend((0..sealed.len()).map(|at| format!("c{at}")));
         Ok(format!(
-            "SELECT {} FROM (SELECT p.*, sum({size}) OVER (ORDER BY {order} \
+            "SELECT {} FROM (SELECT p.*, sum({size}) OVER (ORDER BY {} \
                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS size_before FROM (\
                      SELECT {inner} FROM {} AS t WHERE {} = {}{}{behind} ORDER BY {} LIMIT $2) p) q \
-             WHERE coalesce(size_before, 0) < $3 ORDER BY {order}",
+             WHERE coalesce(size_before, 0) < $3 ORDER BY {}",
             outer.join(", "),
+            order("p"),
             self.table.quoted,
             self.data_key.quoted,
             id_from(&self.data_key, "$1"),
             is_tenant(self.tenant.as_ref(), 4),
-            self.key.names("t.")
+            self.key.names("t."),
+            order("q")
         ))
     }
 
