@@ -53,6 +53,10 @@ impl Control {
 
     /// Waits while the job is paused. False when it is cancelled.
     pub(crate) async fn may_go_on(&self) -> bool {
+        // Nearly always, and asked for each item.
+        if *self.0.borrow() == State::Running {
+            return true;
+        }
         let mut state = self.0.subscribe();
         match state.wait_for(|state| *state != State::Paused).await {
             Ok(state) => *state == State::Running,

@@ -22,7 +22,10 @@ use envelope_sdk::{
 };
 use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
 
-use crate::{Item, Listing, Reencryption, Source, SourceError, Stored, Unlock};
+use crate::{
+    Item, Listing, Reencryption, Source, SourceError, Stored, Unlock,
+    threads::{blocking, elsewhere},
+};
 
 pub use pair::{half_reencrypted, is_half_reencrypted, is_left_over, payload_path};
 
@@ -104,6 +107,10 @@ impl Source for Files {
         Box::pin(futures_util::stream::poll_fn(move |context| receive.poll_recv(context)))
     }
 
+    fn blocks(&self) -> bool {
+        true
+    }
+
     async fn read(&self, item: &Item) -> Result<Stored, SourceError> {
         let path = path(item);
         blocking(move || read::read(&path)).await
@@ -133,7 +140,8 @@ impl Source for Files {
 
     async fn repair(&self, item: &Item, unlock: Unlock) -> Result<bool, SourceError> {
         let (path, runtime) = (path(item), Handle::current());
-        blocking(move || {
+        // Never here: it waits for a future in the middle.
+        elsewhere(move || {
             let unlock = |header: Header| runtime.block_on(unlock(header)).map_err(SourceError::from);
             repair(&path, unlock)
         })
@@ -280,15 +288,6 @@ fn path(item: &Item) -> PathBuf {
 fn item(path: &Path, is_named: bool) -> Item {
     let name: &OsStr = path.as_os_str();
     if is_named { Item::named(name.as_bytes()) } else { Item::found(name.as_bytes()) }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(SourceError::store(error)),
-    }
 }
 
 fn of_file(error: FileError) -> SourceError {

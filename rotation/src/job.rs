@@ -2,18 +2,19 @@
 
 use std::{pin::pin, sync::Arc};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, watch},
     task::JoinSet,
     time::Instant,
 };
 
 use crate::{
-    Checkpoint, Control, Goal, Item, ItemError, ItemReport, Outcome, Plan, Report, RotationError, Shard,
-    Source, SourceError, Totals,
+    Checkpoint, Control, Goal, Item, ItemError, ItemReport, Listing, Outcome, Plan, Report, RotationError,
+    Shard, Source, SourceError, Totals,
     metered::{KeyStores, Meter},
     target::Target,
+    threads,
     work::Worker,
 };
 
@@ -149,33 +150,48 @@ impl Job {
             Arc::new(Worker { source: Arc::clone(&self.source), target: Arc::new(target), checkpoint, dry });
         // Dropped, it stops whatever is under way.
         let mut tasks = JoinSet::new();
-        let (items, queue) = mpsc::channel(QUEUE);
         let (outcomes, mut done) = mpsc::channel(QUEUE);
-        tasks.spawn(list(self.source, self.shard, control.clone(), items, outcomes.clone()));
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..self.concurrency {
-            let (queue, worker) = (Arc::clone(&queue), Arc::clone(&worker));
-            tasks.spawn(work_off(queue, worker, control.clone(), outcomes.clone()));
-        }
-        drop(outcomes);
-        let mut totals = Totals::default();
-        let mut stopped = pin!(control.stopped().fuse());
-        loop {
-            let told = tokio::select! {
-                biased;
-                () = &mut stopped => {
-                    tasks.abort_all();
-                    continue;
+        // It may need a thread, which those that work would take.
+        let items = Items { listing: Arc::new(Mutex::new(self.source.list())), shard: self.shard };
+        let (alive, gone) = watch::channel(());
+        threads::spawn(&mut tasks, self.concurrency, self.source.blocks(), || {
+            let (worker, control, mut gone) = (Arc::clone(&worker), control.clone(), gone.clone());
+            let work = work_off(items.clone(), worker, control.clone(), outcomes.clone());
+            async move {
+                // A thread cannot be stopped from outside.
+                tokio::select! {
+                    biased;
+                    () = control.stopped() => {}
+                    _ = gone.changed() => {}
+                    () = work => {}
                 }
-                told = done.recv() => told,
-            };
-            let Some(mut report) = told else { break };
+            }
+        });
+        drop((outcomes, items, gone));
+        let mut totals = Totals::default();
+        let mut tell = |mut report: ItemReport| {
             totals.add(&report);
             report.calls = meter.total();
             on_item(report);
+        };
+        let mut stopped = pin!(control.stopped());
+        let is_stopped = loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => break true,
+                told = done.recv() => match told {
+                    Some(report) => tell(report),
+                    None => break false,
+                },
+            }
+        };
+        while let Ok(report) = done.try_recv() {
+            tell(report);
         }
+        drop(alive);
         let mut why = None;
-        while let Some(ended) = tasks.join_next().await {
+        // A call to the system that hangs is not waited for.
+        while !is_stopped && let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended
                 && error.is_panic()
             {
@@ -195,47 +211,43 @@ impl Job {
     }
 }
 
-/// Lists the items of the shard, until nobody takes them any more.
-async fn list(
-    source: Arc<dyn Source>,
+/// The items of a shard, for whoever takes the next one.
+#[derive(Clone)]
+struct Items {
+    listing: Arc<Mutex<Listing>>,
     shard: Shard,
-    control: Control,
-    items: mpsc::Sender<Item>,
-    outcomes: mpsc::Sender<ItemReport>,
-) {
-    let listed = async {
-        let mut listing = source.list();
-        while let Some(listed) = listing.next().await {
-            let sent = match listed {
-                Ok(item) if shard.has(&item) => items.send(item).await.is_ok(),
-                Ok(_) => true,
-                // What cannot be listed is of no shard, so each tells it.
-                Err(error) => outcomes.send(unlisted(error)).await.is_ok(),
-            };
-            if !sent {
-                break;
+}
+
+impl Items {
+    /// What cannot be listed is of no shard, so each tells it.
+    async fn next(&self) -> Option<Result<Item, SourceError>> {
+        let mut listing = self.listing.lock().await;
+        loop {
+            match listing.next().await? {
+                Ok(item) if !self.shard.has(&item) => {}
+                listed => return Some(listed),
             }
         }
-    };
-    tokio::select! {
-        () = listed => {}
-        () = control.cancelled() => {}
     }
 }
 
-async fn work_off(
-    queue: Arc<Mutex<mpsc::Receiver<Item>>>,
-    worker: Arc<Worker>,
-    control: Control,
-    outcomes: mpsc::Sender<ItemReport>,
-) {
+async fn work_off(items: Items, worker: Arc<Worker>, control: Control, outcomes: mpsc::Sender<ItemReport>) {
     while control.may_go_on().await {
-        let Some(item) = queue.lock().await.recv().await else { break };
+        let listed = tokio::select! {
+            biased;
+            listed = items.next() => listed,
+            () = control.cancelled() => break,
+        };
+        let Some(listed) = listed else { break };
         // Paused or cancelled while it waited for one.
         if !control.may_go_on().await {
             break;
         }
-        if outcomes.send(worker.work(item).await).await.is_err() {
+        let report = match listed {
+            Ok(item) => worker.work(item).await,
+            Err(error) => unlisted(error),
+        };
+        if outcomes.send(report).await.is_err() {
             break;
         }
         // Where nothing is ever waited for, whoever may cancel would not get to it.
@@ -248,5 +260,5 @@ fn unlisted(error: SourceError) -> ItemReport {
     ItemReport { outcome, ..ItemReport::of(Item::named(Vec::new())) }
 }
 
-/// Names and outcomes that wait, at most.
-const QUEUE: usize = 256;
+/// Outcomes that wait, at most: whoever cancels is told of an item soon after it is done.
+const QUEUE: usize = 64;

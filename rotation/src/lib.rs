@@ -24,6 +24,7 @@ mod sql;
 mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod threads;
 mod usage;
 mod usage_report;
 mod work;

@@ -66,6 +66,12 @@ pub trait Source: Send + Sync + 'static {
     /// As [`commit`](Self::commit).
     async fn reencrypt(&self, item: &Item, old: &Stored, keys: Reencryption) -> Result<u64, SourceError>;
 
+    /// Whether the methods block the thread that polls them, if they are let to, as those of [`Files`](crate::Files) do: a job gives
+    /// the items under way threads of their own then. Not, by default, and never for a source that waits for a network.
+    fn blocks(&self) -> bool {
+        false
+    }
+
     /// Whether nobody works on the item now. It is asked once an item was [busy](SourceError::Busy), before key stores are
     /// asked for it again; a source that knows no locks need not answer. It is, by default.
     ///

@@ -38,17 +38,17 @@ async fn run_for(job: Job, items: usize) -> Report {
 #[tokio::test]
 async fn a_reencryption_that_is_resumed_does_each_item_once() {
     let (keys, folder) = (Keys::new(), Folder::new());
-    let source = keys.source(60, "a").await;
+    let source = keys.source(200, "a").await;
     let job = || Job::new(source.clone(), a_to_b(&keys).reencrypting()).checkpoint(folder.open());
     let first = run_for(job(), 20).await;
-    assert!(first.cancelled && first.totals.reencrypted < 60, "{first}");
+    assert!(first.cancelled && first.totals.reencrypted < 200, "{first}");
     let second = run_for(job(), usize::MAX).await;
     assert_eq!(second.totals.done_before, first.totals.reencrypted);
-    assert_eq!(second.totals.reencrypted, 60 - first.totals.reencrypted);
-    assert_eq!(second.totals.items, 60);
+    assert_eq!(second.totals.reencrypted, 200 - first.totals.reencrypted);
+    assert_eq!(second.totals.items, 200);
     let third = run_for(job(), usize::MAX).await;
-    assert_eq!((third.totals.done_before, third.calls["memory"]), (60, 1));
-    keys.check(&source, 60, "b").await;
+    assert_eq!((third.totals.done_before, third.calls["memory"]), (200, 1));
+    keys.check(&source, 200, "b").await;
 }
 
 #[tokio::test]
