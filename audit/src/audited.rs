@@ -91,7 +91,7 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
     ) -> Result<WrappedDek, ProviderError> {
         let pending = self.pending(vec![self.entry("wrap_dek", key, Some(context))]);
         let said = self.below.wrap_dek(key, dek, context).await;
-        pending.end(self.below.name(), said, |entry, wrapped| names(entry, wrapped)).await
+        pending.end(self.below.name(), said, names).await
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {

@@ -12,7 +12,7 @@ use crate::{
     segments::{Segments, Snapshot},
 };
 
-/// The same numbers for the same seed (SplitMix64).
+/// The same numbers for the same seed (`SplitMix64`).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
