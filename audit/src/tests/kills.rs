@@ -95,6 +95,27 @@ fn a_clock_that_is_set_back_is_recorded_and_no_damage() {
     assert_eq!(honest.verify().unwrap().clock_set_back, 2);
 }
 
+#[test]
+fn a_segment_that_was_begun_in_vain_behind_an_old_head_is_begun_anew() {
+    let mut honest = Honest::new(12);
+    honest.segment_bytes = 1;
+    let old = honest.platter.lock().unwrap().bytes("head").unwrap().clone();
+    honest.writer(None).append(&[&[entry(1)]]).unwrap();
+    {
+        let mut platter = honest.platter.lock().unwrap();
+        *platter.bytes("head").unwrap() = old;
+        *platter.bytes("current").unwrap() = b"{\"actor".to_vec();
+    }
+    assert_eq!(honest.verify().unwrap().last, 2);
+    for step in 0..12 {
+        let _ = honest.writer(Some((step, Trouble::Kill))).open();
+        honest.platter.lock().unwrap().lose_process();
+        assert!(honest.verify().unwrap().last >= 2, "killed at step {step}");
+    }
+    honest.writer(None).append(&[&[entry(2)]]).unwrap();
+    honest.verify().unwrap();
+}
+
 /// Runs of a log whose programs mean well.
 struct Honest {
     platter: Arc<Mutex<Platter>>,

@@ -25,6 +25,8 @@ impl<D: Disk> Writer<D> {
             return Ok(state.clone());
         }
         self.state = None;
+        // Whoever wrote it may have died before it was on disk.
+        self.head_is_flushed = false;
         let (head, bytes) = self.read_head(bytes)?;
         let closed = self.disk.closed().map_err(|error| self.cannot("list", None, error))?;
         let is_closed = closed.contains(&head.segment);
@@ -53,6 +55,7 @@ impl<D: Disk> Writer<D> {
         let mut offset = head.length;
         let mut remains = None;
         let mut length;
+        let mut closed_at = None;
         loop {
             let name = is_closed.then_some(follower.segment);
             length = self.follow_file(follower, name, offset, &mut remains)?;
@@ -69,11 +72,15 @@ impl<D: Disk> Writer<D> {
             if !is_closed && there.is_none_or(|there| there == 0) {
                 break;
             }
+            closed_at = Some((follower.segment, length));
             follower.next_segment();
             offset = 0;
         }
         let begun_at = self.begun_at(follower, is_closed)?;
-        let Follower { seq, hash, time, segment, .. } = *follower;
+        let Follower { seq, hash, time, .. } = *follower;
+        // Of a segment without a record there is nothing that a head could name: the log ends in the one before.
+        let ended = (follower.segment, length);
+        let (segment, length) = if follower.begun { ended } else { closed_at.unwrap_or(ended) };
         if seq < self.known {
             return Err(LogError::Older { path: self.disk.path(None), known: self.known, found: seq });
         }
@@ -93,16 +100,10 @@ impl<D: Disk> Writer<D> {
 
     /// Goes on with what a crash left open.
     fn finish(&mut self, follower: &Follower<'_>, remains: Option<Entry>) -> Result<State, LogError> {
-        if follower.ended && self.is_between(follower)? {
+        if !follower.begun || follower.ended && self.is_between(follower)? {
             self.begin_segment()?;
         } else if follower.ended {
             self.move_on()?;
-        } else if !follower.begun {
-            let mut state = self.state()?;
-            // As before its first record, which is written anew.
-            state.segment -= 1;
-            self.state = Some(state);
-            self.begin_segment()?;
         }
         if let Some(remains) = remains {
             self.put_own(remains)?;

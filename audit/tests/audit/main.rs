@@ -1,6 +1,12 @@
 //! The log on a real disk.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::semicolon_if_nothing_returned
+)]
 
 mod audited;
 mod common;
