@@ -1,0 +1,303 @@
+//! [`Guard`]: a policy and who asks it.
+
+use std::sync::Arc;
+
+use envelope_sdk::{FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
+
+use crate::{
+    Actor, Denied, Operation, Policy, PolicyFile, PolicyId, Request, Unmet, decision::Why, policy::USES,
+    states::States, time::now,
+};
+
+/// Asks a policy for one actor. Cheap to clone; a service makes one for each tenant or client.
+#[derive(Clone)]
+pub struct Guard {
+    source: Source,
+    actor: Arc<Actor>,
+    for_rewrap: bool,
+    recipients: Option<usize>,
+    told: Vec<Arc<dyn Decided>>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Fixed(Arc<Policy>),
+    File(PolicyFile),
+}
+
+/// Hears of each decision, such as an audit log: with the policy and rule that decided, not those of a moment later.
+pub trait Decided: Send + Sync {
+    /// `request` was allowed, or denied. Values of the context are not to be told on.
+    fn decided(&self, request: &Request<'_>, decision: Result<(PolicyId, Option<&str>), &Denied>);
+}
+
+/// What was allowed, and what is still to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    /// A new wrap has to be post-quantum safe, which shows when it is there.
+    post_quantum_safe: bool,
+}
+
+impl Guard {
+    /// Asks `policy`, which does not change.
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, actor: Actor) -> Self {
+        Self::of(Source::Fixed(policy), actor)
+    }
+
+    /// Asks the policy of a file.
+    #[must_use]
+    pub fn of_file(file: &PolicyFile, actor: Actor) -> Self {
+        Self::of(Source::File(file.clone()), actor)
+    }
+
+    fn of(source: Source, actor: Actor) -> Self {
+        Self { source, actor: Arc::new(actor), for_rewrap: false, recipients: None, told: Vec::new() }
+    }
+
+    /// Tells `listener` of each decision, too.
+    #[must_use]
+    pub fn tell(mut self, listener: Arc<dyn Decided>) -> Self {
+        self.told.push(listener);
+        self
+    }
+
+    /// The same for another actor.
+    #[must_use]
+    pub fn for_actor(&self, actor: Actor) -> Self {
+        Self { actor: Arc::new(actor), ..self.clone() }
+    }
+
+    /// For keys that are opened to rewrap: what unwraps and wraps is [`Operation::Rewrap`] then.
+    #[must_use]
+    pub fn for_rewrap(&self) -> Self {
+        Self { for_rewrap: true, ..self.clone() }
+    }
+
+    /// For keys of envelopes that will have so many recipients, at least. Where nobody says so, a rule that requires
+    /// recipients denies.
+    #[must_use]
+    pub fn for_recipients(&self, recipients: usize) -> Self {
+        Self { recipients: Some(recipients), ..self.clone() }
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// A question of this actor, to be completed.
+    #[must_use]
+    pub fn request(&self, operation: Operation) -> Request<'_> {
+        Request::new(&self.actor, operation)
+    }
+
+    /// Asks. A limit is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`].
+    pub fn check(&self, request: &Request<'_>) -> Result<(), Box<Denied>> {
+        let policy = self.policy(request)?;
+        let said = self.decide(&policy, request, Counts::Yes).and_then(|(rule, allowed)| {
+            if allowed.post_quantum_safe {
+                let why = Why::Requires(Unmet::Unknown("whether the wrap is post-quantum safe"));
+                return Err(Denied::new(policy.id(), rule, request, why));
+            }
+            Ok(rule)
+        });
+        self.tell_all(request, policy.id(), said)
+    }
+
+    /// As [`check`](Self::check), with the error of a provider or of who manages its keys: of kind
+    /// [`AccessDenied`](ProviderErrorKind::AccessDenied), with [`Denied`] as its source.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn check_for(&self, provider: &'static str, request: &Request<'_>) -> Result<(), ProviderError> {
+        self.check(request).map_err(|denied| refusal(provider, denied))
+    }
+
+    /// What a provider asks before a call.
+    pub(crate) async fn check_use(
+        &self,
+        provider: &'static str,
+        states: Option<&States>,
+        usage: Use<'_>,
+    ) -> Result<Allowed, ProviderError> {
+        let operation = if self.for_rewrap { Operation::Rewrap } else { usage.operation };
+        let mut request = self.request(operation).key(usage.key).context(usage.context);
+        request.recipients = self.recipients;
+        if usage.opens {
+            // Of a rewrap it is the new wrap that has to be good: it leads away from the old one.
+            (request.post_quantum_safe, request.is_due) = (Some(true), Some(false));
+        }
+        let policy = self.policy(&request).map_err(|denied| refusal(provider, denied))?;
+        let open = policy.decide(&request, now()).open;
+        if let Some(states) = states.filter(|_| open.state || open.cryptoperiod) {
+            let known = states.of(usage.key).await?;
+            request.state = Some(known.state);
+            request.is_due.get_or_insert(known.is_due(now()));
+        }
+        let said = self.decide(&policy, &request, usage.counts);
+        let allowed = said.as_ref().map_or(NOTHING, |(_, allowed)| *allowed);
+        let said = said.map(|(rule, _)| rule);
+        self.tell_all(&request, policy.id(), said).map_err(|denied| refusal(provider, denied))?;
+        Ok(allowed)
+    }
+
+    /// Refuses a new wrap of a key, or of a kind, that is not allowed.
+    pub(crate) async fn check_wrap(
+        &self,
+        provider: &'static str,
+        states: Option<&States>,
+        (asked, allowed): (Use<'_>, Allowed),
+        wrapped: &WrappedDek,
+    ) -> Result<(), ProviderError> {
+        // The key behind an alias has a name of its own, by which rules know it.
+        let again = if wrapped.key_uri() == asked.key {
+            allowed
+        } else {
+            let usage = Use { key: wrapped.key_uri(), counts: Counts::No, ..asked };
+            self.check_use(provider, states, usage).await?
+        };
+        if (allowed.post_quantum_safe || again.post_quantum_safe)
+            && wrapped.is_post_quantum_safe() != Some(true)
+        {
+            let mut request = self.request(asked.operation).key(wrapped.key_uri()).context(asked.context);
+            request.recipients = self.recipients;
+            let denied = self.policy(&request).and_then(|policy| {
+                let rule = policy.decide(&request, now()).rule;
+                let denied = Denied::new(policy.id(), rule, &request, Why::Requires(Unmet::PostQuantumSafe));
+                self.tell_all(&request, policy.id(), Err(denied))
+            });
+            denied.map_err(|denied| refusal(provider, denied))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to ask what an alias means, if nothing could be done with it anyway.
+    pub(crate) fn check_resolve(&self, provider: &'static str, key: &KeyUri) -> Result<(), ProviderError> {
+        let uses: &[_] = if self.for_rewrap { &[Operation::Rewrap] } else { &USES };
+        let of = |operation: &Operation| self.request(*operation).key(key);
+        let first = of(&uses[0]);
+        let policy = self.policy(&first).map_err(|denied| refusal(provider, denied))?;
+        let now = now();
+        if uses.iter().any(|operation| policy.may(&of(operation), now)) {
+            return Ok(());
+        }
+        let rule = policy.decide(&first, now).rule;
+        let denied = Denied::new(policy.id(), rule, &first, Why::Denies);
+        self.tell_all(&first, policy.id(), Err(denied)).map_err(|denied| refusal(provider, denied))
+    }
+
+    /// Whether `request`, which names no key, could be allowed for one. Nobody is told, and nothing is counted.
+    pub(crate) fn may(&self, request: &Request<'_>) -> bool {
+        self.policy(request).is_ok_and(|policy| policy.may(request, now()))
+    }
+
+    /// As [`check`](Self::check), but nobody is told, and nothing is counted: for the items of a list.
+    pub(crate) fn shows(&self, request: &Request<'_>) -> bool {
+        self.policy(request).is_ok_and(|policy| self.decide(&policy, request, Counts::No).is_ok())
+    }
+
+    /// Whether states have to be asked for.
+    pub(crate) fn asks_for_states(&self) -> bool {
+        // The policy of a file may come to ask for them.
+        match &self.source {
+            Source::Fixed(policy) => policy.asks_for_states(),
+            Source::File(_) => true,
+        }
+    }
+
+    fn policy(&self, request: &Request<'_>) -> Result<Arc<Policy>, Box<Denied>> {
+        let policy = match &self.source {
+            Source::Fixed(policy) => return Ok(Arc::clone(policy)),
+            Source::File(file) => file.current(),
+        };
+        policy.map_err(|what| {
+            let denied = Denied::everything(request, Why::NoPolicy((*what).into()));
+            for listener in &self.told {
+                listener.decided(request, Err(&denied));
+            }
+            denied
+        })
+    }
+
+    fn decide<'p>(
+        &self,
+        policy: &'p Policy,
+        request: &Request<'_>,
+        counts: Counts,
+    ) -> Result<(Option<&'p str>, Allowed), Box<Denied>> {
+        let (rule, decision) = policy.first(request, now());
+        let denied = |why| Denied::new(policy.id(), decision.rule, request, why);
+        if let Some(unmet) = decision.unmet {
+            return Err(denied(Why::Requires(unmet)));
+        }
+        if !decision.allowed {
+            return Err(denied(Why::Denies));
+        }
+        let mut open = decision.open;
+        let post_quantum_safe = std::mem::take(&mut open.post_quantum_safe);
+        if let Some(what) = open.first() {
+            return Err(denied(Why::Requires(Unmet::Unknown(what))));
+        }
+        let limit = rule.and_then(|rule| rule.limit.as_ref()).filter(|_| counts == Counts::Yes);
+        if limit.is_some_and(|limit| !limit.take(request.actor.as_str(), request.key_text())) {
+            return Err(denied(Why::TooOften));
+        }
+        Ok((decision.rule, Allowed { post_quantum_safe }))
+    }
+
+    fn tell_all(
+        &self,
+        request: &Request<'_>,
+        policy: PolicyId,
+        said: Result<Option<&str>, Box<Denied>>,
+    ) -> Result<(), Box<Denied>> {
+        for listener in &self.told {
+            listener.decided(request, said.as_ref().map(|rule| (policy, *rule)).map_err(|denied| &**denied));
+        }
+        said.map(|_| ())
+    }
+}
+
+/// One use of a key.
+#[derive(Clone, Copy)]
+pub(crate) struct Use<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) key: &'a KeyUri,
+    pub(crate) context: &'a FullContext,
+    /// Whether it unwraps.
+    pub(crate) opens: bool,
+    pub(crate) counts: Counts,
+}
+
+/// Whether a limit counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    Yes,
+    No,
+}
+
+/// What the caller of a provider is told.
+pub(crate) fn refusal(provider: &'static str, denied: Box<Denied>) -> ProviderError {
+    let key = denied.key.clone();
+    let error = ProviderError::without_key(ProviderErrorKind::AccessDenied, provider, denied.to_string());
+    let error = error.with_source(*denied);
+    match key {
+        Some(key) => error.about(&key),
+        None => error,
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("actor", &self.actor).finish_non_exhaustive()
+    }
+}
+
+const NOTHING: Allowed = Allowed { post_quantum_safe: false };
