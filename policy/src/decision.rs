@@ -41,15 +41,15 @@ impl Open {
         self == Self::default()
     }
 
-    /// The first thing that is not known.
-    pub(crate) fn first(self) -> Option<&'static str> {
+    /// What is not known, in words: `how many recipients there are`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
         let open = [
             (self.recipients, "how many recipients there are"),
             (self.state, "which state the key is in"),
             (self.cryptoperiod, "when the key's cryptoperiod ends"),
             (self.post_quantum_safe, "whether the wrap is post-quantum safe"),
         ];
-        open.into_iter().find(|(is_open, _)| *is_open).map(|(_, what)| what)
+        open.into_iter().filter(|(is_open, _)| *is_open).map(|(_, what)| what)
     }
 }
 

@@ -242,7 +242,7 @@ impl Guard {
         }
         let mut open = decision.open;
         let post_quantum_safe = std::mem::take(&mut open.post_quantum_safe);
-        if let Some(what) = open.first() {
+        if let Some(what) = open.names().next() {
             return Err(denied(Why::Requires(Unmet::Unknown(what))));
         }
         let limit = rule.and_then(|rule| rule.limit.as_ref()).filter(|_| counts == Counts::Yes);

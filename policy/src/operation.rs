@@ -48,11 +48,13 @@ pub enum Operation {
     NotAfter,
     /// `manage`: lets a key rotate by itself, or no longer.
     AutoRotate,
+    /// `manage`: changes what opens a keystore.
+    ChangePassphrase,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Wrap,
         Self::Unwrap,
         Self::Rewrap,
@@ -72,6 +74,7 @@ impl Operation {
         Self::Alias,
         Self::NotAfter,
         Self::AutoRotate,
+        Self::ChangePassphrase,
     ];
 
     /// Its name in rules: `wrap`, `report-compromise`, …
@@ -97,6 +100,7 @@ impl Operation {
             Self::Alias => "alias",
             Self::NotAfter => "not-after",
             Self::AutoRotate => "auto-rotate",
+            Self::ChangePassphrase => "change-passphrase",
         }
     }
 

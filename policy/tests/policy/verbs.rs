@@ -228,8 +228,10 @@ fn every_verb_is_denied_by_a_policy_that_denies_all_and_the_key_store_hears_of_n
         refused(block_on(admin.restore_key(&a)));
         refused(block_on(admin.check_restore_key(&a)));
     }
-    // Headers are read by programs, which ask by themselves.
-    guard.check(&guard.request(Operation::Inspect)).unwrap_err();
+    // Headers and keystores are read by programs, which ask by themselves.
+    for operation in [Operation::Inspect, Operation::ChangePassphrase] {
+        guard.check(&guard.request(operation)).unwrap_err();
+    }
     let told: Vec<_> = told.0.lock().unwrap().iter().copied().collect();
     let mut all = Operation::ALL.to_vec();
     all.sort_unstable();
