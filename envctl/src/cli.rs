@@ -92,6 +92,9 @@ pub(crate) enum Command {
     /// Create the keystore of local keys and change its passphrase
     #[command(subcommand)]
     Keystore(Keystore),
+    /// Say whether a policy is right, and what it decides
+    #[command(subcommand)]
+    Policy(Policy),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -110,7 +113,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether a key store may be asked.
     pub(crate) fn uses_keys(&self) -> bool {
-        !matches!(self, Self::Inspect(_) | Self::Completions { .. } | Self::Man { .. })
+        !matches!(self, Self::Inspect(_) | Self::Policy(_) | Self::Completions { .. } | Self::Man { .. })
     }
 }
 
@@ -490,6 +493,51 @@ pub(crate) struct DryRun {
     /// Say what would be done, without doing it
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `envctl policy`
+#[derive(Subcommand)]
+pub(crate) enum Policy {
+    /// Say whether a file is a policy, and which rules are never reached
+    Check {
+        /// The policy
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Say what a policy decides, and by which rule: exit code 5 when it denies
+    Test(PolicyTest),
+}
+
+/// `envctl policy test`
+#[derive(Args)]
+pub(crate) struct PolicyTest {
+    /// The policy [default: that of the configuration]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Who: cli:USER, library:NAME or mcp:NAME
+    #[arg(long, value_name = "ACTOR")]
+    pub(crate) actor: String,
+    /// What: wrap, unwrap, rewrap, list, describe, inspect, rotate, destroy, …
+    #[arg(long = "op", value_name = "OPERATION")]
+    pub(crate) operation: String,
+    /// With which key (URI)
+    #[arg(short, long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// In which context
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) context: Vec<String>,
+    /// For whose data, if the program says so
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
+    /// For so many recipients
+    #[arg(long, value_name = "N")]
+    pub(crate) recipients: Option<usize>,
+    /// With a key in this state: active, suspended, …
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<String>,
+    /// At this moment, such as 2027-12-31T12:00:00Z [default: now]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) at: Option<String>,
 }
 
 /// `envctl keystore …`

@@ -11,6 +11,7 @@ mod many;
 mod moment;
 mod overlap;
 mod pages;
+mod policy;
 #[cfg(feature = "sql")]
 mod records;
 mod report_file;
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::RotateRecords(args) => records::run(global, &args),
         Command::Keys(command) => keys::run(global, command),
         Command::Keystore(command) => keystore::run(global, &command),
+        Command::Policy(command) => policy::run(global, &command),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
         Command::KeyStore(command) => survey::run(global, &command),

@@ -364,6 +364,7 @@ impl From<ProvidersError> for CliError {
     fn from(error: ProvidersError) -> Self {
         match error {
             ProvidersError::File(error) => error.into(),
+            ProvidersError::Policy(error) => error.into(),
             // Which providers there are is known before anything is asked: the call's words are wrong.
             ProvidersError::Provider(error) => Self::of_call(error),
             ProvidersError::Setting { provider, setting, error } => {

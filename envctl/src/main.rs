@@ -28,6 +28,7 @@ mod trace;
 mod transfer;
 mod turn;
 mod usage;
+mod user;
 
 use std::process::ExitCode;
 

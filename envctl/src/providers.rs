@@ -7,13 +7,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use envelope_sdk::{Registry, secret::Secrets};
+use envelope_policy::{Guard, Operation};
+use envelope_providers::Builder;
+use envelope_sdk::{KeyUri, Registry, secret::Secrets};
 
 use crate::{
     cli::Global,
-    error::{CliError, Result},
+    error::{CliError, ErrorKind, Result},
     passphrase::Passphrases,
     trace::Trace,
+    user,
 };
 
 /// The key stores and keys of one run.
@@ -25,28 +28,7 @@ pub(crate) struct Providers {
 impl Providers {
     /// Reads the configuration, and the secrets that the call names.
     pub(crate) fn new(global: &Global) -> Result<Self> {
-        let builder = envelope_providers::Providers::builder();
-        let mut builder = match &global.config {
-            Some(path) => builder.file(path),
-            None => builder.user_file(),
-        };
-        if let Some(name) = &global.profile {
-            builder = builder.profile(name);
-        }
-        if let Some(path) = &global.keystore {
-            builder = builder.set("local", "keystore", path);
-        }
-        if let Some(work) = global.max_passphrase_work {
-            builder = builder.set("local", "max-passphrase-work", work.to_string());
-        }
-        for setting in &global.key_stores.settings {
-            if let Some(value) = &setting.value {
-                builder = builder.set(setting.provider, setting.name, value);
-            }
-        }
-        if global.trace {
-            builder = builder.observe(Trace::begin(global.json));
-        }
+        let builder = builder(global)?;
         let passphrases = Arc::new(Passphrases::of(global));
         let opened = builder.secrets(Arc::clone(&passphrases) as Arc<dyn Secrets>).build()?;
         // What is dropped waits for its threads, and one of them for a person or a token: a call that has
@@ -55,6 +37,11 @@ impl Providers {
         // After the configuration, in which there may be something wrong: a pipe may keep one waiting.
         passphrases.read_given(global)?;
         Ok(Self { opened, passphrases })
+    }
+
+    /// Asks the policy, if there is one, for what uses no key store.
+    pub(crate) fn check(&self, operation: Operation) -> Result<()> {
+        check(self.opened.guard(), operation, &[])
     }
 
     /// The configuration's keys and key stores.
@@ -73,6 +60,49 @@ impl Providers {
                 .hint("name one with --keystore FILE")
         })
     }
+}
+
+/// Asks the policy whether the header of an envelope for these keys may be read. No secret is read.
+pub(crate) fn check_inspect(global: &Global, keys: &[&KeyUri]) -> Result<()> {
+    let opened = builder(global)?.secrets(Arc::new(Passphrases::of(global))).build()?;
+    check(opened.guard(), Operation::Inspect, keys)
+}
+
+fn check(guard: Option<&Guard>, operation: Operation, keys: &[&KeyUri]) -> Result<()> {
+    let Some(guard) = guard else { return Ok(()) };
+    let request = || guard.request(operation);
+    let requests = keys.iter().map(|key| request().key(key));
+    let none = keys.is_empty().then(request);
+    requests.chain(none).try_for_each(|request| {
+        guard.check(&request).map_err(|denied| CliError::new(ErrorKind::KeyRefused, denied.to_string()))
+    })
+}
+
+/// The configuration, with the options of the call over it.
+fn builder(global: &Global) -> Result<Builder> {
+    let builder = envelope_providers::Providers::builder().actor(user::actor()?);
+    let mut builder = match &global.config {
+        Some(path) => builder.file(path),
+        None => builder.user_file(),
+    };
+    if let Some(name) = &global.profile {
+        builder = builder.profile(name);
+    }
+    if let Some(path) = &global.keystore {
+        builder = builder.set("local", "keystore", path);
+    }
+    if let Some(work) = global.max_passphrase_work {
+        builder = builder.set("local", "max-passphrase-work", work.to_string());
+    }
+    for setting in &global.key_stores.settings {
+        if let Some(value) = &setting.value {
+            builder = builder.set(setting.provider, setting.name, value);
+        }
+    }
+    if global.trace {
+        builder = builder.observe(Trace::begin(global.json));
+    }
+    Ok(builder)
 }
 
 /// To the end of the process.

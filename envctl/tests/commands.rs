@@ -16,6 +16,7 @@ mod keys;
 mod kill_loop;
 mod many;
 mod passphrases;
+mod policy;
 mod refusals;
 mod reports;
 mod rotate;

@@ -93,6 +93,10 @@ impl<P: KeyProvider> KeyProvider for Guarded<P> {
         self.below.binding_of_new_wraps(key)
     }
 
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        self.below.waits_for_a_person(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.below.generates_deks(key)
     }

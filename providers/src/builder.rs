@@ -7,8 +7,9 @@ use std::{
 };
 
 use envelope_layers::{KeyStateListener, Observer, Stack};
+use envelope_policy::{Actor, Decided, PolicyFile};
 use envelope_sdk::{
-    KeyringListener, Registry,
+    KeyringListener,
     registry::{SettingError, Settings, Surroundings},
     secret::Secrets,
 };
@@ -18,6 +19,7 @@ use crate::{
     Caches, EnvironmentSecrets, Providers, ProvidersError, Registration, backends,
     file::{self, Document},
     keyring::Common,
+    policy::Governed,
     registration::{Given, OpenError},
     secrets::InTurn,
 };
@@ -33,6 +35,9 @@ pub struct Builder {
     observers: Vec<Arc<dyn Observer>>,
     key_states: Vec<Arc<dyn KeyStateListener>>,
     listeners: Vec<Arc<dyn KeyringListener>>,
+    policy: Option<PolicyFile>,
+    actor: Option<Actor>,
+    decided: Vec<Arc<dyn Decided>>,
 }
 
 enum Source {
@@ -70,6 +75,9 @@ impl Builder {
             observers: Vec::new(),
             key_states: Vec::new(),
             listeners: Vec::new(),
+            policy: None,
+            actor: None,
+            decided: Vec::new(),
         })
     }
 
@@ -139,6 +147,24 @@ impl Builder {
         self
     }
 
+    /// Puts this policy before every key store, in place of the one that the configuration names.
+    pub fn policy(mut self, policy: PolicyFile) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Says who asks the policy. `library:` and the name of the program's file, unless it is said.
+    pub fn actor(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
+    /// Tells this listener of each decision of the policy.
+    pub fn decided(mut self, listener: Arc<dyn Decided>) -> Self {
+        self.decided.push(listener);
+        self
+    }
+
     /// Reads the configuration. No key store is opened yet.
     ///
     /// # Errors
@@ -181,11 +207,24 @@ impl Builder {
             }
         };
         let mut caches = Caches::default();
-        let mut registry = Registry::new();
+        let policy = match self.policy {
+            Some(policy) => Some(policy),
+            None => {
+                let named = document
+                    .policy()
+                    .map_err(|what| ProvidersError::Content { path: path.into(), what: what.into() })?;
+                named.map(PolicyFile::open).transpose()?
+            }
+        };
+        let mut metrics = None;
+        let mut schemes = Vec::with_capacity(self.registered.len());
         for registration in &self.registered {
             let of_it = |given: &&Given| given.provider == registration.provider;
             let given = given.iter().filter(of_it).cloned().collect();
-            let stack = document.layers(registration.provider).stack(document.retry_budget());
+            let layers = document.layers(registration.provider);
+            // One counts what all keyrings do: it is not of any key store.
+            metrics = metrics.or_else(|| layers.listener());
+            let stack = layers.stack(document.retry_budget());
             let scheme = (registration.open)(document.table(registration.provider), given, &around);
             let scheme = scheme.map_err(|error| told(error, registration.provider))?;
             let stack = self.observers.iter().map(Arc::clone).fold(stack, Stack::observe);
@@ -193,10 +232,14 @@ impl Builder {
             if let Some(store) = stack.cache_store() {
                 caches.add(registration.provider, store.clone());
             }
-            registry = registry.with_arc(stack.over_scheme(scheme));
+            // The policy stands over the cache, which asks nobody below.
+            schemes.push(stack.over_scheme(scheme));
         }
-        let common = Common::new(document.keyring(), self.listeners);
-        Ok(Providers { registry, keys, keystore, secrets, caches, common })
+        let listeners = self.listeners.into_iter().chain(metrics).collect();
+        let common = Common::new(document.keyring(), listeners);
+        let governed = Governed::new(schemes, policy, self.actor, self.decided)?;
+        let registry = governed.registry();
+        Ok(Providers { registry, governed, keys, keystore, secrets, caches, common })
     }
 
     fn check_given(&self) -> Result<(), ProvidersError> {

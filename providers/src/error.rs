@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use envelope_files::trust::TrustError;
+use envelope_policy::{ActorError, PolicyFileError};
 use envelope_sdk::{KeyUriError, ProviderError, printable, registry::SettingError};
 
 /// Why there are no providers, or no keyring of them. No error repeats a value of
@@ -67,6 +68,15 @@ pub enum ProvidersError {
         bytes: usize,
         /// The aliases that there are.
         aliases: Vec<String>,
+    },
+    /// The policy that the configuration names cannot be used.
+    #[error("{0}")]
+    Policy(#[from] PolicyFileError),
+    /// There is a policy, and nobody whom it could know.
+    #[error("the policy cannot know who this is: {error}; say it by `Builder::actor`")]
+    Actor {
+        /// What is wrong with the program's name.
+        error: ActorError,
     },
     /// There is no provider for a key, or its settings lack something.
     #[error("{0}")]

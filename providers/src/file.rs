@@ -14,7 +14,9 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{ProvidersError, Registration, keyring::KeyringWords, layers::Layers, names::Keys};
+use crate::{
+    ProvidersError, Registration, keyring::KeyringWords, layers::Layers, names::Keys, policy::PolicyWords,
+};
 
 pub(crate) fn read(path: &Path) -> Result<String, ProvidersError> {
     let bytes = trust::read(path, Purpose::Settings, MAX_LEN)?;
@@ -44,6 +46,7 @@ struct Words {
     decrypt_keys: Vec<String>,
     keystore: Option<String>,
     keyring: KeyringWords,
+    policy: Option<PolicyWords>,
     aliases: BTreeMap<String, String>,
     profiles: BTreeMap<String, Profile>,
 }
@@ -157,6 +160,15 @@ impl<'t> Document<'t> {
     /// The retries of the process.
     pub(crate) fn retry_budget(&self) -> &RetryBudget {
         &self.layers.budget
+    }
+
+    /// The file of the policy, if there is one.
+    pub(crate) fn policy(&mut self) -> Result<Option<PathBuf>, &'static str> {
+        match self.words.policy.take() {
+            // It must not depend on who calls from where.
+            Some(policy) if policy.file.is_relative() => Err("[policy]: `file` is a path from / on"),
+            policy => Ok(policy.map(|policy| policy.file)),
+        }
     }
 
     /// The table of a key store.

@@ -8,6 +8,7 @@ mod file;
 mod keyring;
 mod layers;
 mod names;
+mod policy;
 mod registration;
 mod secrets;
 
@@ -16,6 +17,7 @@ use std::{
     sync::Arc,
 };
 
+use envelope_policy::{Guard, PolicyFile};
 use envelope_sdk::{KeyUri, Keyring, Registry, WrapPolicy, registry::Purpose, secret::Secrets};
 
 pub use builder::Builder;
@@ -26,10 +28,12 @@ pub use secrets::EnvironmentSecrets;
 
 use keyring::Common;
 use names::Keys;
+use policy::Governed;
 
 /// The key stores and keys of a configuration.
 pub struct Providers {
     registry: Registry,
+    governed: Governed,
     keys: Keys,
     keystore: Option<PathBuf>,
     secrets: Arc<dyn Secrets>,
@@ -59,6 +63,32 @@ impl Providers {
         &self.registry
     }
 
+    /// The key stores, to rewrap: as far as the policy allows that, for envelopes that will have at least so many
+    /// recipients. Without a policy the same as [`registry`](Self::registry).
+    #[must_use]
+    pub fn registry_to_rewrap(&self, recipients: usize) -> Registry {
+        self.governed.to_rewrap(recipients)
+    }
+
+    /// The key stores, for new envelopes of so many recipients. Without a policy the same as
+    /// [`registry`](Self::registry), for which a policy that requires recipients denies to wrap.
+    #[must_use]
+    pub fn registry_to_encrypt(&self, recipients: usize) -> Registry {
+        self.governed.to_encrypt(recipients)
+    }
+
+    /// The policy that stands before the key stores, if there is one.
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyFile> {
+        self.governed.file()
+    }
+
+    /// Who asks the policy, if there is one: for what uses no key store, such as reading headers.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Guard> {
+        self.governed.guard()
+    }
+
     /// How many of the keys that encrypt must wrap, as `[keyring]` says: for
     /// [`Envelope::reporting`](envelope_sdk::Envelope::reporting). Every key, if it says nothing.
     #[must_use]
@@ -80,7 +110,7 @@ impl Providers {
     /// [`ProvidersError`] when a key is none, or its key store lacks a setting.
     pub fn keyring(&self) -> Result<Keyring, ProvidersError> {
         let encrypt = self.keyring_to_encrypt(&[])?;
-        self.add_opening(encrypt, self.keys.decrypting(&[], &self.registry)?)
+        self.add_opening(encrypt, &self.registry, self.keys.decrypting(&[], &self.registry)?)
     }
 
     /// The keys that encrypt: those that are `named`, by URI or alias, or those of
@@ -91,7 +121,8 @@ impl Providers {
     /// As [`keyring`](Self::keyring).
     pub fn keyring_to_encrypt(&self, named: &[String]) -> Result<Keyring, ProvidersError> {
         let keys = self.keys.encrypting(named, &self.registry)?;
-        self.add_encrypting(self.common.keyring(), keys, Purpose::Encrypt)
+        let registry = self.registry_to_encrypt(self.recipients(&keys));
+        add_encrypting(self.common.keyring(), &registry, keys, Purpose::Encrypt)
     }
 
     /// The keys that may decrypt: those that are `named`, or those of the
@@ -103,7 +134,7 @@ impl Providers {
     ///
     /// As [`keyring`](Self::keyring).
     pub fn keyring_to_decrypt(&self, named: &[String]) -> Result<Keyring, ProvidersError> {
-        self.add_opening(self.common.keyring(), self.keys.decrypting(named, &self.registry)?)
+        self.add_opening(self.common.keyring(), &self.registry, self.keys.decrypting(named, &self.registry)?)
     }
 
     /// The keys of a rewrap: `to` encrypt from now on (or those of the configuration, or
@@ -115,9 +146,10 @@ impl Providers {
     /// As [`keyring`](Self::keyring).
     pub fn keyring_to_rewrap(&self, to: &[String], from: &[String]) -> Result<Keyring, ProvidersError> {
         let mut known = self.keys.encrypting(to, &self.registry)?;
-        let keyring = self.add_encrypting(self.common.keyring(), known.clone(), Purpose::Replace)?;
+        let registry = self.registry_to_rewrap(self.recipients(&known));
+        let keyring = add_encrypting(self.common.keyring(), &registry, known.clone(), Purpose::Replace)?;
         known.extend(self.keys.decrypting(from, &self.registry)?);
-        self.add_opening(keyring, known)
+        self.add_opening(keyring, &registry, known)
     }
 
     /// The key that a name means: an alias of the configuration, the bare name
@@ -143,23 +175,22 @@ impl Providers {
         self.keys.has_alias(name)
     }
 
-    fn add_encrypting(
-        &self,
-        keyring: Keyring,
-        mut keys: Vec<KeyUri>,
-        purpose: Purpose,
-    ) -> Result<Keyring, ProvidersError> {
-        if keys.is_empty() {
-            keys.push(KeyUri::passphrase());
+    /// How many recipients an envelope for these keys has at least.
+    fn recipients(&self, keys: &[KeyUri]) -> usize {
+        match self.common.wrap() {
+            WrapPolicy::AtLeast(least) => keys.len().max(1).min(least),
+            _ => keys.len().max(1),
         }
-        keys.into_iter().try_fold(keyring, |keyring, key| {
-            Ok(keyring.encrypt(self.registry.provider(&key, purpose)?, key))
-        })
     }
 
-    fn add_opening(&self, keyring: Keyring, mut keys: Vec<KeyUri>) -> Result<Keyring, ProvidersError> {
+    fn add_opening(
+        &self,
+        keyring: Keyring,
+        registry: &Registry,
+        mut keys: Vec<KeyUri>,
+    ) -> Result<Keyring, ProvidersError> {
         let passphrase = KeyUri::passphrase();
-        let opens = self.registry.schemes().contains(&passphrase.scheme());
+        let opens = registry.schemes().contains(&passphrase.scheme());
         if keys.is_empty() || (opens && self.passphrase_is_given()) {
             keys.push(passphrase);
         }
@@ -169,7 +200,7 @@ impl Providers {
                 return Ok(keyring);
             }
             seen.push(key.clone());
-            Ok(keyring.decrypt(self.registry.provider(&key, Purpose::Decrypt)?, key))
+            Ok(keyring.decrypt(registry.provider(&key, Purpose::Decrypt)?, key))
         })
     }
 
@@ -181,4 +212,17 @@ impl Providers {
             Err(_) => true,
         }
     }
+}
+
+fn add_encrypting(
+    keyring: Keyring,
+    registry: &Registry,
+    mut keys: Vec<KeyUri>,
+    purpose: Purpose,
+) -> Result<Keyring, ProvidersError> {
+    if keys.is_empty() {
+        keys.push(KeyUri::passphrase());
+    }
+    keys.into_iter()
+        .try_fold(keyring, |keyring, key| Ok(keyring.encrypt(registry.provider(&key, purpose)?, key)))
 }

@@ -10,6 +10,7 @@ use crate::{
     error::Result,
     in_place,
     input::Input,
+    providers::check_inspect,
     report::{self, safe},
 };
 
@@ -21,6 +22,8 @@ pub(crate) fn run(global: &Global, args: &Inspect) -> Result<()> {
     let header = envelope
         .read_header()
         .map_err(|error| in_place::explain(error.into(), envelope.file(), path.as_deref()).about(&name))?;
+    let keys: Vec<_> = header.recipients().iter().map(|recipient| recipient.key_uri()).collect();
+    check_inspect(global, &keys)?;
     let payload = envelope
         .file_len()
         .filter(|_| header.kind() == Kind::Attached)

@@ -1,6 +1,7 @@
 //! `envctl keystore …`
 
 use envelope_local::Keystore as LocalKeystore;
+use envelope_policy::Operation;
 use envelope_sdk::printable;
 use serde_json::json;
 
@@ -16,6 +17,7 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
     let path = providers.keystore()?;
     match command {
         Keystore::Init => {
+            providers.check(Operation::Create)?;
             if path.symlink_metadata().is_ok() {
                 return Err(CliError::new(
                     ErrorKind::InputOutput,
@@ -29,6 +31,7 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
             report::print(global.json, &value, &text)
         }
         Keystore::Passwd => {
+            providers.check(Operation::ChangePassphrase)?;
             let keystore = LocalKeystore::open(&path, &providers.passphrases().of_keystore(&path)?)?;
             keystore.change_passphrase(&providers.passphrases().replacement()?)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });

@@ -70,12 +70,13 @@ fn goal(global: &Global, args: &RotateRecords) -> Result<Goal> {
     let expected = context::expected(&expected)?;
     let providers = Providers::new(global)?;
     let opened = providers.opened();
+    let to: Vec<_> = opened.keyring_to_encrypt(&args.to)?.encrypting().cloned().collect();
+    let registry = opened.registry_to_encrypt(to.len());
     let key = |uri: &KeyUri, purpose| -> Result<Key> {
-        let provider = opened.registry().provider(uri, purpose).map_err(CliError::of_call)?;
+        let provider = registry.provider(uri, purpose).map_err(CliError::of_call)?;
         Ok(Key::new(provider, uri.clone()))
     };
-    let to = opened.keyring_to_encrypt(&args.to)?;
-    let to = to.encrypting().map(|uri| key(uri, Purpose::Replace)).collect::<Result<_>>()?;
+    let to = to.iter().map(|uri| key(uri, Purpose::Replace)).collect::<Result<_>>()?;
     let from = opened.keyring_to_decrypt(&args.from)?;
     let from = from.decrypting().map(|uri| key(uri, Purpose::Decrypt)).collect::<Result<_>>()?;
     Ok(Goal::only(to).open_with(from).with_context(expected))

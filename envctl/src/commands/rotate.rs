@@ -1,9 +1,7 @@
 //! `envctl rotate` and `envctl plan`: many envelopes, to other keys or new versions of them.
 
 use std::{
-    fs,
-    path::Path,
-    thread,
+    fs, thread,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -19,7 +17,7 @@ use crate::{
     error::{CliError, ErrorKind, Result},
     interrupt,
     progress::Items,
-    providers::Providers,
+    providers::{Providers, check_inspect},
     report,
     runtime::block_on,
     sources,
@@ -61,6 +59,7 @@ pub(crate) fn plan(global: &Global, args: &Plan) -> Result<()> {
 
 fn say_plan(global: &Global, args: &Rotation, estimate: &Estimate) -> Result<()> {
     let prices = prices(estimate)?;
+    check_inspect(global, &[])?;
     let job = job(global, args, false)?;
     let mut told = Told::new(global, args)?;
     let control = until_told_to_end();
@@ -125,18 +124,27 @@ fn goal(global: &Global, args: &Rotation) -> Result<Goal> {
     let older_than = args.older_than.as_deref().map(moment::parse_beginning).transpose()?;
     let providers = Providers::new(global)?;
     let opened = providers.opened();
+    let edits = !(args.add.is_empty() && args.remove.is_empty());
+    let to =
+        if edits { Vec::new() } else { opened.keyring_to_encrypt(&args.to)?.encrypting().cloned().collect() };
+    // How many stay of those that an envelope has is not known before: a policy counts those that are named.
+    let recipients = if edits { args.add.len() } else { to.len() };
+    let registry = if args.reencrypt {
+        opened.registry_to_encrypt(recipients)
+    } else {
+        opened.registry_to_rewrap(recipients)
+    };
     let key = |uri: &KeyUri, purpose| -> Result<Key> {
-        let provider = opened.registry().provider(uri, purpose).map_err(CliError::of_call)?;
+        let provider = registry.provider(uri, purpose).map_err(CliError::of_call)?;
         Ok(Key::new(provider, uri.clone()))
     };
     let keys = |names: &[String], purpose| -> Result<Vec<Key>> {
         names.iter().map(|name| key(&opened.key(name)?, purpose)).collect()
     };
-    let goal = if args.add.is_empty() && args.remove.is_empty() {
-        let keyring = opened.keyring_to_encrypt(&args.to)?;
-        Goal::only(keyring.encrypting().map(|uri| key(uri, Purpose::Replace)).collect::<Result<_>>()?)
-    } else {
+    let goal = if edits {
         Goal::edit(keys(&args.add, Purpose::Replace)?, keys(&args.remove, Purpose::Decrypt)?)
+    } else {
+        Goal::only(to.iter().map(|uri| key(uri, Purpose::Replace)).collect::<Result<_>>()?)
     };
     let from = opened.keyring_to_decrypt(&args.from)?;
     let from = from.decrypting().map(|uri| key(uri, Purpose::Decrypt)).collect::<Result<_>>()?;

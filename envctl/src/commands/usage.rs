@@ -13,6 +13,7 @@ use super::overlap;
 use crate::{
     cli::Global,
     error::{CliError, Result},
+    providers::check_inspect,
     report::{self, now},
     runtime::block_on,
     sources,
@@ -20,6 +21,7 @@ use crate::{
 
 /// Counts; what cannot be read is told, and its exit code is that of the call.
 pub(crate) fn run(global: &Global, paths: &[PathBuf], report_file: Option<&Path>) -> Result<()> {
+    check_inspect(global, &[])?;
     overlap::warn(global, paths);
     let source = sources::open(paths, false)?;
     let mut writer = report_file.map(|path| begin(path, paths)).transpose()?;

@@ -47,6 +47,9 @@ impl KeyProvider for Untouchable {
     fn binding_of_new_wraps(&self, _: &KeyUri) -> Option<envelope_sdk::ContextBinding> {
         None
     }
+    fn waits_for_a_person(&self, _: &KeyUri) -> bool {
+        false
+    }
     fn generates_deks(&self, _: &KeyUri) -> bool {
         true
     }

@@ -1,0 +1,85 @@
+//! `[policy]`: whom each key store is opened for, and what they may do.
+
+use std::{path::PathBuf, sync::Arc};
+
+use envelope_policy::{Actor, ActorKind, Decided, Guard, GuardedScheme, PolicyFile};
+use envelope_sdk::{Registry, registry::Scheme};
+use serde::Deserialize;
+
+use crate::ProvidersError;
+
+/// The table of the configuration.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct PolicyWords {
+    pub(crate) file: PathBuf,
+}
+
+/// Every key store, and the policy that stands before them.
+pub(crate) struct Governed {
+    schemes: Vec<Arc<dyn Scheme>>,
+    guard: Option<Guard>,
+    file: Option<PolicyFile>,
+}
+
+impl Governed {
+    pub(crate) fn new(
+        schemes: Vec<Arc<dyn Scheme>>,
+        file: Option<PolicyFile>,
+        actor: Option<Actor>,
+        told: Vec<Arc<dyn Decided>>,
+    ) -> Result<Self, ProvidersError> {
+        let guard = match &file {
+            None => None,
+            Some(file) => {
+                let actor = match actor {
+                    Some(actor) => actor,
+                    None => this_program()?,
+                };
+                Some(told.into_iter().fold(Guard::of_file(file, actor), Guard::tell))
+            }
+        };
+        Ok(Self { schemes, guard, file })
+    }
+
+    pub(crate) fn file(&self) -> Option<&PolicyFile> {
+        self.file.as_ref()
+    }
+
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
+    }
+
+    /// The key stores, as far as the policy lets them be used.
+    pub(crate) fn registry(&self) -> Registry {
+        self.with(Guard::clone)
+    }
+
+    /// For new envelopes of so many recipients.
+    pub(crate) fn to_encrypt(&self, recipients: usize) -> Registry {
+        self.with(|guard| guard.for_recipients(recipients))
+    }
+
+    /// For envelopes that will have so many recipients.
+    pub(crate) fn to_rewrap(&self, recipients: usize) -> Registry {
+        self.with(|guard| guard.for_rewrap().for_recipients(recipients))
+    }
+
+    fn with(&self, guard: impl Fn(&Guard) -> Guard) -> Registry {
+        let guard = self.guard.as_ref().map(guard);
+        self.schemes.iter().fold(Registry::new(), |registry, scheme| {
+            let scheme = Arc::clone(scheme);
+            registry.with_arc(match &guard {
+                None => scheme,
+                Some(guard) => Arc::new(GuardedScheme::new(scheme, guard.clone())),
+            })
+        })
+    }
+}
+
+/// `library:` and the name of the program's file.
+fn this_program() -> Result<Actor, ProvidersError> {
+    let program = std::env::current_exe().ok();
+    let name = program.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+    Actor::new(ActorKind::Library, name.unwrap_or("unknown")).map_err(|error| ProvidersError::Actor { error })
+}
