@@ -14,7 +14,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Who, at most 1024 bytes. The [actor of the log](crate::LogOptions::actor) when it is `None`.
+    /// Who, at most 1024 bytes. The [actor of the log](crate::LogOptions::new) when it is `None`.
     pub actor: Option<String>,
     /// What was done: 1 to 64 of `a–z 0–9 _ -`. Words that begin with `log-` are the log's own.
     pub operation: Cow<'static, str>,
