@@ -49,9 +49,13 @@ pub(crate) fn time(milliseconds: u64) -> String {
 
 /// The milliseconds since 1970 that [`time`] spells so.
 pub(crate) fn untime(text: &str) -> Option<u64> {
+    // Of this form each millisecond has one spelling, but for a leap second, which `humantime` takes for the one before.
+    let form = text.len() == 24 && text.as_bytes()[10] == b'T' && text.as_bytes()[19] == b'.';
+    if !form || text.as_bytes()[17] == b'6' || !text.ends_with('Z') {
+        return None;
+    }
     let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let milliseconds = u64::try_from(since.as_millis()).ok()?;
-    (milliseconds <= MAX_TIME && time(milliseconds) == text).then_some(milliseconds)
+    u64::try_from(since.as_millis()).ok().filter(|&milliseconds| milliseconds <= MAX_TIME)
 }
 
 /// What the clock says, in milliseconds since 1970.
