@@ -46,7 +46,7 @@ impl Rig {
         &self,
         what: &str,
         sealed: &[u8],
-        verb: impl AsyncFn(&Envelope) -> T,
+        verb: impl AsyncFnOnce(&Envelope) -> T,
     ) -> T {
         self.bad.fault_unwraps(Fault::OtherDek);
         let before = self.bad.refuted_wraps().len();

@@ -194,7 +194,7 @@ impl Pair {
     }
 
     /// What `make` makes while the second key is away.
-    fn made<T>(&self, make: impl AsyncFn(&Envelope) -> T) -> T {
+    fn made<T>(&self, make: impl AsyncFnOnce(&Envelope) -> T) -> T {
         self.away.fault_wraps(Fault::Fail(ProviderErrorKind::Unavailable));
         let made = block_on(make(&self.envelope()));
         self.away.fault_wraps(None);

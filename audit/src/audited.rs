@@ -74,6 +74,18 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
         self.below.is_same_key(configured, recipient)
     }
 
+    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
+        self.below.refuted(wrapped, context);
+    }
+
+    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
+        self.below.binding_of_new_wraps(key)
+    }
+
+    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
+        self.below.waits_for_a_person(key)
+    }
+
     fn generates_deks(&self, key: &KeyUri) -> bool {
         self.below.generates_deks(key)
     }

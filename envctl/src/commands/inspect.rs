@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use envelope_sdk::{Header, Kind, crypto::cobblestone};
+use envelope_sdk::{Header, Kind, WrappedDek, crypto::cobblestone};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,7 +22,7 @@ pub(crate) fn run(global: &Global, args: &Inspect) -> Result<()> {
     let header = envelope
         .read_header()
         .map_err(|error| in_place::explain(error.into(), envelope.file(), path.as_deref()).about(&name))?;
-    let keys: Vec<_> = header.recipients().iter().map(|recipient| recipient.key_uri()).collect();
+    let keys: Vec<_> = header.recipients().iter().map(WrappedDek::key_uri).collect();
     check_inspect(global, &keys)?;
     let payload = envelope
         .file_len()
