@@ -35,8 +35,9 @@ impl Scope {
 /// let plaintext = envelope_layers::about_envelope(id, envelope.decrypt(sealed, context)).await?;
 /// # let _ = plaintext; Ok(()) }
 /// ```
-pub fn about_envelope<F: Future>(id: [u8; 16], future: F) -> impl Future<Output = F::Output> {
-    Scope { envelope: Some(id), ..Scope::current() }.around(future)
+pub async fn about_envelope<F: Future>(id: [u8; 16], future: F) -> F::Output {
+    // What is around when it runs, not where it was made: so scopes nest.
+    Scope { envelope: Some(id), ..Scope::current() }.around(future).await
 }
 
 /// Runs `future` as the attempt of this number, counted from 1. For layers that repeat calls.

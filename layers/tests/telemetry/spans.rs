@@ -49,3 +49,21 @@ async fn a_span_of_what_failed_has_the_kind_of_the_error() {
     assert!(heard.contains("error.type=\"access_denied\""), "{heard}");
     assert!(heard.contains("otel.status_code=\"ERROR\""), "{heard}");
 }
+
+#[tokio::test]
+async fn the_innermost_envelope_is_named_wherever_its_future_was_made() {
+    listen();
+    let provider = Stack::new().spans().over(memory());
+    let wrapped = provider.wrap_dek(&key(), &dek(), &context()).await.unwrap();
+    let context = context();
+    // Made out here, where nothing is around it, and run in there.
+    let inner = about_envelope([0xcd; 16], provider.unwrap_dek(&wrapped, &context));
+    about_envelope([0xef; 16], async { inner.await.unwrap() }).await;
+    let made_inside =
+        async { about_envelope([0x12; 16], provider.unwrap_dek(&wrapped, &context)).await.unwrap() };
+    about_envelope([0x34; 16], made_inside).await;
+    let heard = heard();
+    for (id, is_there) in [("cd", true), ("ef", false), ("12", true), ("34", false)] {
+        assert_eq!(heard.contains(&id.repeat(16)), is_there, "{id}: {heard}");
+    }
+}
