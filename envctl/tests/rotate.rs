@@ -213,3 +213,15 @@ fn help_keeps_the_two_rotations_apart() {
     let help_of_keys = help(&["keys", "rotate", "--help"]);
     assert!(help_of_keys.contains("`envctl rotate` brings envelopes to it"), "{help_of_keys}");
 }
+
+#[test]
+fn an_armored_envelope_whose_text_is_damaged_is_told_as_damaged() {
+    let sandbox = tree(2);
+    let text = String::from_utf8(sandbox.read(&name(1))).unwrap();
+    let mut lines: Vec<_> = text.lines().collect();
+    let last = lines.len() - 2;
+    lines[last] = "!!!!";
+    sandbox.write(&name(1), (lines.join("\n") + "\n").as_bytes());
+    let ran = sandbox.run(&["rotate", "--reencrypt", "--to", "local:new", "--from", "local:old", "tree"], 4);
+    ran.says("tree/sub/1.envelope");
+}

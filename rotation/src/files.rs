@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use envelope_files::{FileError, HowWritten, Journal, LockedFile, disk};
 use envelope_sdk::{
-    Header, Kind, OpenedHeader,
+    FormatError, Header, Kind, OpenedHeader,
     format::armor::{ArmorReader, ArmorWriter},
     stream::{self, StreamError},
 };
@@ -303,6 +303,13 @@ fn of_stream(error: StreamError) -> SourceError {
     match error {
         StreamError::Decrypt(envelope_sdk::DecryptError::Format(error)) => error.into(),
         StreamError::Decrypt(error) => error.into(),
+        // The armor's reader speaks through I/O errors.
+        StreamError::Read(error) => {
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<FormatError>()) {
+                Some(format) => format.clone().into(),
+                None => SourceError::store(StreamError::Read(error)),
+            }
+        }
         error => SourceError::store(error),
     }
 }
