@@ -95,6 +95,9 @@ pub(crate) enum Command {
     /// Say whether a policy is right, and what it decides
     #[command(subcommand)]
     Policy(Policy),
+    /// Look after an audit log that a service writes: create, read, verify, sign and prune it
+    #[command(subcommand)]
+    Audit(Audit),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -113,7 +116,14 @@ pub(crate) enum Command {
 impl Command {
     /// Whether a key store may be asked.
     pub(crate) fn uses_keys(&self) -> bool {
-        !matches!(self, Self::Inspect(_) | Self::Policy(_) | Self::Completions { .. } | Self::Man { .. })
+        !matches!(
+            self,
+            Self::Inspect(_)
+                | Self::Policy(_)
+                | Self::Audit(Audit::List { .. } | Audit::Export { .. })
+                | Self::Completions { .. }
+                | Self::Man { .. }
+        )
     }
 }
 
@@ -495,6 +505,107 @@ pub(crate) struct DryRun {
     pub(crate) dry_run: bool,
 }
 
+/// `envctl audit`
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Create a log, whose secret these keys open
+    Create {
+        /// The log: FILE, with FILE.head, FILE.key and FILE.lock beside it
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        log: PathBuf,
+        /// Keep the log's secret under this key; repeat it: any one of the keys opens [default: those that encrypt]
+        #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
+        keys: Vec<String>,
+    },
+    /// List records, the oldest first; nothing is verified
+    List {
+        /// The log
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        log: PathBuf,
+        #[command(flatten)]
+        filter: AuditFilter,
+    },
+    /// Say whether the log is as it was written, or which record is the first bad one (exit code 7)
+    Verify {
+        /// The log
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        log: PathBuf,
+        /// Open the log's secret with this key; repeat it [default: those that decrypt]
+        #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ', conflicts_with = "public_key")]
+        keys: Vec<String>,
+        /// Verify without any secret, up to the last checkpoint: the public key of the log, as `create` showed it
+        #[arg(long, value_name = "HEX")]
+        public_key: Option<String>,
+        /// Demand that the log is the one of these checkpoints, which were kept elsewhere; repeat it
+        #[arg(long = "anchor", value_name = "FILE", value_hint = ValueHint::FilePath)]
+        anchors: Vec<PathBuf>,
+    },
+    /// Write records to standard output for other programs; nothing is verified
+    Export {
+        /// The log
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        log: PathBuf,
+        #[command(flatten)]
+        filter: AuditFilter,
+        /// As what
+        #[arg(long, value_enum, default_value_t = AuditFormat::Json)]
+        format: AuditFormat,
+    },
+    /// Sign the log up to here, and write the checkpoint to standard output: keep it where the writer cannot change it
+    Checkpoint {
+        /// The log
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        log: PathBuf,
+        /// Open the log's secret with this key; repeat it [default: those that decrypt]
+        #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
+        keys: Vec<String>,
+    },
+    /// Remove whole old segments behind a signed checkpoint
+    Prune {
+        /// The log
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        log: PathBuf,
+        /// Open the log's secret with this key; repeat it [default: those that decrypt]
+        #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
+        keys: Vec<String>,
+        /// Keep this record and all behind it
+        #[arg(long, value_name = "SEQ")]
+        up_to: u64,
+    },
+}
+
+/// Which records.
+#[derive(Args)]
+pub(crate) struct AuditFilter {
+    /// Of this key (URI), with `*` for any characters
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Of this actor, with `*` for any characters
+    #[arg(long, value_name = "ACTOR")]
+    pub(crate) actor: Option<String>,
+    /// Of this operation, with `*` for any characters
+    #[arg(long, value_name = "OPERATION")]
+    pub(crate) operation: Option<String>,
+    /// From this day or moment on
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<String>,
+    /// Before this day or moment
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<String>,
+    /// With this outcome: ok, failed, denied, begun, not_offered, dropped
+    #[arg(long, value_name = "OUTCOME")]
+    pub(crate) outcome: Option<String>,
+}
+
+/// `envctl audit export --format`
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AuditFormat {
+    /// One JSON array
+    Json,
+    /// A table with a line of names (RFC 4180)
+    Csv,
+}
+
 /// `envctl policy`
 #[derive(Subcommand)]
 pub(crate) enum Policy {
@@ -551,5 +662,5 @@ pub(crate) enum Keystore {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 other, 2 usage, 3 input or output, 4 tampered or wrong key, passphrase or context, \
-5 key refused, 6 KMS unreachable, 128 and the number of a signal (130 interrupted, 143 terminated, \
+5 key refused, 6 KMS unreachable, 7 audit log not as it was written, 128 and the number of a signal (130 interrupted, 143 terminated, \
 129 hung up)";

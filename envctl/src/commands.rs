@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod audit;
 mod context;
 mod decrypt;
 mod destroy;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::RotateRecords(args) => records::run(global, &args),
         Command::Keys(command) => keys::run(global, command),
         Command::Keystore(command) => keystore::run(global, &command),
+        Command::Audit(command) => audit::run(global, &command),
         Command::Policy(command) => policy::run(global, &command),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),

@@ -39,6 +39,8 @@ pub(crate) enum ErrorKind {
     KeyRefused,
     /// A KMS did not answer.
     Unreachable,
+    /// An audit log is not what was written.
+    LogInvalid,
 }
 
 impl CliError {
@@ -108,6 +110,7 @@ impl CliError {
             ErrorKind::NotAuthentic => 4,
             ErrorKind::KeyRefused => 5,
             ErrorKind::Unreachable => 6,
+            ErrorKind::LogInvalid => 7,
         }
     }
 
@@ -143,6 +146,7 @@ impl ErrorKind {
             Self::NotAuthentic => "not-authentic",
             Self::KeyRefused => "key-refused",
             Self::Unreachable => "unreachable",
+            Self::LogInvalid => "log-invalid",
         }
     }
 }

@@ -9,6 +9,7 @@ mod common;
 #[path = "../../backends/pkcs11/tests/tokens/mod.rs"]
 mod tokens;
 
+mod audit;
 mod detached;
 mod files;
 mod in_place;

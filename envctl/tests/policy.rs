@@ -10,6 +10,7 @@ fn sandbox(rules: &str) -> Sandbox {
     sandbox.keystore(&["main", "other"]);
     sandbox.write("plain", b"plaintext");
     sandbox.run(&["encrypt", "-k", "local:main", "-c", "tenant=acme", "plain", "-o", "sealed"], 0);
+    sandbox.run(&["audit", "create", "-k", "local:main", "log"], 0);
     govern(&sandbox, rules);
     sandbox
 }
@@ -43,7 +44,7 @@ fn commands(sandbox: &Sandbox) -> BTreeSet<String> {
 }
 
 /// What asks no key and no keystore.
-const EXEMPT: [&str; 5] = ["completions", "man", "policy check", "policy test", "audit verify"];
+const EXEMPT: [&str; 6] = ["completions", "man", "policy check", "policy test", "audit list", "audit export"];
 
 #[test]
 fn every_command_is_denied_by_a_policy_that_denies_all() {
@@ -73,6 +74,10 @@ fn every_command_is_denied_by_a_policy_that_denies_all() {
         &["keys", "restore", "main"],
         &["keystore", "init"],
         &["keystore", "passwd"],
+        &["audit", "create", "-k", "local:main", "other-log"],
+        &["audit", "verify", "-k", "local:main", "log"],
+        &["audit", "checkpoint", "-k", "local:main", "log"],
+        &["audit", "prune", "-k", "local:main", "--up-to", "1", "log"],
         &["pkcs11", "slots"],
     ];
     let mut left = commands(&sandbox);
