@@ -264,6 +264,29 @@ async fn hedges_are_ten_percent_of_the_calls_and_ten_more_on_a_day_on_which_all_
 }
 
 #[::tokio::test(start_paused = true)]
+async fn what_a_cache_answers_at_once_makes_no_call_slow_and_pays_for_no_hedge() {
+    let rig = Rig::new(&["a", "b"]).await;
+    let ring = rig.ring(&[0, 1]).hedging(Hedging::new(timer()));
+    let hits = [Does::Answer(0), Does::Answer(20)];
+    rig.does(&hits);
+    for _ in 0..200 {
+        rig.opened(&ring).await;
+    }
+    // As long as its key store takes as a rule: not slow, however fast the hits were.
+    rig.does(&[Does::Answer(100), Does::Answer(20)]);
+    assert_eq!(rig.opened(&ring).await, (100, "+a".into()));
+    // Once the hedges are used up, hits bring none back.
+    rig.does(&[Does::Answer(400), Does::Answer(20)]);
+    while rig.opened(&ring).await.1.contains("+b") {}
+    rig.does(&hits);
+    for _ in 0..200 {
+        rig.opened(&ring).await;
+    }
+    rig.does(&[Does::Answer(400), Does::Answer(20)]);
+    assert_eq!(rig.opened(&ring).await, (400, "+a".into()));
+}
+
+#[::tokio::test(start_paused = true)]
 async fn errors_are_told_in_the_order_of_the_recipients_whoever_failed_first() {
     let rig = Rig::new(&["a", "b"]).await;
     let ring = rig.ring(&[0, 1]).hedging(Hedging::new(timer()));

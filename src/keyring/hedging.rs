@@ -17,7 +17,8 @@ use crate::timer::Timer;
 ///
 /// The threshold is the p95 of the key's last 128 unwraps, estimated at its low end, within
 /// [bounds](Self::between); before there are 20, the [first delay](Self::first_delay). A call that lost counts with
-/// the time after which it was dropped.
+/// the time after which it was dropped. What is answered within a millisecond was no call to a key store, but a cache: it
+/// counts neither here nor among the calls that hedges are a share of.
 ///
 /// At most one call more is in flight for each call, and the calls more are at most
 /// [10 %](Self::at_most_percent) of the others, plus ten at the start: on a day on which all is slow, hedges do

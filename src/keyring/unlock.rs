@@ -1,6 +1,6 @@
 //! Which recipient is opened with which key, in which order, and how long the next one waits.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, iter::once, time::Duration};
 
 use futures_util::{
     StreamExt,
@@ -191,7 +191,6 @@ impl Keyring {
         loop {
             if in_flight.is_empty() {
                 let next = self.next_of(trial)?;
-                hedging.count_call();
                 in_flight.push(InFlight::now(next, hedging, &self.decrypting));
                 calls.push(ask(next));
             }
@@ -227,10 +226,18 @@ impl Keyring {
             let at = in_flight.iter().position(|call| call.place == place)?;
             let call = in_flight.swap_remove(at);
             let key = &self.decrypting[call.pair.key];
+            let now = hedging.timer.now();
+            // What was answered at once was no call to a key store: a cache below had the DEK.
+            let is_call = |call: &InFlight| now.saturating_sub(call.began) >= AT_ONCE;
+            let asked = once(&call).chain(&in_flight).find(|call| !call.is_hedge);
+            if (answer.is_ok() || !call.is_hedge) && asked.is_some_and(is_call) {
+                hedging.count_call();
+            }
             match answer {
                 Ok(dek) => {
-                    let now = hedging.timer.now();
-                    key.latency.record(now.saturating_sub(call.began));
+                    if is_call(&call) {
+                        key.latency.record(now.saturating_sub(call.began));
+                    }
                     if call.is_hedge {
                         self.hear(&KeyringEvent::HedgeWon { hedge: key.asked() });
                     }
@@ -319,3 +326,6 @@ impl InFlight {
 async fn resolve(key: &ConfiguredKey, deadline: &Deadline<'_>) -> Result<KeyUri, ProviderError> {
     deadline.bound(key, key.meaning.learn(&key.provider, &key.uri)).await
 }
+
+/// No network answers in that time.
+const AT_ONCE: Duration = Duration::from_millis(1);
