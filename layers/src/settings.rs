@@ -136,6 +136,12 @@ impl LayerSettings {
         self
     }
 
+    /// The longest time of one attempt, where it has one.
+    #[must_use]
+    pub fn attempt_time(&self) -> Option<Duration> {
+        self.0.deadline
+    }
+
     /// Who counts what keyrings do, where `metrics` are wanted: for [`Keyring::tell`](envelope_sdk::Keyring::tell).
     #[must_use]
     pub fn listener(&self) -> Option<Arc<dyn KeyringListener>> {

@@ -222,6 +222,10 @@ impl Builder {
             let of_it = |given: &&Given| given.provider == registration.provider;
             let given = given.iter().filter(of_it).cloned().collect();
             let layers = document.layers(registration.provider);
+            document
+                .keyring()
+                .check(&layers)
+                .map_err(|what| ProvidersError::Content { path: path.into(), what })?;
             // One counts what all keyrings do: it is not of any key store.
             metrics = metrics.or_else(|| layers.listener());
             let stack = layers.stack(document.retry_budget());

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use envelope_layers::LayerSettings;
 use envelope_sdk::{Hedging, Keyring, KeyringListener, Order, Timer, TokioTimer, WrapPolicy};
 use serde::{
     Deserialize, Deserializer,
@@ -80,6 +81,20 @@ impl TryFrom<Table> for KeyringWords {
 }
 
 impl KeyringWords {
+    /// Refuses a time of the whole call that ends each attempt below these layers before it can fail.
+    pub(crate) fn check(&self, layers: &LayerSettings) -> Result<(), String> {
+        match (self.deadline, layers.attempt_time()) {
+            (Some(whole), Some(attempt)) if attempt >= whole => Err(format!(
+                "`deadline` of [layers], the time of one attempt, is {}, and [keyring] gives a whole call {}: a key store \
+                 that is away would use up all of it, no second key would be asked, and no breaker would open; set a \
+                 shorter one in [layers], or a longer one in [keyring]",
+                humantime::format_duration(attempt),
+                humantime::format_duration(whole)
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// These, and `general` where they say nothing.
     pub(crate) fn over(self, general: Self) -> Self {
         Self {

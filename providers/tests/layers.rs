@@ -131,6 +131,26 @@ fn a_deadline_of_an_attempt_that_is_no_shorter_than_that_of_its_call_is_refused(
     }
 }
 
+#[test]
+fn a_deadline_of_an_attempt_that_is_no_shorter_than_that_of_a_keyring_is_refused() {
+    let place = Place::new();
+    for (layers, keyring, is_refused) in [
+        ("deadline = '5s'", "deadline = '3s'", true),
+        ("deadline = '5s'", "deadline = '5s'", true),
+        ("deadline = '5s'", "deadline = '6s'", false),
+        ("deadline = '5s'", "", false),
+        ("retry = true", "deadline = '3s'", false),
+        ("flaky = { deadline = '5s' }", "deadline = '3s'", true),
+        ("local = { deadline = '1s' }", "deadline = '3s'", false),
+    ] {
+        let built = place.builder(&format!("[keyring]\n{keyring}\n[layers]\n{layers}")).build();
+        assert_eq!(built.is_err(), is_refused, "{layers} {keyring}");
+        if let Err(error) = built {
+            assert!(error.to_string().contains("no second key would be asked"), "{error}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_over_all_key_stores_is_none_for_one_that_waits_for_a_person() {
     let place = Place::new();
