@@ -146,7 +146,8 @@ impl Providers {
     /// As [`keyring`](Self::keyring).
     pub fn keyring_to_rewrap(&self, to: &[String], from: &[String]) -> Result<Keyring, ProvidersError> {
         let mut known = self.keys.encrypting(to, &self.registry)?;
-        let registry = self.registry_to_rewrap(self.recipients(&known));
+        // All of them wrap, or none: only new envelopes may miss some.
+        let registry = self.registry_to_rewrap(known.len().max(1));
         let keyring = add_encrypting(self.common.keyring(), &registry, known.clone(), Purpose::Replace)?;
         known.extend(self.keys.decrypting(from, &self.registry)?);
         self.add_opening(keyring, &registry, known)
@@ -175,7 +176,7 @@ impl Providers {
         self.keys.has_alias(name)
     }
 
-    /// How many recipients an envelope for these keys has at least.
+    /// How many recipients a new envelope for these keys has at least.
     fn recipients(&self, keys: &[KeyUri]) -> usize {
         match self.common.wrap() {
             WrapPolicy::AtLeast(least) => keys.len().max(1).min(least),

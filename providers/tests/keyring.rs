@@ -18,6 +18,7 @@ use std::{
 
 use envelope_layers::KeyStateListener;
 use envelope_local::{Argon2Params, Keystore, Passphrase};
+use envelope_policy::PolicyFile;
 use envelope_providers::{Builder, Providers};
 use envelope_sdk::{
     EncryptError, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyChange, KeyProvider, KeyState,
@@ -119,6 +120,25 @@ async fn a_key_may_be_missing_where_the_file_says_so() {
     let envelope = Envelope::new(too_many.keyring().unwrap());
     let error = envelope.reporting(too_many.wrap_policy()).encrypt(b"data", &context).await.unwrap_err();
     assert!(matches!(error, EncryptError::TooFewKeys { at_least: 3, configured: 2 }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewrap_has_all_its_keys_also_where_new_envelopes_may_miss_some() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let rules = place.0.path().join("policy.toml");
+    let two = "version = 1\n[[rule]]\nname = 'two'\neffect = 'allow'\nrequire = { recipients = 2 }";
+    fs::write(&rules, two).unwrap();
+    fs::set_permissions(&rules, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = "keys = ['memory:slow', 'memory:fast']\n[keyring]\nwrap-at-least = 1";
+    let sealed = seal(place.providers(text).keyring().unwrap()).await;
+    let providers = place.builder(text).policy(PolicyFile::open(&rules).unwrap()).build().unwrap();
+    let rewraps = Envelope::new(providers.keyring_to_rewrap(&[], &[]).unwrap());
+    rewraps.rewrap(&sealed, &EncryptionContext::new()).await.unwrap();
+    // A new one may have a single recipient.
+    let encrypts = Envelope::new(providers.keyring_to_encrypt(&[]).unwrap());
+    let error = encrypts.encrypt(b"data", &EncryptionContext::new()).await.unwrap_err();
+    assert!(error.to_string().contains("two"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
