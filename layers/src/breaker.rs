@@ -77,7 +77,7 @@ impl<P> Breaker<P> {
     }
 
     /// A circuit for each of the names that `name` gives keys, such as their region. There should be few: of more than
-    /// 1024 only those with failures are remembered.
+    /// 1024 those without failures are forgotten, and where all have some, the others share the circuit without a name.
     #[must_use]
     pub fn by(mut self, name: impl Fn(&KeyUri) -> &str + Send + Sync + 'static) -> Self {
         self.by = Some(Box::new(name));
@@ -113,7 +113,7 @@ impl<P: KeyProvider> Breaker<P> {
         // Otherwise the pass is dropped, and a probe is free for another call.
         if answer.as_ref().map_or_else(|error| !is_of_the_queue(error), was_asked) {
             let outcome = outcome_of(answer.as_ref().err(), &pass);
-            self.settle(pass, key, outcome);
+            self.settle(pass, outcome);
         }
         answer
     }
@@ -121,15 +121,15 @@ impl<P: KeyProvider> Breaker<P> {
     fn enter<'b>(&'b self, circuit: &'b str) -> Result<Pass<'b>, Refusal> {
         let pass = self.circuits.enter(self.name(), circuit)?;
         if pass.is_probe() {
-            events::breaker(self.name(), circuit, events::HALF_OPEN);
+            events::breaker(self.name(), pass.circuit(), events::HALF_OPEN);
         }
         Ok(pass)
     }
 
-    fn settle(&self, pass: Pass<'_>, key: &KeyUri, outcome: Outcome) {
-        if pass.settle(outcome) {
+    fn settle(&self, pass: Pass<'_>, outcome: Outcome) {
+        if let Some(circuit) = pass.settle(outcome) {
             let state = if outcome == Outcome::Answered { events::CLOSED } else { events::OPEN };
-            events::breaker(self.name(), self.name_of(key), state);
+            events::breaker(self.name(), circuit, state);
         }
     }
 
@@ -217,7 +217,7 @@ impl<P: KeyProvider> KeyProvider for Breaker<P> {
                 answers.iter().filter(is_asked).map(|answer| outcome_of(answer.as_ref().err(), &pass));
             let outcome = asked.min();
             if let Some(outcome) = outcome.or(answers.is_empty().then_some(Outcome::Failed)) {
-                self.settle(pass, batch[0].0.key_uri(), outcome);
+                self.settle(pass, outcome);
             }
             for (place, answer) in places.into_iter().zip(answers) {
                 told[place] = answer;

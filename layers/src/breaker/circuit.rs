@@ -71,6 +71,16 @@ struct Known {
 }
 
 impl Known {
+    /// The circuit for this name: the one without a name where there is no room for another. Names may be chosen by
+    /// whoever sends wraps, who must neither fill the memory nor have a new circuit each time.
+    fn name_for<'n>(&mut self, name: &'n str) -> &'n str {
+        if self.named.len() < MANY || self.named.contains_key(name) {
+            return name;
+        }
+        self.named.retain(|_, circuit| circuit.failures > 0 || circuit.open.is_some());
+        if self.named.len() < MANY { name } else { "" }
+    }
+
     fn find(&mut self, name: &str) -> Option<&mut Circuit> {
         if name.is_empty() { Some(&mut self.unnamed) } else { self.named.get_mut(name) }
     }
@@ -78,10 +88,6 @@ impl Known {
     fn find_or_add(&mut self, name: &str) -> &mut Circuit {
         if name.is_empty() {
             return &mut self.unnamed;
-        }
-        // Names that are those of keys, of which there may be many, must not fill the memory.
-        if self.named.len() >= MANY && !self.named.contains_key(name) {
-            self.named.retain(|_, circuit| circuit.failures > 0 || circuit.open.is_some());
         }
         self.named.entry(name.into()).or_default()
     }
@@ -132,8 +138,9 @@ impl Circuits {
     /// The right to one call to `provider`, of the circuit of this name.
     pub(super) fn enter<'c>(&'c self, provider: &'static str, name: &'c str) -> Result<Pass<'c>, Refusal> {
         let now = Instant::now();
-        let pass = |answers, is_probe| Pass { circuits: self, provider, name, begun: now, answers, is_probe };
         let mut known = self.known();
+        let name = known.name_for(name);
+        let pass = |answers, is_probe| Pass { circuits: self, provider, name, begun: now, answers, is_probe };
         let Some(circuit) = known.find(name) else { return Ok(pass(0, false)) };
         let (failures, answers) = (circuit.failures, circuit.answers);
         let Some(open) = &mut circuit.open else { return Ok(pass(answers, false)) };
@@ -151,7 +158,9 @@ impl Circuits {
     }
 
     pub(super) fn state(&self, name: &str) -> BreakerState {
-        self.known().find(name).map_or(BreakerState::Closed, |circuit| circuit.state())
+        let mut known = self.known();
+        let name = known.name_for(name);
+        known.find(name).map_or(BreakerState::Closed, |circuit| circuit.state())
     }
 
     pub(super) fn troubled_states(&self) -> Vec<(String, BreakerState)> {
@@ -221,10 +230,15 @@ pub(super) struct Pass<'c> {
     is_probe: bool,
 }
 
-impl Pass<'_> {
+impl<'c> Pass<'c> {
     /// Whether the call is a probe.
     pub(super) fn is_probe(&self) -> bool {
         self.is_probe
+    }
+
+    /// The name of its circuit.
+    pub(super) fn circuit(&self) -> &str {
+        self.name
     }
 
     /// How long the call has taken.
@@ -232,19 +246,20 @@ impl Pass<'_> {
         self.begun.elapsed()
     }
 
-    /// What became of the call. Returns whether the circuit closed or opened by it.
-    pub(super) fn settle(mut self, outcome: Outcome) -> bool {
+    /// What became of the call. Returns the name of the circuit if it closed or opened by it.
+    pub(super) fn settle(mut self, outcome: Outcome) -> Option<&'c str> {
         let is_probe = std::mem::take(&mut self.is_probe);
         let mut known = self.circuits.known();
         let circuit = known.find_or_add(self.name);
-        match outcome {
+        let has_changed = match outcome {
             Outcome::Answered => circuit.answered(is_probe),
             Outcome::Failed => circuit.failed(self.circuits, is_probe, false),
             Outcome::TimedOut => {
                 let nobody_was_answered = circuit.answers == self.answers;
                 circuit.failed(self.circuits, is_probe, nobody_was_answered)
             }
-        }
+        };
+        has_changed.then_some(self.name)
     }
 }
 
@@ -261,7 +276,7 @@ impl Drop for Pass<'_> {
     }
 }
 
-/// Circuits before those that have no trouble are forgotten.
+/// Circuits with a name. Before there are more, those that have no trouble are forgotten.
 const MANY: usize = 1024;
 /// For a cool-down that no clock has.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -251,6 +251,27 @@ async fn circuits_by_name_open_each_for_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_that_somebody_makes_up_neither_fill_the_memory_nor_pass_by_an_open_circuit() {
+    let script = Script::new([]);
+    script.always(fail(Unavailable));
+    let breaker = Breaker::new(script.clone()).failures(1).by(KeyUri::as_str);
+    for number in 0..3000 {
+        let told = breaker.generate_dek(&key(&number.to_string()), &context()).await;
+        assert_eq!(kind_of(told), Some(Unavailable));
+    }
+    // The circuits of 1024 names, and the one of all others.
+    assert_eq!((breaker.troubled().len(), script.calls().len()), (1025, 1025));
+    script.always(None);
+    advance(10 * SECOND).await;
+    // Each of these closes one, and the names that come next have a circuit of their own again.
+    for number in [2999, 0, 1] {
+        breaker.generate_dek(&key("one"), &context()).await.map(drop).unwrap();
+        let _ = breaker.generate_dek(&key(&number.to_string()), &context()).await;
+    }
+    assert!(breaker.troubled().len() < 1025);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_fails_if_all_of_it_does() {
     let script = Script::new([]);
     let (one, two, context) = (wrapped(&script, "one").await, wrapped(&script, "two").await, context());
