@@ -88,6 +88,11 @@ impl<K: Eq + Hash, T> Flights<K, T> {
         self.listed.remove(key).map(|listed| listed.passengers)
     }
 
+    /// Ends the listing of the call about this key, if there is one.
+    pub(crate) fn forget(&mut self, key: &K) {
+        self.listed.remove(key);
+    }
+
     /// Ends the listing of each call about such a key.
     pub(crate) fn end_where(&mut self, is_such: impl Fn(&K) -> bool) {
         self.listed.retain(|key, _| !is_such(key));

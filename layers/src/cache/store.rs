@@ -276,10 +276,15 @@ impl Store {
         self.invalidate_where(&mut lock(&self.state), |kept| kept.is_of(key, identity));
     }
 
-    /// Drops the DEK of one wrap, and what is under way for it is not kept.
+    /// Drops the DEK of one wrap, and what is under way for it is not kept. Nothing else is looked at: whoever changes
+    /// headers can have it called as often as they like.
     pub(crate) fn drop_one(&self, asked: &Asked<'_>) {
-        let key = Key::new(asked, asked.hash_by(&self.hasher));
-        self.invalidate_where(&mut lock(&self.state), |kept| *kept == key);
+        let key = Arc::new(Key::new(asked, asked.hash_by(&self.hasher)));
+        let mut state = lock(&self.state);
+        state.flights.forget(&key);
+        if state.kept.remove(&key).is_some() {
+            add(&self.counters.invalidated, 1);
+        }
     }
 
     /// Drops all.

@@ -1,9 +1,9 @@
 //! What ends the use of a DEK before its time.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use envelope_layers::{Cache, KeyStateListener, ReportingAdmin};
+use envelope_layers::{Cache, CacheLimits, CacheStore, KeyStateListener, ReportingAdmin};
 use envelope_local::{Argon2Params, Keystore, Passphrase};
 use envelope_sdk::{
     EncryptionContext, Envelope, KeyAdmin, KeyChange, KeyDescription, KeyProvider, KeyState, KeyUri, Keyring,
@@ -166,6 +166,22 @@ async fn a_dek_that_was_found_to_be_wrong_is_asked_for_again_and_no_other() {
     spy.open();
     under_way.await.unwrap();
     assert_eq!(cache.store().stats().kept, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_refutes_one_dek_keeps_no_other_from_being_kept() {
+    let spy = shared(Spy::new());
+    let limits = CacheLimits::new(Duration::from_secs(60), 10).keep_generated(true);
+    let (cache, context) = (Cache::new(Arc::clone(&spy), &CacheStore::new(limits)), context("acme"));
+    let (one, _) = wrapped(&cache, "one", &context).await;
+    let key = key("one");
+    spy.close();
+    let mut made = cache.generate_dek(&key, &context);
+    assert!(poll(&mut made).is_pending());
+    cache.refuted(&one, &context);
+    spy.open();
+    made.await.unwrap();
+    assert_eq!(cache.store().stats().kept, 1);
 }
 
 /// A key store that once gave another DEK: the envelope does not open, and the next time it does.
