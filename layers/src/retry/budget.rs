@@ -89,6 +89,12 @@ impl RetryBudget {
         Taken { budget: self.clone(), count: taken }
     }
 
+    /// A retry that was made and did not reach the key store was none.
+    pub(super) fn give_back(&self) {
+        self.0.retries.fetch_sub(1, Ordering::Relaxed);
+        self.add(WHOLE);
+    }
+
     fn add(&self, more: u64) {
         let most = self.0.most;
         // A day without trouble, on which there is nothing to add, costs no more than a look.

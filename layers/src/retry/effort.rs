@@ -97,7 +97,10 @@ impl<'r> Effort<'r> {
     /// Counts an attempt that failed. The pause that it asks for, if there may be another.
     pub(super) fn judge(&self, tries: &mut Tries, error: &ProviderError) -> Result<Duration, Why> {
         if find_cause::<CircuitOpen>(error).is_some() {
-            // Nobody was asked.
+            // Nobody was asked: not by a retry either, if it was one.
+            if tries.made > 0 {
+                self.budget.give_back();
+            }
             return Err(Why::Open);
         }
         tries.made = tries.made.saturating_add(error.attempts());

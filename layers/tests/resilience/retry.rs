@@ -208,6 +208,21 @@ async fn what_a_breaker_refuses_is_not_tried_again() {
     assert!(told.message().starts_with("the key store failed 2 times in a row"), "{told}");
 }
 
+/// One key store that is away must not use up what others may repeat.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_a_breaker_refuses_goes_back_into_the_budget() {
+    let (away, shaky) = (Script::new([]), Script::new([]));
+    [&away, &shaky].map(|script| script.always(fail(Unavailable)));
+    let (one, context, budget) = (wrapped(&away, "one").await, context(), RetryBudget::new(0, 5));
+    let retry = Retry::new(Breaker::new(away.clone()).failures(1), &budget);
+    for error in retry.unwrap_deks(&[(&one, &context); 50]).await.into_iter().map(Result::unwrap_err) {
+        assert_eq!(error.kind(), Unavailable);
+    }
+    assert_eq!((away.calls().len(), budget.retries()), (1, 0));
+    ask(&Retry::new(shaky.clone(), &budget).attempts(6)).await.unwrap_err();
+    assert_eq!((shaky.calls().len(), budget.retries()), (6, 5));
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_a_batch_what_the_key_store_told_last_stands_beside_what_a_breaker_refuses() {
     let script = Script::new([fail(Unavailable), fail(Throttled), fail(AccessDenied)]);
