@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     mem::take,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -150,9 +151,13 @@ impl<'t> Document<'t> {
             Some(DeValue::Table(table)) => table.get("attempts").map(Spanned::get_ref),
             _ => None,
         };
-        let attempts = said.and_then(DeValue::as_integer).and_then(|said| said.as_str().parse().ok());
+        let attempts = said.and_then(DeValue::as_integer);
+        let attempts = attempts.and_then(|said| u32::from_str_radix(said.as_str(), said.radix()).ok());
         match attempts {
-            Some(attempts) => layers.with_client_attempts(attempts),
+            // None is one, as the key stores take it.
+            Some(attempts) => {
+                layers.with_client_attempts(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN))
+            }
             None => layers,
         }
     }

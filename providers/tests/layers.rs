@@ -104,6 +104,8 @@ async fn how_often_the_client_of_a_key_store_attempts_a_call_is_known_from_its_t
         ("[flaky]", 2),
         ("[flaky]\nattempts = 1", 6),
         ("[flaky]\nattempts = 2", 3),
+        ("[flaky]\nattempts = 0x2", 3),
+        ("[flaky]\nattempts = 0", 6),
         ("[layers.flaky]\nclient-attempts = 6\n[flaky]\nattempts = 1", 1),
     ] {
         assert_eq!(attempts_of(&place, &format!("{layers}{text}\nhangs = true")).await, attempts, "{text}");

@@ -299,12 +299,12 @@ impl KeyProvider for GcpKms {
         self.decrypt(wrapped, context, deadline).await
     }
 
-    /// Where the settings ask for [random bytes of a Cloud
-    /// HSM](crate::GcpKmsBuilder::hsm_randomness).
     fn binding_of_new_wraps(&self, _key: &KeyUri) -> Option<ContextBinding> {
         Some(ContextBinding::Provider)
     }
 
+    /// Where the settings ask for [random bytes of a Cloud
+    /// HSM](crate::GcpKmsBuilder::hsm_randomness).
     fn generates_deks(&self, _key: &KeyUri) -> bool {
         self.hsm_randomness
     }
