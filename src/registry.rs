@@ -6,6 +6,7 @@
 //! makes one from a configuration file, with every key store of this repository
 //! and those that a program adds.
 
+mod instances;
 mod settings;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::{
     admin::{Details, cannot},
 };
 
+pub use instances::Instances;
 pub use settings::{
     MissingSetting, SecretOption, SettingError, SettingOption, Settings, Surroundings, SurveyOption, text,
 };

@@ -137,9 +137,15 @@ impl Guard {
         let policy = self.policy(&request).map_err(|denied| refusal(provider, denied))?;
         let open = policy.decide(&request, now()).open;
         if let Some(states) = states.filter(|_| open.state || open.cryptoperiod) {
-            let known = states.of(usage.key).await?;
-            request.state = Some(known.state);
-            request.is_due.get_or_insert(known.is_due(now()));
+            match states.of(usage.key).await {
+                Ok(known) => {
+                    request.state = Some(known.state);
+                    request.is_due.get_or_insert(known.is_due(now()));
+                }
+                // A key store that tells no states: nobody knows, and the rule denies.
+                Err(error) if error.kind() == ProviderErrorKind::Unsupported => {}
+                Err(error) => return Err(error),
+            }
         }
         let said = self.decide(&policy, &request, usage.counts);
         let allowed = said.as_ref().map_or(NOTHING, |(_, allowed)| *allowed);
@@ -201,15 +207,6 @@ impl Guard {
     /// As [`check`](Self::check), but nobody is told, and nothing is counted: for the items of a list.
     pub(crate) fn shows(&self, request: &Request<'_>) -> bool {
         self.policy(request).is_ok_and(|policy| self.decide(&policy, request, Counts::No).is_ok())
-    }
-
-    /// Whether states have to be asked for.
-    pub(crate) fn asks_for_states(&self) -> bool {
-        // The policy of a file may come to ask for them.
-        match &self.source {
-            Source::Fixed(policy) => policy.asks_for_states(),
-            Source::File(_) => true,
-        }
     }
 
     fn policy(&self, request: &Request<'_>) -> Result<Arc<Policy>, Box<Denied>> {

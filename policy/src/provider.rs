@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyAdmin, KeyProvider, KeyUri, ProviderError, ProviderIdentity,
-    WrappedDek,
+    WrappedDek, registry::Scheme,
 };
 
 use crate::{
@@ -41,6 +41,12 @@ impl<P: KeyProvider> Guarded<P> {
     #[must_use]
     pub fn states_from(mut self, admin: Arc<dyn KeyAdmin>) -> Self {
         self.states = Some(States::new(admin));
+        self
+    }
+
+    /// The same, by whom this key store names for each key.
+    pub(crate) fn states_of(mut self, scheme: Arc<dyn Scheme>) -> Self {
+        self.states = Some(States::of_scheme(scheme));
         self
     }
 

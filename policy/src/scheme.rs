@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use envelope_sdk::{
     KeyAdmin, KeyProvider, KeyUri, ProviderError,
     admin::Details,
-    registry::{Purpose, Scheme},
+    registry::{Instances, Purpose, Scheme},
 };
 
 use crate::{Guard, Guarded, GuardedAdmin, Operation};
@@ -16,13 +16,14 @@ use crate::{Guard, Guarded, GuardedAdmin, Operation};
 pub struct GuardedScheme {
     below: Arc<dyn Scheme>,
     guard: Guard,
+    instances: Instances,
 }
 
 impl GuardedScheme {
     /// Puts `guard` before what `below` opens, its layers included.
     #[must_use]
     pub fn new(below: Arc<dyn Scheme>, guard: Guard) -> Self {
-        Self { below, guard }
+        Self { below, guard, instances: Instances::new() }
     }
 }
 
@@ -38,12 +39,10 @@ impl Scheme for GuardedScheme {
     }
 
     fn open(&self, key: &KeyUri, purpose: Purpose) -> Result<Arc<dyn KeyProvider>, ProviderError> {
-        let guarded = Guarded::new(self.below.open(key, purpose)?, self.guard.clone());
-        // A key store that manages no keys tells no states, and rules that require them deny.
-        match self.guard.asks_for_states().then(|| self.below.admin(Some(key))) {
-            Some(Ok(admin)) => Ok(Arc::new(guarded.states_from(admin))),
-            Some(Err(_)) | None => Ok(Arc::new(guarded)),
-        }
+        let guarded = |provider| -> Arc<dyn KeyProvider> {
+            Arc::new(Guarded::new(provider, self.guard.clone()).states_of(Arc::clone(&self.below)))
+        };
+        Ok(self.instances.over(self.below.open(key, purpose)?, guarded))
     }
 
     fn key_named(&self, name: &str) -> Result<Option<KeyUri>, ProviderError> {

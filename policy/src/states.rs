@@ -6,12 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use envelope_sdk::{KeyAdmin, KeyDescription, KeyState, KeyUri, ProviderError};
+use envelope_sdk::{KeyAdmin, KeyDescription, KeyState, KeyUri, ProviderError, registry::Scheme};
 
 /// Asks who manages the keys.
 pub(crate) struct States {
-    admin: Arc<dyn KeyAdmin>,
+    source: Source,
     known: Mutex<HashMap<KeyUri, (Instant, State)>>,
+}
+
+enum Source {
+    Admin(Arc<dyn KeyAdmin>),
+    /// Opened when it is first asked.
+    Scheme(Arc<dyn Scheme>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +35,11 @@ impl State {
 
 impl States {
     pub(crate) fn new(admin: Arc<dyn KeyAdmin>) -> Self {
-        Self { admin, known: Mutex::default() }
+        Self { source: Source::Admin(admin), known: Mutex::default() }
+    }
+
+    pub(crate) fn of_scheme(scheme: Arc<dyn Scheme>) -> Self {
+        Self { source: Source::Scheme(scheme), known: Mutex::default() }
     }
 
     pub(crate) async fn of(&self, key: &KeyUri) -> Result<State, ProviderError> {
@@ -39,7 +49,11 @@ impl States {
             return Ok(state);
         }
         let asked = Instant::now();
-        let description = self.admin.describe_key(key).await?;
+        let admin = match &self.source {
+            Source::Admin(admin) => Arc::clone(admin),
+            Source::Scheme(scheme) => scheme.admin(Some(key))?,
+        };
+        let description = admin.describe_key(key).await?;
         let not_after = KeyDescription::current(&description).and_then(|version| version.not_after);
         let state = State { state: description.state, not_after };
         let mut all = self.lock();

@@ -6,10 +6,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use envelope_policy::{Decided, Denied, Guard, Guarded, Operation, PolicyId, Request, Unmet, Why};
+use envelope_policy::{
+    Decided, Denied, Guard, Guarded, GuardedScheme, Operation, PolicyId, Request, Unmet, Why,
+};
 use envelope_sdk::{
     Dek, EncryptionContext, Envelope, KeyAdmin, KeyDescription, KeyProvider, KeyState, KeyUri,
-    KeyVersionDescription, Keyring, ProviderError, ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
+    KeyVersionDescription, Keyring, ProviderError, ProviderErrorKind, WrappedDek,
+    crypto::DefaultEngine,
+    registry::{Purpose, Scheme},
 };
 use envelope_testkit::{AlteredProvider, MemoryProvider};
 use futures_executor::block_on;
@@ -263,4 +267,34 @@ fn each_decision_is_told_with_the_policy_and_rule_that_decided() {
         told,
         [(Operation::Wrap, Some((policy.id(), Some("wraps".into())))), (Operation::Unwrap, None)]
     );
+}
+
+struct One(Arc<MemoryProvider>);
+
+#[async_trait]
+impl Scheme for One {
+    fn provider(&self) -> &'static str {
+        "memory"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        &["memory"]
+    }
+
+    fn open(&self, _: &KeyUri, _: Purpose) -> Result<Arc<dyn KeyProvider>, ProviderError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn keys_of_one_key_store_are_rewrapped_inside_of_it_as_without_a_policy() {
+    let below = memory();
+    let scheme = GuardedScheme::new(Arc::new(One(below.clone())), guard_of("").for_rewrap());
+    let open = |name: &str, purpose| scheme.open(&MemoryProvider::key(name), purpose).unwrap();
+    let (a, b) = (MemoryProvider::key("a"), MemoryProvider::key("b"));
+    let sealed = Envelope::new(Keyring::new().encrypt(below.clone(), a.clone()));
+    let sealed = block_on(sealed.encrypt(b"secret", &EncryptionContext::new())).unwrap();
+    let keyring = Keyring::new().both(open("b", Purpose::Replace), b).decrypt(open("a", Purpose::Decrypt), a);
+    block_on(Envelope::new(keyring).rewrap(&sealed, &EncryptionContext::new())).unwrap();
+    assert_eq!(below.rewraps(), 1);
 }
