@@ -461,6 +461,24 @@ fn memory_does_not_grow_with_the_number_of_files() {
 }
 
 #[test]
+fn what_opens_the_keys_is_not_removed_with_what_they_encrypt() {
+    let sandbox = sandbox();
+    fs::create_dir(sandbox.file("home")).unwrap();
+    let (keystore, passphrase) = ("home/keystore.json", "home/passphrase");
+    fs::rename(sandbox.keystore_path(), sandbox.file(keystore)).unwrap();
+    sandbox.write(passphrase, format!("{PASSPHRASE}\n").as_bytes());
+    sandbox.write("home/notes", b"notes");
+    let opened_with =
+        ["--keystore", keystore, "--passphrase-file", passphrase, "encrypt", "-k", "local:main"];
+    let ran = sandbox.run(&[&opened_with[..], &["-r", "--rm", "home"]].concat(), 2);
+    ran.says("home/keystore.json is what the keys are opened with").says("1 encrypted");
+    sandbox.run(&[&opened_with[..], &["--rm", passphrase]].concat(), 2).says("it is not removed");
+    assert_eq!(names(&sandbox), [keystore, "home/notes.envelope", passphrase]);
+    // A copy of it takes nothing away.
+    sandbox.run(&[&opened_with[..], &[keystore]].concat(), 0);
+}
+
+#[test]
 fn a_wrong_passphrase_of_one_file_is_told_of_that_file() {
     let sandbox = Sandbox::new();
     sandbox.write("a", b"a");

@@ -2,7 +2,9 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::{self, Metadata},
     io::Write,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -37,7 +39,8 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let wrap = providers.opened().wrap_policy();
     let padding = if args.armor || args.detached { 0 } else { HEADER_PADDING };
     let envelope = Envelope::new(keyring).pad_headers_to(padding);
-    let sealing = Sealing { global, args, bound, envelope, wrap };
+    let openers = openers(global, &providers);
+    let sealing = Sealing { global, args, bound, envelope, wrap, openers };
     let call = many::Call { files: &args.files, recursive: args.recursive, output: &args.output };
     match call.only() {
         None => many::run(global, &call, &sealing),
@@ -57,6 +60,8 @@ struct Sealing<'a> {
     bound: EncryptionContext,
     envelope: Envelope,
     wrap: WrapPolicy,
+    /// What the keys are opened with, by device and inode.
+    openers: Vec<(u64, u64)>,
 }
 
 impl Work for Sealing<'_> {
@@ -80,7 +85,12 @@ impl Work for Sealing<'_> {
 
 impl Sealing<'_> {
     fn one(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
-        let Self { global, args, bound, envelope, wrap } = self;
+        let Self { global, args, bound, envelope, wrap, openers } = self;
+        let is_opener = |it: Metadata| openers.contains(&(it.dev(), it.ino()));
+        if args.output.rm && input.metadata().is_some_and(is_opener) {
+            let text = format!("{} is what the keys are opened with: it is not removed", input.name());
+            return Err(CliError::usage(text).hint("leave --rm away, or keep it elsewhere").into());
+        }
         let (input_file, remove) = check_files(&input, target, &args.output)?;
         let payload_path = if args.detached { Some(detached_payload(target)?) } else { None };
         let options = Options {
@@ -142,6 +152,21 @@ impl Sealing<'_> {
         });
         Ok(Some(Done { value, text }))
     }
+}
+
+/// The files without which nothing that is encrypted here opens again: the keystore, and passphrases that the call names.
+fn openers(global: &Global, providers: &Providers) -> Vec<(u64, u64)> {
+    let Global { passphrase_file, keystore_passphrase_file, .. } = global;
+    let keystore = providers.keystore().ok();
+    // Two who lock two files change the keystore at once.
+    let lock = keystore.clone().map(|keystore| {
+        let mut name = OsString::from(keystore);
+        name.push(".lock");
+        PathBuf::from(name)
+    });
+    let named = [passphrase_file.clone(), keystore_passphrase_file.clone(), keystore, lock];
+    let there = named.into_iter().flatten().filter_map(|path| fs::metadata(path).ok());
+    there.map(|metadata| (metadata.dev(), metadata.ino())).collect()
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.
