@@ -10,7 +10,12 @@ use std::{
 
 use envelope_files::{Access, Existing, NewFile};
 use envelope_rotation::{KeyVersion, Loss, UsageReader, UsageReportError, UsedEnvelope};
-use envelope_sdk::{KeyDescription, KeyProvider, KeyUri, printable, registry::Purpose};
+use envelope_sdk::{
+    KeyDescription, KeyProvider, KeyUri,
+    key_uri::{gcp::CryptoKeyName, pkcs11::Pkcs11Attributes},
+    printable,
+    registry::Purpose,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -176,12 +181,16 @@ impl Ends {
     }
 
     fn has(&self, of: &KeyVersion) -> bool {
-        let is_version = self.version.as_ref().is_none_or(|version| *version == of.version);
+        // Where none is told, as by a key of a token that is named by its id, it may be that one.
+        let is_version =
+            of.version.is_empty() || self.version.as_ref().is_none_or(|version| *version == of.version);
         is_version
             && KeyUri::parse(&of.key).is_ok_and(|named| {
                 let is_same = |own: &KeyUri| {
                     own.scheme() == named.scheme()
-                        && (*own == named || self.provider.is_same_key(own, &named))
+                        && (*own == named
+                            || self.provider.is_same_key(own, &named)
+                            || may_be_same(own, &named))
                 };
                 self.names.iter().any(is_same)
             })
@@ -193,6 +202,29 @@ impl Ends {
             None => self.key.to_string(),
         }
     }
+}
+
+/// Whether two names may be those of one key although its provider does not say so, which must not widen what a caller
+/// configured: a key of a token is named by any of its attributes, Google's projects have a name and a number, and Azure takes
+/// capitals in a key's name for small ones.
+fn may_be_same(one: &KeyUri, other: &KeyUri) -> bool {
+    if let (Some(own), Some(named)) = (CryptoKeyName::of(one), CryptoKeyName::of(other)) {
+        let is_number = |project: &str| project.bytes().all(|byte| byte.is_ascii_digit());
+        return is_number(own.project) != is_number(named.project)
+            && (own.location, own.key_ring, own.key) == (named.location, named.key_ring, named.key);
+    }
+    let (Some(own), Some(named)) = (Pkcs11Attributes::of(one), Pkcs11Attributes::of(other)) else {
+        return one.scheme() == "azurekeyvault" && one.as_str().eq_ignore_ascii_case(other.as_str());
+    };
+    let attributes = [
+        (own.token, named.token),
+        (own.manufacturer, named.manufacturer),
+        (own.serial, named.serial),
+        (own.model, named.model),
+        (own.object, named.object),
+        (own.id, named.id),
+    ];
+    attributes.iter().all(|(own, named)| own.is_none() || named.is_none() || own == named)
 }
 
 enum Stop {
@@ -241,3 +273,31 @@ fn sha256(file: &mut File) -> io::Result<String> {
 const DAY: u64 = 86_400;
 /// Days after which a report is told to be old.
 const OLD: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_under_its_other_names_and_another_key_is_not() {
+        let are = |one: &str, other: &str| {
+            may_be_same(&KeyUri::parse(one).unwrap(), &KeyUri::parse(other).unwrap())
+        };
+        let own = "pkcs11:token=t;object=backup";
+        for same in
+            ["pkcs11:serial=1;object=backup", "pkcs11:token=t;object=backup;id=%01", "pkcs11:token=t;id=%01"]
+        {
+            assert!(are(own, same), "{same}");
+        }
+        for other in ["pkcs11:token=u;object=backup", "pkcs11:token=t;object=other;id=%01", "passphrase:"] {
+            assert!(!are(own, other), "{other}");
+        }
+        let azure = "azurekeyvault://shop.vault.azure.net/keys/";
+        assert!(are(&format!("{azure}Backups"), &format!("{azure}backups")));
+        assert!(!are(&format!("{azure}backups"), &format!("{azure}backup")));
+        let google = |project: &str| format!("projects/{project}/locations/l/keyRings/r/cryptoKeys/k");
+        assert!(are(&google("shop"), &google("123456")));
+        assert!(!are(&google("shop"), &google("other")) && !are(&google("123456"), &google("1")));
+        assert!(!are("local:Main", "local:main"));
+    }
+}
