@@ -181,6 +181,20 @@ fn a_key_that_still_opens_envelopes_is_not_destroyed_unless_forced() {
 }
 
 #[test]
+fn the_report_of_a_destruction_tells_the_version_and_is_there_when_standard_output_is_full() {
+    let sandbox = tree(1);
+    sandbox.run(&["keys", "rotate", "old"], 0);
+    sandbox.run(&["keys", "usage", "tree", "--report", "usage.jsonl"], 0);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let destroy = ["keys", "destroy", "old", "--version", "1", "--yes", "--usage", "usage.jsonl", "--force"];
+    let mut command = sandbox.envctl(&[&destroy[..], &["--report", "gone.jsonl"]].concat());
+    Ran::of(command.stdout(full).output().unwrap(), 3).says("No space left");
+    let lines = lines(&sandbox, "gone.jsonl");
+    assert_eq!((&lines[0]["version"], &lines[1]["item"]), (&"1".into(), &"tree/0.envelope".into()));
+    assert_eq!(lines[2]["state"], "destroyed", "the key itself is active");
+}
+
+#[test]
 fn a_version_goes_once_its_envelopes_were_rotated() {
     let sandbox = tree(2);
     sandbox.run(&["keys", "rotate", "old"], 0);

@@ -86,20 +86,21 @@ impl Destruction {
         Ok(destruction)
     }
 
-    /// Ends the report, now that the key is as `key` says.
-    pub(crate) fn done(self, global: &Global, key: &KeyDescription) -> Result<()> {
+    /// Ends the report, now that the key, or this version of it, is as `key` says.
+    pub(crate) fn done(self, global: &Global, key: &KeyDescription, version: Option<&str>) -> Result<()> {
         let Some((path, mut file)) = self.report else { return Ok(()) };
-        let cannot = |error: io::Error| {
-            CliError::io("write", &path, &error).hint("the key is destroyed; the report of it is lost")
-        };
+        let cannot = |error: io::Error| CliError::io("write", &path, &error).hint(LOST);
         let loss = serde_json::to_value(&self.loss).map_err(|error| CliError::other(error.to_string()))?;
-        let state = key.state.name();
-        write_line(&mut file, &json!({ "end": loss, "state": state })).map_err(cannot)?;
+        let of_version = version.and_then(|named| key.versions.iter().find(|known| known.version == named));
+        let state = of_version.map_or(key.state, |known| known.state);
+        write_line(&mut file, &json!({ "end": loss, "state": state.name() })).map_err(cannot)?;
         let file = file.into_inner().map_err(|error| cannot(error.into_error()))?;
-        drop(file.commit()?);
+        drop(file.commit().map_err(|error| CliError::from(error).hint(LOST))?);
         let Loss { unreadable, .. } = self.loss;
+        // A cloud destroys later.
+        let when = if state == envelope_sdk::KeyState::Destroyed { "now" } else { "once it is destroyed" };
         let text =
-            format!("{}: says which {unreadable} envelopes are unreadable now", printable::path(&path));
+            format!("{}: says which {unreadable} envelopes are unreadable {when}", printable::path(&path));
         report::status(
             global.json,
             &json!({ "report": printable::path(&path), "unreadable": unreadable }),
@@ -270,6 +271,7 @@ fn sha256(file: &mut File) -> io::Result<String> {
     }
 }
 
+const LOST: &str = "the key is destroyed; the report of it is lost";
 const DAY: u64 = 86_400;
 /// Days after which a report is told to be old.
 const OLD: u64 = 30;

@@ -125,8 +125,9 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             if !yes && !args.dry_run.dry_run {
                 confirm(&args)?;
             }
-            let destroyed = change_key(global, &*admin, &uri, &args, KeyChange::State(KeyState::Destroyed))?;
-            destroyed.map_or(Ok(()), |key| destruction.done(global, &key))
+            let destroyed = KeyChange::State(KeyState::Destroyed);
+            let report = |key: &KeyDescription| destruction.done(global, key, args.version.as_deref());
+            change_key(global, &*admin, &uri, &args, destroyed, report)
         }
         Keys::Restore { key, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
@@ -149,17 +150,18 @@ fn create(global: &Global, admin: &dyn KeyAdmin, new: &NewKey, dry_run: bool) ->
 
 fn change(global: &Global, providers: &Providers, args: &ChangeKey, change: KeyChange) -> Result<()> {
     let (uri, admin) = key_of(providers, &args.key)?;
-    change_key(global, &*admin, &uri, args, change).map(drop)
+    change_key(global, &*admin, &uri, args, change, |_| Ok(()))
 }
 
-/// The key as it is afterwards; `None` of a dry run.
+/// `write`: what is written down of the key as it is then. First, since standard output may be full.
 fn change_key(
     global: &Global,
     admin: &dyn KeyAdmin,
     uri: &KeyUri,
     args: &ChangeKey,
     change: KeyChange,
-) -> Result<Option<KeyDescription>> {
+    write: impl FnOnce(&KeyDescription) -> Result<()>,
+) -> Result<()> {
     let version = args.version.as_deref();
     let what = match change {
         KeyChange::State(state) => state.name(),
@@ -167,16 +169,17 @@ fn change_key(
     };
     if args.dry_run.dry_run {
         ask(admin.check_change(uri, version, change))?;
-        return would(global, &format!("make {what}:"), &args.key).map(|()| None);
+        return would(global, &format!("make {what}:"), &args.key);
     }
     let key = ask(admin.change_key(uri, version, change))?;
+    let written = write(&key);
     // A cloud destroys later: the key is told as it is.
     let whole =
         if version.is_none() && matches!(change, KeyChange::State(_)) { key.state.name() } else { what };
     let later = whole != what;
     let text = if later { format!("{what} later, {whole} until then") } else { what.to_owned() };
-    done(global, &text, &key)?;
-    Ok(Some(key))
+    let said = done(global, &text, &key);
+    written.and(said)
 }
 
 /// Waits for an answer. What a key store cannot do, the call should not have asked for.
