@@ -222,7 +222,12 @@ fn a_usage_report_that_is_old_cut_off_or_incomplete_is_told() {
     sandbox.write("usage.jsonl", format!("{begin}{{\"envelopes\":0,\"not_read\":2}}\n").as_bytes());
     sandbox.run(&destroy, 5).says("2 items could not be read").says("days ago");
     sandbox.write("usage.jsonl", format!("{begin}{{\"envelopes\":0,\"not_read\":0}}\n").as_bytes());
-    sandbox.run(&destroy, 0).says("days ago");
+    let empty = sandbox.read("usage.jsonl");
+    sandbox.run(&["keys", "usage", "tree", "--report", "full.jsonl"], 0);
+    sandbox.write("usage.jsonl", &[empty.clone(), sandbox.read("full.jsonl")].concat());
+    sandbox.run(&destroy, 2).says("it goes on behind its end");
+    sandbox.write("usage.jsonl", &empty);
+    sandbox.run(&destroy, 0).says("days ago").says("counts no envelope at all");
     // Without one, what to do is said.
     sandbox.run(&["keys", "deactivate", "new"], 0);
     sandbox.run(&["keys", "destroy", "new", "--yes"], 0).says("envctl keys usage PATH --report FILE");

@@ -108,6 +108,10 @@ impl<R: BufRead> UsageReader<R> {
                 Ok(Some(envelope))
             }
             Some(Line::End(end)) if end.envelopes == self.envelopes => {
+                // Two in one file: nobody would read the second.
+                if self.line()?.is_some() {
+                    return Err(UsageReportError::More);
+                }
                 self.end = Some(end);
                 Ok(None)
             }
@@ -162,6 +166,8 @@ pub struct KeyVersion {
 /// What the end of a key, or of one version of it, does to the envelopes of reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Loss {
+    /// Envelopes of the reports, whatever opens them.
+    pub envelopes: u64,
     /// Envelopes that it opens.
     pub opened: u64,
     /// Those of them that nothing else opens.
@@ -195,6 +201,7 @@ impl Loss {
         mut lost: impl FnMut(&UsedEnvelope) -> Result<(), E>,
     ) -> Result<(), E> {
         while let Some(envelope) = report.next_envelope()? {
+            self.envelopes += 1;
             let mut ending: Vec<_> = envelope.opens.iter().filter(|of| ends(of)).collect();
             if ending.is_empty() {
                 continue;
@@ -230,6 +237,9 @@ pub enum UsageReportError {
     /// Its end is missing.
     #[error("it is cut off: make it again")]
     CutOff,
+    /// Something follows its end.
+    #[error("it goes on behind its end: several reports are named one by one, not in one file")]
+    More,
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -309,6 +319,9 @@ mod tests {
                 assert!(matches!(read, Err(UsageReportError::CutOff)), "cut at {cut}: {read:?}");
             }
         }
+        let twice = UsageReader::open([REPORT, REPORT].concat().leak().as_bytes()).unwrap();
+        let read = Loss::default().add(twice, |_| true, |_| Ok::<_, UsageReportError>(()));
+        assert!(matches!(read, Err(UsageReportError::More)), "{read:?}");
         for other in ["", "{}\n", "hello\n", "{\"envelope_usage\":2,\"made\":\"\",\"of\":[]}\n"] {
             assert!(
                 matches!(UsageReader::open(other.as_bytes()), Err(UsageReportError::NotAReport)),

@@ -129,7 +129,7 @@ impl Destruction {
     fn read(&mut self, global: &Global, path: &Path, ends: &Ends) -> Result<()> {
         let about = |error: UsageReportError| {
             let kind = match error {
-                UsageReportError::NotAReport => ErrorKind::Usage,
+                UsageReportError::NotAReport | UsageReportError::More => ErrorKind::Usage,
                 _ => ErrorKind::InputOutput,
             };
             CliError::new(kind, error.to_string()).about(printable::path(path))
@@ -138,6 +138,7 @@ impl Destruction {
         let report = UsageReader::open(BufReader::new(file)).map_err(about)?;
         warn_if_old(global, path, report.made());
         let mut loss = std::mem::take(&mut self.loss);
+        let before = loss.envelopes;
         let read = loss.add(
             report,
             |of| ends.has(of),
@@ -147,6 +148,9 @@ impl Destruction {
                     .map_err(Stop::Cli)
             },
         );
+        if read.is_ok() && loss.envelopes == before {
+            say(global, &format!("{} counts no envelope at all: was its path right?", printable::path(path)));
+        }
         self.loss = loss;
         read.map_err(|stop| match stop {
             Stop::Report(error) => about(error),
