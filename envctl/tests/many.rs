@@ -282,6 +282,20 @@ fn a_file_that_is_named_twice_is_done_once() {
 }
 
 #[test]
+fn what_is_named_below_a_folder_and_not_found_there_is_done_or_told() {
+    let sandbox = sandbox();
+    fs::create_dir(sandbox.file("tree")).unwrap();
+    sandbox.write("tree/a", b"a");
+    sandbox.write("b", b"b");
+    symlink("../b", sandbox.file("tree/link")).unwrap();
+    encrypt(&sandbox, &["-r", "tree", "tree/a", "tree/link", "tree/missing"], 3)
+        .says("tree/missing")
+        .says("tree/link.envelope: encrypted for")
+        .says("2 encrypted");
+    assert_eq!(names(&sandbox), ["b", "tree/a", "tree/a.envelope", "tree/link", "tree/link.envelope"]);
+}
+
+#[test]
 fn no_output_replaces_an_input_of_the_same_call() {
     let sandbox = sandbox();
     fs::create_dir(sandbox.file("tree")).unwrap();

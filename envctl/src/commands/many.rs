@@ -224,8 +224,11 @@ impl Roots {
                 found.push((Root { path, is_folder }, really));
             }
         }
-        // What is below a folder of the call is found there.
-        found.retain(|(_, really)| !really.ancestors().skip(1).any(|above| folders.contains(above)));
+        // What is below a folder of the call is found there, but no link, and nothing that is not there.
+        found.retain(|(Root { path, is_folder }, really)| {
+            let is_found = *is_folder || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+            !(is_found && really.ancestors().skip(1).any(|above| folders.contains(above)))
+        });
         let roots = found.into_iter().map(|(root, _)| root).collect();
         let roots = Self { roots, into, replaces: call.output.force, files, folders };
         roots.check_names()?;
