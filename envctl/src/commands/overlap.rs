@@ -1,6 +1,7 @@
 //! Paths of one call that stand for the same files.
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -22,15 +23,22 @@ pub(crate) fn warn(global: &Global, paths: &[PathBuf]) {
 /// What is not there, such as a pattern, is part of nothing.
 fn overlaps(paths: &[PathBuf]) -> Vec<(&Path, &Path)> {
     let real: Vec<_> = paths.iter().map(|path| fs::canonicalize(path).ok()).collect();
+    let found = within(&real);
+    found.into_iter().map(|(at, within)| (paths[at].as_path(), paths[within].as_path())).collect()
+}
+
+/// By their places. A shell gives tens of thousands of paths: each is looked for, and none compared with all others.
+fn within(real: &[Option<PathBuf>]) -> Vec<(usize, usize)> {
+    let there = || real.iter().enumerate().filter_map(|(at, path)| Some((at, path.as_deref()?)));
+    let mut first = HashMap::new();
+    for (at, path) in there() {
+        first.entry(path).or_insert(at);
+    }
     let mut found = Vec::new();
-    for (at, path) in real.iter().enumerate() {
-        let Some(path) = path else { continue };
-        let within = real.iter().enumerate().find(|(other, within)| {
-            let is_other = *other != at && within.as_ref().is_some_and(|within| path.starts_with(within));
-            // Of two that are the same, the second.
-            is_other && (real[*other].as_ref() != Some(path) || *other < at)
-        });
-        found.extend(within.map(|(within, _)| (paths[at].as_path(), paths[within].as_path())));
+    for (at, path) in there() {
+        // Of two that are the same, the second.
+        let mut above = path.ancestors().filter_map(|above| first.get(above).copied());
+        found.extend(above.find(|within| *within != at).map(|within| (at, within)));
     }
     found
 }
@@ -50,5 +58,16 @@ mod tests {
         let paths = [tree.clone(), at("tree-2"), again.clone(), file.clone(), at("tree/*")];
         let found = overlaps(&paths);
         assert_eq!(found, [(again.as_path(), tree.as_path()), (file.as_path(), tree.as_path())]);
+    }
+
+    /// Each with each would take hours.
+    #[test]
+    fn as_many_paths_as_a_shell_gives_take_no_time() {
+        let name = |number: u32| Some(PathBuf::from(format!("/srv/archive/{number}")));
+        let mut real: Vec<Option<PathBuf>> = (0..50_000).map(name).collect();
+        assert!(within(&real).is_empty());
+        real.push(Some("/srv/archive".into()));
+        real.push(None);
+        assert_eq!(within(&real).len(), 50_000);
     }
 }
