@@ -1,6 +1,7 @@
 //! What a command goes through: files by their paths, objects and tables by their URLs.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,6 +23,9 @@ pub(crate) fn open(words: &[PathBuf], writes: bool) -> Result<Arc<dyn Source>> {
     }
     if is_list {
         let cannot = |error| CliError::io("read", Path::new("standard input"), &error);
+        if descriptor::was_closed(io::stdin()) {
+            return Err(cannot(io::Error::other("it is closed")).hint("/dev/null is an empty list"));
+        }
         return Ok(files(Files::listed(descriptor::duplicate(0).map_err(cannot)?), writes));
     }
     if let [word] = words

@@ -48,6 +48,16 @@ fn data_for_a_standard_output_that_is_closed_is_refused() {
 }
 
 #[test]
+fn names_from_a_standard_input_that_is_closed_are_not_none() {
+    let sandbox = sandbox();
+    for command in ["keys usage -", "rotate --to passphrase: -"] {
+        let ran = run_shell(&sandbox, &format!("envctl --passphrase-file pw {command} <&-"), 3);
+        ran.says("cannot read standard input: it is closed");
+    }
+    run_shell(&sandbox, "envctl keys usage - </dev/null", 0);
+}
+
+#[test]
 fn with_all_streams_closed_no_file_takes_their_place() {
     let sandbox = sandbox();
     run_shell(&sandbox, "envctl --passphrase-file pw encrypt in -o out >&- 2>&- <&-", 0);
