@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
     fs::{self, Metadata},
+    mem,
     num::NonZero,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
@@ -360,8 +361,8 @@ struct Counts {
     failed: u64,
     /// Of the first in the order of the call.
     first: Option<(u64, ErrorKind)>,
-    /// The keys do not work, and nothing did before.
-    over: Option<CliError>,
+    /// The keys did not work for these files, and nothing worked before. A key store may only be asked for fewer calls at once.
+    of_keys: Vec<(u64, PathBuf, CliError)>,
     unsaid: Option<CliError>,
 }
 
@@ -376,13 +377,16 @@ impl<'a> Told<'a> {
             Ok(Outcome::PassedOver) => counts.passed_over += 1,
             Ok(Outcome::Done(done)) => {
                 counts.done += 1;
+                for (number, input, error) in mem::take(&mut counts.of_keys) {
+                    self.fail(&mut counts, number, &about(error, &input));
+                }
                 // The other files are done also if nobody is told of it.
                 if let Err(error) = self.say(job, done) {
                     counts.unsaid.get_or_insert(error);
                 }
             }
             Err(Failure::Keys(error)) if counts.done == 0 => {
-                counts.over.get_or_insert(error);
+                counts.of_keys.push((job.number, job.input.clone(), error));
             }
             Err(failure) => {
                 let error = CliError::from(failure);
@@ -390,12 +394,16 @@ impl<'a> Told<'a> {
                     Some(_) => error,
                     None => about(error, &job.input),
                 };
-                error.report(self.global.json);
-                counts.failed += 1;
-                if counts.first.is_none_or(|(number, _)| job.number < number) {
-                    counts.first = Some((job.number, error.kind()));
-                }
+                self.fail(&mut counts, job.number, &error);
             }
+        }
+    }
+
+    fn fail(&self, counts: &mut Counts, number: u64, error: &CliError) {
+        error.report(self.global.json);
+        counts.failed += 1;
+        if counts.first.is_none_or(|(first, _)| number < first) {
+            counts.first = Some((number, error.kind()));
         }
     }
 
@@ -410,13 +418,13 @@ impl<'a> Told<'a> {
 
     /// Whether the rest is not worth a try.
     fn is_over(&self) -> bool {
-        self.lock().over.is_some()
+        self.lock().of_keys.len() >= WORKERS
     }
 
     fn finish(self, done: &str, tells_counts: bool) -> Result<()> {
         let json = self.global.json;
         let counts = self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = counts.over {
+        if let Some((.., error)) = counts.of_keys.into_iter().min_by_key(|(number, ..)| *number) {
             return Err(error);
         }
         if tells_counts || counts.passed_over > 0 {
@@ -492,3 +500,29 @@ const WORKERS: usize = 16;
 const WAITING: usize = 64;
 /// Bytes from which on all cores are faster than one beside other files.
 const LARGE: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_work_for_one_file_are_not_given_up_for_another() {
+        let cli = cli::Cli::try_parse_from(["envctl", "inspect"]).unwrap();
+        let job =
+            |number| Job { number, input: "a".into(), output: "a".into(), found: false, unreadable: None };
+        let busy = || Err(Failure::Keys(CliError::new(ErrorKind::InputOutput, "too many calls")));
+        let told = Told::new(&cli.global);
+        told.add(&job(1), busy());
+        assert!(!told.is_over());
+        told.add(&job(2), Ok(Outcome::Done(Done { value: json!({}), text: String::new() })));
+        told.add(&job(3), busy());
+        assert_eq!(told.finish("encrypted", false).unwrap_err().message(), "2 of 3 files failed");
+
+        let told = Told::new(&cli.global);
+        (1..=WORKERS as u64).for_each(|number| told.add(&job(number), busy()));
+        assert!(told.is_over());
+        assert_eq!(told.finish("encrypted", false).unwrap_err().message(), "too many calls");
+    }
+}
