@@ -151,8 +151,10 @@ impl Job {
         // Dropped, it stops whatever is under way.
         let mut tasks = JoinSet::new();
         let (outcomes, mut done) = mpsc::channel(QUEUE);
-        // It may need a thread, which those that work would take.
-        let items = Items { listing: Arc::new(Mutex::new(self.source.list())), shard: self.shard };
+        // It may need a thread, which those that work would take. Each of them asks it once more when it has come to its end,
+        // which a stream need not bear.
+        let listing = self.source.list().fuse().boxed();
+        let items = Items { listing: Arc::new(Mutex::new(listing)), shard: self.shard };
         let (alive, gone) = watch::channel(());
         threads::spawn(&mut tasks, self.concurrency, self.source.blocks(), || {
             let (worker, control, mut gone) = (Arc::clone(&worker), control.clone(), gone.clone());

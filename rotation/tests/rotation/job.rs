@@ -19,6 +19,36 @@ use tokio::{sync::Barrier, time::Instant};
 
 use crate::{Keys, a_to_b, generations, name, run, uri};
 
+/// Its listing panics when it is polled after its end, as a stream may.
+struct ListsOnce(Arc<Memory>);
+
+#[async_trait]
+impl Source for ListsOnce {
+    fn list(&self) -> Listing {
+        Box::pin(futures_util::stream::unfold(self.0.list(), |mut items| async move {
+            let item = futures_util::StreamExt::next(&mut items).await?;
+            Some((item, items))
+        }))
+    }
+    async fn read(&self, item: &Item) -> Result<Stored, SourceError> {
+        self.0.read(item).await
+    }
+    async fn commit(&self, item: &Item, old: &Stored, new: &Header) -> Result<u64, SourceError> {
+        self.0.commit(item, old, new).await
+    }
+    async fn reencrypt(&self, item: &Item, old: &Stored, keys: Reencryption) -> Result<u64, SourceError> {
+        self.0.reencrypt(item, old, keys).await
+    }
+}
+
+#[tokio::test]
+async fn a_listing_is_not_asked_again_when_it_came_to_its_end() {
+    let keys = Keys::new();
+    let source = ListsOnce(keys.source(3, "a").await);
+    let report = run(Job::new(Arc::new(source), a_to_b(&keys)).concurrency(16)).await;
+    assert_eq!((report.totals.rewrapped, report.finished), (3, true));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_envelope_is_rewrapped_once_and_a_second_job_asks_no_key_store_for_items() {
     let keys = Keys::new();
