@@ -44,6 +44,7 @@ impl SqlRecords {
     /// |---|---|
     /// | `table`, `schema`, `key`, `connections` and those of the connection | as for [`Sql::from_url`](crate::Sql::from_url) |
     /// | `column` | a column of records (`bytea`). **All** columns of a row that are sealed under its data key must be named, one by one |
+    /// | `unsealed` | a column of bytes that is not sealed under it; one for each. A table with others is refused |
     /// | `data-key-column` | the column of the data key's id: `bytea` of 16 bytes, or `uuid` |
     /// | `keys`, `keys-schema` | the table of headers; of the same schema if not said |
     /// | `keys-id`, `keys-header` | its columns; `id` and `header` if not said |

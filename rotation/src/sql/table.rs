@@ -82,6 +82,11 @@ impl Table {
         found.ok_or_else(|| self.cannot(format!("it has no column {}", printable::text(name))))
     }
 
+    /// Columns of bytes that somebody writes.
+    pub(super) fn of_bytes(&self) -> impl Iterator<Item = &Column> {
+        self.columns.values().filter(|column| column.is_bytes() && !column.is_generated)
+    }
+
     /// A column that bytes are written to.
     pub(super) fn writable(&self, name: &str) -> Result<Column, SqlError> {
         let column = self.column(name)?;

@@ -20,6 +20,8 @@ pub(super) struct Layout {
     table: String,
     key: Vec<String>,
     columns: Vec<String>,
+    /// Columns of bytes that are said not to be sealed.
+    unsealed: Vec<String>,
     data_key: String,
     keys_schema: String,
     keys: String,
@@ -49,6 +51,7 @@ impl Layout {
             table: parameters.required("table", "the table of the records")?,
             key: parameters.many("key"),
             columns,
+            unsealed: parameters.many("unsealed"),
             data_key: parameters.required("data-key-column", "the column of the data key's id")?,
             keys: parameters.required("keys", "the table of the data keys' headers")?,
             keys_id: parameters.one("keys-id")?.unwrap_or_else(|| "id".into()),
@@ -72,6 +75,7 @@ pub(super) struct Statements {
     /// The names of the columns of records.
     pub(super) sealed: Vec<String>,
     sealed_columns: Vec<Column>,
+    unsealed: Vec<String>,
     data_key: Column,
     keys_id: Column,
     tenant: Option<Column>,
@@ -175,6 +179,7 @@ impl Statements {
             delete: format!("DELETE FROM {keys} WHERE {} = {}", keys_id.quoted, id_from(&keys_id, "$1")),
             is_guarded: IS_GUARDED.into(),
             sealed: layout.columns.clone(),
+            unsealed: layout.unsealed.clone(),
             table,
             keys_table,
             key,
@@ -250,6 +255,19 @@ impl Statements {
             if written.insert(column.number, column).is_some() {
                 return Err(self.table.cannot(format!("its column {} is named twice", column.shown())));
             }
+        }
+        // One that is forgotten would never open again once the old header is gone.
+        let is_unnamed = |column: &&Column| {
+            let is_known = columns.iter().chain(&self.unsealed).any(|name| *name == column.name);
+            let is_key = self.key.columns().any(|key| key.number == column.number);
+            !is_known && !is_key && !written.contains_key(&column.number)
+        };
+        if let Some(column) = self.table.of_bytes().filter(is_unnamed).min_by_key(|column| column.number) {
+            let name = column.shown();
+            return Err(self.table.cannot(format!(
+                "its column {name} is of bytes and not named: column={name} if it is sealed under the row's data key, since \
+                 nothing would open it any more, or unsealed={name} if it is not"
+            )));
         }
         let numbers: Vec<i16> = written.into_keys().collect();
         let oids: (Oid, Oid) = (self.table.oid, self.keys_table.oid);

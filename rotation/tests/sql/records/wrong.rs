@@ -112,6 +112,23 @@ async fn records_whose_header_is_lost_or_another_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_bytes_that_nobody_named_is_refused_before_any_write() {
+    let Some(people) = People::new("forgotten", 5).await else { return };
+    let job = |url: &str| {
+        let store = SqlRecords::from_url_and(&people.database.url(url), &environment).unwrap();
+        people.job_over(store.into()).from(vec![people.old])
+    };
+    let error = try_run(job(&TABLE.replace("&column=phone", ""))).await.unwrap_err().to_string();
+    assert!(error.contains("its column phone is of bytes and not named"), "{error}");
+    assert_eq!((people.headers().await, people.check(5).await[&people.old]), (1, 5));
+    people.database.run("ALTER TABLE people ADD picture bytea").await;
+    let error = try_run(job(TABLE)).await.unwrap_err().to_string();
+    assert!(error.contains("unsealed=picture"), "{error}");
+    assert_eq!(run(job(&format!("{TABLE}&unsealed=picture"))).await.moved, 5);
+    people.check(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_column_named_twice_and_tables_that_do_not_fit_are_refused() {
     let Some(people) = People::new("unfit_records", 5).await else { return };
     people.database.run("ALTER TABLE people ADD note text").await;
