@@ -3,7 +3,7 @@
 mod concurrency;
 mod rate;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
@@ -36,7 +36,7 @@ pub use concurrency::Concurrency;
 /// the queue. One that is shared limits a process; how many processes there are it does not know.
 pub struct Limit<P> {
     below: P,
-    rate: Option<Rate>,
+    rate: Option<Arc<Rate>>,
     of_keys: Option<RateOfKeys>,
     concurrency: Option<Adaptive>,
     queue: Queue,
@@ -61,7 +61,14 @@ impl<P> Limit<P> {
     /// AWS KMS has 10,000 to 100,000 for symmetric keys of an account and region, Cloud KMS 1,000 for a project.
     #[must_use]
     pub fn requests_per_second(mut self, requests: u32) -> Self {
-        self.rate = Some(Rate::new(requests));
+        self.rate = Some(Arc::new(Rate::new(requests)));
+        self
+    }
+
+    /// The requests per second of `other`, for both together: where one key store is reached in several ways.
+    #[must_use]
+    pub fn sharing_rate_of<Q>(mut self, other: &Limit<Q>) -> Self {
+        self.rate.clone_from(&other.rate);
         self
     }
 

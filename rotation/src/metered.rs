@@ -4,7 +4,7 @@
 //! for the limit of the job ([`envelope_layers::Limit`]), **before** they are made.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -46,6 +46,8 @@ pub(crate) struct KeyStores {
     per_second: Option<u32>,
     kept: CacheStore,
     known: Vec<Known>,
+    /// By the identity of the provider: a policy stands anew before each key of one key store.
+    rates: HashMap<ProviderIdentity, Limit<()>>,
 }
 
 struct Known {
@@ -58,7 +60,7 @@ impl KeyStores {
     /// `per_second`: most calls in a second to each of them.
     pub(crate) fn new(meter: &Arc<Meter>, per_second: Option<u32>) -> Self {
         let kept = CacheStore::new(CacheLimits::new(KEPT_FOR, KEPT));
-        Self { meter: Arc::clone(meter), per_second, kept, known: Vec::new() }
+        Self { meter: Arc::clone(meter), per_second, kept, known: Vec::new(), rates: HashMap::new() }
     }
 
     /// Where DEKs are for a while that several headers may have.
@@ -74,8 +76,12 @@ impl KeyStores {
         let limited: Arc<dyn KeyProvider> = match self.per_second {
             // The job has so many items under way at once and no more: nobody is turned away.
             Some(rate) => {
-                let limit = Limit::new(Arc::clone(provider)).requests_per_second(rate);
-                Arc::new(limit.waiting(usize::MAX))
+                let limit = Limit::new(Arc::clone(provider)).waiting(usize::MAX);
+                let new = || Limit::new(()).requests_per_second(rate);
+                Arc::new(match provider.identity() {
+                    Some(identity) => limit.sharing_rate_of(self.rates.entry(identity).or_insert_with(new)),
+                    None => limit.requests_per_second(rate),
+                })
             }
             None => Arc::clone(provider),
         };

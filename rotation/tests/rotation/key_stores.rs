@@ -185,6 +185,33 @@ async fn a_key_store_limited_to_500_calls_a_second_is_used_to_95_percent_and_nev
     assert!(rate >= 0.95 * 500.0, "{rate} calls a second");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_store_that_is_opened_once_for_each_key_has_one_limit() {
+    let inner = memory(&["a", "b"]);
+    let timed = Arc::new(Timed { inner, called: Mutex::default(), resolved: AtomicUsize::new(0) });
+    // As a policy stands before a key store: two providers of one identity.
+    let [from, to]: [Arc<dyn KeyProvider>; 2] = [Arc::new(timed.clone()), Arc::new(timed.clone())];
+    let envelope = Envelope::new(Keyring::new().encrypt(from.clone(), uri('a')));
+    let source = Memory::new();
+    for number in 0..100 {
+        source.put(number.to_string(), envelope.encrypt(b"x", &EncryptionContext::new()).await.unwrap());
+    }
+    timed.called.lock().unwrap().clear();
+    let goal = Goal::only(vec![Key::new(to, uri('b'))]).open_with(vec![Key::new(from, uri('a'))]);
+    let report = run(Job::new(Arc::new(source), goal).concurrency(64).calls_per_second(50)).await;
+    assert_eq!(report.totals.rewrapped, 100);
+    let most = most_in_a_second(&timed);
+    assert!(most <= 50, "{most} calls in one second");
+}
+
+fn most_in_a_second(timed: &Timed) -> usize {
+    let mut called = timed.called.lock().unwrap().clone();
+    called.sort();
+    let within = |from: Instant| move |to: &&Instant| **to - from < Duration::from_secs(1);
+    let from = called.iter().enumerate();
+    from.map(|(at, from)| called[at..].iter().take_while(within(*from)).count()).max().unwrap_or_default()
+}
+
 /// Most calls in any second, and how many in a second they were, of a job that rewraps `count` envelopes at 500.
 pub(crate) async fn used_of_500_calls_a_second(count: u64) -> (usize, f64) {
     let inner = memory(&["a", "b"]).that_rewraps();
