@@ -165,7 +165,11 @@ impl RecordStore for SqlRecords {
     ) -> Result<Vec<RecordKey>, StoreError> {
         let statements = self.statements().await?;
         let (from, to) = (from.to_string(), to.to_string());
-        let (mut moved, is_repeated) = self.rows_of(rows, &statements.swap, &[&from, &to]).await?;
+        let (mut moved, is_repeated) = match self.rows_of(rows, &statements.swap, &[&from, &to]).await {
+            // Somebody holds one of the rows, and nothing was done: the job comes back to them.
+            Err(error) if is_of_another(&error) => return Ok(Vec::new()),
+            done => done?,
+        };
         if is_repeated {
             // The answer to an earlier try may have been lost with its connection.
             let (there, _) = self.rows_of(rows, &statements.is_moved, &[&from, &to]).await?;
@@ -215,6 +219,8 @@ impl RecordStore for SqlRecords {
         }
         match self.pool.query(&statements.delete, &[(&id.to_string(), Type::TEXT)], DELETES).await {
             Ok(_) => Ok(Retired::Removed),
+            // A transaction that is not over wrote a record under it.
+            Err(SqlError::Locked | SqlError::Changed) => Ok(Retired::InUse),
             Err(SqlError::Server { code, .. }) if REFERS.contains(&code.as_str()) => Ok(Retired::InUse),
             Err(error) => Err(error.into()),
         }
@@ -239,6 +245,11 @@ fn texts<'r, T: FromSql<'r>>(
     count: usize,
 ) -> Result<Vec<T>, SqlError> {
     (first..first + count).map(|at| field(row, at)).collect()
+}
+
+/// Whether another transaction was in the way.
+fn is_of_another(error: &StoreError) -> bool {
+    matches!(error.downcast_ref::<SqlError>(), Some(SqlError::Locked | SqlError::Changed))
 }
 
 fn stored(row: &tokio_postgres::Row) -> Result<StoredDataKey, StoreError> {

@@ -122,6 +122,24 @@ async fn a_data_key_that_something_refers_to_is_not_retired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_transaction_holds_for_long_does_not_end_the_job() {
+    let Some(people) = People::new("held", 30).await else { return };
+    let other = connect(&people.database.address).await;
+    let schema = &people.database.schema;
+    let hold = format!("BEGIN; SELECT id FROM {schema}.people WHERE id = 5 FOR UPDATE");
+    other.batch_execute(&hold).await.unwrap();
+    let released = async {
+        // A statement waits 5 seconds for a lock.
+        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        other.batch_execute("COMMIT").await.unwrap();
+    };
+    let (report, ()) = tokio::join!(run(people.job().batch(10)), released);
+    assert_eq!((report.moved, report.failed, report.left), (30, 0, 0), "{report}");
+    assert!(report.conflicts >= 10, "{report}");
+    people.check(30).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_foreign_key_that_guards_it_a_header_stays() {
     let Some(people) = People::new("unguarded", 10).await else { return };
     people.database.run("ALTER TABLE people DROP CONSTRAINT people_data_key_fkey").await;
