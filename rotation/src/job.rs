@@ -170,9 +170,11 @@ impl Job {
             }
         });
         drop((outcomes, items, gone));
-        let mut totals = Totals::default();
+        let (mut totals, mut all_listed) = (Totals::default(), true);
         let mut tell = |mut report: ItemReport| {
             totals.add(&report);
+            // What could not be listed has no name, and may be any number of items.
+            all_listed &= !report.item.name().is_empty();
             report.calls = meter.total();
             on_item(report);
         };
@@ -204,7 +206,7 @@ impl Job {
             why = why.or(checkpoint.flush().err());
         }
         let cancelled = control.is_cancelled();
-        let finished = !cancelled && why.is_none();
+        let finished = !cancelled && why.is_none() && all_listed;
         let report = Report { totals, calls: meter.calls(), took: begun.elapsed(), cancelled, finished };
         match why {
             None => Ok(report),

@@ -164,7 +164,7 @@ pub struct Report {
     pub took: Duration,
     /// True when it was cancelled before its end.
     pub cancelled: bool,
-    /// True when it came to its end: all items were looked at.
+    /// True when it came to its end: all items were looked at. Not where some could not be listed.
     pub finished: bool,
 }
 

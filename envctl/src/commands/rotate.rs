@@ -162,13 +162,15 @@ struct Told<'a> {
     progress: Items,
     report: Option<ReportFile>,
     failed: u64,
+    /// Folders, pages or names that could not be listed: any number of envelopes.
+    unlisted: u64,
     first: Option<ErrorKind>,
 }
 
 impl<'a> Told<'a> {
     fn new(global: &'a Global, args: &Rotation) -> Result<Self> {
         let report = args.report.as_deref().map(ReportFile::create).transpose()?;
-        Ok(Self { global, progress: Items::new(global), report, failed: 0, first: None })
+        Ok(Self { global, progress: Items::new(global), report, failed: 0, unlisted: 0, first: None })
     }
 
     fn add(&mut self, item: ItemReport) {
@@ -179,7 +181,9 @@ impl<'a> Told<'a> {
         if let Outcome::Failed(error) = item.outcome {
             let error = CliError::from(error);
             // What cannot be listed has no name, and says which folder it is.
-            let error = if item.item.name().is_empty() { error } else { error.about(&item.item) };
+            let is_unlisted = item.item.name().is_empty();
+            let error = if is_unlisted { error } else { error.about(&item.item) };
+            self.unlisted += u64::from(is_unlisted);
             self.progress.aside(|| error.report(self.global.json));
             self.failed += 1;
             self.first.get_or_insert(error.kind());
@@ -198,6 +202,8 @@ impl<'a> Told<'a> {
         let totals = totals.map_err(|error| CliError::other(error.to_string()))?;
         let trouble = why.as_ref().map(|error| error.message().to_owned());
         let trouble = trouble.or_else(|| is_cancelled.then(|| "it was told to end".into()));
+        let unlisted = (self.unlisted > 0).then(|| "not everything could be listed".into());
+        let trouble = trouble.or(unlisted);
         let written = self.report.map_or(Ok(()), |report| report.finish(&totals, text, trouble.as_deref()));
         if !totals.is_null() {
             report::print(self.global.json, &totals, text)?;

@@ -13,6 +13,7 @@ use envelope_rotation::{
 };
 use envelope_sdk::{EncryptionContext, Envelope, Header, Keyring};
 use envelope_testkit::MemoryProvider;
+use futures_util::StreamExt;
 
 use crate::{Keys, a_to_b, generations, name, run};
 
@@ -28,6 +29,7 @@ enum How {
     Panics,
     Hangs,
     IsBusy,
+    ListsHalf,
 }
 
 impl Odd {
@@ -39,7 +41,8 @@ impl Odd {
 #[async_trait]
 impl Source for Odd {
     fn list(&self) -> Listing {
-        self.inner.list()
+        let cut = matches!(self.how, How::ListsHalf).then(|| Err(SourceError::store("no more pages")));
+        Box::pin(self.inner.list().chain(futures_util::stream::iter(cut)))
     }
     async fn read(&self, item: &Item) -> Result<Stored, SourceError> {
         self.inner.read(item).await
@@ -51,6 +54,7 @@ impl Source for Odd {
                 How::Panics => panic!("a bug of the source"),
                 How::Hangs => std::future::pending().await,
                 How::IsBusy => return Err(SourceError::Busy),
+                How::ListsHalf => {}
             }
         }
         self.inner.commit(item, old, new).await
@@ -104,6 +108,14 @@ async fn a_job_whose_worker_broke_down_still_reports_what_was_done() {
     assert_eq!((report.totals.rewrapped, report.finished), (39, false));
     assert_eq!(error.report(), Some(&**report));
     assert!(report.to_string().starts_with("not finished, after 39 items"), "{report}");
+}
+
+#[tokio::test]
+async fn a_job_whose_items_could_not_all_be_listed_is_not_finished() {
+    let keys = Keys::new();
+    let inner = keys.source(3, "a").await;
+    let report = run(Job::new(Odd::new(&inner, "", How::ListsHalf), a_to_b(&keys))).await;
+    assert_eq!((report.totals.rewrapped, report.totals.failed, report.finished), (3, 1, false));
 }
 
 #[tokio::test]
