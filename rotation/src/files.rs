@@ -118,17 +118,17 @@ impl Source for Files {
 
     async fn commit(&self, item: &Item, old: &Stored, new: &Header) -> Result<u64, SourceError> {
         let (path, old, new) = (path(item), old.clone(), new.clone());
-        blocking(move || commit(&path, &old, &new)).await
+        blocking(move || commit(&path, &old, &new).map_err(of_writing)).await
     }
 
     async fn reencrypt(&self, item: &Item, old: &Stored, keys: Reencryption) -> Result<u64, SourceError> {
         let (path, old) = (path(item), old.clone());
         blocking(move || match old.header.kind() {
-            Kind::Attached => reencrypt(&path, &old, keys),
+            Kind::Attached => reencrypt(&path, &old, keys).map_err(of_writing),
             _ if old.is_armored => {
                 Err(SourceError::Unsupported("a detached header that is armored stays as it is"))
             }
-            _ => pair::reencrypt(&path, &old, keys),
+            _ => pair::reencrypt(&path, &old, keys).map_err(of_writing),
         })
         .await
     }
@@ -296,6 +296,15 @@ fn of_file(error: FileError) -> SourceError {
         FileError::Changed { .. } => SourceError::Conflict,
         FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => SourceError::Gone,
         error => SourceError::store(error),
+    }
+}
+
+/// What is not there when it is to be written was taken away meanwhile, the file or one on its way to its place: it is
+/// read again, and not passed over unseen.
+fn of_writing(error: SourceError) -> SourceError {
+    match error {
+        SourceError::Gone => SourceError::Conflict,
+        error => error,
     }
 }
 

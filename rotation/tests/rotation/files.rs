@@ -480,3 +480,15 @@ async fn a_header_that_another_process_changed_is_not_written_over() {
         drop(locked);
     }
 }
+
+#[tokio::test]
+async fn a_file_that_is_gone_when_it_is_to_be_written_is_read_again() {
+    use envelope_rotation::{Item, Source, SourceError};
+    let tree = Tree::new().await;
+    let source = Files::new(vec![tree.path("sub")]);
+    let item = Item::found(tree.path("sub/attached.envelope").as_os_str().as_encoded_bytes());
+    let stored = source.read(&item).await.unwrap();
+    fs::remove_file(tree.path("sub/attached.envelope")).unwrap();
+    let said = source.commit(&item, &stored, &stored.header).await;
+    assert!(matches!(said, Err(SourceError::Conflict)), "{said:?}");
+}
