@@ -1,6 +1,6 @@
 """Checks manifests against the schema of a Job, and that shards and completions fit together.
 
-`job.json` is made from Kubernetes' own OpenAPI document of batch/v1 (v1.24.0, Apache-2.0): what a Job refers to, without
+`job.json` is made from Kubernetes' own OpenAPI document of batch/v1 (v1.24.0, and backoffLimitPerIndex of v1.29.0; Apache-2.0): what a Job refers to, without
 descriptions, and strict: a member that the API does not know is an error, since the API server drops it without a word.
 """
 
@@ -52,6 +52,8 @@ def check_shards(job):
     spec = job["spec"]
     if spec.get("completionMode") != "Indexed":
         yield "spec: not Indexed, so that no pod knows its part"
+    if "backoffLimitPerIndex" not in spec or spec["template"]["spec"].get("restartPolicy") != "Never":
+        yield "spec: a part that fails ends the others in the middle"
     container = spec["template"]["spec"]["containers"][0]
     shards = [entry["value"] for entry in container["env"] if entry["name"] == "SHARDS"]
     if shards != [str(spec["completions"])]:
