@@ -25,7 +25,15 @@ pub(super) fn walk(paths: &[PathBuf], clean: bool, mut send: impl FnMut(Result<I
             Ok(metadata) if metadata.is_dir() => below(path, None, clean, &mut send),
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_pattern(path) => {
                 match pattern(path) {
-                    Ok((folder, pattern)) => below(&folder, Some(&pattern), clean, &mut send),
+                    Ok((folder, pattern)) => {
+                        let mut has_found = false;
+                        let wants_more = below(&folder, Some(&pattern), clean, &mut |listed| {
+                            has_found = true;
+                            send(listed)
+                        });
+                        // Reading it says that it is not there: whoever mistyped it must not be told that nothing is in use.
+                        if has_found { wants_more } else { send(Ok(item(path, true))) }
+                    }
                     Err(error) => send(Err(error)),
                 }
             }
@@ -168,6 +176,20 @@ mod tests {
             true
         });
         assert!(left.exists() && !beside.exists());
+    }
+
+    #[test]
+    fn a_pattern_that_means_nothing_is_told_as_a_path_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.envelope"), "").unwrap();
+        let pattern = folder.path().join("*.envelop");
+        let mut found = Vec::new();
+        walk(std::slice::from_ref(&pattern), false, |listed| {
+            found.push(listed.unwrap());
+            true
+        });
+        assert_eq!(found, [item(&pattern, true)]);
+        assert_eq!(walked(&[folder.path().join("*.envelope")]).len(), 1);
     }
 
     #[test]
