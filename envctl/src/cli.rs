@@ -343,6 +343,9 @@ pub(crate) struct RotateRecords {
     /// Rows of a batch [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) batch: Option<u32>,
+    /// Go on with the newest data key that fits (keys-made=), as a killed job leaves it: only where nobody else can write one
+    #[arg(long, conflicts_with = "new")]
+    pub(crate) go_on: bool,
     /// Keep the headers of old data keys that no row is under any more
     #[arg(long)]
     pub(crate) keep: bool,

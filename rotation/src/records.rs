@@ -41,9 +41,8 @@ pub use template::{ContextTemplate, TemplateError};
 /// more, reads the row again. Writers shall seal under a new data key by the time that the job ends:
 /// [`DataKeys`](envelope_layers::DataKeys) does once its data key is too old, or was invalidated.
 ///
-/// A killed job leaves a new data key behind, in use or not yet. The next one goes on with it where the store tells when
-/// headers were [made](StoredDataKey::made): it takes the newest of the same context that is wrapped as the goal wants it
-/// and was made after all of the old ones. Otherwise give it that [one](Self::to), or it makes another.
+/// A killed job leaves a new data key behind, in use or not yet. Give the next one [that](Self::to), or it makes another. It
+/// [finds it by itself](Self::going_on) if it is told that nobody else can have made one.
 pub struct RecordJob {
     store: Arc<dyn RecordStore>,
     goal: Goal,
@@ -52,6 +51,7 @@ pub struct RecordJob {
     to: Option<DataKeyId>,
     limit: PageLimit,
     retires: bool,
+    goes_on: bool,
 }
 
 impl RecordJob {
@@ -61,7 +61,16 @@ impl RecordJob {
     #[must_use]
     pub fn new(store: Arc<dyn RecordStore>, goal: Goal, template: ContextTemplate) -> Self {
         let limit = PageLimit { rows: BATCH_ROWS, bytes: BATCH_BYTES };
-        Self { store, goal, template: Arc::new(template), from: Vec::new(), to: None, limit, retires: true }
+        Self {
+            store,
+            goal,
+            template: Arc::new(template),
+            from: Vec::new(),
+            to: None,
+            limit,
+            retires: true,
+            goes_on: false,
+        }
     }
 
     /// The old data keys. Without any, all that the store's records are under, but for the [new one](Self::to), which must
@@ -83,6 +92,16 @@ impl RecordJob {
     #[must_use]
     pub fn batch(mut self, rows: u32) -> Self {
         self.limit.rows = rows.max(1);
+        self
+    }
+
+    /// Goes on with the data key that a killed job left, where the store tells when headers were
+    /// [made](StoredDataKey::made): the newest of the same context that is wrapped as the goal wants it and was made after
+    /// all of the old ones. **Whoever may write headers and wrap for the keys of the goal, but not unwrap, can put one there whose DEK
+    /// they know, and read what is sealed under it**: only for tables where nobody may.
+    #[must_use]
+    pub fn going_on(mut self) -> Self {
+        self.goes_on = true;
         self
     }
 
@@ -113,7 +132,10 @@ impl RecordJob {
         let columns: Vec<_> = self.template.columns().into_iter().map(ToOwned::to_owned).collect();
         self.store.check(&columns).await.map_err(RecordsError::Store)?;
         let from = self.old_data_keys().await?;
-        let keys = Keys::find(Arc::clone(&self.store), &self.goal, &from, self.to).await?;
+        let mut keys = Keys::find(Arc::clone(&self.store), &self.goal, &from, self.to).await?;
+        if self.goes_on {
+            keys.find_left().await?;
+        }
         let report = RecordReport::default();
         let mut run = Run { job: &self, columns, keys, control, on_event, report, told: HashSet::new() };
         for old in from {

@@ -33,6 +33,9 @@ pub(crate) fn run(global: &Global, args: &RotateRecords) -> Result<()> {
     if let Some(rows) = args.batch {
         job = job.batch(rows);
     }
+    if args.go_on {
+        job = job.going_on();
+    }
     if args.keep {
         job = job.keeping_old_data_keys();
     }

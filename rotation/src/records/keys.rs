@@ -21,6 +21,8 @@ pub(super) struct Keys {
     envelope: Envelope,
     old: HashMap<DataKeyId, Header>,
     to: Option<DataKeyId>,
+    /// When the last of the old ones was made, where the store tells.
+    made: Option<SystemTime>,
     /// Headers that were made after all of the old ones, the newest first.
     newer: Vec<(DataKeyId, Header)>,
     /// By their contexts.
@@ -50,12 +52,16 @@ impl Keys {
             made = made.zip(stored.made).map(|(latest, made)| latest.max(made));
             old.insert(*id, header_of(&stored)?);
         }
-        let newer = match (made, to) {
-            (Some(made), None) if !old.is_empty() => made_after(&*store, made, &old).await?,
-            _ => Vec::new(),
-        };
-        let envelope = Envelope::new(keyring);
-        Ok(Self { store, goal: goal.clone(), envelope, old, to, newer, new: HashMap::new() })
+        let (envelope, newer, new) = (Envelope::new(keyring), Vec::new(), HashMap::new());
+        Ok(Self { store, goal: goal.clone(), envelope, old, to, made, newer, new })
+    }
+
+    /// Looks for what a job before this one may have left.
+    pub(super) async fn find_left(&mut self) -> Result<(), RecordsError> {
+        if let (Some(made), None, false) = (self.made, self.to, self.old.is_empty()) {
+            self.newer = made_after(&*self.store, made, &self.old).await?;
+        }
+        Ok(())
     }
 
     /// The header of an old data key, if there is one.

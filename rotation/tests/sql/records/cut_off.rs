@@ -22,7 +22,7 @@ async fn killed_after_each_batch_and_run_again_it_comes_to_its_end() {
         let (kill, mut killed) = tokio::sync::mpsc::unbounded_channel();
         let control = Control::new();
         let store = people.store_with("&keys-made=made");
-        let job = people.job_over(store).from(vec![people.old]).batch(20).run(&control, |event| {
+        let job = people.job_over(store).from(vec![people.old]).going_on().batch(20).run(&control, |event| {
             if let RecordEvent::Moved { .. } = event {
                 kill.send(()).unwrap();
             }
@@ -56,7 +56,7 @@ async fn dropped_at_any_await_it_leaves_rows_that_open() {
         let goal = envelope_rotation::Goal::only(people.keys.keys("b")).open_with(people.keys.keys("a"));
         let store = people.store_with("&keys-made=made");
         let job = envelope_rotation::records::RecordJob::new(store, goal, super::template());
-        let job = job.from(vec![old]).batch(2);
+        let job = job.from(vec![old]).going_on().batch(2);
         let ended = dropped_after(polls, job.run(&control, |_| {})).await;
         let rows = people.check(6).await;
         if let Some(report) = ended {
@@ -71,6 +71,18 @@ async fn dropped_at_any_await_it_leaves_rows_that_open() {
     }
     assert!(polls > 10, "{polls}");
     assert_eq!(people.headers().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_somebody_put_there_is_taken_by_nobody_who_was_not_told_to() {
+    let Some(people) = People::new("planted", 5).await else { return };
+    let planted = people.keys.envelope("b").create_data_key(&super::tenant_context("acme")).await.unwrap();
+    let id = envelope_layers::DataKeyId::of(planted.header());
+    let insert = "INSERT INTO data_keys VALUES ($1, $2, now())";
+    people.database.rows(insert, &[&id.as_bytes().as_slice(), &planted.header().to_bytes()]).await;
+    let report = run(people.job_over(people.store_with("&keys-made=made")).from(vec![people.old])).await;
+    assert_eq!((report.moved, report.new.contains(&id)), (5, false), "{report}");
+    people.check(5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
