@@ -9,6 +9,7 @@ use crate::{
     Operation, Policy, PolicyId,
     buckets::Buckets,
     pattern::Pattern,
+    policy::USES,
     rule::{ALL_OPERATIONS, Effect, Entry, Require, Rule, Wanted, bit},
     time::{Window, WindowWords},
 };
@@ -82,6 +83,14 @@ struct RequireWords {
     within_cryptoperiod: bool,
 }
 
+impl RequireWords {
+    /// Whether it has more than the context, which is looked at for whatever is done.
+    fn is_of_uses(&self) -> bool {
+        let Self { context: _, recipients, post_quantum_safe, states, within_cryptoperiod } = self;
+        recipients.is_some() || *post_quantum_safe || states.is_some() || *within_cryptoperiod
+    }
+}
+
 pub(crate) fn parse(text: &str) -> Result<Policy, PolicyError> {
     if text.len() > MAX_LEN {
         return Err(PolicyError::Text("it is longer than 1 MiB".into()));
@@ -118,14 +127,27 @@ fn of_words(words: RuleWords) -> Result<Rule, String> {
     }
     let limit = words.limit.map(|limit| Buckets::new(&limit, words.burst)).transpose()?;
     let actors = words.actor.map(|actors| some("actor", actors)).transpose()?;
+    let operations = words.operation.map_or(Ok(ALL_OPERATIONS), operations)?;
+    let uses = USES.into_iter().any(|operation| operations & bit(operation) != 0);
+    if !uses && words.require.as_ref().is_some_and(RequireWords::is_of_uses) {
+        return Err("`require` but for its `context` is of wrap, unwrap and rewrap, and of what the rule names holds \
+                    nothing back"
+            .into());
+    }
     let keys = words.key.map(|keys| some("key", keys)).transpose()?;
+    let names_one = |key: &String| key.starts_with("pkcs11:") && key != "pkcs11:*";
+    if effect == Effect::Deny && keys.iter().flatten().any(names_one) {
+        return Err("`key`: a key of a token has many names (object, id, token, serial), and a denial of one would be \
+                    passed by under another: allow what may be used, and deny `pkcs11:*` behind that"
+            .into());
+    }
     Ok(Rule {
         name: words.name.into(),
         effect,
         actors: actors
             .map(|actors| actors.iter().map(|actor| of_actors(actor)).collect::<Result<_, _>>())
             .transpose()?,
-        operations: words.operation.map_or(Ok(ALL_OPERATIONS), operations)?,
+        operations,
         keys: keys
             .map(|keys| {
                 let pattern = |key: &String| Pattern::of_keys(key).map_err(|what| format!("`key`: {what}"));

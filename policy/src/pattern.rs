@@ -7,11 +7,13 @@ use envelope_sdk::KeyUri;
 pub(crate) struct Pattern {
     /// What stands before, between and behind the stars; one where there is no star.
     parts: Box<[Box<str>]>,
+    /// The letters A to Z mean the same as a to z.
+    folds: bool,
 }
 
 impl Pattern {
     pub(crate) fn new(text: &str) -> Self {
-        Self { parts: text.split('*').map(Into::into).collect() }
+        Self { parts: text.split('*').map(Into::into).collect(), folds: false }
     }
 
     /// A pattern of key URIs. What could never match, since keys are written in another way, is refused: a denial
@@ -29,20 +31,30 @@ impl Pattern {
             return Err("a scheme is written in lower case".into());
         }
         match KeyUri::parse(&text.replace('*', STAND_IN)) {
-            Ok(key) if key.as_str() == text.replace('*', STAND_IN) => Ok(Self::new(text)),
+            Ok(key) if key.as_str() == text.replace('*', STAND_IN) => Ok(Self::of_names(text)),
             Ok(key) => Err(format!("keys like this one are written {}", key.as_str().replace(STAND_IN, "*"))),
             // Such as `awskms:*`, of which only the beginning is that of a key.
             Err(_) if text.contains('*') => match BEGINNINGS.iter().find(|(known, _)| *known == scheme) {
                 Some((_, begins)) if !begins.starts_with(literal) && !literal.starts_with(begins) => {
                     Err(format!("keys of this scheme begin with {begins}"))
                 }
-                _ => Ok(Self::new(text)),
+                _ => Ok(Self::of_names(text)),
             },
             Err(error) => Err(error.to_string()),
         }
     }
 
+    /// Azure finds a key by its name in capitals, too, and a wrap keeps the spelling that was asked for.
+    fn of_names(text: &str) -> Self {
+        let folds = text.starts_with("azurekeyvault:");
+        if folds { Self { folds, ..Self::new(&text.to_ascii_lowercase()) } } else { Self::new(text) }
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
+        if self.folds { self.fits(&text.to_ascii_lowercase()) } else { self.fits(text) }
+    }
+
+    fn fits(&self, text: &str) -> bool {
         let Some((first, rest)) = self.parts.split_first() else { return false };
         let Some((last, between)) = rest.split_last() else { return &**first == text };
         let Some(mut text) = text.strip_prefix(&**first).and_then(|text| text.strip_suffix(&**last)) else {
@@ -87,6 +99,16 @@ mod tests {
         assert!(matches("a*b*c", "a-b-b-c") && !matches("a*b*c", "a-c-b"));
         assert!(!matches("ab*bc", "abc"), "the ends do not overlap");
         assert!(!matches("", "a") && matches("", ""));
+    }
+
+    #[test]
+    fn a_key_of_azure_is_the_same_in_capitals() {
+        for pattern in ["azurekeyvault://v.vault.azure.net/keys/Payroll", "azurekeyvault://*/keys/PAY*"] {
+            let pattern = Pattern::of_keys(pattern).unwrap();
+            assert!(pattern.matches("azurekeyvault://v.vault.azure.net/keys/payROLL"));
+            assert!(!pattern.matches("azurekeyvault://v.vault.azure.net/keys/other"));
+        }
+        assert!(!Pattern::of_keys("local:main").unwrap().matches("local:Main"));
     }
 
     #[test]

@@ -34,6 +34,10 @@ fn what_is_not_right_is_refused_by_rule_and_reason() {
         ("require = { recipients = 17 }", "rule `r`: `require.recipients` is 1 to 16"),
         ("require = { states = ['enabled'] }", "rule `r`: `require.states`: a state is one of pre-active"),
         ("require = { states = [] }", "rule `r`: `require.states` is an empty list"),
+        (
+            "operation = ['destroy']\nrequire = { states = ['deactivated'] }",
+            "rule `r`: `require` but for its `context`",
+        ),
         ("keys = ['local:a']", "unknown field `keys`"),
         ("require = { recipient = 2 }", "unknown field `recipient`"),
     ] {
@@ -44,6 +48,10 @@ fn what_is_not_right_is_refused_by_rule_and_reason() {
         ("default = 'maybe'", "unknown variant `maybe`, expected `allow` or `deny`, line 2"),
         ("[[rule]]\neffect = 'allow'", "missing field `name`"),
         ("[[rule]]\nname = 'a b'\neffect = 'deny'", "rule 1: a name is 1 to 64 lower-case letters"),
+        (
+            "[[rule]]\nname = 'a'\neffect = 'deny'\nkey = ['pkcs11:token=t;object=k']",
+            "rule `a`: `key`: a key of a token has many names",
+        ),
         (
             "[[rule]]\nname = 'a'\neffect = 'deny'\nlimit = '1/s'",
             "rule `a`: `require` and `limit` are for what is allowed",

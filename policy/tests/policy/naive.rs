@@ -76,6 +76,9 @@ impl Random {
         };
         if allow {
             rule.required = self.sometimes(4, Self::entries).unwrap_or_default();
+        }
+        let uses = |one: &&str| ["use", "wrap", "unwrap", "rewrap"].contains(one);
+        if allow && rule.operation.as_ref().is_none_or(|all| all.iter().any(uses)) {
             rule.recipients = self.sometimes(4, |random| 1 + random.below(3));
             rule.states = self.sometimes(4, |random| random.some(&["active", "deactivated", "suspended"]));
             rule.due = self.below(4) == 0;
