@@ -130,6 +130,16 @@ fn a_rotation_may_be_allowed_without_leave_to_open() {
 }
 
 #[test]
+fn a_rotation_that_is_allowed_in_one_context_is_done_in_it() {
+    let rules = "default = 'deny'\n[[rule]]\nname = 'acme'\neffect = 'allow'\noperation = ['rewrap']\n\
+                 require = { context = { tenant = 'acme' } }";
+    let sandbox = sandbox(rules);
+    let rotate = ["rotate", "--to", "local:other", "--from", "local:main", "sealed"];
+    sandbox.run(&rotate, 5).says("rule `acme` of the policy requires the context's entry `tenant`");
+    sandbox.run(&[&rotate[..], &["-c", "tenant=acme"]].concat(), 0);
+}
+
+#[test]
 fn a_policy_that_is_not_right_stops_every_command_and_says_so() {
     let sandbox = sandbox("rules = 5");
     sandbox.run(&["encrypt", "-k", "local:main", "plain", "-o", "new"], 2).says("unknown field `rules`");

@@ -50,8 +50,8 @@ impl Target {
         let mut wanted: Vec<Wanted> = Vec::new();
         for key in &goal.to {
             let keyring = Keyring::new().encrypt(Arc::clone(&key.provider), key.uri.clone());
-            let started =
-                Envelope::new(keyring).start(PayloadKind::Detached, &EncryptionContext::new()).await;
+            // In the context that all have: a policy, or the key store's, may let nothing be wrapped without it.
+            let started = Envelope::new(keyring).start(PayloadKind::Detached, &goal.context).await;
             let key_failed = |error| RotationError::Key { key: key.uri.clone(), error: Box::new(error) };
             let header = started.map_err(key_failed)?.header;
             let header = Header::parse_exact(&header).map_err(|error| key_failed(error.into()))?;
