@@ -4,8 +4,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    KeyAdmin, KeyChange, KeyDescription, KeyUri, NewKey, ProviderError,
+    KeyAdmin, KeyChange, KeyDescription, KeyUri, NewKey, ProviderError, ProviderErrorKind,
     admin::{AutoRotation, KeyPage, RotationStatus},
+    key_uri::aws::KeyArn,
 };
 
 use crate::{Guard, Operation, guard::refusal};
@@ -27,17 +28,31 @@ impl<A: KeyAdmin> GuardedAdmin<A> {
         Self { below, guard }
     }
 
-    async fn check(&self, operation: Operation, key: &KeyUri) -> Result<(), ProviderError> {
+    /// Returns the key to be asked for: of an alias the one behind it, whatever becomes of the alias now.
+    async fn check(&self, operation: Operation, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         let provider = self.below.provider();
         self.guard.check_for(provider, &self.guard.request(operation).key(key))?;
         if key.is_resolved() {
-            return Ok(());
+            return Ok(key.clone());
         }
         let meant = self.below.describe_key(key).await?.uri;
-        if meant == *key {
-            Ok(())
-        } else {
-            self.guard.check_for(provider, &self.guard.request(operation).key(&meant))
+        if meant != *key {
+            self.guard.check_for(provider, &self.guard.request(operation).key(&meant))?;
+        }
+        Ok(meant)
+    }
+
+    /// An alias is a name of a key, too: from now on of this one, until now perhaps of another.
+    async fn check_alias(&self, alias: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        let key = self.check(Operation::Alias, key).await?;
+        let beside = KeyArn::of(&key).map(|KeyArn { partition, region, account, .. }| {
+            KeyUri::parse(&format!("arn:{partition}:kms:{region}:{account}:alias/{alias}"))
+        });
+        // What is no name is refused below.
+        let Some(Ok(named)) = beside else { return Ok(key) };
+        match self.check(Operation::Alias, &named).await {
+            Err(error) if error.kind() != ProviderErrorKind::NotFound => Err(error),
+            _ => Ok(key),
         }
     }
 
@@ -64,7 +79,7 @@ impl<A: KeyAdmin> KeyAdmin for GuardedAdmin<A> {
     }
 
     async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        self.check(Operation::Describe, key).await?;
+        let key = &self.check(Operation::Describe, key).await?;
         self.below.describe_key(key).await
     }
 
@@ -80,12 +95,12 @@ impl<A: KeyAdmin> KeyAdmin for GuardedAdmin<A> {
     }
 
     async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        self.check(Operation::Rotate, key).await?;
+        let key = &self.check(Operation::Rotate, key).await?;
         self.below.rotate_key(key).await
     }
 
     async fn check_rotation(&self, key: &KeyUri) -> Result<(), ProviderError> {
-        self.check(Operation::Rotate, key).await?;
+        let key = &self.check(Operation::Rotate, key).await?;
         self.below.check_rotation(key).await
     }
 
@@ -95,7 +110,7 @@ impl<A: KeyAdmin> KeyAdmin for GuardedAdmin<A> {
         version: Option<&str>,
         change: KeyChange,
     ) -> Result<KeyDescription, ProviderError> {
-        self.check(Operation::of_change(change), key).await?;
+        let key = &self.check(Operation::of_change(change), key).await?;
         self.below.change_key(key, version, change).await
     }
 
@@ -105,7 +120,7 @@ impl<A: KeyAdmin> KeyAdmin for GuardedAdmin<A> {
         version: Option<&str>,
         change: KeyChange,
     ) -> Result<(), ProviderError> {
-        self.check(Operation::of_change(change), key).await?;
+        let key = &self.check(Operation::of_change(change), key).await?;
         self.below.check_change(key, version, change).await
     }
 
@@ -115,7 +130,7 @@ impl<A: KeyAdmin> KeyAdmin for GuardedAdmin<A> {
         version: Option<&str>,
         not_after: Option<u64>,
     ) -> Result<KeyDescription, ProviderError> {
-        self.check(Operation::NotAfter, key).await?;
+        let key = &self.check(Operation::NotAfter, key).await?;
         self.below.set_not_after(key, version, not_after).await
     }
 
@@ -125,42 +140,42 @@ impl<A: KeyAdmin> KeyAdmin for GuardedAdmin<A> {
         version: Option<&str>,
         not_after: Option<u64>,
     ) -> Result<(), ProviderError> {
-        self.check(Operation::NotAfter, key).await?;
+        let key = &self.check(Operation::NotAfter, key).await?;
         self.below.check_set_not_after(key, version, not_after).await
     }
 
     async fn set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
-        self.check(Operation::AutoRotate, key).await?;
+        let key = &self.check(Operation::AutoRotate, key).await?;
         self.below.set_rotation(key, rotation).await
     }
 
     async fn check_set_rotation(&self, key: &KeyUri, rotation: AutoRotation) -> Result<(), ProviderError> {
-        self.check(Operation::AutoRotate, key).await?;
+        let key = &self.check(Operation::AutoRotate, key).await?;
         self.below.check_set_rotation(key, rotation).await
     }
 
     async fn rotation_status(&self, key: &KeyUri) -> Result<RotationStatus, ProviderError> {
-        self.check(Operation::Describe, key).await?;
+        let key = &self.check(Operation::Describe, key).await?;
         self.below.rotation_status(key).await
     }
 
     async fn set_alias(&self, alias: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        self.check(Operation::Alias, key).await?;
+        let key = &self.check_alias(alias, key).await?;
         self.below.set_alias(alias, key).await
     }
 
     async fn check_set_alias(&self, alias: &str, key: &KeyUri) -> Result<(), ProviderError> {
-        self.check(Operation::Alias, key).await?;
+        let key = &self.check_alias(alias, key).await?;
         self.below.check_set_alias(alias, key).await
     }
 
     async fn restore_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        self.check(Operation::Restore, key).await?;
+        let key = &self.check(Operation::Restore, key).await?;
         self.below.restore_key(key).await
     }
 
     async fn check_restore_key(&self, key: &KeyUri) -> Result<(), ProviderError> {
-        self.check(Operation::Restore, key).await?;
+        let key = &self.check(Operation::Restore, key).await?;
         self.below.check_restore_key(key).await
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use envelope_sdk::{FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 
 use crate::{
-    Actor, Denied, Operation, Policy, PolicyFile, PolicyId, Request, Unmet, decision::Why, policy::USES,
-    states::States, time::now,
+    Actor, Denied, Open, Operation, Policy, PolicyFile, PolicyId, Request, Unmet, decision::Why,
+    policy::USES, states::States, time::now,
 };
 
 /// Asks a policy for one actor. Cheap to clone; a service makes one for each tenant or client.
@@ -135,7 +135,9 @@ impl Guard {
             (request.post_quantum_safe, request.is_due) = (Some(true), Some(false));
         }
         let policy = self.policy(&request).map_err(|denied| refusal(provider, denied))?;
-        let open = policy.decide(&request, now()).open;
+        let first = policy.decide(&request, now());
+        // Of what is denied anyway nobody is asked.
+        let open = if first.allowed { first.open } else { Open::default() };
         if let Some(states) = states.filter(|_| open.state || open.cryptoperiod) {
             match states.of(usage.key).await {
                 Ok(known) => {

@@ -280,3 +280,47 @@ fn a_key_is_managed_under_no_other_name_than_its_own() {
     let admin = GuardedAdmin::new(Two, super::guard("cli:x", &rules));
     refused(block_on(admin.rotate_key(&key("local:main"))));
 }
+
+/// Of AWS, where `alias/prod` means `key/prod`.
+struct Aws;
+
+fn arn(name: &str) -> KeyUri {
+    key(&format!("awskms:///arn:aws:kms:eu-west-1:111122223333:{name}"))
+}
+
+#[async_trait]
+impl KeyAdmin for Aws {
+    fn provider(&self) -> &'static str {
+        "aws"
+    }
+
+    async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        let meant = if key.is_resolved() { key.clone() } else { arn("key/prod") };
+        Ok(KeyDescription::new(meant, KeyState::Active, false, Vec::new()))
+    }
+
+    async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        Ok(KeyDescription::new(key.clone(), KeyState::Active, false, Vec::new()))
+    }
+
+    async fn set_alias(&self, _: &str, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        Ok(key.clone())
+    }
+}
+
+#[test]
+fn an_alias_is_turned_by_whom_may_name_it_and_what_it_meant() {
+    for denied in ["alias/prod", "key/prod"] {
+        let rules = format!("[[rule]]\nname = 'prod'\neffect = 'deny'\nkey = ['{}']", arn(denied));
+        let admin = GuardedAdmin::new(Aws, super::guard("cli:x", &rules));
+        refused(block_on(admin.set_alias("prod", &arn("key/mine"))));
+        refused(block_on(admin.check_set_alias("prod", &arn("key/mine"))));
+    }
+}
+
+#[test]
+fn what_an_alias_meant_when_it_was_judged_is_what_is_changed() {
+    let admin = GuardedAdmin::new(Aws, super::guard("cli:x", ""));
+    block_on(admin.set_alias("prod", &arn("key/mine"))).unwrap();
+    assert_eq!(block_on(admin.rotate_key(&arn("alias/prod"))).unwrap().uri, arn("key/prod"));
+}
