@@ -571,7 +571,7 @@ pub(crate) enum Audit {
         /// Open the log's secret with this key; repeat it [default: those that decrypt]
         #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
         keys: Vec<String>,
-        /// Keep this record and all behind it
+        /// Remove the segments that have no record behind this one; this one goes with the last of its segment
         #[arg(long, value_name = "SEQ")]
         up_to: u64,
     },

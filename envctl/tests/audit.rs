@@ -22,7 +22,16 @@ fn a_log_is_created_listed_signed_and_verified_with_and_without_its_secret() {
         ran.text()
             .starts_with("log: as it was written: 2 records, 1 to 2, in 1 segments\n  signed up to record")
     );
-    sandbox.run(&["audit", "verify", "--public-key", &public_key, "log"], 0);
+    let told = sandbox.run(&["audit", "verify", "--public-key", &public_key, "log"], 0).text();
+    assert!(
+        told.starts_with("log: agrees with itself: 2 records") && told.contains("anybody could"),
+        "{told}"
+    );
+    let told = sandbox.run(&["--json", "audit", "verify", "--public-key", &public_key, "log"], 0).json();
+    assert_eq!((&told["authentic_to"], &told["public_key"]), (&1.into(), &public_key.as_str().into()));
+    sandbox.write("anchor", b"");
+    let emptied = ["audit", "verify", "-k", "local:main", "--anchor", "anchor", "log"];
+    sandbox.run(&emptied, 2).says("there is no checkpoint in it");
     let listed = sandbox.run(&["audit", "list", "log"], 0).text();
     assert!(listed.lines().next().unwrap().contains(" log-begin ok"), "{listed}");
     let actor = listed.split(' ').nth(2).unwrap().to_owned();
@@ -46,6 +55,8 @@ fn a_record_that_was_changed_is_named_with_exit_code_7() {
     sandbox.run(&["audit", "verify", "-k", "local:main", "log"], 7).says("the log was cut");
     // Nothing is written behind it.
     sandbox.run(&["audit", "checkpoint", "-k", "local:main", "log"], 7);
+    fs::remove_file(sandbox.file("log.key")).unwrap();
+    sandbox.run(&["audit", "verify", "-k", "local:main", "log"], 7).says("its key file is gone");
 }
 
 #[test]

@@ -87,7 +87,13 @@ fn verify(
     public_key: Option<&str>,
     anchors: &[std::path::PathBuf],
 ) -> Result<()> {
-    let file = KeyFile::of(log)?;
+    let file = KeyFile::of(log).map_err(|error| match error {
+        LogError::NoLog { .. } | LogError::KeyFile { .. } if log.symlink_metadata().is_ok() => {
+            let text = format!("{}: its key file is gone, or is not what was written", printable::path(log));
+            CliError::new(ErrorKind::LogInvalid, text)
+        }
+        error => error.into(),
+    })?;
     let mut verifier = match public_key {
         Some(text) => {
             let bytes = unhex(text).ok_or_else(|| {
@@ -99,6 +105,10 @@ fn verify(
     };
     for path in anchors {
         let text = fs::read_to_string(path).map_err(|error| CliError::io("read", path, &error))?;
+        // One that was emptied would demand nothing.
+        if text.lines().next().is_none() {
+            return Err(CliError::usage("there is no checkpoint in it").about(printable::path(path)));
+        }
         for line in text.lines() {
             let anchor = Anchor::parse(line);
             let invalid =
@@ -107,7 +117,13 @@ fn verify(
         }
     }
     let found = verifier.verify(log)?;
-    report::print(global.json, &found_json(log, &found), &text_of(log, &found))
+    let has_secret = public_key.is_none();
+    let mut value = found_json(log, &found);
+    value["log_id"] = json!(report::hex(file.log_id()));
+    value["public_key"] = json!(report::hex(file.public_key()));
+    // The last record that somebody else than the writer could not have written.
+    value["authentic_to"] = if has_secret { json!(found.last) } else { json!(found.signed) };
+    report::print(global.json, &value, &text_of(log, &found, has_secret))
 }
 
 fn found_json(log: &Path, found: &Verified) -> serde_json::Value {
@@ -125,9 +141,10 @@ fn found_json(log: &Path, found: &Verified) -> serde_json::Value {
     })
 }
 
-fn text_of(log: &Path, found: &Verified) -> String {
+fn text_of(log: &Path, found: &Verified, has_secret: bool) -> String {
+    let so = if has_secret { "as it was written" } else { "agrees with itself" };
     let mut text = format!(
-        "{}: as it was written: {} records, {} to {}, in {} segments\n",
+        "{}: {so}: {} records, {} to {}, in {} segments\n",
         printable::path(log),
         found.records,
         found.first,
@@ -137,6 +154,11 @@ fn text_of(log: &Path, found: &Verified) -> String {
     match found.signed {
         Some(signed) => text.push_str(&format!("  signed up to record {signed}\n")),
         None => text.push_str("  no checkpoint is signed yet: `envctl audit checkpoint` makes one\n"),
+    }
+    if !has_secret && found.signed != Some(found.last) {
+        text.push_str(
+            "  what stands behind that anybody could have written, or cut off: no secret was asked\n",
+        );
     }
     let rare = [
         (found.behind_head, "records behind the head, of a process that ended before it could say so"),
