@@ -8,7 +8,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{Builder, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use envelope_files::{Access, Existing, NewFile};
@@ -230,22 +230,30 @@ impl Drop for Shared {
     }
 }
 
-type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
-enum Order {
+pub(crate) enum Order {
     Append(Vec<Entry>, Reply<Appended>),
     Checkpoint(Reply<Anchor>),
     Prune(u64, Reply<Pruned>),
 }
 
 /// The thread that writes, until nobody can ask it any more.
-fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
+pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
     let mut next = None;
+    // When the head has to be on disk, also if there is no pause until then.
+    let mut due: Option<Instant> = None;
     loop {
-        let order = match next.take() {
-            Some(order) => Ok(order),
-            None if writer.head_is_flushed() => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            None => orders.recv_timeout(FLUSH_AFTER),
+        if due.is_some_and(|due| due <= Instant::now()) {
+            flush(writer);
+            due = None;
+        }
+        due =
+            if writer.head_is_flushed() { None } else { due.or_else(|| Some(Instant::now() + FLUSH_AFTER)) };
+        let order = match (next.take(), due) {
+            (Some(order), _) => Ok(order),
+            (None, None) => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            (None, Some(due)) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
         match order {
             Ok(Order::Append(entries, reply)) => {
@@ -272,7 +280,7 @@ fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
             Ok(Order::Prune(up_to, reply)) => {
                 let _ = reply.send(writer.prune(up_to).map_err(Into::into));
             }
-            Err(RecvTimeoutError::Timeout) => flush(writer),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break flush(writer),
         }
     }

@@ -5,11 +5,21 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc::channel,
     },
+    thread,
+    time::{Duration, Instant},
 };
 
+use futures_channel::oneshot;
+use futures_executor::block_on;
+
 use super::memory_disk::{MemoryDisk, Platter, Random, Reader, Trouble};
-use crate::{Entry, LogKey, LogOptions, Outcome, Verified, Verifier, VerifyError, writer::Writer};
+use crate::{
+    Entry, LogKey, LogOptions, Outcome, Verified, Verifier, VerifyError,
+    log::{Order, write},
+    writer::Writer,
+};
 
 #[test]
 fn a_log_that_was_killed_lost_power_or_had_no_room_verifies_and_has_all_that_was_acknowledged() {
@@ -35,6 +45,30 @@ fn a_group_costs_one_flush() {
     let groups: Vec<&[Entry]> = entries.chunks(1).collect();
     writer.append(&groups).unwrap();
     assert_eq!(writer.disk.syncs - before, 1);
+}
+
+#[test]
+fn the_head_is_flushed_within_a_second_also_when_there_is_no_pause() {
+    let mut honest = Honest::new(13);
+    honest.segment_bytes = 1 << 20;
+    let mut writer = honest.writer(None);
+    writer.open().unwrap();
+    let (before, mut appends) = (writer.disk.syncs, 0);
+    let (orders, received) = channel();
+    let (begin, writing) = (Instant::now(), &mut writer);
+    thread::scope(|scope| {
+        scope.spawn(move || write(&received, writing));
+        while begin.elapsed() < Duration::from_millis(1500) {
+            let (reply, answer) = oneshot::channel();
+            orders.send(Order::Append(vec![entry(1)], reply)).unwrap();
+            block_on(answer).unwrap().unwrap();
+            appends += 1;
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(orders);
+    });
+    // Once then, and once at the end.
+    assert!(writer.disk.syncs - before >= appends + 2, "{} of {appends}", writer.disk.syncs - before);
 }
 
 #[test]
