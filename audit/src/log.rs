@@ -17,10 +17,11 @@ use futures_channel::oneshot;
 use futures_executor::block_on;
 
 use crate::{
-    Anchor, AppendError, Entry, KeyFile, LogError, LogKey, LogOptions, Unwritable,
+    Anchor, AppendError, Entry, KeyFile, LogError, LogKey, LogOptions, NotARecord, Unwritable,
     disk::Disk,
     folder::Folder,
-    segments::beside,
+    record::OWN,
+    segments::{beside, closed_numbers, closed_path},
     writer::{Group, Writer},
 };
 
@@ -90,10 +91,14 @@ impl Log {
         let (lines, head) = Writer::<Folder>::first_record(&key, &options)?;
         let mut folder = Folder::unchecked(path)?;
         folder.make_lock().map_err(|error| LogError::io("create", &beside(path, "lock"), error))?;
+        // Of two who create it one does: what the other has written by now is not written over.
+        folder.lock().map_err(|error| LogError::io("lock", &beside(path, "lock"), error))?;
+        check_free(path)?;
         // The key comes last: a log without it was never in use.
         write_new(path, &lines)?;
         write_new(&beside(path, "head"), &head)?;
         file.write(path)?;
+        drop(folder);
         Self::start(path, key, options)
     }
 
@@ -164,7 +169,14 @@ impl Log {
             entry.context.retain(|name, _| self.shared.shown.contains(name));
         }
         let (reply, answer) = oneshot::channel();
-        wait(self.send(Order::Append(entries, reply)), answer)
+        // What stands in the log by such a word, a reader takes for the log's own.
+        let sent = if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
+            let error = NotARecord("operations that begin with log- are the log's own");
+            reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok()
+        } else {
+            self.send(Order::Append(entries, reply))
+        };
+        wait(sent, answer)
     }
 
     /// As [`append`](Self::append), for threads without an executor.
@@ -327,6 +339,10 @@ fn check_free(path: &Path) -> Result<(), LogError> {
     let key = beside(path, "key");
     if key.symlink_metadata().is_ok() {
         return exists(key);
+    }
+    let closed = closed_numbers(path).map_err(|error| LogError::io("look beside", path, error))?;
+    if let Some(&number) = closed.first() {
+        return exists(closed_path(path, number));
     }
     match fs::read(path) {
         Ok(bytes) if bytes.iter().filter(|&&byte| byte == b'\n').count() > 1 => exists(path.to_owned()),

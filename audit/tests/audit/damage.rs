@@ -256,6 +256,42 @@ fn a_log_is_not_begun_where_one_is_and_is_where_a_creation_was_interrupted() {
 }
 
 #[test]
+fn a_log_is_not_begun_beside_segments_of_another() {
+    let place = Place::filled(1);
+    for file in [place.path(), beside(&place.path(), "head"), beside(&place.path(), "key")] {
+        fs::remove_file(file).unwrap();
+    }
+    let made = block_on(envelope_audit::Log::create(&place.path(), &place.keys, options()));
+    assert!(matches!(made, Err(LogError::Exists { .. })));
+}
+
+#[test]
+fn of_two_who_create_one_log_one_does() {
+    for _ in 0..20 {
+        let place = Place::new();
+        let create = || block_on(envelope_audit::Log::create(&place.path(), &place.keys, options()));
+        let made = std::thread::scope(|scope| {
+            [scope.spawn(create), scope.spawn(create)].map(|one| one.join().unwrap())
+        });
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
+        drop(made);
+        place.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_word_of_the_log_itself_is_not_taken_from_a_program() {
+    let place = Place::new();
+    let log = place.create(options());
+    let own = envelope_audit::Entry::new("log-segment-end", envelope_audit::Outcome::Ok);
+    let refused = log.append_blocking(own.with_detail("next", "2")).unwrap_err();
+    assert!(matches!(refused.reason(), LogError::Entry(_)), "{refused}");
+    log.append_blocking(entry(1)).unwrap();
+    drop(log);
+    place.verify().unwrap();
+}
+
+#[test]
 fn a_log_whose_folder_others_may_write_is_not_opened() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::filled(0);
