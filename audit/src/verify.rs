@@ -126,6 +126,8 @@ struct Run<'a, S: Segments> {
     head_path: &'a Path,
     closed: Vec<u64>,
     current: Option<S::Reader>,
+    /// What was read of the current one already.
+    begun: Vec<u8>,
     /// Where the log begins, if it does not with record 1.
     beginning: Option<Beginning>,
     is_pruned: bool,
@@ -161,6 +163,7 @@ impl<'a, S: Segments> Run<'a, S> {
             head_path,
             closed,
             current,
+            begun: Vec::new(),
             beginning: None,
             is_pruned: false,
             found,
@@ -248,7 +251,9 @@ impl<'a, S: Segments> Run<'a, S> {
             let is_first = parse(&line).ok().filter(|record| record.seq == first);
             if let Some(record) = is_first {
                 self.beginning = Some(Beginning { first, segment: number, hash: record.prev });
-                self.current = self.segments.snapshot().ok().and_then(|snapshot| snapshot.current);
+                // Not opened anew: it may have been closed since, and the next one have its name.
+                self.begun = [line.as_slice(), reader.buffer()].concat();
+                self.current = Some(reader.into_inner());
                 return Ok(());
             }
         }
@@ -265,7 +270,8 @@ impl<'a, S: Segments> Run<'a, S> {
                 None => return Err(self.damage(None, 1, Fault::Missing)),
             },
         };
-        let mut reader = BufReader::with_capacity(BUFFER, reader);
+        let begun = if file.is_none() { std::mem::take(&mut self.begun) } else { Vec::new() };
+        let mut reader = BufReader::with_capacity(BUFFER, io::Cursor::new(begun).chain(reader));
         let (mut lines, mut offset) = (0, 0);
         let mut line = Vec::with_capacity(1024);
         loop {

@@ -4,6 +4,8 @@ mod settle;
 
 use std::{io, sync::Arc};
 
+use subtle::ConstantTimeEq;
+
 use crate::{
     Anchor, Damage, Entry, Fault, LogError, LogOptions, Outcome, Record,
     chain::Hash,
@@ -308,7 +310,14 @@ impl<D: Disk> Writer<D> {
         let bytes = self.disk.read(segment, 0, Some(MAX_LINE as u64));
         let bytes = bytes.map_err(|error| self.cannot("read", segment, error))?;
         let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        Record::parse(line).map_err(|error| self.damage(segment, 1, error.into()))
+        let record = Record::parse(line).map_err(|error| self.damage(segment, 1, error.into()))?;
+        // It decides what is removed, and is signed to be the beginning.
+        let hash = crate::chain::split(line).map(|(before, after)| crate::chain::hash(before, after));
+        if hash.is_some_and(|hash| bool::from(self.key.mac(&hash).ct_eq(&record.mac))) {
+            Ok(record)
+        } else {
+            Err(self.damage(segment, 1, Fault::Mac { seq: record.seq }))
+        }
     }
 
     fn damage(&self, segment: Option<u64>, line: u64, fault: Fault) -> LogError {

@@ -150,6 +150,39 @@ fn a_segment_that_was_begun_in_vain_behind_an_old_head_is_begun_anew() {
     honest.verify().unwrap();
 }
 
+#[test]
+fn a_log_that_goes_on_while_its_beginning_is_looked_for_verifies() {
+    use crate::segments::{Segments, Snapshot};
+    use std::{io, path::PathBuf};
+
+    struct Busy<'a>(Reader<'a>, &'a Honest, u8);
+    impl Segments for Busy<'_> {
+        type Reader = io::Cursor<Vec<u8>>;
+        fn path(&self, segment: Option<u64>) -> PathBuf {
+            self.0.path(segment)
+        }
+        fn snapshot(&mut self) -> io::Result<Snapshot<Self::Reader>> {
+            self.2 += 1;
+            if self.2 > 1 {
+                self.1.writer(None).append(&[&[entry(1)]]).unwrap();
+            }
+            self.0.snapshot()
+        }
+        fn closed(&mut self, number: u64) -> io::Result<Self::Reader> {
+            self.0.closed(number)
+        }
+    }
+    let mut honest = Honest::new(14);
+    honest.segment_bytes = 1;
+    let mut writer = honest.writer(None);
+    let appended = writer.append(&[&[entry(1)]]).unwrap();
+    writer.prune(appended[0].as_ref().unwrap().last).unwrap();
+    let key = LogKey::from_secrets([7; 16], &[9; 64]).unwrap();
+    let mut busy = Busy(Reader(&honest.platter), &honest, 0);
+    let verified = Verifier::with_key(key).verify_segments(&mut busy, Path::new("log.head")).unwrap();
+    assert_eq!(verified.segments, 1);
+}
+
 /// Runs of a log whose programs mean well.
 struct Honest {
     platter: Arc<Mutex<Platter>>,

@@ -63,6 +63,21 @@ fn what_is_pruned_is_gone_and_the_rest_verifies_with_the_secret_and_without() {
 }
 
 #[test]
+fn nothing_is_pruned_by_what_a_changed_record_says() {
+    let place = Place::filled(4);
+    let (last, changed) = (place.verify().unwrap().last, numbered(&place.path(), 3));
+    let first = first_seq(&changed);
+    let whole = fs::read_to_string(&changed).unwrap();
+    fs::write(&changed, whole.replacen(&format!("\"seq\":{first},"), "\"seq\":1,", 1)).unwrap();
+    let log = place.open(options()).unwrap();
+    block_on(log.prune(last)).unwrap_err();
+    drop(log);
+    assert!((1..=4).all(|number| numbered(&place.path(), number).exists()));
+    fs::write(&changed, whole).unwrap();
+    place.verify().unwrap();
+}
+
+#[test]
 fn segments_that_are_removed_without_a_record_are_missed() {
     let place = Place::filled(4);
     let second = first_seq(&numbered(&place.path(), 2));
