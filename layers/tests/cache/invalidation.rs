@@ -226,8 +226,8 @@ async fn what_was_under_way_when_its_key_was_invalidated_is_told_and_not_kept() 
 #[tokio::test(start_paused = true)]
 async fn a_generated_dek_is_not_kept_if_its_key_was_invalidated_meanwhile() {
     let (spy, context) = (shared(Spy::new()), context("acme"));
-    let limits = envelope_layers::CacheLimits::new(super::HOUR, 10).keep_generated(true);
-    let cache = Cache::new(Arc::clone(&spy), &envelope_layers::CacheStore::new(limits));
+    let limits = CacheLimits::new(super::HOUR, 10).keep_generated(true);
+    let cache = Cache::new(Arc::clone(&spy), &CacheStore::new(limits));
     spy.close();
     let one = key("one");
     let mut generating = cache.generate_dek(&one, &context);
@@ -360,8 +360,8 @@ async fn a_change_that_failed_or_was_dropped_is_reported_too() {
 async fn a_rewrap_to_a_key_that_gives_back_another_dek_is_refused_behind_a_cache() {
     let spy = shared(Spy::new());
     let faulty = Arc::new(FaultProvider::new(Arc::clone(&spy) as Arc<dyn KeyProvider>));
-    let limits = envelope_layers::CacheLimits::new(super::HOUR, 10).keep_generated(true);
-    let cache = Cache::new(Arc::clone(&faulty), &envelope_layers::CacheStore::new(limits));
+    let limits = CacheLimits::new(super::HOUR, 10).keep_generated(true);
+    let cache = Cache::new(Arc::clone(&faulty), &CacheStore::new(limits));
     let cache: Arc<dyn KeyProvider> = Arc::new(cache);
     let old = Envelope::new(Keyring::new().both(Arc::clone(&cache), key("one")));
     let new =

@@ -212,7 +212,9 @@ async fn what_a_breaker_refuses_is_not_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_a_breaker_refuses_goes_back_into_the_budget() {
     let (away, shaky) = (Script::new([]), Script::new([]));
-    [&away, &shaky].map(|script| script.always(fail(Unavailable)));
+    for script in [&away, &shaky] {
+        script.always(fail(Unavailable));
+    }
     let (one, context, budget) = (wrapped(&away, "one").await, context(), RetryBudget::new(0, 5));
     let retry = Retry::new(Breaker::new(away.clone()).failures(1), &budget);
     for error in retry.unwrap_deks(&[(&one, &context); 50]).await.into_iter().map(Result::unwrap_err) {

@@ -144,7 +144,7 @@ mod tests {
         for name in
             ["b/c/2", "b/1", "a", "\u{1}odd", "b/x.envelope.reencrypt-journal", "b/.envctl-0123456789abcdef"]
         {
-            fs::write(at(name), "").unwrap();
+            fs::write(at(name), "text").unwrap();
         }
         std::os::unix::fs::symlink(at("b"), at("link")).unwrap();
         let expected =
