@@ -19,7 +19,8 @@ pub enum WrapPolicy {
     /// [`Unavailable`](ProviderErrorKind::Unavailable) or
     /// [`Throttled`](ProviderErrorKind::Throttled), which passes. Any other error fails the call, however many
     /// keys wrapped: a key that is denied, disabled or gone stays so until somebody acts, and a wrong answer is
-    /// no outage.
+    /// no outage. What layers of this process refuse, such as an open breaker or a full queue of a limit, passes too: whoever
+    /// floods a service can so make envelopes that lack a recipient. They are reported.
     AtLeast(usize),
 }
 

@@ -12,7 +12,7 @@ fn the_policy_of_the_readme_is_one() {
     let text = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let policy = Policy::parse(text).unwrap();
     let rules: Vec<_> = policy.rules().collect();
-    assert_eq!(rules, ["agents-look", "own-tenant", "night-jobs", "no-destruction"]);
+    assert_eq!(rules, ["agents-look", "own-tenant", "weekend-jobs", "no-destruction"]);
     assert!(policy.asks_for_states());
 }
 
