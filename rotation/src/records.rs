@@ -229,9 +229,14 @@ impl<F: FnMut(RecordEvent<'_>)> Run<'_, F> {
                 };
                 self.batch(id, old, new_id, new, rows, &mut done).await?;
             }
-            let left = store.count(&id).await.map_err(RecordsError::Store)?;
+            let mut left = store.count(&id).await.map_err(RecordsError::Store)?;
             if left == 0 {
-                return self.retire(id).await;
+                left = self.retire(id).await?;
+                if left == 0 {
+                    return Ok(());
+                }
+                // Written between the count and the end of the key: there is more to do.
+                done.conflicts += left;
             }
             if done.moved == 0 && done.conflicts == 0 || pass + 1 == PASSES {
                 // Somebody may have replaced what failed before.
@@ -296,11 +301,16 @@ impl<F: FnMut(RecordEvent<'_>)> Run<'_, F> {
         Ok(())
     }
 
-    async fn retire(&mut self, id: DataKeyId) -> Result<(), RecordsError> {
+    /// Returns how many rows are under it again, if somebody was faster: then it is not settled.
+    async fn retire(&mut self, id: DataKeyId) -> Result<u64, RecordsError> {
+        let store = &self.job.store;
         let retired = if self.job.retires {
-            match self.job.store.retire(&id).await.map_err(RecordsError::Store)? {
+            match store.retire(&id).await.map_err(RecordsError::Store)? {
                 Retired::Removed => Retirement::Retired,
-                Retired::InUse => Retirement::InUseElsewhere,
+                Retired::InUse => match store.count(&id).await.map_err(RecordsError::Store)? {
+                    0 => Retirement::InUseElsewhere,
+                    rows => return Ok(rows),
+                },
                 Retired::Unguarded => Retirement::Unguarded,
             }
         } else {
@@ -308,7 +318,7 @@ impl<F: FnMut(RecordEvent<'_>)> Run<'_, F> {
         };
         self.report.emptied.push((id, retired));
         (self.on_event)(RecordEvent::Emptied { id, retired });
-        Ok(())
+        Ok(0)
     }
 }
 

@@ -79,9 +79,9 @@ async fn what_others_write_meanwhile_is_kept() {
     let (report, (written, refused)) = tokio::join!(run(people.job().batch(7)), write(1..5));
     assert_eq!(written + refused, 4 * 43);
     assert_eq!(report.failed, 0, "{report}");
-    if !report.emptied.is_empty() {
-        assert_eq!(report.emptied, [(people.old, Retirement::Retired)]);
-    }
+    // A writer whose transaction is not over yet may hold the key at the very moment.
+    let ends = [Retirement::Retired, Retirement::InUseElsewhere];
+    assert!(report.emptied.iter().all(|(id, end)| *id == people.old && ends.contains(end)), "{report}");
     run(people.job()).await;
     let rows = "SELECT p.id, p.email, k.header FROM people p JOIN data_keys k ON k.id = p.data_key";
     let rows = people.database.rows(rows, &[]).await;
