@@ -124,15 +124,20 @@ impl Tokens {
         let scope = scope.to_owned();
         runtime.spawn(async move {
             // In vain: the one that is had is used until it ends.
-            let _ = until.0.ask(scope).await;
+            let _ = until.0.ask(scope, true).await;
         });
     }
 
-    /// Asks for a token, which whoever asks for one then waits for too.
-    async fn ask(self: &Arc<Self>, scope: String) -> Got {
+    /// Asks for a token, which whoever asks for one then waits for too; unless it is to be `another` one, only if there is
+    /// none since.
+    async fn ask(self: &Arc<Self>, scope: String, another: bool) -> Got {
         let begin = || {
             let tokens = Arc::clone(self);
             let asked = async move {
+                // Whoever was told late that one is wanted.
+                if !another && tokens.take(&scope).is_some() {
+                    return Got::Token;
+                }
                 // None of the client's locks may be held by it: it goes on, whoever polls.
                 match timeout(tokens.limit, tokens.credential.get_token(&[&scope], None)).await {
                     Ok(Ok(token)) => {
@@ -220,7 +225,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     pub(crate) async fn ask(self) -> Got {
-        self.tokens.ask(self.scope).await
+        self.tokens.ask(self.scope, false).await
     }
 }
 
@@ -315,8 +320,11 @@ mod tests {
             let vault = ForVault(tokens.clone());
             let shown = async || vault.get_token(&[SCOPE], None).await.map(|it| it.token.secret().to_owned());
             assert!(shown().await.is_err_and(|error| error.kind() == &ErrorKind::Credential));
-            assert!(matches!(tokens.ask(SCOPE.to_owned()).await, Got::Token));
+            assert!(matches!(tokens.ask(SCOPE.to_owned(), false).await, Got::Token));
             assert_eq!(shown().await.unwrap(), "0");
+            // Who was told before that one is wanted, and asks for it now.
+            assert!(matches!(tokens.ask(SCOPE.to_owned(), false).await, Got::Token));
+            assert_eq!(numbered.0.load(Ordering::SeqCst), 1);
             let old = Instant::now().checked_sub(NEW).unwrap();
             tokens.lock().as_mut().unwrap().since = old;
             // Nobody waits for the other one.
