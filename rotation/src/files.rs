@@ -200,7 +200,7 @@ fn reencrypt(path: &Path, old: &Stored, keys: Reencryption) -> Result<u64, Sourc
 fn decode(mut armored: &fs::File) -> Result<fs::File, SourceError> {
     armored.seek(SeekFrom::Start(0)).map_err(SourceError::store)?;
     let mut decoded = tempfile::tempfile().map_err(SourceError::store)?;
-    io::copy(&mut ArmorReader::new(BufReader::new(armored)), &mut decoded).map_err(SourceError::store)?;
+    io::copy(&mut ArmorReader::new(BufReader::new(armored)), &mut decoded).map_err(of_armor)?;
     Ok(decoded)
 }
 
@@ -312,14 +312,16 @@ fn of_stream(error: StreamError) -> SourceError {
     match error {
         StreamError::Decrypt(envelope_sdk::DecryptError::Format(error)) => error.into(),
         StreamError::Decrypt(error) => error.into(),
-        // The armor's reader speaks through I/O errors.
-        StreamError::Read(error) => {
-            match error.get_ref().and_then(|inner| inner.downcast_ref::<FormatError>()) {
-                Some(format) => format.clone().into(),
-                None => SourceError::store(StreamError::Read(error)),
-            }
-        }
+        StreamError::Read(error) => of_armor(error),
         error => SourceError::store(error),
+    }
+}
+
+/// The armor's reader speaks through I/O errors.
+fn of_armor(error: io::Error) -> SourceError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<FormatError>()) {
+        Some(format) => format.clone().into(),
+        None => SourceError::store(error),
     }
 }
 

@@ -18,7 +18,7 @@ use envelope_sdk::{
     stream,
 };
 
-use super::{of_file, of_stream, pair};
+use super::{of_armor, of_file, of_stream, pair};
 use crate::{SourceError, Stored};
 
 /// Reads header and beginning of the payload, mostly in one call to the system.
@@ -78,7 +78,7 @@ fn read_armored(file: &File) -> Result<Stored, SourceError> {
     let header = stream::read_header(&mut reader).map_err(of_stream)?;
     let mut prefix = Vec::with_capacity(PREFIX_LEN);
     if header.kind() == Kind::Attached {
-        reader.take(PREFIX_LEN as u64).read_to_end(&mut prefix).map_err(SourceError::store)?;
+        reader.take(PREFIX_LEN as u64).read_to_end(&mut prefix).map_err(of_armor)?;
     }
     let payload = prefix.first_chunk().copied();
     Ok(Stored { header, payload, is_armored: true, modified: None, tag: None })

