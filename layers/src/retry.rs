@@ -58,6 +58,7 @@ pub struct Retry<P> {
     below: P,
     plan: Plan,
     budget: RetryBudget,
+    whole_batches: bool,
 }
 
 impl Retry<()> {
@@ -74,7 +75,7 @@ impl<P> Retry<P> {
     /// backends of this SDK do by themselves.
     #[must_use]
     pub fn new(below: P, budget: &RetryBudget) -> Self {
-        Self { below, plan: Plan::default(), budget: budget.clone() }
+        Self { below, plan: Plan::default(), budget: budget.clone(), whole_batches: false }
     }
 
     /// Attempts of a call in all, those of the provider's own client included; at least 1. Three by default: of the
@@ -95,10 +96,18 @@ impl<P> Retry<P> {
     }
 
     /// How long a call may take with all its attempts and pauses. By default 20 seconds, as a call of a cloud backend. An
-    /// attempt that is under way then is cut off.
+    /// attempt that is under way then is cut off. A batch is asked for in pieces of 50 wraps, each with this time: a key
+    /// store that opens one after the other takes a third of a second for each.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.plan.deadline = deadline;
+        self
+    }
+
+    /// Asks for a batch whole, however large, with one deadline: for a key store that opens many in one request.
+    #[must_use]
+    pub fn whole_batches(mut self) -> Self {
+        self.whole_batches = true;
         self
     }
 
@@ -141,42 +150,16 @@ impl<P: KeyProvider> Retry<P> {
         }
     }
 
-    fn no_answer(&self, key: &KeyUri) -> ProviderError {
-        let message = format!("no answer within {}", effort::shown(self.plan.deadline));
-        ProviderError::new(ProviderErrorKind::Unavailable, self.below.name(), key, message)
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl<P: KeyProvider> KeyProvider for Retry<P> {
-    hand_on!();
-
-    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        self.run(key, || self.below.resolve(key)).await
-    }
-
-    async fn wrap_dek(
+    /// With one deadline; and whether all answers came within it.
+    async fn unwrap_piece(
         &self,
-        key: &KeyUri,
-        dek: &Dek,
-        context: &FullContext,
-    ) -> Result<WrappedDek, ProviderError> {
-        self.run(key, || self.below.wrap_dek(key, dek, context)).await
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        self.run(wrapped.key_uri(), || self.below.unwrap_dek(wrapped, context)).await
-    }
-
-    /// Those that failed for a moment are asked for again, together; the others are told as they were. Each is judged by
-    /// itself: what a breaker refuses or the budget lacks for one keeps no other from its attempts.
-    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        wraps: &[(&WrappedDek, &FullContext)],
+    ) -> (Vec<Result<Dek, ProviderError>>, bool) {
         let mut effort = Effort::begin(&self.plan, &self.budget, wraps.len());
         let mut told: Vec<Option<Result<Dek, ProviderError>>> = wraps.iter().map(|_| None).collect();
         let mut asked: Vec<(usize, Tries)> =
             (0..wraps.len()).map(|place| (place, Tries::default())).collect();
-        let mut attempt = 1;
+        let (mut attempt, mut in_time) = (1, true);
         loop {
             let batch: Vec<_> = asked.iter().map(|(place, _)| wraps[*place]).collect();
             let call = in_attempt(attempt, self.below.unwrap_deks(&batch));
@@ -185,6 +168,7 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
                     let no_answer = || self.no_answer(wraps[place].0.key_uri());
                     told[place] = Some(Err(effort.cut_off(tries, no_answer)));
                 }
+                in_time = false;
                 break;
             };
             let mut again = Vec::new();
@@ -233,7 +217,59 @@ impl<P: KeyProvider> KeyProvider for Retry<P> {
             let (kind, key) = (ProviderErrorKind::Other, wraps[place].0.key_uri());
             Err(ProviderError::new(kind, self.below.name(), key, "the provider told nothing of this wrap"))
         };
-        told.into_iter().enumerate().map(|(place, answer)| answer.unwrap_or_else(|| missing(place))).collect()
+        let told = told.into_iter().enumerate();
+        (told.map(|(place, answer)| answer.unwrap_or_else(|| missing(place))).collect(), in_time)
+    }
+
+    fn not_asked(&self, key: &KeyUri) -> ProviderError {
+        let message = "it was not asked for, since the wraps of the batch before it had no answer in time";
+        ProviderError::new(ProviderErrorKind::Unavailable, self.below.name(), key, message)
+    }
+
+    fn no_answer(&self, key: &KeyUri) -> ProviderError {
+        let message = format!("no answer within {}", effort::shown(self.plan.deadline));
+        ProviderError::new(ProviderErrorKind::Unavailable, self.below.name(), key, message)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<P: KeyProvider> KeyProvider for Retry<P> {
+    hand_on!();
+
+    async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
+        self.run(key, || self.below.resolve(key)).await
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.run(key, || self.below.wrap_dek(key, dek, context)).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.run(wrapped.key_uri(), || self.below.unwrap_dek(wrapped, context)).await
+    }
+
+    /// Those that failed for a moment are asked for again, together; the others are told as they were. Each is judged by
+    /// itself: what a breaker refuses or the budget lacks for one keeps no other from its attempts.
+    async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
+        let size = if self.whole_batches { wraps.len().max(1) } else { PIECE };
+        let mut told = Vec::with_capacity(wraps.len());
+        let mut pieces = wraps.chunks(size);
+        for piece in pieces.by_ref() {
+            let (answers, in_time) = self.unwrap_piece(piece).await;
+            told.extend(answers);
+            // Whoever gave no answer in all that time is not asked for the rest.
+            if !in_time {
+                break;
+            }
+        }
+        told.extend(pieces.flatten().map(|(wrapped, _)| Err(self.not_asked(wrapped.key_uri()))));
+        told
     }
 
     async fn generate_dek(
@@ -262,3 +298,6 @@ impl<P> fmt::Debug for Retry<P> {
             .finish_non_exhaustive()
     }
 }
+
+/// Wraps of a batch that are asked for together.
+const PIECE: usize = 50;

@@ -32,7 +32,7 @@ use crate::{
 /// | `metrics = true` | [`Metrics`], for the recorder of the program, and spans |
 /// | `deadline = "5s"` | the longest time of one attempt: [`Deadline`]. Shorter than that of `retry` |
 /// | `client-attempts = 1` | how many attempts the key store's own client makes of a call: [`Deadline::client_attempts`] |
-/// | `whole-batches = true` | the key store opens a batch in one request, as Vault: [`Limit::whole_batches`], [`Deadline::whole_batches`] |
+/// | `whole-batches = true` | the key store opens a batch in one request, as Vault: [`Limit::whole_batches`], [`Deadline::whole_batches`], [`Retry::whole_batches`] |
 /// | `cache` | `age` and `entries`, which both must be given, `uses`, `keep-generated`: [`CacheLimits`] |
 /// | `retry` | `attempts`, `first-pause`, `longest-pause`, `deadline` (of the whole call): [`Retry`] |
 /// | `breaker` | `failures`, `time-outs`, `cool-down`: [`Breaker`], with a circuit for each region, location or vault |
@@ -164,7 +164,10 @@ impl LayerSettings {
         }
         if let Some(retry) = retry {
             let budget = budget.clone();
-            stack = stack.retry(move |below| retry.set(Retry::new(below, &budget)));
+            stack = stack.retry(move |below| {
+                let layer = retry.set(Retry::new(below, &budget));
+                if whole_batches { layer.whole_batches() } else { layer }
+            });
         }
         if let Some(breaker) = breaker {
             stack = stack.breaker(move |below| breaker.set(Breaker::new(below).by(place)));

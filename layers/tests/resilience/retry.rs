@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use envelope_layers::{Breaker, Concurrency, Limit, Retry, RetryBudget};
+use envelope_layers::{Breaker, Concurrency, Deadline, Limit, Retry, RetryBudget};
 use envelope_sdk::{
     KeyProvider, KeyUri,
     ProviderErrorKind::{AccessDenied, Other, Protocol, State, Throttled, Unauthentic, Unavailable},
@@ -288,4 +288,33 @@ async fn of_a_batch_a_pause_that_is_too_long_for_one_keeps_no_other_from_its_ret
     assert_eq!(script.calls(), [1, 1, 1]);
     assert!(told[0].as_ref().unwrap_err().message().contains("asks to be left alone for 60.0 s"));
     assert!(told[1].is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_takes_longer_than_a_deadline_opens_in_pieces() {
+    let script = Script::new([]);
+    // A deadline asks one after the other.
+    script.always(Step::Take(Duration::from_millis(300)));
+    let below = Deadline::of(script.clone(), Duration::from_secs(5));
+    let (one, context, begun) = (wrapped(&script, "one").await, context(), Instant::now());
+    let opened = Retry::new(below, &plenty()).unwrap_deks(&[(&one, &context); 200]).await;
+    assert!(opened.iter().all(Result::is_ok));
+    assert!(begun.elapsed() > Duration::from_secs(59), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_store_that_is_silent_is_not_asked_for_the_rest_of_a_batch() {
+    let script = Script::new([]);
+    let (one, context, begun) = (wrapped(&script, "one").await, context(), Instant::now());
+    script.forget();
+    script.always(Step::Hang);
+    let told = Retry::new(script.clone(), &plenty()).unwrap_deks(&[(&one, &context); 120]).await;
+    assert_eq!((script.calls(), begun.elapsed()), (vec![50], Duration::from_secs(20)));
+    let words: Vec<_> = told.into_iter().map(|told| told.unwrap_err().message().to_owned()).collect();
+    assert!(words[..50].iter().all(|words| words.starts_with("no answer within")), "{words:?}");
+    assert!(words[50..].iter().all(|words| words.starts_with("it was not asked for")), "{words:?}");
+    script.forget();
+    let whole = Retry::new(script.clone(), &plenty()).whole_batches();
+    assert_eq!(whole.unwrap_deks(&[(&one, &context); 120]).await.len(), 120);
+    assert_eq!(script.calls(), [120]);
 }
