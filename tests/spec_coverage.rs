@@ -132,15 +132,14 @@ fn test_exists(test: &str) -> bool {
             && source.contains("on_each_token!(")
             && source.contains(&format!("    {function},\n"))
     };
-    let on_tokio = || {
-        let (before, found) = source.split_once(&format!("\nasync fn {function}()")).unwrap_or_default();
-        !found.is_empty()
-            && before
-                .lines()
-                .next_back()
-                .is_some_and(|line| line.starts_with("#[tokio::test") || line.starts_with("#[::tokio::test"))
+    // Also in a module of tests, further in.
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let (plain, on_tokio) = (format!("fn {function}()"), format!("async fn {function}()"));
+    let is_it = |pair: &[&str]| {
+        let of_tokio = pair[0].starts_with("#[tokio::test") || pair[0].starts_with("#[::tokio::test");
+        pair[0] == "#[test]" && pair[1].starts_with(&plain) || of_tokio && pair[1].starts_with(&on_tokio)
     };
-    source.contains(&format!("#[test]\nfn {function}()")) || on_tokio() || on_each_token()
+    lines.windows(2).any(is_it) || on_each_token()
 }
 
 struct Row {
