@@ -47,9 +47,40 @@ pub fn path(path: &Path) -> String {
     shown
 }
 
+/// A text in JSON (RFC 8259), in which the characters that [`text`] writes otherwise are `\uXXXX`, which means the same. Those
+/// below U+0020 stay: within strings whoever wrote the JSON has escaped them, and outside they are its blanks.
+///
+/// ```
+/// use envelope_sdk::printable;
+///
+/// let json = String::from("{\"name\": \"a\u{9b}31m \u{e0041} grün\"}");
+/// assert_eq!(printable::json(json), r#"{"name": "a\u009b31m \udb40\udc41 grün"}"#);
+/// ```
+#[must_use]
+pub fn json(json: String) -> String {
+    let is_hidden = |character: char| character >= '\u{7f}' && is_shown_otherwise(character);
+    if !json.contains(is_hidden) {
+        return json;
+    }
+    json.chars().fold(String::with_capacity(json.len()), |mut plain, character| {
+        if is_hidden(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(plain, "\\u{unit:04x}");
+            }
+        } else {
+            plain.push(character);
+        }
+        plain
+    })
+}
+
+fn is_shown_otherwise(character: char) -> bool {
+    character.is_control() || is_odd(character)
+}
+
 fn push(shown: &mut String, text: &str) {
     for character in text.chars() {
-        if character.is_control() || is_odd(character) {
+        if is_shown_otherwise(character) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);

@@ -21,7 +21,7 @@ use crate::{
 
 /// Writes a result to standard output: `value` as JSON, or `text`.
 pub(crate) fn print(as_json: bool, value: &Value, text: &str) -> Result<()> {
-    let said = if as_json { format!("{}\n", plain_json(format!("{value:#}"))) } else { lines(text) };
+    let said = if as_json { format!("{}\n", printable::json(format!("{value:#}"))) } else { lines(text) };
     print_bytes(said.as_bytes())
 }
 
@@ -61,33 +61,12 @@ pub(crate) fn missing_json(missing: &MissingKey) -> Value {
 
 /// JSON in one line.
 pub(crate) fn json_line(value: &Value) -> String {
-    plain_json(value.to_string())
+    printable::json(value.to_string())
 }
 
 /// Text of several lines, each of which may hold foreign words.
 pub(crate) fn lines(text: &str) -> String {
     text.split('\n').map(printable::text).collect::<Vec<_>>().join("\n")
-}
-
-/// JSON lets characters through that drive a terminal: they are written as
-/// `\uXXXX`, which means the same. Those below U+0020 stand outside of its strings only.
-fn plain_json(json: String) -> String {
-    let odd = |character: char| {
-        character >= '\u{7f}' && printable::text(character.encode_utf8(&mut [0; 4])).len() > 4
-    };
-    if !json.contains(odd) {
-        return json;
-    }
-    json.chars().fold(String::with_capacity(json.len()), |mut plain, character| {
-        if odd(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(plain, "\\u{unit:04x}");
-            }
-        } else {
-            plain.push(character);
-        }
-        plain
-    })
 }
 
 /// A header in JSON. Nothing of it is verified unless it was opened.
@@ -218,7 +197,7 @@ mod tests {
     #[test]
     fn json_cannot_drive_the_terminal_and_means_the_same() {
         let value = json!({ "file": "grün \u{9b}31m \u{202e} \x1b[2J \u{7f} \u{1f511} \u{e0041}" });
-        for text in [json_line(&value), plain_json(format!("{value:#}"))] {
+        for text in [json_line(&value), printable::json(format!("{value:#}"))] {
             assert!(
                 text.chars().all(|shown| shown == '\n' || printable::text(&shown.to_string()).len() <= 4)
             );

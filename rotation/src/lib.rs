@@ -11,7 +11,6 @@ mod memory;
 mod metered;
 #[cfg(feature = "objects")]
 mod objects;
-mod plain;
 mod plan;
 mod prices;
 pub mod records;

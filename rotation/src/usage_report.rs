@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, Write},
 };
 
-use envelope_sdk::Header;
+use envelope_sdk::{Header, printable};
 use serde::{Deserialize, Serialize};
 
 use crate::Item;
@@ -58,7 +58,7 @@ impl<W: Write> UsageWriter<W> {
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        let json = crate::plain::json(serde_json::to_string(line)?);
+        let json = printable::json(serde_json::to_string(line)?);
         self.out.write_all(json.as_bytes())?;
         self.out.write_all(b"\n")
     }
