@@ -9,6 +9,7 @@ use std::{
         fs::{PermissionsExt, symlink},
         process::ExitStatusExt,
     },
+    path::Path,
     process::Stdio,
 };
 
@@ -210,13 +211,15 @@ fn an_input_that_is_a_descriptor_is_read_from_where_it_stands() {
     }
 }
 
-/// Stops a process as soon as it has `work/in` open. False when it ended before.
-fn stopped_with_open_input(id: u32) -> bool {
+/// Stops a process as soon as it has `work/in` open and has begun its output: before that it has not yet noted which file
+/// it reads. False when it ended before.
+fn stopped_while_it_writes(id: u32) -> bool {
     let is_open = || {
-        let fds = fs::read_dir(format!("/proc/{id}/fd"));
-        fds.is_ok_and(|fds| {
-            fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path.ends_with("work/in")))
-        })
+        let Ok(fds) = fs::read_dir(format!("/proc/{id}/fd")) else { return false };
+        let open: Vec<_> = fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+        let is_output = |path: &Path| path.parent().is_some_and(|folder| folder.ends_with("work"));
+        let (inputs, others): (Vec<_>, Vec<_>) = open.into_iter().partition(|path| path.ends_with("work/in"));
+        !inputs.is_empty() && others.iter().any(|path| is_output(path))
     };
     let state = || {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
@@ -248,10 +251,10 @@ fn only_the_file_that_was_read_is_removed() {
     let sandbox = Sandbox::new();
     sandbox.keystore(&["main"]);
     sandbox.write("in", b"x");
-    // Stopped while its input is open. It comes and goes: until it was caught at that.
+    // Stopped between its first byte and its last. It comes and goes: until it was caught at that.
     let child = loop {
         let child = sandbox.envctl(&["encrypt", "-f", "--rm", "in"]).stderr(Stdio::piped()).spawn().unwrap();
-        if stopped_with_open_input(child.id()) {
+        if stopped_while_it_writes(child.id()) {
             break child;
         }
         Ran::of(child.wait_with_output().unwrap(), 0);
