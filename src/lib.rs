@@ -15,6 +15,7 @@ pub mod http;
 pub mod key_uri;
 mod keyring;
 pub mod lifecycle;
+pub mod pattern;
 pub mod printable;
 pub mod provider;
 pub mod registry;
