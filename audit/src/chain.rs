@@ -29,11 +29,6 @@ pub(crate) fn beginning(log: &[u8; 16], public_key: &[u8; 32]) -> Hash {
         .into()
 }
 
-/// The SHA-256 of what was cut off.
-pub(crate) fn digest(bytes: &[u8]) -> Hash {
-    Sha256::digest(bytes).into()
-}
-
 /// What hashes and MACs of records begin with.
 pub(crate) const RECORD: &[u8] = b"envelope-audit-v1 record\0";
 /// The member up to its value. Never the first member.

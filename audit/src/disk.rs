@@ -1,6 +1,9 @@
 //! What a writer asks of the disk, and nothing more. The folder does it; tests do it in memory and lose power.
 
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+};
 
 /// The files of a log, for its writer. The current segment has no number: `None`.
 pub(crate) trait Disk: Send {
@@ -31,8 +34,9 @@ pub(crate) trait Disk: Send {
     /// The length of the current segment; `None` when there is none.
     fn length(&mut self) -> io::Result<Option<u64>>;
 
-    /// The bytes of a segment between two places, or to its end; fewer when it has fewer.
-    fn read(&mut self, segment: Option<u64>, from: u64, until: Option<u64>) -> io::Result<Vec<u8>>;
+    /// So many bytes of a segment from a place on; fewer when it has fewer. Few at once: who can write the folder decides
+    /// how long a file is. [`Pieces`] is for more.
+    fn read(&mut self, segment: Option<u64>, from: u64, length: usize) -> io::Result<Vec<u8>>;
 
     /// Writes into the current segment.
     fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
@@ -54,4 +58,26 @@ pub(crate) trait Disk: Send {
 
     /// Removes a closed segment, on disk.
     fn remove(&mut self, number: u64) -> io::Result<()>;
+}
+
+/// A segment from a place on, read piece by piece.
+pub(crate) struct Pieces<'d, D> {
+    disk: &'d mut D,
+    segment: Option<u64>,
+    at: u64,
+}
+
+impl<'d, D: Disk> Pieces<'d, D> {
+    pub(crate) fn new(disk: &'d mut D, segment: Option<u64>, from: u64) -> Self {
+        Self { disk, segment, at: from }
+    }
+}
+
+impl<D: Disk> Read for Pieces<'_, D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.disk.read(self.segment, self.at, buffer.len())?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
 }

@@ -135,7 +135,7 @@ impl Disk for Folder {
     }
 
     fn head(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.head.as_ref().map(|head| read_range(head, 0, Some(4096))).transpose()
+        self.head.as_ref().map(|head| read_range(head, 0, 4096)).transpose()
     }
 
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -154,11 +154,11 @@ impl Disk for Folder {
         Ok(self.current.as_ref().map(File::metadata).transpose()?.map(|held| held.len()))
     }
 
-    fn read(&mut self, segment: Option<u64>, from: u64, until: Option<u64>) -> io::Result<Vec<u8>> {
+    fn read(&mut self, segment: Option<u64>, from: u64, length: usize) -> io::Result<Vec<u8>> {
         match segment {
-            None => read_range(self.current.as_ref().ok_or(io::ErrorKind::NotFound)?, from, until),
+            None => read_range(self.current.as_ref().ok_or(io::ErrorKind::NotFound)?, from, length),
             Some(number) => {
-                read_range(&crate::segments::open(&closed_path(&self.path, number))?, from, until)
+                read_range(&crate::segments::open(&closed_path(&self.path, number))?, from, length)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! [`Log`]: the log as a program has it.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -20,8 +20,8 @@ use crate::{
     Anchor, AppendError, Entry, KeyFile, LogError, LogKey, LogOptions, NotARecord, Unwritable,
     disk::Disk,
     folder::Folder,
-    record::OWN,
-    segments::{beside, closed_numbers, closed_path},
+    record::{MAX_LINE, OWN},
+    segments::{beside, closed_numbers, closed_path, open, read_range},
     writer::{Group, Writer},
 };
 
@@ -344,12 +344,12 @@ fn check_free(path: &Path) -> Result<(), LogError> {
     if let Some(&number) = closed.first() {
         return exists(closed_path(path, number));
     }
-    match fs::read(path) {
-        Ok(bytes) if bytes.iter().filter(|&&byte| byte == b'\n').count() > 1 => exists(path.to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(LogError::io("read", path, error)),
-    }
+    let bytes = match open(path).and_then(|file| read_range(&file, 0, 2 * MAX_LINE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|error| LogError::io("read", path, error))?,
+    };
+    let records = bytes.iter().filter(|&&byte| byte == b'\n').count();
+    if records > 1 || bytes.len() > MAX_LINE { exists(path.to_owned()) } else { Ok(()) }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), LogError> {

@@ -1,13 +1,15 @@
 //! What is in a log, for people. Nothing is verified here: [`Verifier`](crate::Verifier) does that.
 
 use std::{
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader, Read},
     path::Path,
 };
 
+use envelope_sdk::pattern;
+
 use crate::{
     Damage, Outcome, Record, VerifyError,
-    record::MAX_LINE,
+    follow::{PIECE, next_line, remains},
     segments::{OnDisk, Segments},
 };
 
@@ -15,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Filter {
-    /// The key URI: all of it, or with `*` for any characters.
+    /// The key URI: all of it, or with `*` for any characters ([`pattern`]).
     pub key: Option<String>,
     /// The actor, in the same way.
     pub actor: Option<String>,
@@ -46,7 +48,7 @@ impl Filter {
         let entry = &record.entry;
         let fits = |pattern: &Option<String>, value: Option<&str>| match pattern {
             None => true,
-            Some(pattern) => value.is_some_and(|value| is_like(pattern, value)),
+            Some(pattern) => value.is_some_and(|value| pattern::matches(pattern, value)),
         };
         fits(&self.key, entry.key.as_deref())
             && fits(&self.actor, entry.actor.as_deref())
@@ -94,12 +96,12 @@ fn read_file<E: From<VerifyError>>(
     filter: &Filter,
     each: &mut impl FnMut(&Record, &str) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut reader = BufReader::with_capacity(256 * 1024, reader);
+    let cannot = |source| VerifyError::Io { path: path.to_owned(), source };
+    let mut reader = BufReader::with_capacity(PIECE, reader);
     let mut line = Vec::new();
     for number in 1.. {
-        line.clear();
-        let read = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut line);
-        if read.map_err(|source| VerifyError::Io { path: path.to_owned(), source })? == 0 {
+        next_line(&mut reader, &mut line).map_err(cannot)?;
+        if line.is_empty() {
             break;
         }
         let text =
@@ -107,52 +109,14 @@ fn read_file<E: From<VerifyError>>(
         match Record::parse(text.as_bytes()) {
             Ok(record) if filter.fits(&record) => each(&record, text)?,
             Ok(_) => {}
-            Err(_) if is_last && crate::follow::are_remains(&line) => break,
             Err(error) => {
+                if is_last && remains(&line, &mut reader).map_err(cannot)?.is_some() {
+                    break;
+                }
                 let damage = Damage { file: path.to_owned(), line: number, fault: error.into() };
                 return Err(VerifyError::from(damage).into());
             }
         }
     }
     Ok(())
-}
-
-/// Whether `pattern`, with `*` for any characters, fits all of `text`.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_like;
-
-    #[test]
-    fn a_pattern_fits_all_of_a_text_or_none() {
-        for (pattern, text) in
-            [("local:main", "local:main"), ("local:*", "local:main"), ("*", ""), ("a*b*c", "aXbYbc")]
-        {
-            assert!(is_like(pattern, text), "{pattern} {text}");
-        }
-        for (pattern, text) in
-            [("local", "local:main"), ("*local", "local:main"), ("a*a", "a"), ("a*b*c", "acb")]
-        {
-            assert!(!is_like(pattern, text), "{pattern} {text}");
-        }
-    }
 }

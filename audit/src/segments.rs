@@ -123,10 +123,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// The bytes from `from` to the end of `file`, or up to `until`.
-pub(crate) fn read_range(mut file: &File, from: u64, until: Option<u64>) -> io::Result<Vec<u8>> {
+/// So many bytes of `file` from `from` on; fewer when it has fewer.
+pub(crate) fn read_range(mut file: &File, from: u64, length: usize) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
-    file.take(until.map_or(u64::MAX, |until| until.saturating_sub(from))).read_to_end(&mut bytes)?;
+    file.take(length as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -12,9 +12,9 @@ use envelope_sdk::printable;
 use crate::{
     Anchor, Damage, Fault, KeyFile, LogKey, NotARecord, Record,
     checkpoint::Beginning,
-    follow::{Follower, are_remains},
+    follow::{Follower, PIECE, next_line, remains},
     head::Head,
-    record::{MAX_LINE, RECOVERED},
+    record::{Line, RECOVERED},
     segments::{OnDisk, Segments, beside},
 };
 
@@ -271,14 +271,13 @@ impl<'a, S: Segments> Run<'a, S> {
             },
         };
         let begun = if file.is_none() { std::mem::take(&mut self.begun) } else { Vec::new() };
-        let mut reader = BufReader::with_capacity(BUFFER, io::Cursor::new(begun).chain(reader));
+        let mut reader = BufReader::with_capacity(PIECE, io::Cursor::new(begun).chain(reader));
         let (mut lines, mut offset) = (0, 0);
         let mut line = Vec::with_capacity(1024);
         loop {
-            line.clear();
-            let read = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut line);
-            let read = read.map_err(|source| VerifyError::Io { path: self.segments.path(file), source })?;
-            if read == 0 {
+            let read = next_line(&mut reader, &mut line);
+            read.map_err(|source| VerifyError::Io { path: self.segments.path(file), source })?;
+            if line.is_empty() {
                 return Ok(lines);
             }
             let followed = match line.strip_suffix(b"\n") {
@@ -290,34 +289,40 @@ impl<'a, S: Segments> Run<'a, S> {
                     (lines, offset) = (lines + 1, offset + line.len() as u64);
                     self.take(follower, &record, file, lines, offset)?;
                 }
-                Err(fault) if file.is_none() && self.may_be_remains(follower, &line) => {
-                    self.found.remains = line.len() as u64 + rest(&mut reader);
-                    let _ = fault;
-                    return Ok(lines);
+                Err(fault) => {
+                    if file.is_none() {
+                        if follower.seq >= self.head.seq {
+                            if let Some(bytes) = self.remains(&line, &mut reader)? {
+                                self.found.remains = bytes;
+                                return Ok(lines);
+                            }
+                        } else if !line.ends_with(b"\n") {
+                            return Err(self.damage(None, lines + 1, self.cut(follower)));
+                        }
+                    }
+                    return Err(self.damage(file, lines + 1, fault));
                 }
-                Err(_) if file.is_none() && !line.ends_with(b"\n") && follower.seq < self.head.seq => {
-                    return Err(self.damage(None, lines + 1, self.cut(follower)));
-                }
-                Err(fault) => return Err(self.damage(file, lines + 1, fault)),
             }
         }
     }
 
-    fn may_be_remains(&self, follower: &Follower<'_>, line: &[u8]) -> bool {
-        follower.seq >= self.head.seq && are_remains(line)
+    fn remains(&self, line: &[u8], reader: &mut impl BufRead) -> Result<Option<u64>, VerifyError> {
+        let remains = remains(line, reader);
+        let remains = remains.map_err(|source| VerifyError::Io { path: self.segments.path(None), source })?;
+        Ok(remains.map(|remains| remains.bytes))
     }
 
     /// A record that follows.
     fn take(
         &mut self,
         follower: &Follower<'_>,
-        record: &Record,
+        record: &Line<'_>,
         file: Option<u64>,
         line: u64,
         offset: u64,
     ) -> Result<(), VerifyError> {
         let head = &self.head;
-        let seq = record.seq;
+        let seq = record.seq();
         if seq == head.seq {
             let place = (follower.hash, follower.segment, offset);
             if place != (head.hash, head.segment, head.length) {
@@ -327,8 +332,8 @@ impl<'a, S: Segments> Run<'a, S> {
         }
         self.found.behind_head += u64::from(seq > head.seq);
         self.found.records += 1;
-        self.found.clock_set_back += u64::from(record.clock_set_back);
-        self.found.recovered += u64::from(record.entry.operation == RECOVERED);
+        self.found.clock_set_back += u64::from(record.clock_set_back());
+        self.found.recovered += u64::from(record.operation() == RECOVERED);
         self.is_pruned |= self.beginning.is_some() && follower.pruned == self.beginning;
         let verifier = self.verifier;
         for anchor in verifier.anchors.iter().filter(|anchor| anchor.seq == seq) {
@@ -373,7 +378,7 @@ impl<'a, S: Segments> Run<'a, S> {
 
     fn line(&self, reader: &mut impl BufRead, file: Option<u64>) -> Result<Vec<u8>, VerifyError> {
         let mut line = Vec::new();
-        let read = reader.take(MAX_LINE as u64).read_until(b'\n', &mut line);
+        let read = next_line(reader, &mut line);
         read.map_err(|source| VerifyError::Io { path: self.segments.path(file), source })?;
         Ok(line)
     }
@@ -391,9 +396,3 @@ fn parse(line: &[u8]) -> Result<Record, Fault> {
     let line = line.strip_suffix(b"\n").ok_or(NotARecord("its line does not end"))?;
     Ok(Record::parse(line)?)
 }
-
-fn rest(reader: &mut impl Read) -> u64 {
-    io::copy(reader, &mut io::sink()).unwrap_or_default()
-}
-
-const BUFFER: usize = 256 * 1024;

@@ -307,7 +307,7 @@ impl<D: Disk> Writer<D> {
 
     /// The first record of a segment.
     fn first_of(&mut self, segment: Option<u64>) -> Result<Record, LogError> {
-        let bytes = self.disk.read(segment, 0, Some(MAX_LINE as u64));
+        let bytes = self.disk.read(segment, 0, MAX_LINE);
         let bytes = bytes.map_err(|error| self.cannot("read", segment, error))?;
         let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let record = Record::parse(line).map_err(|error| self.damage(segment, 1, error.into()))?;

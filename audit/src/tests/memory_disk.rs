@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     disk::Disk,
+    follow::PIECE,
     segments::{Segments, Snapshot},
 };
 
@@ -233,12 +234,13 @@ impl Disk for MemoryDisk {
         Ok(self.platter().file("current").ok().map(|file| file.seen.len() as u64))
     }
 
-    fn read(&mut self, segment: Option<u64>, from: u64, until: Option<u64>) -> io::Result<Vec<u8>> {
+    fn read(&mut self, segment: Option<u64>, from: u64, length: usize) -> io::Result<Vec<u8>> {
         self.alive()?;
+        assert!(length <= PIECE, "what is behind the head is read piece by piece: {length} bytes");
         let name = segment.map_or_else(|| "current".into(), |number| number.to_string());
         let mut platter = self.platter();
         let seen = &platter.file(&name)?.seen;
-        let end = until.map_or(seen.len(), |until| (until as usize).min(seen.len()));
+        let end = (from as usize + length).min(seen.len());
         Ok(seen.get(from as usize..end).unwrap_or_default().to_vec())
     }
 

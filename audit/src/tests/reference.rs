@@ -130,40 +130,6 @@ fn times_are_spelled_in_one_way() {
     }
 }
 
-#[test]
-#[ignore = "a figure"]
-fn figure_verify_records_each_second() {
-    let key = key();
-    let mut platter = crate::tests::memory_disk::Platter::default();
-    let options = LogOptions::new("payroll").segment_bytes(u64::MAX);
-    let (lines, head) = Writer::<MemoryDisk>::first_record(&key, &options).unwrap();
-    platter.put("current", &lines);
-    platter.put("head", &head);
-    let platter = std::sync::Arc::new(std::sync::Mutex::new(platter));
-    let mut writer = Writer::new(MemoryDisk::new(&platter, 1), std::sync::Arc::new(key), options);
-    let mut entry = full();
-    entry.error = None;
-    entry.detail.clear();
-    let entries = vec![entry; 100_000];
-    let began = std::time::Instant::now();
-    writer.append(&[&entries]).unwrap();
-    let sealed = 100_000.0 / began.elapsed().as_secs_f64();
-    for verifier in [true, false] {
-        let key = self::key();
-        let file = (*key.log_id(), key.public_key());
-        let verifier =
-            if verifier { crate::Verifier::with_key(key) } else { crate::Verifier::of(file.0, file.1) };
-        let mut reader = crate::tests::memory_disk::Reader(&platter);
-        let began = std::time::Instant::now();
-        let verified = verifier.verify_segments(&mut reader, std::path::Path::new("head")).unwrap();
-        assert_eq!(verified.records, 100_001);
-        let rate = 100_001.0 / began.elapsed().as_secs_f64();
-        println!("{verifier:?}: {rate:.0} records/s verified; {sealed:.0} records/s sealed");
-    }
-    let bytes = platter.lock().unwrap().bytes("current").unwrap().len();
-    println!("{} bytes a record", bytes / 100_001);
-}
-
 fn full() -> Entry {
     let mut entry = Entry::new("unwrap_dek", Outcome::Failed).with_detail("a", "1").with_detail("b", "2");
     entry.provider = Some("aws".into());

@@ -1,12 +1,14 @@
 //! Where the log ends: asked again each time that the lock is taken, and answered from memory when nobody else wrote.
 
+use std::io::{BufReader, Read};
+
 use subtle::ConstantTimeEq;
 
 use super::{State, Writer};
 use crate::{
-    Entry, Fault, LogError, Outcome, Record, chain,
-    disk::Disk,
-    follow::{Follower, are_remains},
+    Entry, Fault, LogError, NotARecord, Outcome, Record, chain,
+    disk::{Disk, Pieces},
+    follow::{Follower, PIECE, next_line},
     head::{HEAD_LEN, Head},
     record::{MAX_LINE, RECOVERED, SEGMENT_END},
     text,
@@ -126,32 +128,38 @@ impl<D: Disk> Writer<D> {
         offset: u64,
         remains: &mut Option<Entry>,
     ) -> Result<u64, LogError> {
-        let bytes = self.disk.read(name, offset, None).map_err(|error| self.cannot("read", name, error))?;
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
+        let mut reader = BufReader::with_capacity(PIECE, Pieces::new(&mut self.disk, name, offset));
+        let (mut place, mut line) = (offset, Vec::new());
+        let found = loop {
+            if let Err(error) = next_line(&mut reader, &mut line) {
+                break Err(error);
+            }
+            if line.is_empty() {
+                return Ok(place);
+            }
             // A line that does not end is no record, also when nothing but its LF is missing.
-            let end = rest.iter().position(|&byte| byte == b'\n');
-            let fault = match end.map(|end| (end, follower.follow(&rest[..end]))) {
-                Some((end, Ok(_))) => {
-                    rest = &rest[end + 1..];
+            let fault = match line.strip_suffix(b"\n").map(|text| follower.follow(text)) {
+                Some(Ok(_)) => {
+                    place += line.len() as u64;
                     continue;
                 }
-                Some((_, Err(fault))) => fault,
-                None => unended(),
+                Some(Err(fault)) => fault,
+                None => Fault::NotARecord(NotARecord("its line does not end")),
             };
-            let place = offset + (bytes.len() - rest.len()) as u64;
-            if name.is_some() || !are_remains(rest) {
-                let line = self.line_at(name, place)?;
-                return Err(self.damage(name, line, fault));
-            }
-            self.disk.cut(place).map_err(|error| self.cannot("cut", name, error))?;
-            let entry = Entry::new(RECOVERED, Outcome::Ok)
-                .with_detail("bytes", rest.len().to_string())
-                .with_detail("sha256", text::hex(&chain::digest(rest)));
-            *remains = Some(entry);
-            return Ok(place);
-        }
-        Ok(offset + bytes.len() as u64)
+            let left = if name.is_none() { crate::follow::remains(&line, &mut reader) } else { Ok(None) };
+            break left.map(|left| (fault, left));
+        };
+        let (fault, left) = found.map_err(|error| self.cannot("read", name, error))?;
+        let Some(left) = left else {
+            let line = self.line_at(name, place)?;
+            return Err(self.damage(name, line, fault));
+        };
+        self.disk.cut(place).map_err(|error| self.cannot("cut", name, error))?;
+        let entry = Entry::new(RECOVERED, Outcome::Ok)
+            .with_detail("bytes", left.bytes.to_string())
+            .with_detail("sha256", text::hex(&left.sha256));
+        *remains = Some(entry);
+        Ok(place)
     }
 
     fn read_head(&mut self, bytes: Option<Vec<u8>>) -> Result<(Head, [u8; HEAD_LEN]), LogError> {
@@ -176,10 +184,10 @@ impl<D: Disk> Writer<D> {
 
     /// The record that the head names, if it is in its place.
     fn last_record(&mut self, head: &Head, name: Option<u64>) -> Result<Record, LogError> {
-        let from = head.length.saturating_sub(MAX_LINE as u64);
-        let bytes = self.disk.read(name, from, Some(head.length));
+        let length = usize::try_from(head.length).unwrap_or(MAX_LINE).min(MAX_LINE);
+        let bytes = self.disk.read(name, head.length - length as u64, length);
         let bytes = bytes.map_err(|error| self.cannot("read", name, error))?;
-        let is_whole = bytes.len() as u64 == head.length - from;
+        let is_whole = bytes.len() == length;
         let line = bytes.strip_suffix(b"\n").filter(|_| is_whole).map(|lines| {
             let begin = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
             &lines[begin..]
@@ -212,11 +220,8 @@ impl<D: Disk> Writer<D> {
 
     /// The number of the line at this place of a file, for words.
     fn line_at(&mut self, name: Option<u64>, place: u64) -> Result<u64, LogError> {
-        let bytes = self.disk.read(name, 0, Some(place)).map_err(|error| self.cannot("read", name, error))?;
-        Ok(bytes.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1)
+        let reader = BufReader::with_capacity(PIECE, Pieces::new(&mut self.disk, name, 0).take(place));
+        let ends = reader.bytes().try_fold(0, |ends, byte| byte.map(|byte| ends + u64::from(byte == b'\n')));
+        Ok(ends.map_err(|error| self.cannot("read", name, error))? + 1)
     }
-}
-
-fn unended() -> Fault {
-    Fault::NotARecord(crate::NotARecord("its line does not end"))
 }

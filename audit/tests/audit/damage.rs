@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use envelope_audit::{Anchor, Fault, LogError};
+use envelope_audit::{Anchor, Fault, Filter, LogError, VerifyError, read};
 use futures_executor::block_on;
 
 use crate::common::{Place, beside, entry, found, lines, numbered, options};
@@ -226,6 +226,58 @@ fn what_a_crash_left_is_no_damage_and_is_cut_off_by_the_next_writer_who_says_so(
     assert!(matches!(place.open(options()), Err(LogError::Damaged(_))));
 }
 
+/// Who can write the folder decides how much it is: none of it is kept in memory. `MemoryDisk` of the unit tests sees that
+/// nothing long is read at once.
+#[test]
+fn much_behind_the_head_is_told_from_damage_by_verifier_reader_and_writer_alike() {
+    let count = |place: &Place| {
+        let mut records = 0;
+        read::<VerifyError>(&place.path(), &Filter::new(), |_, _| {
+            records += 1;
+            Ok(())
+        })
+        .map(|()| records)
+    };
+    let long = vec![b'x'; 1 << 20];
+    let sparse = |place: &Place| {
+        let file = fs::OpenOptions::new().write(true).open(place.path()).unwrap();
+        file.set_len(fs::metadata(place.path()).unwrap().len() + HOLE).unwrap();
+    };
+    let append = |bytes: Vec<u8>| {
+        move |place: &Place| {
+            use std::io::Write;
+            fs::OpenOptions::new().append(true).open(place.path()).unwrap().write_all(&bytes).unwrap();
+        }
+    };
+    let zero_in_its_line = [&long[..], b"\0\n", &long[..], b"\n"].concat();
+    let remains: [(&dyn Fn(&Place), u64); 3] = [
+        (&sparse, HOLE),
+        (&append(long.clone()), long.len() as u64),
+        (&append(zero_in_its_line.clone()), zero_in_its_line.len() as u64),
+    ];
+    for (leave, length) in remains {
+        let place = Place::filled(0);
+        let before = place.verify().unwrap();
+        leave(&place);
+        let verified = place.verify().unwrap();
+        assert_eq!((verified.last, verified.remains), (before.last, length));
+        assert_eq!(count(&place).unwrap(), before.last);
+        drop(place.open(options()).unwrap());
+        let verified = place.verify().unwrap();
+        assert_eq!((verified.last, verified.remains, verified.recovered), (before.last + 1, 0, 1));
+    }
+    // A line that ends was written by somebody, also when its end is far away and a byte 00 is behind it.
+    let place = Place::filled(0);
+    let next = lines(&place.path()).len() as u64 + 1;
+    append([&long[..], b"\n\0"].concat())(&place);
+    let (file, line, fault) = found(place.verify()).unwrap();
+    assert_eq!((file.as_str(), line, fault.class()), ("log", next, "not a record"));
+    let Err(VerifyError::Damaged(read)) = count(&place) else { panic!("it was read") };
+    assert_eq!((read.line, read.fault.class()), (next, "not a record"));
+    let Err(LogError::Damaged(refused)) = place.open(options()) else { panic!("it was opened") };
+    assert_eq!((refused.line, refused.fault.class()), (next, "not a record"));
+}
+
 #[test]
 fn a_key_file_of_another_byte_opens_nothing() {
     let place = Place::filled(0);
@@ -298,3 +350,6 @@ fn a_log_whose_folder_others_may_write_is_not_opened() {
     fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(place.open(options()), Err(LogError::Trust(_))));
 }
+
+/// Bytes of a hole: read, and not written.
+const HOLE: u64 = 64 << 20;

@@ -12,7 +12,6 @@ mod audited;
 mod common;
 mod damage;
 mod export;
-mod figures;
 mod processes;
 mod pruned;
 mod sinks;

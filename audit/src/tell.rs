@@ -1,0 +1,145 @@
+//! [`Teller`]: a sink on a thread of its own. Whoever reads standard output slowly, or not at all, holds up no operation.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{Entry, Outcome, Record, Sink, record::SINK_LOST};
+
+/// A sink, and what waits for it.
+pub(crate) struct Teller {
+    name: &'static str,
+    queue: Option<Sender<Arc<Told>>>,
+    shared: Arc<Shared>,
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
+    said_at: Instant,
+    /// Lost records that a record is being written of.
+    saying: u64,
+}
+
+/// A record, and its line without LF.
+pub(crate) struct Told {
+    record: Record,
+    line: String,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Bytes of lines that wait.
+    waiting: AtomicUsize,
+    waiting_records: AtomicU64,
+    /// Records that did not reach the sink, and of which no record says so yet.
+    lost: AtomicU64,
+    /// The log is closed, and what waits was counted as lost.
+    given_up: AtomicBool,
+}
+
+impl Told {
+    pub(crate) fn new(line: &str) -> Option<Arc<Self>> {
+        Some(Arc::new(Self { record: Record::parse(line.as_bytes()).ok()?, line: line.to_owned() }))
+    }
+}
+
+impl Teller {
+    pub(crate) fn start(sink: Arc<dyn Sink>) -> std::io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let (queue, told) = channel();
+        let (alive, ended) = channel::<()>();
+        let (name, its) = (sink.name(), Arc::clone(&shared));
+        thread::Builder::new().name("envelope-audit-sink".into()).spawn(move || {
+            its.work(&*sink, &told);
+            drop(alive);
+        })?;
+        Ok(Self { name, queue: Some(queue), shared, ended, said_at: Instant::now(), saying: 0 })
+    }
+
+    /// Puts a record in the queue, or counts it as lost where too much waits already.
+    pub(crate) fn tell(&self, told: &Arc<Told>) {
+        let length = told.line.len();
+        let sent = self.shared.waiting.load(Ordering::Acquire) + length <= MOST_WAITING
+            && self.queue.as_ref().is_some_and(|queue| {
+                self.shared.waiting.fetch_add(length, Ordering::AcqRel);
+                self.shared.waiting_records.fetch_add(1, Ordering::AcqRel);
+                queue.send(Arc::clone(told)).is_ok()
+            });
+        if !sent {
+            self.shared.lose(self.name, "too many wait for it");
+        }
+    }
+
+    /// The record of what was lost since the last one, at most once in a minute: a sink that loses everything loses
+    /// these too. [`said`](Self::said) has to follow.
+    pub(crate) fn lost(&mut self, now: Instant) -> Option<Entry> {
+        if now.duration_since(self.said_at) < SAYS_AGAIN_AFTER {
+            return None;
+        }
+        let entry = self.entry()?;
+        self.said_at = now;
+        Some(entry)
+    }
+
+    fn entry(&mut self) -> Option<Entry> {
+        self.saying = self.shared.lost.swap(0, Ordering::AcqRel);
+        (self.saying > 0).then(|| {
+            Entry::new(SINK_LOST, Outcome::Failed)
+                .with_detail("records", self.saying.to_string())
+                .with_detail("sink", self.name)
+        })
+    }
+
+    /// Whether the record of what was lost is on disk: if not, the next one says it.
+    pub(crate) fn said(&mut self, is_on_disk: bool) {
+        let saying = std::mem::take(&mut self.saying);
+        if !is_on_disk {
+            self.shared.lost.fetch_add(saying, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes no more, and waits until what is there has been told, but not after `deadline`. Returns the record of what was
+    /// lost.
+    pub(crate) fn end(&mut self, deadline: Instant) -> Option<Entry> {
+        self.queue = None;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if self.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+            self.shared.given_up.store(true, Ordering::Release);
+            let waiting = self.shared.waiting_records.load(Ordering::Acquire);
+            self.shared.lost.fetch_add(waiting, Ordering::AcqRel);
+        }
+        self.entry()
+    }
+}
+
+impl Shared {
+    fn work(&self, sink: &dyn Sink, queue: &Receiver<Arc<Told>>) {
+        while let Ok(told) = queue.recv() {
+            if self.given_up.load(Ordering::Acquire) {
+                return;
+            }
+            if let Err(error) = sink.tell(&told.record, &told.line) {
+                self.lose(sink.name(), error);
+            }
+            self.waiting.fetch_sub(told.line.len(), Ordering::AcqRel);
+            self.waiting_records.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn lose(&self, sink: &str, why: impl std::fmt::Display) {
+        // Once, until it is recorded: not for each.
+        if self.lost.fetch_add(1, Ordering::AcqRel) == 0 {
+            tracing::warn!(sink, %why, "records of the audit log do not reach a sink");
+        }
+    }
+}
+
+/// Bytes of lines that wait for a sink at most: some thousand records.
+pub(crate) const MOST_WAITING: usize = 4 << 20;
+/// How long the end of a log waits for its sinks.
+pub(crate) const ENDS_AFTER: Duration = Duration::from_secs(1);
+const SAYS_AGAIN_AFTER: Duration = Duration::from_secs(60);
