@@ -25,6 +25,7 @@
 mod dek;
 mod delegate;
 mod error;
+mod hand_on;
 mod identity;
 mod wrapped;
 
