@@ -165,7 +165,7 @@ fn is_of_the_queue(error: &ProviderError) -> bool {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Breaker<P> {
-    hand_on!();
+    envelope_sdk::hand_on!(below);
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         // A key that is no alias is told without the key store.

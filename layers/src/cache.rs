@@ -140,7 +140,7 @@ impl<P> fmt::Debug for Cache<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider + 'static> KeyProvider for Cache<P> {
-    hand_on!(but refuted);
+    envelope_sdk::hand_on!(below but refuted);
 
     fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
         self.store.0.drop_one(&self.asked(wrapped, context));

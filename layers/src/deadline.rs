@@ -94,7 +94,7 @@ impl<P: KeyProvider> Deadline<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Deadline<P> {
-    hand_on!();
+    envelope_sdk::hand_on!(below);
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         self.within(key, self.below.resolve(key)).await

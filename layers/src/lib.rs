@@ -1,8 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-#[macro_use]
-mod hand_on;
-
 mod batch;
 mod breaker;
 mod cache;

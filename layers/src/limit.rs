@@ -170,7 +170,7 @@ pub(crate) struct FullQueue;
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Limit<P> {
-    hand_on!();
+    envelope_sdk::hand_on!(below);
 
     /// Counts as a request, also where the provider does not ask for it.
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {

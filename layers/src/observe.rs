@@ -106,7 +106,7 @@ impl<P> fmt::Debug for Observe<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Observe<P> {
-    hand_on!();
+    envelope_sdk::hand_on!(below);
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         let subjects = [self.subject(key, None, None)];

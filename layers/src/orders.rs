@@ -12,9 +12,6 @@
 )]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
-#[macro_use]
-mod hand_on;
-
 mod cache;
 mod counter;
 mod data_keys;

@@ -235,7 +235,7 @@ impl<P: KeyProvider> Retry<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Retry<P> {
-    hand_on!();
+    envelope_sdk::hand_on!(below);
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         self.run(key, || self.below.resolve(key)).await
