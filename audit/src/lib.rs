@@ -22,6 +22,7 @@ mod scope;
 mod segments;
 mod sign;
 mod sink;
+mod tell;
 mod text;
 mod verify;
 mod writer;

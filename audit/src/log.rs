@@ -22,6 +22,7 @@ use crate::{
     folder::Folder,
     record::{MAX_LINE, OWN},
     segments::{beside, closed_numbers, closed_path, open, read_range},
+    tell::Teller,
     writer::{Group, Writer},
 };
 
@@ -124,7 +125,10 @@ impl Log {
     fn start(path: &Path, key: LogKey, options: LogOptions) -> Result<Self, LogError> {
         let unwritable = options.unwritable;
         let shown = options.shown.clone();
+        let sinks = options.sinks.clone();
         let mut writer = Writer::new(Folder::open(path)?, Arc::new(key), options);
+        let tellers: io::Result<_> = sinks.into_iter().map(Teller::start).collect();
+        writer.tellers = tellers.map_err(|error| LogError::io("start the sinks of", path, error))?;
         writer.open()?;
         let (orders, received) = channel();
         let thread = Builder::new()
@@ -215,7 +219,7 @@ impl Log {
 }
 
 impl Drop for Log {
-    /// The last one waits until what was handed over is written.
+    /// The last one waits until what was handed over is written, and a while for [sinks](crate::Sink).
     fn drop(&mut self) {
         self.orders = None;
     }
@@ -293,7 +297,7 @@ pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
                 let _ = reply.send(writer.prune(up_to).map_err(Into::into));
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break flush(writer),
+            Err(RecvTimeoutError::Disconnected) => break close(writer),
         }
     }
 }
@@ -325,6 +329,12 @@ fn answer(reply: Reply<Appended>, appended: Result<Appended, AppendError>) {
 fn flush<D: Disk>(writer: &mut Writer<D>) {
     if let Err(error) = writer.flush_head() {
         tracing::warn!(%error, "the head of the audit log cannot be flushed");
+    }
+}
+
+fn close<D: Disk>(writer: &mut Writer<D>) {
+    if let Err(error) = writer.close() {
+        tracing::warn!(%error, "the audit log cannot be closed as it should be");
     }
 }
 

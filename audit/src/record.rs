@@ -131,5 +131,6 @@ pub(crate) const SEGMENT_END: &str = "log-segment-end";
 pub(crate) const CHECKPOINT: &str = "log-checkpoint";
 pub(crate) const PRUNE: &str = "log-prune";
 pub(crate) const RECOVERED: &str = "log-recovered";
+pub(crate) const SINK_LOST: &str = "log-sink-lost";
 
 const NO_MAC: &str = "0000000000000000000000000000000000000000000000000000000000000000";

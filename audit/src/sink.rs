@@ -4,20 +4,31 @@
 use std::{
     io::{self, Write},
     os::unix::net::UnixDatagram,
-    path::Path,
+    path::{Path, PathBuf},
     process,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 use envelope_sdk::printable;
 
 use crate::{Outcome, Record};
 
-/// Is told of each record of this process once it is on disk, in the order of the log. It runs on the thread that writes:
-/// what it takes, all who wait take. It cannot fail an operation.
+/// Is told of each record of this process once it is on disk, in the order of the log.
+///
+/// Each sink has a thread of its own, and up to 4 MiB of lines wait for it: one that is slow, blocks or fails holds up no
+/// operation. What does not reach it is lost to it alone. How many those were is recorded by `log-sink-lost` with the
+/// details `sink` and `records`, at most once in a minute and when the log ends. The end waits for a sink as long as
+/// it takes something each second, ten seconds at most; the record that a sink was taking then counts as lost and may reach it.
 pub trait Sink: Send + Sync {
-    /// A record, and its line without LF.
-    fn tell(&self, record: &Record, line: &str);
+    /// What records of lost ones call it, such as `syslog`.
+    fn name(&self) -> &'static str;
+
+    /// Takes a record, and its line without LF.
+    ///
+    /// # Errors
+    ///
+    /// What the system said: the record counts as lost.
+    fn tell(&self, record: &Record, line: &str) -> io::Result<()>;
 }
 
 /// Lines of JSON to a writer, such as standard output.
@@ -40,15 +51,21 @@ impl Lines<io::Stdout> {
 }
 
 impl<W: Write + Send> Sink for Lines<W> {
-    fn tell(&self, _: &Record, line: &str) {
-        let Ok(mut writer) = self.0.lock() else { return };
-        lost(writeln!(writer, "{line}").and_then(|()| writer.flush()));
+    fn name(&self) -> &'static str {
+        "lines"
+    }
+
+    fn tell(&self, _: &Record, line: &str) -> io::Result<()> {
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(writer, "{line}")?;
+        writer.flush()
     }
 }
 
 /// Messages of RFC 5424 to the local syslog, facility 13 (log audit): the record's line, as its text.
 pub struct Syslog {
-    socket: UnixDatagram,
+    datagrams: UnixDatagram,
+    socket: PathBuf,
     app: String,
 }
 
@@ -70,16 +87,18 @@ impl Syslog {
     pub fn at(socket: &Path, app: &str) -> io::Result<Self> {
         let datagrams = UnixDatagram::unbound()?;
         datagrams.connect(socket)?;
-        // A full socket must not stop the log.
-        datagrams.set_nonblocking(true)?;
         let app: String = app.chars().filter(char::is_ascii_graphic).take(48).collect();
         let app = if app.is_empty() { "-".into() } else { app };
-        Ok(Self { socket: datagrams, app })
+        Ok(Self { datagrams, socket: socket.to_owned(), app })
     }
 }
 
 impl Sink for Syslog {
-    fn tell(&self, record: &Record, line: &str) {
+    fn name(&self) -> &'static str {
+        "syslog"
+    }
+
+    fn tell(&self, record: &Record, line: &str) -> io::Result<()> {
         let severity = match record.entry.outcome {
             Outcome::Ok | Outcome::Begun | Outcome::NotOffered => INFORMATIONAL,
             Outcome::Failed | Outcome::Denied | Outcome::Dropped => WARNING,
@@ -88,16 +107,29 @@ impl Sink for Syslog {
         let (time, app, process) = (record.time_text(), &self.app, process::id());
         // Version 1, no host name (the daemon knows it), no structured data.
         let message = format!("<{priority}>1 {time} - {app} {process} {} - {line}", record.entry.operation);
-        lost(self.socket.send(message.as_bytes()).map(drop));
+        self.datagrams.send(message.as_bytes()).or_else(|_| {
+            // The daemon was begun anew, and has a new socket.
+            self.datagrams.connect(&self.socket)?;
+            self.datagrams.send(message.as_bytes())
+        })?;
+        Ok(())
     }
 }
 
-/// Events of `tracing` at level `INFO`, target `envelope_audit`: for OTLP, with `tracing-opentelemetry` or another subscriber.
+/// Events of `tracing` at level `INFO`, target `envelope_audit`: for OTLP logs, with `opentelemetry-appender-tracing` as the
+/// subscriber's layer. (`tracing-opentelemetry` keeps events of spans only, and these are in none.) `scripts/audit-otlp` shows
+/// that each record reaches a collector.
+///
+/// The subscriber is the one that is set for the whole program: the events come from a thread of the log.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Spans;
 
 impl Sink for Spans {
-    fn tell(&self, record: &Record, _: &str) {
+    fn name(&self) -> &'static str {
+        "spans"
+    }
+
+    fn tell(&self, record: &Record, _: &str) -> io::Result<()> {
         let entry = &record.entry;
         let text = |value: &Option<String>| value.as_deref().map(printable::text);
         tracing::event!(
@@ -117,12 +149,7 @@ impl Sink for Spans {
             audit.request = text(&entry.request),
             "audit"
         );
-    }
-}
-
-fn lost(told: io::Result<()>) {
-    if let Err(error) = told {
-        tracing::warn!(%error, "a record of the audit log did not reach a sink");
+        Ok(())
     }
 }
 

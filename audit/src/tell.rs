@@ -102,15 +102,22 @@ impl Teller {
         }
     }
 
-    /// Takes no more, and waits until what is there has been told, but not after `deadline`. Returns the record of what was
-    /// lost.
+    /// Takes no more, and waits for the sink as long as it takes something, but not after `deadline`. Returns the record of
+    /// what was lost.
     pub(crate) fn end(&mut self, deadline: Instant) -> Option<Entry> {
         self.queue = None;
-        let left = deadline.saturating_duration_since(Instant::now());
-        if self.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-            self.shared.given_up.store(true, Ordering::Release);
+        loop {
+            let before = self.shared.waiting_records.load(Ordering::Acquire);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.ended.recv_timeout(left.min(STUCK_AFTER)) == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
             let waiting = self.shared.waiting_records.load(Ordering::Acquire);
-            self.shared.lost.fetch_add(waiting, Ordering::AcqRel);
+            if waiting == before || left.is_zero() {
+                self.shared.given_up.store(true, Ordering::Release);
+                self.shared.lost.fetch_add(waiting, Ordering::AcqRel);
+                break;
+            }
         }
         self.entry()
     }
@@ -140,6 +147,52 @@ impl Shared {
 
 /// Bytes of lines that wait for a sink at most: some thousand records.
 pub(crate) const MOST_WAITING: usize = 4 << 20;
-/// How long the end of a log waits for its sinks.
-pub(crate) const ENDS_AFTER: Duration = Duration::from_secs(1);
+/// How long the end of a log waits for its sinks at most,
+pub(crate) const ENDS_AFTER: Duration = Duration::from_secs(10);
+/// and for one that takes nothing.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 const SAYS_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::{io, thread};
+
+    use super::*;
+    use crate::{LogOptions, tests::memory_disk::MemoryDisk, writer::Writer};
+
+    struct Broken;
+
+    impl Sink for Broken {
+        fn name(&self) -> &'static str {
+            "broken"
+        }
+
+        fn tell(&self, _: &Record, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_said_once_in_a_minute_and_again_if_it_was_not_written() {
+        let key = crate::LogKey::from_secrets([7; 16], &[9; 64]).unwrap();
+        let (line, _) = Writer::<MemoryDisk>::first_record(&key, &LogOptions::new("test")).unwrap();
+        let told = Told::new(std::str::from_utf8(&line).unwrap().trim_end()).unwrap();
+        let mut teller = Teller::start(Arc::new(Broken)).unwrap();
+        for _ in 0..3 {
+            teller.tell(&told);
+        }
+        while teller.shared.waiting_records.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+        let (begun, minute) = (teller.said_at, SAYS_AGAIN_AFTER);
+        let records = |entry: Option<Entry>| entry.map(|entry| entry.detail["records"].clone());
+        assert_eq!(records(teller.lost(begun + minute / 2)), None);
+        assert_eq!(records(teller.lost(begun + minute)).as_deref(), Some("3"));
+        teller.said(false);
+        assert_eq!(records(teller.lost(begun + minute * 2)).as_deref(), Some("3"));
+        teller.said(true);
+        assert_eq!(records(teller.lost(begun + minute * 3)), None);
+        teller.tell(&told);
+        assert_eq!(records(teller.end(Instant::now() + ENDS_AFTER)).as_deref(), Some("1"));
+    }
+}

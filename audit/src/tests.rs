@@ -9,5 +9,5 @@
 )]
 
 mod kills;
-mod memory_disk;
+pub(crate) mod memory_disk;
 mod reference;

@@ -2,7 +2,7 @@
 
 mod settle;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use subtle::ConstantTimeEq;
 
@@ -15,6 +15,7 @@ use crate::{
     key::LogKey,
     log::{Appended, Pruned},
     record::{self, BEGIN, CHECKPOINT, MAX_LINE, PRUNE, Position, SEGMENT, SEGMENT_END},
+    tell::{ENDS_AFTER, Teller, Told},
     text,
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Writer<D> {
     cut_to: Option<(u64, u64)>,
     head_is_flushed: bool,
     lines: Vec<u8>,
+    pub(crate) tellers: Vec<Teller>,
 }
 
 /// Where the log ends.
@@ -60,6 +62,7 @@ impl<D: Disk> Writer<D> {
             cut_to: None,
             head_is_flushed: true,
             lines: Vec::new(),
+            tellers: Vec::new(),
         }
     }
 
@@ -91,8 +94,29 @@ impl<D: Disk> Writer<D> {
             if writer.is_full(&state) {
                 writer.rotate()?;
             }
-            writer.put(groups)
+            let now = Instant::now();
+            let lost: Vec<_> = writer.tellers.iter_mut().filter_map(|teller| teller.lost(now)).collect();
+            if lost.is_empty() {
+                return writer.put(groups);
+            }
+            let mut put = writer.put(&[groups, &[lost.as_slice()]].concat());
+            writer.tellers.iter_mut().for_each(|teller| teller.said(put.is_ok()));
+            if let Ok(put) = &mut put {
+                put.pop();
+            }
+            put
         })
+    }
+
+    /// The last of it: sinks are told what they still take, and the head is brought to disk.
+    pub(crate) fn close(&mut self) -> Result<(), LogError> {
+        let deadline = Instant::now() + ENDS_AFTER;
+        let lost: Vec<_> = self.tellers.iter_mut().filter_map(|teller| teller.end(deadline)).collect();
+        self.tellers.clear();
+        if !lost.is_empty() {
+            self.append(&[&lost])?;
+        }
+        self.flush_head()
     }
 
     /// Signs where the log ends.
@@ -210,13 +234,12 @@ impl<D: Disk> Writer<D> {
     }
 
     fn tell(&self, lines: &[u8]) {
-        if self.options.sinks.is_empty() {
+        if self.tellers.is_empty() {
             return;
         }
-        for line in lines.split(|&byte| byte == b'\n') {
-            if let (Ok(record), Ok(line)) = (Record::parse(line), std::str::from_utf8(line)) {
-                self.options.sinks.iter().for_each(|sink| sink.tell(&record, line));
-            }
+        let lines = lines.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+        for told in lines.filter_map(Told::new) {
+            self.tellers.iter().for_each(|teller| teller.tell(&told));
         }
     }
 

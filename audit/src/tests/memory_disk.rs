@@ -113,7 +113,7 @@ pub(super) enum Trouble {
 }
 
 /// The disk, for one process.
-pub(super) struct MemoryDisk {
+pub(crate) struct MemoryDisk {
     pub(super) platter: Arc<Mutex<Platter>>,
     pub(super) trouble: Option<(u64, Trouble)>,
     pub(super) random: Random,

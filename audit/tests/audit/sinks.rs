@@ -1,12 +1,12 @@
 //! Where records go beside the file.
 
 use std::{
-    io,
+    io::{self, Read},
     os::unix::net::UnixDatagram,
     sync::{Arc, Mutex},
 };
 
-use envelope_audit::{Entry, Lines, Outcome, Syslog};
+use envelope_audit::{Entry, Filter, Lines, Outcome, Syslog, VerifyError, read};
 
 use crate::common::{Place, entry, lines, options};
 
@@ -55,7 +55,7 @@ fn syslog_is_told_in_the_form_of_rfc_5424_with_the_severity_of_the_outcome() {
 }
 
 #[test]
-fn a_sink_that_fails_stops_nothing() {
+fn a_sink_that_fails_stops_nothing_and_what_it_lost_is_counted_in_the_log() {
     struct Broken;
     impl io::Write for Broken {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -68,6 +68,63 @@ fn a_sink_that_fails_stops_nothing() {
     let place = Place::new();
     let log = place.create(options().tell(Arc::new(Lines::to(Broken))));
     log.append_blocking(entry(1)).unwrap();
+    log.append_blocking(entry(2)).unwrap();
+    drop(log);
+    assert_eq!(lost(&place), [("lines".to_owned(), 2)]);
+    place.verify().unwrap();
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_holds_up_no_operation_and_the_log_says_what_did_not_go_through() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let place = Place::new();
+    let log = place.create(options().tell(Arc::new(Lines::to(writer))));
+    // More than pipe and queue take.
+    let count = 120;
+    for number in 0..count {
+        log.append_blocking(entry(number).with_detail("long", "x".repeat(50_000))).unwrap();
+    }
     drop(log);
     place.verify().unwrap();
+    let [(sink, lost)] = lost(&place).try_into().unwrap();
+    let mut told = Vec::new();
+    reader.read_to_end(&mut told).unwrap();
+    let written = lines(&place.path())[1..].concat();
+    assert!(written.starts_with(&told), "what goes through is in order and whole");
+    let through = told.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    // One was on its way when the log ended: it counts as lost, and came when the pipe was read.
+    assert_eq!((sink.as_str(), lost + through), ("lines", count + 1));
+}
+
+#[test]
+fn syslog_is_found_again_when_its_daemon_was_begun_anew() {
+    let place = Place::new();
+    let socket = place.folder.path().join("dev-log");
+    let first = UnixDatagram::bind(&socket).unwrap();
+    let syslog = Syslog::at(&socket, "payroll").unwrap();
+    drop(first);
+    std::fs::remove_file(&socket).unwrap();
+    let second = UnixDatagram::bind(&socket).unwrap();
+    let log = place.create(options().tell(Arc::new(syslog)));
+    log.append_blocking(entry(1)).unwrap();
+    drop(log);
+    let mut buffer = [0; 4096];
+    let length = second.recv(&mut buffer).unwrap();
+    let line = lines(&place.path())[1].clone();
+    assert!(buffer[..length].ends_with(line.strip_suffix(b"\n").unwrap()));
+    assert_eq!(lost(&place), []);
+}
+
+/// Of each record of lost ones, the sink and how many.
+fn lost(place: &Place) -> Vec<(String, u64)> {
+    let mut lost = Vec::new();
+    read::<VerifyError>(&place.path(), &Filter::new(), |record, _| {
+        if record.entry.operation == "log-sink-lost" {
+            let detail = &record.entry.detail;
+            lost.push((detail["sink"].clone(), detail["records"].parse().unwrap()));
+        }
+        Ok(())
+    })
+    .unwrap();
+    lost
 }
