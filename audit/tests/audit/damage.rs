@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use envelope_audit::{Anchor, Fault, Filter, LogError, VerifyError, read};
+use envelope_audit::{Anchor, Fault, Filter, LogError, Record, VerifyError, read};
 use futures_executor::block_on;
 
 use crate::common::{Place, beside, entry, found, lines, numbered, options};
@@ -29,9 +29,10 @@ fn each_flipped_byte_is_found_in_its_line() {
             changed[at] ^= 1 << (at % 8);
             fs::write(&path, &changed).unwrap();
             let line = whole[..at].iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
-            let (file, at_line, _) =
+            let (file, at_line, fault) =
                 found(secret.verify(&place.path())).unwrap_or_else(|| panic!("byte {at}"));
-            assert_eq!((file.as_str(), at_line), (name, line), "byte {at}");
+            let class = class_of_change(&whole, &changed, at, path == place.path());
+            assert_eq!((file.as_str(), at_line, fault.class()), (name, line, class), "byte {at}");
             // Only the secret tells a MAC that was changed.
             let text = std::str::from_utf8(&whole).unwrap();
             let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
@@ -46,6 +47,25 @@ fn each_flipped_byte_is_found_in_its_line() {
         fs::write(&path, &whole).unwrap();
     }
     place.verify().unwrap();
+}
+
+/// What the page says of a changed byte, for whoever has the secret.
+fn class_of_change(whole: &[u8], changed: &[u8], at: usize, is_current: bool) -> &'static str {
+    let begin = whole[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let line = |bytes: &[u8]| bytes[begin..].split(|&byte| byte == b'\n').next().unwrap().to_vec();
+    let ends = begin + line(changed).len() < changed.len();
+    if !ends && is_current {
+        return "cut";
+    }
+    let was = Record::parse(&line(whole)).unwrap();
+    match Record::parse(&line(changed)) {
+        Ok(_) if !ends => "not a record",
+        Ok(is) if is.seq > was.seq => "gap",
+        Ok(is) if is.seq < was.seq => "repeated",
+        Ok(is) if is.prev != was.prev => "chain",
+        Ok(_) => "mac",
+        Err(_) => "not a record",
+    }
 }
 
 #[test]
@@ -145,8 +165,16 @@ fn a_file_of_another_log_is_found() {
             |place: &Place| if ending.is_empty() { place.path() } else { beside(&place.path(), ending) };
         let kept = fs::read(name(&place)).unwrap();
         fs::copy(name(&other), name(&place)).unwrap();
-        for verifier in [place.verifier(), place.public_verifier()] {
-            assert!(found(verifier.verify(&place.path())).is_some(), "{ending}");
+        for (verifier, head) in
+            [(place.verifier(), "its MAC is wrong"), (place.public_verifier(), "it is of another log")]
+        {
+            let (file, line, fault) = found(verifier.verify(&place.path())).expect(ending);
+            let (expected, first) = match ending {
+                "head" => (Fault::Head(head), "log.head"),
+                "" => (Fault::Chain { seq: lines(&numbered(&place.path(), 1)).len() as u64 + 1 }, "log"),
+                _ => (Fault::Chain { seq: 1 }, "log.00000001"),
+            };
+            assert_eq!((file.as_str(), line, fault), (first, 1, expected), "{ending}");
         }
         fs::write(name(&place), kept).unwrap();
     }
@@ -287,7 +315,8 @@ fn a_key_file_of_another_byte_opens_nothing() {
         let mut changed = whole.clone();
         changed[at] ^= 1;
         fs::write(&path, &changed).unwrap();
-        assert!(place.open(options()).is_err(), "byte {at}");
+        let refused = place.open(options()).unwrap_err();
+        assert!(matches!(refused, LogError::KeyFile { .. } | LogError::Key(_)), "byte {at}: {refused}");
     }
     fs::write(&path, &whole).unwrap();
     place.open(options()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use envelope_audit::{Fault, Filter, VerifyError, read};
+use envelope_audit::{Fault, Filter, LogError, VerifyError, read};
 use futures_executor::block_on;
 
 use crate::common::{Place, beside, entry, found, numbered, options};
@@ -70,7 +70,9 @@ fn nothing_is_pruned_by_what_a_changed_record_says() {
     let whole = fs::read_to_string(&changed).unwrap();
     fs::write(&changed, whole.replacen(&format!("\"seq\":{first},"), "\"seq\":1,", 1)).unwrap();
     let log = place.open(options()).unwrap();
-    block_on(log.prune(last)).unwrap_err();
+    let refused = block_on(log.prune(last)).unwrap_err();
+    let LogError::Damaged(damage) = refused.reason() else { panic!("{refused}") };
+    assert_eq!((&damage.file, damage.line, &damage.fault), (&changed, 1, &Fault::Mac { seq: 1 }));
     drop(log);
     assert!((1..=4).all(|number| numbered(&place.path(), number).exists()));
     fs::write(&changed, whole).unwrap();
@@ -115,7 +117,7 @@ fn a_secret_that_moves_to_another_key_writes_the_same_log() {
         .decrypt(place.provider.clone(), place.key.clone());
     let moved = block_on(file.rewrap(&envelope_sdk::Envelope::new(keyring))).unwrap();
     moved.replace(&place.path()).unwrap();
-    assert!(place.open(options()).is_err());
+    assert!(matches!(place.open(options()), Err(LogError::Key(_))));
     let log = block_on(envelope_audit::Log::open(&place.path(), &other.keys, options())).unwrap();
     log.append_blocking(entry(1)).unwrap();
     let key = block_on(moved.open(&other.keys)).unwrap();
