@@ -5,26 +5,30 @@ use std::fmt;
 use async_trait::async_trait;
 use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 
-use crate::{AppendError, Entry, Log, Outcome, Unwritable, scope};
+use crate::{
+    AppendError, Entry, LazyLog, Log, Outcome, PolicyDecision, Unwritable,
+    scope::{self, with_decisions},
+};
 
-/// Records each call to the provider below in a [`Log`]. A result is handed out once its record is on disk: a DEK whose
+/// Records each call to the provider below in a [`Log`](crate::Log). A call is made once the log is open; a result is handed out once its record is on disk: a DEK whose
 /// unwrapping cannot be recorded is dropped, and the call fails, unless the log says
 /// [`BestEffort`](Unwritable::BestEffort).
 ///
-/// It is for the outside of a stack of layers: what the cache answers is recorded too. Who acts, for which request and on which
+/// It is for the outside of a stack of layers: what the cache answers is recorded too, and what a policy denies
+/// ([`policy_decided`](crate::policy_decided)). Who acts, for which request and on which
 /// envelope is what [`acting_as`](crate::acting_as), [`in_request`](crate::in_request) and
 /// [`about_envelope`](crate::about_envelope) say around the call. A call that is dropped is recorded as
 /// [`Dropped`](Outcome::Dropped).
 pub struct Audited<P> {
     below: P,
-    log: Log,
+    log: LazyLog,
 }
 
 impl<P: KeyProvider> Audited<P> {
     /// Records the calls to `below` in `log`.
     #[must_use]
-    pub fn new(below: P, log: Log) -> Self {
-        Self { below, log }
+    pub fn new(below: P, log: impl Into<LazyLog>) -> Self {
+        Self { below, log: log.into() }
     }
 
     fn entry(&self, operation: &'static str, key: &KeyUri, context: Option<&FullContext>) -> Entry {
@@ -41,8 +45,8 @@ impl<P: KeyProvider> Audited<P> {
         entry
     }
 
-    fn pending(&self, entries: Vec<Entry>) -> Pending<'_> {
-        Pending::new(&self.log, entries)
+    async fn pending(&self, entries: Vec<Entry>) -> Result<Pending, ProviderError> {
+        Pending::begin(&self.log, self.below.name(), entries).await
     }
 }
 
@@ -57,9 +61,21 @@ impl<P> fmt::Debug for Audited<P> {
 impl<P: KeyProvider> KeyProvider for Audited<P> {
     envelope_sdk::hand_on!(below);
 
-    /// Uses no key, and is not recorded.
+    /// Uses no key, and is recorded only if a policy denies it.
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        self.below.resolve(key).await
+        let (said, decisions) = with_decisions(self.below.resolve(key)).await;
+        if !decisions.iter().any(|decision| decision.denied) {
+            return said;
+        }
+        let pending = self.pending(vec![self.entry("resolve", key, None)]).await;
+        match (pending, said) {
+            (Ok(pending), said) => pending.end(self.below.name(), (said, decisions), |_, _| ()).await,
+            // What was denied stays denied.
+            (Err(unrecorded), Err(denied)) => {
+                Err(denied.with_note(format_args!("and that was not recorded: {unrecorded}")))
+            }
+            (Err(unrecorded), Ok(_)) => Err(unrecorded),
+        }
     }
 
     async fn wrap_dek(
@@ -68,25 +84,35 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        let pending = self.pending(vec![self.entry("wrap_dek", key, Some(context))]);
-        let said = self.below.wrap_dek(key, dek, context).await;
+        let pending = self.pending(vec![self.entry("wrap_dek", key, Some(context))]).await?;
+        let said = with_decisions(self.below.wrap_dek(key, dek, context)).await;
         pending.end(self.below.name(), said, names).await
     }
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
-        let pending = self.pending(vec![self.entry_of("unwrap_dek", wrapped, context)]);
-        let said = self.below.unwrap_dek(wrapped, context).await;
+        let pending = self.pending(vec![self.entry_of("unwrap_dek", wrapped, context)]).await?;
+        let said = with_decisions(self.below.unwrap_dek(wrapped, context)).await;
         pending.end(self.below.name(), said, |_, _| ()).await
     }
 
     /// A record for each wrap, and one flush for all.
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
         let entries = wraps.iter().map(|(wrapped, context)| self.entry_of("unwrap_dek", wrapped, context));
-        let mut pending = self.pending(entries.collect());
-        let said = self.below.unwrap_deks(wraps).await;
-        for (entry, dek) in pending.entries.iter_mut().zip(&said) {
-            came_of(entry, dek.as_ref().err());
+        let mut pending = match self.pending(entries.collect()).await {
+            Ok(pending) => pending,
+            // An error has one owner, and each wrap its own.
+            Err(error) => return wraps.iter().map(|_| Err(again(&error))).collect(),
+        };
+        let (said, decisions) = with_decisions(self.below.unwrap_deks(wraps)).await;
+        for (at, (entry, dek)) in pending.entries.iter_mut().zip(&said).enumerate() {
+            // One for each wrap, in their order, unless the policy could not be asked at all.
+            let own = match decisions.len() == wraps.len() {
+                true => decisions.get(at..=at).unwrap_or_default(),
+                false => &decisions,
+            };
+            came_of(entry, dek.as_ref().err(), own);
         }
+        pending.note(&decisions);
         match pending.write().await {
             Ok(()) => said,
             Err(error) => {
@@ -101,8 +127,8 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
         key: &KeyUri,
         context: &FullContext,
     ) -> Result<(Dek, WrappedDek), ProviderError> {
-        let pending = self.pending(vec![self.entry("generate_dek", key, Some(context))]);
-        let said = self.below.generate_dek(key, context).await;
+        let pending = self.pending(vec![self.entry("generate_dek", key, Some(context))]).await?;
+        let said = with_decisions(self.below.generate_dek(key, context)).await;
         pending.end(self.below.name(), said, |entry, (_, wrapped)| names(entry, wrapped)).await
     }
 
@@ -117,10 +143,11 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
             self.entry_of("rewrap_dek", wrapped, context).with_detail("wrap", "old"),
             self.entry("rewrap_dek", key, Some(context)).with_detail("wrap", "new"),
         ];
-        let mut pending = self.pending(entries);
-        let said = self.below.rewrap_dek(wrapped, key, context).await;
+        let mut pending = self.pending(entries).await?;
+        let (said, decisions) = with_decisions(self.below.rewrap_dek(wrapped, key, context)).await;
+        pending.note(&decisions);
         for entry in &mut pending.entries {
-            came_of(entry, said.as_ref().err());
+            came_of(entry, said.as_ref().err(), &decisions);
             if matches!(said, Ok(None)) {
                 entry.outcome = Outcome::NotOffered;
             }
@@ -135,27 +162,41 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
     }
 }
 
-/// A call that has begun. Dropped before it has ended, it is recorded as that.
-pub(crate) struct Pending<'a> {
-    log: &'a Log,
+/// What came of a call, and what policies said in it.
+pub(crate) type Said<T> = (Result<T, ProviderError>, Vec<PolicyDecision>);
+
+/// A call that has begun. Dropped before it has ended, it is recorded as that. Without a log, which a log of best effort may
+/// lack, nothing is recorded.
+pub(crate) struct Pending {
+    log: Option<Log>,
     pub(crate) entries: Vec<Entry>,
 }
 
-impl<'a> Pending<'a> {
-    pub(crate) fn new(log: &'a Log, mut entries: Vec<Entry>) -> Self {
+impl Pending {
+    /// Before the call is made, which is not to be made if this fails.
+    pub(crate) async fn begin(
+        log: &LazyLog,
+        provider: &'static str,
+        mut entries: Vec<Entry>,
+    ) -> Result<Self, ProviderError> {
         entries.iter_mut().for_each(scope::fill);
-        Self { log, entries }
+        let log = log.before().await.map_err(|error| {
+            let message = format!("nothing was done, since it cannot be recorded: {error}");
+            ProviderError::without_key(ProviderErrorKind::Other, provider, message).with_source(error)
+        })?;
+        Ok(Self { log, entries })
     }
 
     /// The call has ended so. `say` adds what is known by then.
     pub(crate) async fn end<T>(
         mut self,
         provider: &'static str,
-        said: Result<T, ProviderError>,
+        (said, decisions): Said<T>,
         say: impl FnOnce(&mut Entry, &T),
     ) -> Result<T, ProviderError> {
+        self.note(&decisions);
         if let Some(entry) = self.entries.first_mut() {
-            came_of(entry, said.as_ref().err());
+            came_of(entry, said.as_ref().err(), &decisions);
             if let Ok(done) = &said {
                 say(entry, done);
             }
@@ -166,14 +207,19 @@ impl<'a> Pending<'a> {
         }
     }
 
+    /// The log says it when the policy is another one than before.
+    pub(crate) fn note(&self, decisions: &[PolicyDecision]) {
+        if let (Some(log), Some(decision)) = (&self.log, decisions.last()) {
+            log.works_under("policy", decision.policy.as_deref().unwrap_or("unusable"));
+        }
+    }
+
     /// Records it. With a log of best effort it never fails.
     pub(crate) async fn write(mut self) -> Result<(), AppendError> {
         let entries = std::mem::take(&mut self.entries);
-        if entries.is_empty() {
-            return Ok(());
-        }
-        match self.log.append_all(entries).await {
-            Err(error) if self.log.if_unwritable() == Unwritable::BestEffort => {
+        let Some(log) = self.log.as_ref().filter(|_| !entries.is_empty()) else { return Ok(()) };
+        match log.append_all(entries).await {
+            Err(error) if log.if_unwritable() == Unwritable::BestEffort => {
                 tracing::error!(%error, "an operation was not recorded in the audit log");
                 Ok(())
             }
@@ -182,12 +228,12 @@ impl<'a> Pending<'a> {
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for Pending {
     fn drop(&mut self) {
         let entries = std::mem::take(&mut self.entries);
-        if !entries.is_empty() {
+        if let Some(log) = self.log.as_ref().filter(|_| !entries.is_empty()) {
             // Handed over now; nobody is left to wait for it.
-            drop(self.log.append_all(entries));
+            drop(log.append_all(entries));
         }
     }
 }
@@ -200,10 +246,28 @@ pub(crate) fn entry(operation: &'static str, provider: &str, key: Option<&KeyUri
     entry
 }
 
-/// Says in `entry` how the call ended.
-pub(crate) fn came_of(entry: &mut Entry, error: Option<&ProviderError>) {
+/// Says in `entry` how the call ended, and which rule of which policy decided.
+pub(crate) fn came_of(entry: &mut Entry, error: Option<&ProviderError>, decisions: &[PolicyDecision]) {
     entry.outcome = error.map_or(Outcome::Ok, |_| Outcome::Failed);
     entry.error = error.map(|error| kind_name(error.kind()).into());
+    let denied = error.and_then(|_| decisions.iter().find(|decision| decision.denied));
+    let Some(decision) = denied.or_else(|| decisions.first()) else { return };
+    entry.rule.clone_from(&decision.rule);
+    if let Some(policy) = &decision.policy {
+        entry.detail.insert("policy".into(), policy.clone());
+    }
+    if let Some(denied) = denied {
+        (entry.outcome, entry.error) = (Outcome::Denied, denied.why.map(Into::into));
+    }
+}
+
+/// The same error for another wrap.
+fn again(error: &ProviderError) -> ProviderError {
+    let same = ProviderError::without_key(error.kind(), error.provider(), error.message().to_owned());
+    match std::error::Error::source(error).and_then(|source| source.downcast_ref::<AppendError>()) {
+        Some(source) => same.with_source(source.clone()),
+        None => same,
+    }
 }
 
 /// What the caller is told when its call was not recorded: nothing of what came of it.

@@ -10,22 +10,23 @@ use envelope_sdk::{
 };
 
 use crate::{
-    Entry, Log, Outcome,
+    Entry, LazyLog, Outcome,
     audited::{Pending, came_of, entry, refused},
+    scope::with_decisions,
 };
 
-/// Records each call that manages keys in a [`Log`]. A change that cannot be recorded as [`Begun`](Outcome::Begun) is not
+/// Records each call that manages keys in a [`Log`](crate::Log). A change that cannot be recorded as [`Begun`](Outcome::Begun) is not
 /// made; one whose outcome cannot be recorded was made, and the error says so. Looks and dry runs are recorded once.
 pub struct AuditedAdmin<A> {
     below: A,
-    log: Log,
+    log: LazyLog,
 }
 
 impl<A: KeyAdmin> AuditedAdmin<A> {
     /// Records the calls to `below` in `log`.
     #[must_use]
-    pub fn new(below: A, log: Log) -> Self {
-        Self { below, log }
+    pub fn new(below: A, log: impl Into<LazyLog>) -> Self {
+        Self { below, log: log.into() }
     }
 
     fn entry(&self, operation: &'static str, key: Option<&KeyUri>, version: Option<&str>) -> Entry {
@@ -40,8 +41,8 @@ impl<A: KeyAdmin> AuditedAdmin<A> {
         entry: Entry,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        let pending = Pending::new(&self.log, vec![entry]);
-        let said = call.await;
+        let pending = Pending::begin(&self.log, self.below.provider(), vec![entry]).await?;
+        let said = with_decisions(call).await;
         pending.end(self.below.provider(), said, |_, _| ()).await
     }
 
@@ -55,14 +56,16 @@ impl<A: KeyAdmin> AuditedAdmin<A> {
         let mut begun = entry.clone();
         begun.outcome = Outcome::Begun;
         let provider = self.below.provider();
-        Pending::new(&self.log, vec![begun]).write().await.map_err(|error| {
+        let pending = Pending::begin(&self.log, provider, vec![begun]).await?;
+        pending.write().await.map_err(|error| {
             let message = format!("nothing was changed, since it cannot be recorded: {error}");
             ProviderError::without_key(ProviderErrorKind::Other, provider, message).with_source(error)
         })?;
-        let mut pending = Pending::new(&self.log, vec![entry]);
-        let said = call.await;
+        let mut pending = Pending::begin(&self.log, provider, vec![entry]).await?;
+        let (said, decisions) = with_decisions(call).await;
+        pending.note(&decisions);
         for entry in &mut pending.entries {
-            came_of(entry, said.as_ref().err());
+            came_of(entry, said.as_ref().err(), &decisions);
         }
         if let (Some(entry), Ok(done)) = (pending.entries.first_mut(), &said) {
             say(entry, done);

@@ -1,6 +1,11 @@
 //! [`LogOptions`]: how a log is written.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use crate::{Sink, text};
 
@@ -15,6 +20,8 @@ pub struct LogOptions {
     pub(crate) unwritable: Unwritable,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) request: Option<String>,
+    pub(crate) basis: BTreeMap<String, String>,
 }
 
 /// What becomes of an operation that cannot be recorded.
@@ -40,6 +47,8 @@ impl LogOptions {
             unwritable: Unwritable::Refuse,
             sinks: Vec::new(),
             clock: Arc::new(|| text::milliseconds(SystemTime::now())),
+            request: None,
+            basis: BTreeMap::new(),
         }
     }
 
@@ -70,6 +79,21 @@ impl LogOptions {
     /// Tells `sink` of each record once it is on disk.
     pub fn tell(mut self, sink: Arc<dyn Sink>) -> Self {
         self.sinks.push(sink);
+        self
+    }
+
+    /// The request that everything of this log belongs to, unless [`in_request`](crate::in_request) says another: for a process
+    /// that is one request. 1 to 128 bytes.
+    pub fn request(mut self, id: impl Into<String>) -> Self {
+        self.request = Some(id.into());
+        self
+    }
+
+    /// Says what the program works under: `configuration` or `policy`, with its digest in hexadecimal. The log has it before
+    /// the first record of this process, unless it stands there already: as `config`, or as `config-changed` and
+    /// `policy-changed` where the last one was another.
+    pub fn works_under(mut self, name: &str, digest: impl Into<String>) -> Self {
+        self.basis.insert(name.into(), digest.into());
         self
     }
 

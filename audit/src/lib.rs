@@ -2,6 +2,8 @@
 
 mod audited;
 mod audited_admin;
+mod audited_scheme;
+mod basis;
 mod chain;
 mod checkpoint;
 mod config;
@@ -14,6 +16,7 @@ mod folder;
 mod follow;
 mod head;
 mod key;
+mod lazy;
 mod log;
 mod observer;
 mod query;
@@ -29,6 +32,7 @@ mod writer;
 
 pub use audited::Audited;
 pub use audited_admin::AuditedAdmin;
+pub use audited_scheme::AuditedScheme;
 pub use checkpoint::{Anchor, AnchorError};
 pub use config::{LogOptions, Unwritable};
 pub use damage::{Damage, Fault};
@@ -36,11 +40,12 @@ pub use entry::{Entry, Outcome};
 pub use error::{AppendError, LogError};
 pub use export::{write_csv, write_json};
 pub use key::{KeyFile, LogKey};
+pub use lazy::LazyLog;
 pub use log::{Appended, Log, Pruned};
 pub use observer::LogObserver;
 pub use query::{Filter, read};
 pub use record::{NotARecord, Record};
-pub use scope::{about_envelope, acting_as, in_request};
+pub use scope::{PolicyDecision, about_envelope, acting_as, in_request, policy_decided};
 pub use sink::{Lines, Sink, Spans, Syslog};
 pub use verify::{Verified, Verifier, VerifyError};
 

@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{Builder, JoinHandle},
@@ -18,6 +18,7 @@ use futures_executor::block_on;
 
 use crate::{
     Anchor, AppendError, Entry, KeyFile, LogError, LogKey, LogOptions, NotARecord, Unwritable,
+    basis::Basis,
     disk::Disk,
     folder::Folder,
     record::{MAX_LINE, OWN},
@@ -124,8 +125,8 @@ impl Log {
 
     fn start(path: &Path, key: LogKey, options: LogOptions) -> Result<Self, LogError> {
         let unwritable = options.unwritable;
-        let shown = options.shown.clone();
-        let sinks = options.sinks.clone();
+        let (shown, request) = (options.shown.clone(), options.request.clone());
+        let (basis, sinks) = (options.basis.clone(), options.sinks.clone());
         let mut writer = Writer::new(Folder::open(path)?, Arc::new(key), options);
         let tellers: io::Result<_> = sinks.into_iter().map(Teller::start).collect();
         writer.tellers = tellers.map_err(|error| LogError::io("start the sinks of", path, error))?;
@@ -135,7 +136,9 @@ impl Log {
             .name("envelope-audit".into())
             .spawn(move || write(&received, &mut writer))
             .map_err(|error| LogError::io("start the writer of", path, error))?;
-        let shared = Shared { path: path.to_owned(), unwritable, shown, thread: Some(thread).into() };
+        let basis = Basis::of(path, basis).into();
+        let shared =
+            Shared { path: path.to_owned(), unwritable, shown, request, basis, thread: Some(thread).into() };
         Ok(Self { orders: Some(orders), shared: Arc::new(shared) })
     }
 
@@ -171,16 +174,48 @@ impl Log {
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
         for entry in &mut entries {
             entry.context.retain(|name, _| self.shared.shown.contains(name));
+            if entry.request.is_none() {
+                entry.request.clone_from(&self.shared.request);
+            }
         }
         let (reply, answer) = oneshot::channel();
+        // What comes later stands behind it: nobody else sends meanwhile.
+        let mut basis = self.shared.basis();
+        let unsaid = basis.unsaid();
+        let says = !unsaid.is_empty();
         // What stands in the log by such a word, a reader takes for the log's own.
         let sent = if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
             let error = NotARecord("operations that begin with log- are the log's own");
             reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok()
         } else {
+            entries.splice(0..0, unsaid);
             self.send(Order::Append(entries, reply))
         };
-        wait(sent, answer)
+        drop(basis);
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let appended = wait(sent, answer).await;
+            if says && appended.is_err() {
+                shared.basis().forget();
+            }
+            appended
+        }
+    }
+
+    /// As [`LogOptions::works_under`], from now on: of a policy that was changed while the program runs, `policy-changed`
+    /// stands before the next record.
+    pub fn works_under(&self, name: &str, digest: &str) {
+        self.shared.basis().set(name, digest);
+    }
+
+    /// Brings everything to disk, the head too: for the end of a process that does not drop its log.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn flush(&self) -> impl Future<Output = Result<(), AppendError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        wait(self.send(Order::Flush(reply)), answer)
     }
 
     /// As [`append`](Self::append), for threads without an executor.
@@ -235,7 +270,15 @@ struct Shared {
     path: PathBuf,
     unwritable: Unwritable,
     shown: std::collections::BTreeSet<String>,
-    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+    request: Option<String>,
+    basis: Mutex<Basis>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shared {
+    fn basis(&self) -> MutexGuard<'_, Basis> {
+        self.basis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Shared {
@@ -252,6 +295,7 @@ pub(crate) enum Order {
     Append(Vec<Entry>, Reply<Appended>),
     Checkpoint(Reply<Anchor>),
     Prune(u64, Reply<Pruned>),
+    Flush(Reply<()>),
 }
 
 /// The thread that writes, until nobody can ask it any more.
@@ -295,6 +339,9 @@ pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
             }
             Ok(Order::Prune(up_to, reply)) => {
                 let _ = reply.send(writer.prune(up_to).map_err(Into::into));
+            }
+            Ok(Order::Flush(reply)) => {
+                let _ = reply.send(writer.flush_head().map_err(Into::into));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break close(writer),

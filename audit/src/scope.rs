@@ -1,5 +1,7 @@
 //! What is around a call: who acts, for which request, on which envelope. A key provider hears of none of it.
 
+use std::{cell::RefCell, mem};
+
 use tokio::task_local;
 
 use crate::Entry;
@@ -24,6 +26,48 @@ pub fn about_envelope<F: Future>(
     future: F,
 ) -> impl Future<Output = F::Output> {
     within(move |scope| scope.envelope = Some((id, generation)), future)
+}
+
+/// What a policy said of a call that is being recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicyDecision {
+    /// The key URI that was judged; none where there is no particular one.
+    pub key: Option<String>,
+    /// Which policy it was, as `envctl policy check` names it; none if there is none that can be used.
+    pub policy: Option<String>,
+    /// The rule that decided; none if it was the default.
+    pub rule: Option<String>,
+    /// Whether it was denied.
+    pub denied: bool,
+    /// Why, as the `error` of a record has it: a word, where it is more than that the rule denies.
+    pub why: Option<&'static str>,
+}
+
+/// Says, from within a call that is being recorded ([`Audited`](crate::Audited)), what a policy decided: so the record has
+/// the policy that was asked, and not the one of a moment later. Outside of such a call the decision comes back.
+///
+/// # Errors
+///
+/// The decision, which no record will have.
+pub fn policy_decided(decision: PolicyDecision) -> Result<(), PolicyDecision> {
+    let mut decision = Some(decision);
+    let put = |decisions: &RefCell<Vec<PolicyDecision>>| {
+        if let Ok(mut decisions) = decisions.try_borrow_mut() {
+            decisions.extend(decision.take());
+        }
+    };
+    let _ = DECISIONS.try_with(put);
+    decision.map_or(Ok(()), Err)
+}
+
+/// Runs `future`, and says what policies decided in it.
+pub(crate) async fn with_decisions<F: Future>(future: F) -> (F::Output, Vec<PolicyDecision>) {
+    let both = async {
+        let output = future.await;
+        let decisions = DECISIONS.try_with(|decisions| mem::take(&mut *decisions.borrow_mut()));
+        (output, decisions.unwrap_or_default())
+    };
+    DECISIONS.scope(RefCell::default(), both).await
 }
 
 /// Says in `entry` what is around the call, where it says nothing itself.
@@ -57,4 +101,5 @@ impl Scope {
 
 task_local! {
     static SCOPE: Scope;
+    static DECISIONS: RefCell<Vec<PolicyDecision>>;
 }
