@@ -43,6 +43,10 @@ pub(crate) struct Global {
     /// $XDG_DATA_HOME/envctl/keystore.json]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) keystore: Option<PathBuf>,
+    /// Record what is done in this audit log, and do nothing that cannot be recorded [default: $ENVCTL_AUDIT, or the
+    /// configuration's]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) audit_log: Option<PathBuf>,
     /// Read the passphrase from the first line of a file [otherwise: $ENVCTL_PASSPHRASE, or asked for]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "passphrase_fd")]
     pub(crate) passphrase_file: Option<PathBuf>,
@@ -95,7 +99,7 @@ pub(crate) enum Command {
     /// Say whether a policy is right, and what it decides
     #[command(subcommand)]
     Policy(Policy),
-    /// Look after an audit log that a service writes: create, read, verify, sign and prune it
+    /// Look after an audit log: create, read, verify, sign and prune it
     #[command(subcommand)]
     Audit(Audit),
     /// Write a completion script for a shell to standard output

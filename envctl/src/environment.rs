@@ -135,8 +135,8 @@ static HANDED_OVER: Mutex<Option<File>> = Mutex::new(None);
 
 /// Variables of envctl that hold no secret, beside the settings of key stores. Any other may be one,
 /// also of a key store that this build lacks: one environment may serve several builds.
-const NO_SECRETS: [&str; 5] =
-    ["ENVCTL_CONFIG", "ENVCTL_PROFILE", "ENVCTL_KEYSTORE", "ENVCTL_KEYS", HANDED_OVER_IN];
+const NO_SECRETS: [&str; 6] =
+    ["ENVCTL_AUDIT", "ENVCTL_CONFIG", "ENVCTL_PROFILE", "ENVCTL_KEYSTORE", "ENVCTL_KEYS", HANDED_OVER_IN];
 
 /// Most bytes of names and values: as much as a pipe of any user may hold (pipe(7)).
 const MAX_LEN: usize = 1 << 20;

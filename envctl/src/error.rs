@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::Path};
 
+use envelope_audit::AppendError;
 use envelope_files::{FileError, secret::SecretSourceError, trust::TrustError};
 use envelope_local::{Argon2Error, KeystoreError};
 use envelope_providers::{EnvironmentSecrets, ProvidersError};
@@ -12,7 +13,7 @@ use envelope_sdk::{
     stream::StreamError,
 };
 
-use crate::{key_stores::registered, report};
+use crate::{key_stores::registered, recorder, report};
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
@@ -76,6 +77,12 @@ impl CliError {
     /// Puts the name of a file before the message.
     pub(crate) fn about(mut self, name: impl fmt::Display) -> Self {
         self.message = format!("{name}: {}", self.message);
+        self
+    }
+
+    /// Adds what else went wrong.
+    pub(crate) fn noted(mut self, note: &str) -> Self {
+        self.message = format!("{}; {note}", self.message);
         self
     }
 
@@ -186,6 +193,9 @@ impl From<DecryptError> for CliError {
                         "the passphrase of the keystore is --keystore-passphrase-file, $ENVCTL_KEYSTORE_PASSPHRASE, or \
                          the passphrase of the call; a keystore that was changed comes back from a backup",
                     );
+                }
+                if let Some(hint) = unrecorded_hint(&attempts) {
+                    return error.hint(hint);
                 }
                 match attempts.iter().find_map(too_much_work) {
                     Some(work) => error.hint(format!(
@@ -394,6 +404,9 @@ fn kind_of_keystore(error: &KeystoreError) -> ErrorKind {
 
 /// A keystore, and whatever else of a key store is a file, is told of as a file.
 fn kind_of_error(error: &ProviderError) -> ErrorKind {
+    if let Some(unrecorded) = find_cause::<AppendError>(error) {
+        return recorder::kind_of(unrecorded.reason());
+    }
     if let Some(keystore) = find_cause(error) {
         return kind_of_keystore(keystore);
     }
@@ -424,13 +437,19 @@ fn kind_of(kind: ProviderErrorKind) -> ErrorKind {
 
 /// A refusal says more than a wrong key, and waiting may help where nothing
 /// was refused.
-fn kind_of_attempts(attempts: &[ProviderError]) -> ErrorKind {
+pub(crate) fn kind_of_attempts(attempts: &[ProviderError]) -> ErrorKind {
     let has = |kind| attempts.iter().any(|attempt| kind_of_error(attempt) == kind);
     [ErrorKind::KeyRefused, ErrorKind::Unreachable, ErrorKind::InputOutput]
         .into_iter()
         .find(|kind| has(*kind))
         .or_else(|| attempts.first().map(kind_of_error))
         .unwrap_or(ErrorKind::Other)
+}
+
+/// What to do about an audit log that cannot be written.
+fn unrecorded_hint(attempts: &[ProviderError]) -> Option<&'static str> {
+    let unrecorded = attempts.iter().find_map(|attempt| find_cause::<AppendError>(attempt))?;
+    recorder::hint(unrecorded.reason())
 }
 
 /// The work that a passphrase recipient asks for, where it was refused for that.
@@ -465,6 +484,9 @@ fn what_to_do(error: &ProviderError) -> Option<String> {
             None if *provider == "local" => format!("name one with --{setting} FILE"),
             None => format!("name one as `{setting}` under [{provider}]"),
         });
+    }
+    if let Some(unrecorded) = find_cause::<AppendError>(error) {
+        return recorder::hint(unrecorded.reason()).map(ToOwned::to_owned);
     }
     if let Some(secret) = find_cause::<SecretError>(error) {
         return secret.hint().map(ToOwned::to_owned);

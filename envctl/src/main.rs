@@ -2,7 +2,7 @@
 //!
 //! The way of a call: [`environment`] takes secrets out of the environment, [`cli`] says what
 //! may be asked, with what the key stores of the build add to it ([`key_stores`]), [`providers`]
-//! reads the configuration and opens keys, a module of [`commands`] does
+//! reads the configuration and opens keys, and the audit log over them ([`recorder`]), a module of [`commands`] does
 //! the work over [`input`] and [`output`] ([`transfer`] moves the bytes between
 //! them), [`error`] turns what failed into
 //! words and an exit code.
@@ -21,6 +21,7 @@ mod output;
 mod passphrase;
 mod progress;
 mod providers;
+mod recorder;
 mod report;
 mod runtime;
 mod sources;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let outcome = run();
     interrupt::ask_no_more();
+    recorder::finish();
     trace::finish();
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,

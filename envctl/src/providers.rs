@@ -3,7 +3,8 @@
 //! and once per run.
 
 use std::{
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,6 +16,7 @@ use crate::{
     cli::Global,
     error::{CliError, ErrorKind, Result},
     passphrase::Passphrases,
+    recorder::{Recorder, request_id},
     trace::Trace,
     user,
 };
@@ -23,12 +25,25 @@ use crate::{
 pub(crate) struct Providers {
     opened: envelope_providers::Providers,
     passphrases: Arc<Passphrases>,
+    recorder: Recorder,
 }
 
 impl Providers {
     /// Reads the configuration, and the secrets that the call names.
     pub(crate) fn new(global: &Global) -> Result<Self> {
+        Self::of(global, builder(global)?)
+    }
+
+    /// The same, for what is done with the audit log `log`. If it is the one of this call, its keys are used without a record: it
+    /// may not be there, and to look at it must not add to it.
+    pub(crate) fn beside_log(global: &Global, log: &Path) -> Result<Self> {
+        let opened = builder(global)?.build()?;
+        let own = opened.audit().is_some_and(|own| is_same(own.path(), log));
         let builder = builder(global)?;
+        Self::of(global, if own { builder.without_audit() } else { builder })
+    }
+
+    fn of(global: &Global, builder: Builder) -> Result<Self> {
         let passphrases = Arc::new(Passphrases::of(global));
         let opened = builder.secrets(Arc::clone(&passphrases) as Arc<dyn Secrets>).build()?;
         // What is dropped waits for its threads, and one of them for a person or a token: a call that has
@@ -36,7 +51,8 @@ impl Providers {
         KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(opened.registry().clone());
         // After the configuration, in which there may be something wrong: a pipe may keep one waiting.
         passphrases.read_given(global)?;
-        Ok(Self { opened, passphrases })
+        let recorder = Recorder::new(opened.audit());
+        Ok(Self { opened, passphrases, recorder })
     }
 
     /// Asks the policy, if there is one, for what uses no key store.
@@ -47,6 +63,11 @@ impl Providers {
     /// The configuration's keys and key stores.
     pub(crate) fn opened(&self) -> &envelope_providers::Providers {
         &self.opened
+    }
+
+    /// What records what is done.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     pub(crate) fn passphrases(&self) -> &Passphrases {
@@ -81,6 +102,12 @@ fn check(guard: Option<&Guard>, operation: Operation, keys: &[&KeyUri]) -> Resul
 /// The configuration, with the options of the call over it.
 fn builder(global: &Global) -> Result<Builder> {
     let builder = envelope_providers::Providers::builder().actor(user::actor()?);
+    // Standard output is for what is encrypted and decrypted.
+    let builder = builder.request(request_id()?).keep_standard_output();
+    let builder = match &global.audit_log {
+        Some(path) => builder.audit_file(path),
+        None => builder,
+    };
     let mut builder = match &global.config {
         Some(path) => builder.file(path),
         None => builder.user_file(),
@@ -103,6 +130,15 @@ fn builder(global: &Global) -> Result<Builder> {
         builder = builder.observe(Trace::begin(global.json));
     }
     Ok(builder)
+}
+
+/// Whether two names mean one log, which need not be there.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
+    };
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// To the end of the process.

@@ -41,7 +41,8 @@ pub(crate) fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
 /// What the call does not say, its variable may. (Not through clap, to which a
 /// variable that is empty is a value that is missing.)
 fn fill_from_environment(cli: &mut Cli) -> Result<()> {
-    let Global { config, profile, keystore, .. } = &mut cli.global;
+    let Global { config, profile, keystore, audit_log, .. } = &mut cli.global;
+    fill(audit_log, variable("ENVCTL_AUDIT"));
     fill(config, variable("ENVCTL_CONFIG"));
     fill(keystore, variable("ENVCTL_KEYSTORE"));
     fill(profile, text("ENVCTL_PROFILE")?);

@@ -38,6 +38,8 @@ pub struct Builder {
     policy: Option<PolicyFile>,
     actor: Option<Actor>,
     decided: Vec<Arc<dyn Decided>>,
+    #[cfg(feature = "audit")]
+    audit: crate::audit::AuditGiven,
 }
 
 enum Source {
@@ -78,6 +80,8 @@ impl Builder {
             policy: None,
             actor: None,
             decided: Vec::new(),
+            #[cfg(feature = "audit")]
+            audit: crate::audit::AuditGiven::default(),
         })
     }
 
@@ -153,7 +157,7 @@ impl Builder {
         self
     }
 
-    /// Says who asks the policy. `library:` and the name of the program's file, unless it is said.
+    /// Says who asks the policy, and acts in the audit log. `library:` and the name of the program's file, unless it is said.
     pub fn actor(mut self, actor: Actor) -> Self {
         self.actor = Some(actor);
         self
@@ -162,6 +166,34 @@ impl Builder {
     /// Tells this listener of each decision of the policy.
     pub fn decided(mut self, listener: Arc<dyn Decided>) -> Self {
         self.decided.push(listener);
+        self
+    }
+
+    /// Records in the log at this path, in place of the one that the configuration names, and as `[audit]` says otherwise.
+    #[cfg(feature = "audit")]
+    pub fn audit_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.audit.file = Some(path.into());
+        self
+    }
+
+    /// Records nothing, whatever the configuration says: for who looks after the log itself.
+    #[cfg(feature = "audit")]
+    pub fn without_audit(mut self) -> Self {
+        self.audit.is_off = true;
+        self
+    }
+
+    /// The request that everything belongs to which is recorded: for a process that is one request. 1 to 128 bytes.
+    #[cfg(feature = "audit")]
+    pub fn request(mut self, id: impl Into<String>) -> Self {
+        self.audit.request = Some(id.into());
+        self
+    }
+
+    /// Leaves the sink `stdout` of `[audit]` out: standard output is the program's own.
+    #[cfg(feature = "audit")]
+    pub fn keep_standard_output(mut self) -> Self {
+        self.audit.keeps_stdout = true;
         self
     }
 
@@ -241,7 +273,36 @@ impl Builder {
         }
         let listeners = self.listeners.into_iter().chain(metrics).collect();
         let common = Common::new(document.keyring(), listeners);
-        let governed = Governed::new(schemes, policy, self.actor, self.decided)?;
+        #[cfg(not(feature = "audit"))]
+        if document.audit().is_some() {
+            let what = "[audit]: this program has no audit log (the feature `audit` of envelope-providers)";
+            return Err(ProvidersError::Content { path: path.into(), what: what.into() });
+        }
+        #[cfg(feature = "audit")]
+        let (log, decided) = {
+            let actor_is_given = self.actor.is_some();
+            let words = document.audit();
+            let around = crate::audit::Around {
+                actor: match &self.actor {
+                    Some(actor) => actor.to_string(),
+                    None => crate::policy::this_program()?.to_string(),
+                },
+                actor_is_given,
+                configuration: source.as_ref().map(|(_, text)| text.as_str()),
+                policy: policy.as_ref(),
+                schemes: &schemes,
+                keys: &keys,
+            };
+            let log = crate::audit::AuditWords::log(words, self.audit, &around)
+                .map_err(|what| ProvidersError::Content { path: path.into(), what: what.into() })?;
+            let noted = log.as_ref().map(|_| Arc::new(crate::audit::Noted) as Arc<dyn Decided>);
+            (log, self.decided.into_iter().chain(noted).collect())
+        };
+        #[cfg(not(feature = "audit"))]
+        let decided = self.decided;
+        let governed = Governed::new(schemes, policy, self.actor, decided)?;
+        #[cfg(feature = "audit")]
+        let governed = governed.recorded_in(log);
         let registry = governed.registry();
         Ok(Providers { registry, governed, keys, keystore, secrets, caches, common })
     }

@@ -15,6 +15,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+#[cfg(feature = "audit")]
+use crate::audit::AuditWords;
 use crate::{
     ProvidersError, Registration, keyring::KeyringWords, layers::Layers, names::Keys, policy::PolicyWords,
 };
@@ -48,6 +50,7 @@ struct Words {
     keystore: Option<String>,
     keyring: KeyringWords,
     policy: Option<PolicyWords>,
+    audit: Option<AuditWords>,
     aliases: BTreeMap<String, String>,
     profiles: BTreeMap<String, Profile>,
 }
@@ -176,11 +179,20 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// What it says of the audit log.
+    pub(crate) fn audit(&mut self) -> Option<AuditWords> {
+        self.words.audit.take()
+    }
+
     /// The table of a key store.
     pub(crate) fn table(&mut self, provider: &str) -> Option<Spanned<DeValue<'t>>> {
         self.tables.remove(provider)
     }
 }
+
+/// The table `[audit]`, of a build that can do nothing with it.
+#[cfg(not(feature = "audit"))]
+type AuditWords = serde::de::IgnoredAny;
 
 /// Whether a table of this name is that of a key store.
 pub(crate) fn is_of_a_key_store(name: &str, registered: &[Registration]) -> bool {

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "audit")]
+mod audit;
 mod backends;
 mod builder;
 mod caches;
@@ -87,6 +89,14 @@ impl Providers {
     #[must_use]
     pub fn guard(&self) -> Option<&Guard> {
         self.governed.guard()
+    }
+
+    /// The log that records what is done through the key stores, if there is one: for what else is to be recorded. Nothing
+    /// has opened it until something is.
+    #[cfg(feature = "audit")]
+    #[must_use]
+    pub fn audit(&self) -> Option<&envelope_audit::LazyLog> {
+        self.governed.log()
     }
 
     /// How many of the keys that encrypt must wrap, as `[keyring]` says: for

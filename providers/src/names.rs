@@ -7,7 +7,7 @@ use envelope_sdk::{KeyUri, Registry};
 use crate::ProvidersError;
 
 /// The default keys and the aliases.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Keys {
     pub(crate) encrypt: Vec<String>,
     pub(crate) decrypt: Vec<String>,

@@ -1,4 +1,4 @@
-//! `[policy]`: whom each key store is opened for, and what they may do.
+//! `[policy]`: whom each key store is opened for, and what they may do; and the log that stands over it.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -15,11 +15,13 @@ pub(crate) struct PolicyWords {
     pub(crate) file: PathBuf,
 }
 
-/// Every key store, and the policy that stands before them.
+/// Every key store, the policy that stands before them, and the log that stands over both.
 pub(crate) struct Governed {
     schemes: Vec<Arc<dyn Scheme>>,
     guard: Option<Guard>,
     file: Option<PolicyFile>,
+    #[cfg(feature = "audit")]
+    log: Option<envelope_audit::LazyLog>,
 }
 
 impl Governed {
@@ -39,7 +41,24 @@ impl Governed {
                 Some(told.into_iter().fold(Guard::of_file(file, actor), Guard::tell))
             }
         };
-        Ok(Self { schemes, guard, file })
+        Ok(Self {
+            schemes,
+            guard,
+            file,
+            #[cfg(feature = "audit")]
+            log: None,
+        })
+    }
+
+    /// Records what is done, also what the policy denies.
+    #[cfg(feature = "audit")]
+    pub(crate) fn recorded_in(self, log: Option<envelope_audit::LazyLog>) -> Self {
+        Self { log, ..self }
+    }
+
+    #[cfg(feature = "audit")]
+    pub(crate) fn log(&self) -> Option<&envelope_audit::LazyLog> {
+        self.log.as_ref()
     }
 
     pub(crate) fn file(&self) -> Option<&PolicyFile> {
@@ -69,16 +88,22 @@ impl Governed {
         let guard = self.guard.as_ref().map(guard);
         self.schemes.iter().fold(Registry::new(), |registry, scheme| {
             let scheme = Arc::clone(scheme);
-            registry.with_arc(match &guard {
+            let scheme: Arc<dyn Scheme> = match &guard {
                 None => scheme,
                 Some(guard) => Arc::new(GuardedScheme::new(scheme, guard.clone())),
-            })
+            };
+            #[cfg(feature = "audit")]
+            let scheme = match &self.log {
+                None => scheme,
+                Some(log) => crate::audit::recorded(scheme, log),
+            };
+            registry.with_arc(scheme)
         })
     }
 }
 
 /// `library:` and the name of the program's file.
-fn this_program() -> Result<Actor, ProvidersError> {
+pub(crate) fn this_program() -> Result<Actor, ProvidersError> {
     let program = std::env::current_exe().ok();
     let name = program.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
     Actor::new(ActorKind::Library, name.unwrap_or("unknown")).map_err(|error| ProvidersError::Actor { error })

@@ -1,4 +1,4 @@
-//! `envctl audit`: audit logs that services write, for those who look after them.
+//! `envctl audit`: audit logs, for those who look after them.
 
 use std::{
     fs,
@@ -51,7 +51,7 @@ pub(crate) fn run(global: &Global, command: &Audit) -> Result<()> {
 }
 
 fn create(global: &Global, log: &Path, keys: &[String]) -> Result<()> {
-    let envelope = Envelope::new(Providers::new(global)?.opened().keyring_to_encrypt(keys)?);
+    let envelope = Envelope::new(Providers::beside_log(global, log)?.opened().keyring_to_encrypt(keys)?);
     drop(block_on(Log::create(log, &envelope, options()?))?);
     let public_key = report::hex(KeyFile::of(log)?.public_key());
     let value = json!({ "log": log.to_string_lossy(), "public_key": public_key });
@@ -101,7 +101,7 @@ fn verify(
             })?;
             Verifier::with_public_key(&file, bytes)
         }
-        None => Verifier::with_key(key(global, &file, keys)?),
+        None => Verifier::with_key(key(global, log, &file, keys)?),
     };
     for path in anchors {
         let text = fs::read_to_string(path).map_err(|error| CliError::io("read", path, &error))?;
@@ -174,12 +174,12 @@ fn text_of(log: &Path, found: &Verified, has_secret: bool) -> String {
 
 /// The log, to write to. Its key is opened by the keys of the call or the configuration.
 fn open(global: &Global, log: &Path, keys: &[String]) -> Result<Log> {
-    let key = key(global, &KeyFile::of(log)?, keys)?;
+    let key = key(global, log, &KeyFile::of(log)?, keys)?;
     Ok(Log::open_with(log, key, options()?)?)
 }
 
-fn key(global: &Global, file: &KeyFile, keys: &[String]) -> Result<LogKey> {
-    let envelope = Envelope::new(Providers::new(global)?.opened().keyring_to_decrypt(keys)?);
+fn key(global: &Global, log: &Path, file: &KeyFile, keys: &[String]) -> Result<LogKey> {
+    let envelope = Envelope::new(Providers::beside_log(global, log)?.opened().keyring_to_decrypt(keys)?);
     Ok(block_on(file.open(&envelope))?)
 }
 
@@ -219,6 +219,7 @@ fn told(record: &Record) -> String {
         ("key", entry.key.clone()),
         ("version", entry.key_version.clone()),
         ("envelope", entry.envelope.map(|id| report::hex(&id))),
+        ("generation", entry.generation.map(|generation| generation.to_string())),
         ("error", entry.error.as_ref().map(ToString::to_string)),
         ("rule", entry.rule.clone()),
         ("request", entry.request.clone()),

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use envelope_audit::about_envelope;
 use envelope_files::{Access, LockedFile, open_header};
 use envelope_rotation::{half_reencrypted, is_half_reencrypted, is_left_over, payload_path};
 use envelope_sdk::{
@@ -27,6 +28,7 @@ use crate::{
     output::{FORCE_OR_ELSEWHERE, InputFile, Options, Output, Target},
     progress::Progress,
     providers::Providers,
+    recorder::{Act, Recorder},
     report,
     runtime::block_on,
     transfer,
@@ -34,8 +36,10 @@ use crate::{
 
 pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
     let expected = context::expected(&args.context)?;
-    let keyring = Providers::new(global)?.opened().keyring_to_decrypt(&args.keys)?;
-    let opening = Opening { global, args, expected, envelope: Envelope::new(keyring) };
+    let providers = Providers::new(global)?;
+    let keyring = providers.opened().keyring_to_decrypt(&args.keys)?;
+    let recorder = providers.recorder().clone();
+    let opening = Opening { global, args, expected, envelope: Envelope::new(keyring), recorder };
     let call = many::Call { files: &args.files, recursive: args.recursive, output: &args.output };
     match call.only() {
         None if args.payload.is_some() => {
@@ -46,7 +50,7 @@ pub(crate) fn run(global: &Global, args: &Decrypt) -> Result<()> {
         Some(file) => {
             let input = Input::open(file)?;
             let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
-            let done = opening.one(input, &target, &Cores::default())?;
+            let done = opening.work(input, &target, &Cores::default())?;
             done.map_or(Ok(()), |done| done.say(global))
         }
     }
@@ -58,6 +62,7 @@ struct Opening<'a> {
     args: &'a Decrypt,
     expected: EncryptionContext,
     envelope: Envelope,
+    recorder: Recorder,
 }
 
 impl Work for Opening<'_> {
@@ -74,13 +79,15 @@ impl Work for Opening<'_> {
     }
 
     fn work(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
-        self.one(input, target, cores).map_err(Failure::File)
+        let mut act = Act::new("decrypt");
+        let done = self.one(input, target, cores, &mut act);
+        done.map_err(|error| Failure::File(self.recorder.failed(&act, error)))
     }
 }
 
 impl Opening<'_> {
-    fn one(&self, input: Input, target: &Target, cores: &Cores) -> Result<Option<Done>> {
-        let Self { global, args, expected, envelope } = self;
+    fn one(&self, input: Input, target: &Target, cores: &Cores, act: &mut Act) -> Result<Option<Done>> {
+        let Self { global, args, expected, envelope, recorder } = self;
         let (input_file, remove) = check_files(&input, target, &args.output)?;
 
         let path = input.path().map(ToOwned::to_owned);
@@ -112,6 +119,9 @@ impl Opening<'_> {
             if_exists: FORCE_OR_ELSEWHERE,
         };
         let mut output = Output::open(target, options, &input_file)?;
+        if let Ok(header) = &header {
+            act.is_about(header);
+        }
         let unlock = |header: Header| unlock(envelope, &header, args, expected);
         let opened = match (header, source.file(), &path) {
             (_, Some(file), Some(path)) => open_header(file, path, unlock),
@@ -122,6 +132,7 @@ impl Opening<'_> {
             None => opened,
         };
         let opened = opened.map_err(|error| explain(error, &source))?;
+        act.is_about(opened.header());
         let (source, at) = payload(source, opened.header(), args, path.as_deref(), (target, &output))?;
 
         let sealed_len = source.file_len().and_then(|len| len.checked_sub(at));
@@ -140,6 +151,7 @@ impl Opening<'_> {
             }
         };
         let total = done.map_err(explain)?;
+        recorder.done(act)?;
         drop(output.commit()?);
         remove_input(remove)?;
 
@@ -162,7 +174,8 @@ fn unlock(
 ) -> Result<OpenedHeader> {
     check_kind(header, args)?;
     context::check_expected(&args.context, header)?;
-    block_on(envelope.unlock(header.clone(), expected))
+    let unlock = envelope.unlock(header.clone(), expected);
+    block_on(about_envelope(*header.envelope_id(), header.generation(), unlock))
         .map_err(|error| context::explain(error.into(), header, expected))
 }
 

@@ -27,6 +27,7 @@ use crate::{
     output::{ELSEWHERE, FORCE_OR_ELSEWHERE, Options, Output, Target, commit_both},
     progress::Progress,
     providers::Providers,
+    recorder::{Act, Recorder},
     report,
     runtime::block_on,
     transfer::{self, Format},
@@ -40,14 +41,15 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let padding = if args.armor || args.detached { 0 } else { HEADER_PADDING };
     let envelope = Envelope::new(keyring).pad_headers_to(padding);
     let openers = openers(global, &providers);
-    let sealing = Sealing { global, args, bound, envelope, wrap, openers };
+    let recorder = providers.recorder().clone();
+    let sealing = Sealing { global, args, bound, envelope, wrap, openers, recorder };
     let call = many::Call { files: &args.files, recursive: args.recursive, output: &args.output };
     match call.only() {
         None => many::run(global, &call, &sealing),
         Some(file) => {
             let input = Input::open(file)?;
             let target = Target::of(args.output.output.as_ref(), || default_target(&input))?;
-            let done = sealing.one(input, &target, &Cores::default())?;
+            let done = sealing.work(input, &target, &Cores::default())?;
             done.map_or(Ok(()), |done| done.say(global))
         }
     }
@@ -62,6 +64,7 @@ struct Sealing<'a> {
     wrap: WrapPolicy,
     /// What the keys are opened with, by device and inode.
     openers: Vec<(u64, u64)>,
+    recorder: Recorder,
 }
 
 impl Work for Sealing<'_> {
@@ -79,13 +82,15 @@ impl Work for Sealing<'_> {
     }
 
     fn work(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
-        self.one(input, target, cores)
+        let mut act = Act::new("encrypt");
+        let done = self.one(input, target, cores, &mut act);
+        done.map_err(|failure| failure.map(|error| self.recorder.failed(&act, error)))
     }
 }
 
 impl Sealing<'_> {
-    fn one(&self, input: Input, target: &Target, cores: &Cores) -> Tried<Option<Done>> {
-        let Self { global, args, bound, envelope, wrap, openers } = self;
+    fn one(&self, input: Input, target: &Target, cores: &Cores, act: &mut Act) -> Tried<Option<Done>> {
+        let Self { global, args, bound, envelope, wrap, openers, recorder } = self;
         let is_opener = |it: Metadata| openers.contains(&(it.dev(), it.ino()));
         if args.output.rm && input.metadata().is_some_and(is_opener) {
             let text = format!("{} is what the keys are opened with: it is not removed", input.name());
@@ -106,11 +111,13 @@ impl Sealing<'_> {
             None => None,
         };
 
+        act.begins();
         let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
         let started = block_on(envelope.reporting(*wrap).start(kind, bound))
             .map_err(|error| Failure::Keys(error.into()))?;
         let (started, missing) = started.into_parts();
         let header = Header::parse_exact(&started.header).map_err(CliError::from)?;
+        act.is_about(&header);
         let name = input.name().clone();
         let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
         let share = cores.share(plaintext_len);
@@ -129,6 +136,7 @@ impl Sealing<'_> {
         drop(progress);
         drop(share);
         let total = sealed.map_err(|error| CliError::from(error).about(&name))?;
+        recorder.done(act).map_err(Failure::Keys)?;
         // The payload first: without its header it is nothing.
         match payload {
             Some(payload) => commit_both(payload, output)?,

@@ -93,6 +93,16 @@ pub(crate) enum Failure {
     Keys(CliError),
 }
 
+impl Failure {
+    /// The same with another error.
+    pub(crate) fn map(self, with: impl FnOnce(CliError) -> CliError) -> Self {
+        match self {
+            Self::File(error) => Self::File(with(error)),
+            Self::Keys(error) => Self::Keys(with(error)),
+        }
+    }
+}
+
 impl From<CliError> for Failure {
     fn from(error: CliError) -> Self {
         Self::File(error)

@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use envelope_audit::about_envelope;
 use envelope_files::{HowWritten, LockedFile, open_header};
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone::PREFIX_LEN, printable,
@@ -22,6 +23,7 @@ use crate::{
     input::EnvelopeReader,
     progress::Progress,
     providers::Providers,
+    recorder::{Act, Recorder},
     report,
     runtime::block_on,
 };
@@ -30,12 +32,14 @@ use crate::{
 /// others. The exit code is that of the first failure.
 pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
     let expected = context::expected(&args.context)?;
-    let keyring = Providers::new(global)?.opened().keyring_to_rewrap(&args.keys, &args.from)?;
-    let envelope = Envelope::new(keyring);
+    let providers = Providers::new(global)?;
+    let envelope = Envelope::new(providers.opened().keyring_to_rewrap(&args.keys, &args.from)?);
+    let recorder = providers.recorder();
     let (mut failed, mut unsaid) = (Vec::new(), Ok(()));
     for path in &args.files {
-        match rewrap(global, &envelope, path, args, &expected)
-            .map_err(|error| error.about(printable::path(path)))
+        let mut act = Act::new("rewrap");
+        match rewrap(global, &envelope, path, args, &expected, (recorder, &mut act))
+            .map_err(|error| recorder.failed(&act, error).about(printable::path(path)))
         {
             // The other files are rewrapped also if nobody is told of it.
             Ok(new) => unsaid = unsaid.and(say(global, args, path, &new)),
@@ -61,16 +65,19 @@ fn rewrap(
     path: &Path,
     args: &Rewrap,
     expected: &EncryptionContext,
+    (recorder, act): (&Recorder, &mut Act),
 ) -> Result<Header> {
     if args.dry_run {
         let file = LockedFile::open_unlocked(path)?;
         let open = |unlock: Unlock<'_>| open_header(&file, path, unlock);
-        return Ok(new_header(envelope, &file, path, args, expected, open)?.new);
+        return Ok(new_header(envelope, &file, path, args, expected, act, open)?.new);
     }
     let locked = LockedFile::open(path)?;
     let file = locked.file();
     let open = |unlock: Unlock<'_>| locked.open_header(unlock);
-    let Rewrapped { is_armored, old, new } = new_header(envelope, file, path, args, expected, open)?;
+    let Rewrapped { is_armored, old, new } = new_header(envelope, file, path, args, expected, act, open)?;
+    act.is_about(&new);
+    recorder.done(act)?;
     if !is_armored && locked.write_header(&old, &new)? == HowWritten::InPlace {
         return Ok(new);
     }
@@ -97,12 +104,13 @@ fn new_header(
     path: &Path,
     args: &Rewrap,
     expected: &EncryptionContext,
+    act: &mut Act,
     open: impl FnOnce(Unlock<'_>) -> Result<OpenedHeader>,
 ) -> Result<Rewrapped> {
     let read = |error: io::Error| CliError::io("read", path, &error);
     let mut reader = EnvelopeReader::new(Box::new(file.try_clone().map_err(read)?)).map_err(read)?;
     let unlock = |header: Header| {
-        block_on(envelope.unlock(header.clone(), expected))
+        block_on(about(&header, envelope.unlock(header.clone(), expected)))
             .map_err(|error| context::explain(error.into(), &header, expected))
     };
     let opened_by_journal = !reader.is_armored() && in_place::has_journal(file, path);
@@ -113,6 +121,7 @@ fn new_header(
     };
     let explain = |error| in_place::explain(error, Some(file), Some(path));
     let old = old.map_err(explain)?;
+    act.is_about(&old);
     context::check_expected(&args.context, &old)?;
     let padded = old.kind() == Kind::Attached && !reader.is_armored();
     let envelope = envelope.clone().pad_headers_to(if padded { HEADER_PADDING } else { 0 });
@@ -133,11 +142,16 @@ fn new_header(
         }
     }
     let rewrapped = match payload.first_chunk() {
-        Some(payload) => block_on(envelope.rewrap_header_of(payload, old.clone(), expected)),
-        None => block_on(envelope.rewrap_header(old.clone(), expected)),
+        Some(payload) => block_on(about(&old, envelope.rewrap_header_of(payload, old.clone(), expected))),
+        None => block_on(about(&old, envelope.rewrap_header(old.clone(), expected))),
     };
     let new = rewrapped.map_err(|error| explain(context::explain(error.into(), &old, expected)))?;
     Ok(Rewrapped { is_armored: reader.is_armored(), old, new })
+}
+
+/// Says to what is recorded of it which envelope `work` is about.
+fn about<F: Future>(header: &Header, work: F) -> impl Future<Output = F::Output> {
+    about_envelope(*header.envelope_id(), header.generation(), work)
 }
 
 fn say(global: &Global, args: &Rewrap, path: &Path, new: &Header) -> Result<()> {
