@@ -20,6 +20,7 @@ pub use scheme::Layered;
 ///
 /// | | Layer | Why it stands there |
 /// |---|---|---|
+/// | 0 | [`Stack::outermost`] | the program's own: it sees what was asked for, and may answer it |
 /// | 1 | [`Observe::calls`] | sees what the program asked for, answered from the cache or not, with the time that it took in all |
 /// | 2 | [`Cache`] | a hit costs no time and no request: nothing below hears of it. What several wait for is repeated and limited once |
 /// | 3 | [`Retry`] | its deadline bounds all that is below, pauses and queues included |
@@ -59,6 +60,7 @@ pub struct Stack {
     breaker: Option<Make>,
     limit: Option<Make>,
     deadline: Option<Make>,
+    outermost: Option<Make>,
 }
 
 /// What a layer stands over in a [`Stack`].
@@ -134,12 +136,33 @@ impl Stack {
         self
     }
 
+    /// Puts a layer of the program's own over all of these, each time over the one that was named before. What may refuse a
+    /// call or writes it down is put over the stack, and not into it: a layer that answers by itself would keep it from being
+    /// asked.
+    pub fn outermost(mut self, make: impl Fn(Below) -> Below + Send + Sync + 'static) -> Self {
+        self.outermost = Some(match self.outermost {
+            None => Arc::new(make),
+            Some(under) => Arc::new(move |below| make(under(below))),
+        });
+        self
+    }
+
     /// Whether there is no layer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { observed, observers: _, shown: _, cache, listeners, retry, breaker, limit, deadline } =
-            self;
-        let made = [retry, breaker, limit, deadline];
+        let Self {
+            observed,
+            observers: _,
+            shown: _,
+            cache,
+            listeners,
+            retry,
+            breaker,
+            limit,
+            deadline,
+            outermost,
+        } = self;
+        let made = [retry, breaker, limit, deadline, outermost];
         !observed && cache.is_none() && listeners.is_empty() && made.iter().all(|layer| layer.is_none())
     }
 
@@ -164,7 +187,7 @@ impl Stack {
         if self.observed {
             top = Arc::new(self.watching(Observe::calls(top)));
         }
-        top
+        with(&self.outermost, top)
     }
 
     /// Who manages keys, observed, and so that the cache and [others](Self::report_to) hear of each key whose state
@@ -207,6 +230,7 @@ impl fmt::Debug for Stack {
             .field("breaker", &self.breaker.is_some())
             .field("limit", &self.limit.is_some())
             .field("deadline", &self.deadline.is_some())
+            .field("outermost", &self.outermost.is_some())
             .finish_non_exhaustive()
     }
 }

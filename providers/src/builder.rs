@@ -9,7 +9,7 @@ use std::{
 use envelope_layers::{KeyStateListener, Observer, Stack};
 use envelope_policy::{Actor, Decided, PolicyFile};
 use envelope_sdk::{
-    KeyringListener,
+    KeyProvider, KeyringListener,
     registry::{SettingError, Settings, Surroundings},
     secret::Secrets,
 };
@@ -40,7 +40,11 @@ pub struct Builder {
     decided: Vec<Arc<dyn Decided>>,
     #[cfg(feature = "audit")]
     audit: crate::audit::AuditGiven,
+    outermost: Vec<Layer>,
 }
+
+/// A layer of the program's own.
+type Layer = Arc<dyn Fn(Arc<dyn KeyProvider>) -> Arc<dyn KeyProvider> + Send + Sync>;
 
 enum Source {
     Nothing,
@@ -82,6 +86,7 @@ impl Builder {
             decided: Vec::new(),
             #[cfg(feature = "audit")]
             audit: crate::audit::AuditGiven::default(),
+            outermost: Vec::new(),
         })
     }
 
@@ -148,6 +153,17 @@ impl Builder {
     /// Tells this listener what the keyrings do: hedges, failovers, keys that did not wrap.
     pub fn tell(mut self, listener: Arc<dyn KeyringListener>) -> Self {
         self.listeners.push(listener);
+        self
+    }
+
+    /// Puts a layer of the program's own over each key store: over the layers of the configuration, and under whatever may
+    /// refuse a call, such as a policy, or writes it down. So one that answers by itself, as a cache does, hides no use of a key.
+    /// It is made once for each instance of a key store.
+    pub fn outermost(
+        mut self,
+        layer: impl Fn(Arc<dyn KeyProvider>) -> Arc<dyn KeyProvider> + Send + Sync + 'static,
+    ) -> Self {
+        self.outermost.push(Arc::new(layer));
         self
     }
 
@@ -268,6 +284,8 @@ impl Builder {
             if let Some(store) = stack.cache_store() {
                 caches.add(registration.provider, store.clone());
             }
+            let outermost = self.outermost.iter().map(Arc::clone);
+            let stack = outermost.fold(stack, |stack, layer| stack.outermost(move |below| layer(below)));
             // The policy stands over the cache, which asks nobody below.
             schemes.push(stack.over_scheme(scheme));
         }

@@ -9,25 +9,23 @@
     reason = "a test that cannot go on says so"
 )]
 
+mod place;
+
 use std::{
     ffi::OsString,
-    fs,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use envelope_layers::KeyStateListener;
-use envelope_local::{Argon2Params, Keystore, Passphrase};
 use envelope_policy::PolicyFile;
-use envelope_providers::{Builder, Providers};
 use envelope_sdk::{
-    EncryptError, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyChange, KeyProvider, KeyState,
-    KeyUri, Keyring, KeyringEvent, NewKey, ProviderError, ProviderErrorKind, WrapPolicy,
+    EncryptError, EncryptionContext, Envelope, FullContext, KeyChange, KeyProvider, KeyState, KeyUri,
+    Keyring, KeyringEvent, ProviderError, ProviderErrorKind, WrapPolicy,
     registry::{Purpose, Scheme, SettingError, Settings, Surroundings},
 };
 use envelope_testkit::{AlteredProvider, MemoryProvider};
 use serde::Deserialize;
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
@@ -124,12 +122,9 @@ async fn a_key_may_be_missing_where_the_file_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rewrap_has_all_its_keys_also_where_new_envelopes_may_miss_some() {
-    use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
-    let rules = place.0.path().join("policy.toml");
     let two = "version = 1\n[[rule]]\nname = 'two'\neffect = 'allow'\nrequire = { recipients = 2 }";
-    fs::write(&rules, two).unwrap();
-    fs::set_permissions(&rules, fs::Permissions::from_mode(0o600)).unwrap();
+    let rules = place.write("policy.toml", two);
     let text = "keys = ['memory:slow', 'memory:fast']\n[keyring]\nwrap-at-least = 1";
     let sealed = seal(place.providers(text).keyring().unwrap()).await;
     let providers = place.builder(text).policy(PolicyFile::open(&rules).unwrap()).build().unwrap();
@@ -263,35 +258,7 @@ async fn opens_in(keyring: &Keyring, sealed: &[u8]) -> Option<u128> {
     Some(began.elapsed().as_millis())
 }
 
-struct Place(TempDir);
-
-impl Place {
-    /// With a keystore, and its passphrase in a file.
-    fn new() -> Self {
-        use std::os::unix::fs::PermissionsExt;
-        let place = Self(tempfile::tempdir().unwrap());
-        let passphrase = Passphrase::new("of the keystore".into()).unwrap();
-        let path = place.0.path().join("keystore.json");
-        let keystore = Keystore::create_with(path, &passphrase, Argon2Params::MINIMUM).unwrap();
-        futures_executor::block_on(keystore.create_key(&NewKey::named("main"))).unwrap();
-        let path = place.0.path().join("passphrase");
-        fs::write(&path, "of the keystore").unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-        place
-    }
-
-    fn builder(&self, text: &str) -> Builder {
-        let (keystore, passphrase) = (self.0.path().join("keystore.json"), self.0.path().join("passphrase"));
-        let local = format!("\n[local]\nkeystore = {keystore:?}\npassphrase-file = {passphrase:?}\n");
-        let path = self.0.path().join("config.toml");
-        fs::write(&path, format!("{text}{local}")).unwrap();
-        Providers::builder().register::<Test>().file(path)
-    }
-
-    fn providers(&self, text: &str) -> Providers {
-        self.builder(text).build().unwrap()
-    }
-}
+type Place = place::Place<Test>;
 
 /// A key store with the keys `memory:fast`, `memory:slow`, which takes 5 s to unwrap, and `memory:away`.
 #[derive(Default, Deserialize)]

@@ -8,27 +8,28 @@
     reason = "a test that cannot go on says so"
 )]
 
+mod place;
+
 use std::{
     ffi::OsString,
-    fs::{self, Permissions},
     future::pending,
-    os::unix::fs::PermissionsExt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use envelope_layers::{Call, Observer, Operation, Outcome, Stage};
-use envelope_local::{Argon2Params, Keystore, Passphrase};
-use envelope_providers::{Builder, Providers};
+use envelope_layers::{Cache, CacheLimits, CacheStore, Call, Observer, Operation, Outcome, Stage};
+use envelope_policy::{Decided, Denied, PolicyFile, PolicyId, Request};
 use envelope_sdk::{
-    Dek, EncryptionContext, FullContext, KeyAdmin, KeyChange, KeyProvider, KeyState, KeyUri, NewKey,
-    ProviderError, ProviderErrorKind,
+    Dek, EncryptionContext, Envelope, FullContext, KeyChange, KeyProvider, KeyState, KeyUri, ProviderError,
+    ProviderErrorKind,
     crypto::DefaultEngine,
     registry::{Purpose, Scheme, SettingError, Settings, Surroundings},
 };
 use envelope_testkit::{AlteredProvider, Fault, FaultProvider, MemoryProvider};
 use serde::Deserialize;
-use tempfile::TempDir;
 
 #[tokio::test(start_paused = true)]
 async fn without_the_table_a_key_store_is_used_as_it_is() {
@@ -93,6 +94,35 @@ async fn the_budget_of_retries_can_be_said_for_the_process() {
         provider.wrap_dek(&key, &dek(), &FullContext::empty()).await.unwrap_err();
     }
     assert_eq!(seen.attempts(Operation::WrapDek), 40 + 2 + 20);
+}
+
+/// How often a policy allowed something.
+#[derive(Default)]
+struct Allowed(AtomicUsize);
+
+impl Decided for Allowed {
+    fn decided(&self, _: &Request<'_>, decision: Result<(PolicyId, Option<&str>), &Denied>) {
+        self.0.fetch_add(usize::from(decision.is_ok()), Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_of_the_program_answers_by_itself_and_the_policy_is_asked_all_the_same() {
+    let place = Place::new();
+    let (seen, allowed) = (Arc::new(Seen::default()), Arc::new(Allowed::default()));
+    let kept = CacheStore::new(CacheLimits::new(Duration::from_secs(60), 10));
+    let policy = PolicyFile::open(place.write("policy.toml", "version = 1\ndefault = 'allow'")).unwrap();
+    let builder = place.builder("keys = ['local:main']").observe(seen.clone());
+    let builder = builder.policy(policy).decided(allowed.clone());
+    let providers = builder.outermost(move |below| Arc::new(Cache::new(below, &kept))).build().unwrap();
+    let envelope = Envelope::new(providers.keyring().unwrap());
+    let sealed = envelope.encrypt(b"data", &EncryptionContext::new()).await.unwrap();
+    let before = allowed.0.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        assert_eq!(envelope.decrypt(&sealed, &EncryptionContext::new()).await.unwrap(), b"data");
+    }
+    assert_eq!(seen.attempts(Operation::UnwrapDek), 1, "it answered the others");
+    assert!(allowed.0.load(Ordering::SeqCst) >= before + 5, "{before} {:?}", allowed.0);
 }
 
 /// A call that is cut off counts as all attempts that the client of its key store makes.
@@ -256,34 +286,7 @@ impl Observer for Seen {
     }
 }
 
-struct Place(TempDir);
-
-impl Place {
-    /// With a keystore, and its passphrase in a file.
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        let passphrase = Passphrase::new("of the keystore".into()).unwrap();
-        let path = place.0.path().join("keystore.json");
-        let keystore = Keystore::create_with(path, &passphrase, Argon2Params::MINIMUM).unwrap();
-        futures_executor::block_on(keystore.create_key(&NewKey::named("main"))).unwrap();
-        let path = place.0.path().join("passphrase");
-        fs::write(&path, "of the keystore").unwrap();
-        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
-        place
-    }
-
-    fn builder(&self, text: &str) -> Builder {
-        let (keystore, passphrase) = (self.0.path().join("keystore.json"), self.0.path().join("passphrase"));
-        let local = format!("\n[local]\nkeystore = {keystore:?}\npassphrase-file = {passphrase:?}\n");
-        let path = self.0.path().join("config.toml");
-        fs::write(&path, format!("{text}{local}")).unwrap();
-        Providers::builder().register::<Flaky>().file(path)
-    }
-
-    fn providers(&self, text: &str) -> Providers {
-        self.builder(text).build().unwrap()
-    }
-}
+type Place = place::Place<Flaky>;
 
 /// A key store that is never there.
 #[derive(Default, Deserialize)]
