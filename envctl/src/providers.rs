@@ -10,6 +10,7 @@ use std::{
 
 use envelope_policy::{Guard, Operation};
 use envelope_providers::Builder;
+use envelope_rotation::KeyStores;
 use envelope_sdk::{KeyUri, Registry, secret::Secrets};
 
 use crate::{
@@ -41,6 +42,12 @@ impl Providers {
         let own = opened.audit().is_some_and(|own| is_same(own.path(), log));
         let builder = builder(global)?;
         Self::of(global, if own { builder.without_audit() } else { builder })
+    }
+
+    /// The same for a job, which has `key_stores` over the key stores, and below the policy: that is asked for each item.
+    pub(crate) fn for_job(global: &Global, key_stores: &KeyStores) -> Result<Self> {
+        let key_stores = key_stores.clone();
+        Self::of(global, builder(global)?.outermost(move |below| key_stores.over(&below)))
     }
 
     fn of(global: &Global, builder: Builder) -> Result<Self> {

@@ -10,12 +10,8 @@ use tokio::{
 };
 
 use crate::{
-    Checkpoint, Control, Goal, Item, ItemError, ItemReport, Listing, Outcome, Plan, Report, RotationError,
-    Shard, Source, SourceError, Totals,
-    metered::{KeyStores, Meter},
-    target::Target,
-    threads,
-    work::Worker,
+    Checkpoint, Control, Goal, Item, ItemError, ItemReport, KeyStores, Listing, Outcome, Plan, Report,
+    RotationError, Shard, Source, SourceError, Totals, target::Target, threads, work::Worker,
 };
 
 /// Brings the items of a [`Source`] to a [`Goal`].
@@ -29,6 +25,7 @@ pub struct Job {
     goal: Goal,
     concurrency: usize,
     calls_per_second: Option<u32>,
+    key_stores: Option<KeyStores>,
     shard: Shard,
     checkpoint: Option<Checkpoint>,
 }
@@ -45,6 +42,7 @@ impl Job {
             goal,
             concurrency: Self::CONCURRENCY,
             calls_per_second: None,
+            key_stores: None,
             shard: Shard::ALL,
             checkpoint: None,
         }
@@ -57,10 +55,19 @@ impl Job {
         self
     }
 
-    /// Most calls in a second to each key store, at least 1: each has a quota of its own.
+    /// Most calls in a second to each key store, at least 1: each has a quota of its own. Where the key stores are
+    /// [given](Self::key_stores), they know theirs.
     #[must_use]
     pub fn calls_per_second(mut self, calls: u32) -> Self {
         self.calls_per_second = Some(calls);
+        self
+    }
+
+    /// The key stores below the providers of the goal, where something stands over them that may refuse or writes down. Nothing
+    /// is put over those providers then.
+    #[must_use]
+    pub fn key_stores(mut self, key_stores: KeyStores) -> Self {
+        self.key_stores = Some(key_stores);
         self
     }
 
@@ -136,9 +143,16 @@ impl Job {
         mut on_item: impl FnMut(ItemReport),
     ) -> Result<Report, RotationError> {
         let begun = Instant::now();
-        let meter = Arc::new(Meter::default());
-        let mut key_stores = KeyStores::new(&meter, self.calls_per_second);
-        let target = Target::find(&self.goal, &mut key_stores).await?;
+        let (key_stores, goal) = match self.key_stores {
+            Some(key_stores) => (key_stores, self.goal),
+            None => {
+                let new = KeyStores::new();
+                let key_stores = self.calls_per_second.map_or(new.clone(), |rate| new.calls_per_second(rate));
+                let goal = key_stores.over_goal(&self.goal);
+                (key_stores, goal)
+            }
+        };
+        let target = Target::find(goal, &key_stores).await?;
         // What is kept for other headers is wiped in time also while the job is paused.
         let mut purging = JoinSet::new();
         purging.spawn(key_stores.kept().purge_as_it_expires());
@@ -175,7 +189,7 @@ impl Job {
             totals.add(&report);
             // What could not be listed has no name, and may be any number of items.
             all_listed &= !report.item.name().is_empty();
-            report.calls = meter.total();
+            report.calls = key_stores.total();
             on_item(report);
         };
         let mut stopped = pin!(control.stopped());
@@ -207,7 +221,7 @@ impl Job {
         }
         let cancelled = control.is_cancelled();
         let finished = !cancelled && why.is_none() && all_listed;
-        let report = Report { totals, calls: meter.calls(), took: begun.elapsed(), cancelled, finished };
+        let report = Report { totals, calls: key_stores.calls(), took: begun.elapsed(), cancelled, finished };
         match why {
             None => Ok(report),
             Some(why) => Err(RotationError::Stopped { why: Box::new(why), report: Box::new(report) }),

@@ -36,6 +36,7 @@ pub use goal::{Goal, Key};
 pub use html::HtmlReport;
 pub use job::Job;
 pub use memory::Memory;
+pub use metered::KeyStores;
 #[cfg(feature = "objects")]
 pub use objects::{Objects, ObjectsError};
 pub use plan::{Plan, Reason};

@@ -18,49 +18,124 @@ use envelope_sdk::{
     ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderIdentity, WrappedDek,
 };
 
+use crate::{Goal, Key};
+
 /// How often each key store was called.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
+#[derive(Default)]
+struct Meter {
     calls: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Meter {
-    /// Calls so far, by the name of the provider.
-    pub(crate) fn calls(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.calls).clone()
-    }
-
-    /// All of them.
-    pub(crate) fn total(&self) -> u64 {
-        lock(&self.calls).values().sum()
-    }
-
     fn count(&self, provider: &'static str, calls: usize) {
         *lock(&self.calls).entry(provider).or_default() += calls as u64;
     }
 }
 
-/// Puts over providers what a job has over them.
-pub(crate) struct KeyStores {
+/// What a job has over key stores: wraps that headers share are unwrapped once, calls are counted, and there are so many in a
+/// second at most. Clones are of one job.
+///
+/// A [`Job`](crate::Job) makes one by itself and puts it over the providers of its [`Goal`](crate::Goal). **Where something stands
+/// over the key stores that may refuse a use of a key or writes it down, a policy or an audit log, this belongs below that**: from
+/// above, it would answer for them. Then put it over the key stores, and give it to the [job](crate::Job::key_stores), which puts
+/// nothing over the others.
+///
+/// ```
+/// use std::sync::Arc;
+/// use envelope_rotation::{Goal, Job, Key, KeyStores, Source};
+/// # use envelope_sdk::{KeyProvider, KeyUri};
+/// # fn guarded(provider: Arc<dyn KeyProvider>) -> Arc<dyn KeyProvider> { provider }
+///
+/// # fn job(source: Arc<dyn Source>, provider: Arc<dyn KeyProvider>, old: KeyUri, new: KeyUri) -> Job {
+/// let key_stores = KeyStores::new().calls_per_second(500);
+/// let provider = guarded(key_stores.over(&provider));
+/// let goal = Goal::only(vec![Key::new(provider.clone(), new)]).open_with(vec![Key::new(provider, old)]);
+/// Job::new(source, goal).key_stores(key_stores)
+/// # }
+/// ```
+///
+/// With `envelope-providers` it is `Providers::builder().outermost(move |below| key_stores.over(&below))`.
+#[derive(Clone)]
+pub struct KeyStores {
     meter: Arc<Meter>,
     per_second: Option<u32>,
     kept: CacheStore,
-    known: Vec<Known>,
-    /// By the identity of the provider: a policy stands anew before each key of one key store.
-    rates: HashMap<ProviderIdentity, Limit<()>>,
+    known: Arc<Mutex<Known>>,
 }
 
+#[derive(Default)]
 struct Known {
-    provider: Arc<dyn KeyProvider>,
-    over: Arc<dyn KeyProvider>,
-    rewraps: Arc<AtomicBool>,
+    /// Providers, and what they are with this over them. One stays one: it may rewrap by itself.
+    over: Vec<(Arc<dyn KeyProvider>, Arc<dyn KeyProvider>)>,
+    /// By the identity of the provider: a policy stands anew before each key of one key store.
+    rates: HashMap<ProviderIdentity, Limit<()>>,
+    rewraps: HashMap<ProviderIdentity, Arc<AtomicBool>>,
 }
 
 impl KeyStores {
-    /// `per_second`: most calls in a second to each of them.
-    pub(crate) fn new(meter: &Arc<Meter>, per_second: Option<u32>) -> Self {
-        let kept = CacheStore::new(CacheLimits::new(KEPT_FOR, KEPT));
-        Self { meter: Arc::clone(meter), per_second, kept, known: Vec::new(), rates: HashMap::new() }
+    /// Of a job that makes as many calls as it can.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            meter: Arc::default(),
+            per_second: None,
+            kept: CacheStore::new(CacheLimits::new(KEPT_FOR, KEPT)),
+            known: Arc::default(),
+        }
+    }
+
+    /// Most calls in a second to each key store, at least 1: each has a quota of its own. To be said before anything is put
+    /// over a provider.
+    #[must_use]
+    pub fn calls_per_second(mut self, calls: u32) -> Self {
+        self.per_second = Some(calls);
+        self
+    }
+
+    /// The provider with all that over it. It needs the timer of a tokio runtime if calls are limited.
+    #[must_use]
+    pub fn over(&self, provider: &Arc<dyn KeyProvider>) -> Arc<dyn KeyProvider> {
+        let mut known = lock(&self.known);
+        let before =
+            known.over.iter().find(|(below, over)| is_one(below, provider) || is_one(over, provider));
+        if let Some((_, over)) = before {
+            return Arc::clone(over);
+        }
+        let identity = provider.identity();
+        let limited: Arc<dyn KeyProvider> = match self.per_second {
+            // The job has so many items under way at once and no more: nobody is turned away.
+            Some(rate) => {
+                let limit = Limit::new(Arc::clone(provider)).waiting(usize::MAX);
+                let new = || Limit::new(()).requests_per_second(rate);
+                Arc::new(match &identity {
+                    Some(identity) => {
+                        limit.sharing_rate_of(known.rates.entry(identity.clone()).or_insert_with(new))
+                    }
+                    None => limit.requests_per_second(rate),
+                })
+            }
+            None => Arc::clone(provider),
+        };
+        let metered = Metered {
+            below: limited,
+            meter: Arc::clone(&self.meter),
+            rewraps: identity.map(|identity| known.rewraps_of(identity)).unwrap_or_default(),
+            not_offered: Mutex::default(),
+        };
+        let over: Arc<dyn KeyProvider> = Arc::new(Cache::new(metered, &self.kept));
+        known.over.push((Arc::clone(provider), Arc::clone(&over)));
+        over
+    }
+
+    /// Calls so far to each key store, by the name of its provider.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.meter.calls).clone()
+    }
+
+    /// All of them.
+    pub(crate) fn total(&self) -> u64 {
+        lock(&self.meter.calls).values().sum()
     }
 
     /// Where DEKs are for a while that several headers may have.
@@ -68,40 +143,31 @@ impl KeyStores {
         &self.kept
     }
 
-    /// The provider with all that. One provider stays one: it may rewrap by itself.
-    pub(crate) fn over(&mut self, provider: &Arc<dyn KeyProvider>) -> Arc<dyn KeyProvider> {
-        if let Some(known) = self.known.iter().find(|known| is_one(&known.provider, provider)) {
-            return Arc::clone(&known.over);
-        }
-        let limited: Arc<dyn KeyProvider> = match self.per_second {
-            // The job has so many items under way at once and no more: nobody is turned away.
-            Some(rate) => {
-                let limit = Limit::new(Arc::clone(provider)).waiting(usize::MAX);
-                let new = || Limit::new(()).requests_per_second(rate);
-                Arc::new(match provider.identity() {
-                    Some(identity) => limit.sharing_rate_of(self.rates.entry(identity).or_insert_with(new)),
-                    None => limit.requests_per_second(rate),
-                })
-            }
-            None => Arc::clone(provider),
-        };
-        // Until it says otherwise.
-        let rewraps = Arc::new(AtomicBool::new(true));
-        let metered = Metered {
-            below: limited,
-            meter: Arc::clone(&self.meter),
-            rewraps: Arc::clone(&rewraps),
-            not_offered: Mutex::default(),
-        };
-        let over: Arc<dyn KeyProvider> = Arc::new(Cache::new(metered, &self.kept));
-        self.known.push(Known { provider: Arc::clone(provider), over: Arc::clone(&over), rewraps });
-        over
+    /// Whether the last answer of this key store was that it rewraps by itself.
+    pub(crate) fn rewraps(&self, provider: &Arc<dyn KeyProvider>) -> Arc<AtomicBool> {
+        let identity = provider.identity();
+        identity.map(|identity| lock(&self.known).rewraps_of(identity)).unwrap_or_default()
     }
 
-    /// Whether the last answer of a provider that came from [`over`](Self::over) was that it rewraps by itself.
-    pub(crate) fn rewraps(&self, over: &Arc<dyn KeyProvider>) -> Arc<AtomicBool> {
-        let known = self.known.iter().find(|known| is_one(&known.over, over));
-        known.map(|known| Arc::clone(&known.rewraps)).unwrap_or_default()
+    /// The goal with this over its providers.
+    pub(crate) fn over_goal(&self, goal: &Goal) -> Goal {
+        let over = |keys: &[Key]| -> Vec<Key> {
+            keys.iter().map(|key| Key { provider: self.over(&key.provider), uri: key.uri.clone() }).collect()
+        };
+        Goal { to: over(&goal.to), open: over(&goal.open), remove: over(&goal.remove), ..goal.clone() }
+    }
+}
+
+impl Default for KeyStores {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Known {
+    /// Until it says otherwise, a key store rewraps by itself.
+    fn rewraps_of(&mut self, identity: ProviderIdentity) -> Arc<AtomicBool> {
+        Arc::clone(self.rewraps.entry(identity).or_insert_with(|| Arc::new(AtomicBool::new(true))))
     }
 }
 

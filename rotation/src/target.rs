@@ -44,9 +44,9 @@ struct Wanted {
 
 impl Target {
     /// Asks each key that shall wrap for one throw-away wrap: it names the key behind an alias and the current
-    /// version, needs no right but that to wrap, and fails here if the key is not to be had.
-    pub(crate) async fn find(goal: &Goal, key_stores: &mut KeyStores) -> Result<Self, RotationError> {
-        let goal = over(goal, key_stores);
+    /// version, needs no right but that to wrap, and fails here if the key is not to be had. `key_stores` stand over the
+    /// providers of the goal, or below what does.
+    pub(crate) async fn find(goal: Goal, key_stores: &KeyStores) -> Result<Self, RotationError> {
         let mut wanted: Vec<Wanted> = Vec::new();
         for key in &goal.to {
             let keyring = Keyring::new().encrypt(Arc::clone(&key.provider), key.uri.clone());
@@ -281,15 +281,6 @@ fn keyring<'k>(keys: impl Iterator<Item = &'k (Key, Option<KeyUri>)>) -> Keyring
     keys.fold(Keyring::new(), |keyring, (key, meaning)| {
         keyring.decrypt(Arc::clone(&key.provider), meaning.as_ref().unwrap_or(&key.uri).clone())
     })
-}
-
-/// The goal with what the job puts over its providers.
-fn over(goal: &Goal, key_stores: &mut KeyStores) -> Goal {
-    let mut over = |keys: &[Key]| -> Vec<Key> {
-        let over = |key: &Key| Key { provider: key_stores.over(&key.provider), uri: key.uri.clone() };
-        keys.iter().map(over).collect()
-    };
-    Goal { to: over(&goal.to), open: over(&goal.open), remove: over(&goal.remove), ..goal.clone() }
 }
 
 /// Schemes of keys that a person unlocks, or that are of this machine.

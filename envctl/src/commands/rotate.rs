@@ -1,12 +1,14 @@
 //! `envctl rotate` and `envctl plan`: many envelopes, to other keys or new versions of them.
 
 use std::{
+    collections::BTreeMap,
+    fmt::Display,
     fs, thread,
     time::{Duration, UNIX_EPOCH},
 };
 
 use envelope_rotation::{
-    Checkpoint, Control, Goal, ItemReport, Job, Key, Outcome, Prices, RotationError, Shard,
+    Checkpoint, Control, Goal, ItemReport, Job, Key, KeyStores, Outcome, Prices, RotationError, Shard,
 };
 use envelope_sdk::{KeyUri, printable, registry::Purpose};
 use serde_json::Value;
@@ -69,20 +71,33 @@ fn say_plan(global: &Global, args: &Rotation, estimate: &Estimate) -> Result<()>
     });
     let (value, text, why) = match ended {
         Ok(plan) => {
-            let estimates = prices.estimate(&plan.calls, args.rate);
-            let mut value = serde_json::to_value(&plan);
-            if let (Ok(Value::Object(plan)), Ok(estimates)) = (&mut value, serde_json::to_value(&estimates)) {
-                plan.insert("estimates".into(), estimates);
-            }
-            let estimates: String = estimates.iter().map(|estimate| format!("  {estimate}\n")).collect();
-            (value, format!("{plan}{estimates}"), None)
+            let (value, text) =
+                with_estimates(serde_json::to_value(&plan), &plan, &plan.calls, &prices, args.rate);
+            (value, text, None)
         }
         Err(why) => (Ok(Value::Null), String::new(), Some(CliError::from(why))),
     };
     told.finish(value, &text, why, control.is_cancelled())
 }
 
-fn prices(args: &Estimate) -> Result<Prices> {
+/// A plan with what its calls cost and how long they take, as JSON and as text.
+pub(super) fn with_estimates(
+    plan: serde_json::Result<Value>,
+    text: impl Display,
+    calls: &BTreeMap<&'static str, u64>,
+    prices: &Prices,
+    rate: Option<u32>,
+) -> (serde_json::Result<Value>, String) {
+    let estimates = prices.estimate(calls, rate);
+    let mut value = plan;
+    if let (Ok(Value::Object(plan)), Ok(estimates)) = (&mut value, serde_json::to_value(&estimates)) {
+        plan.insert("estimates".into(), estimates);
+    }
+    let estimates: String = estimates.iter().map(|estimate| format!("  {estimate}\n")).collect();
+    (value, format!("{text}{estimates}"))
+}
+
+pub(super) fn prices(args: &Estimate) -> Result<Prices> {
     let Some(path) = &args.prices else { return Ok(Prices::builtin()) };
     let text = fs::read_to_string(path).map_err(|error| CliError::io("read", path, &error))?;
     let own = Prices::parse(&text);
@@ -92,7 +107,7 @@ fn prices(args: &Estimate) -> Result<Prices> {
 
 /// A signal that ends the process ends the job first, which says how far it came: what is under way is finished, but not waited
 /// for without end.
-fn until_told_to_end() -> Control {
+pub(super) fn until_told_to_end() -> Control {
     let control = Control::new();
     let told = control.clone();
     interrupt::finish_when_told(move || {
@@ -108,21 +123,26 @@ fn until_told_to_end() -> Control {
 }
 
 fn job(global: &Global, args: &Rotation, writes: bool) -> Result<Job> {
-    let goal = goal(global, args)?;
+    let key_stores = key_stores(args.rate);
+    let goal = goal(global, args, &key_stores)?;
     overlap::warn(global, &args.paths);
     let source = sources::open(&args.paths, writes)?;
-    let job = Job::new(source, goal).shard(args.shard.unwrap_or(Shard::ALL));
-    Ok(match args.rate {
-        Some(rate) => job.calls_per_second(rate),
-        None => job,
-    })
+    Ok(Job::new(source, goal).key_stores(key_stores).shard(args.shard.unwrap_or(Shard::ALL)))
 }
 
-fn goal(global: &Global, args: &Rotation) -> Result<Goal> {
+/// What a job has over its key stores, with so many calls in a second at most.
+pub(super) fn key_stores(rate: Option<u32>) -> KeyStores {
+    match rate {
+        Some(rate) => KeyStores::new().calls_per_second(rate),
+        None => KeyStores::new(),
+    }
+}
+
+fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores) -> Result<Goal> {
     let expected = Expected { context: args.context.clone(), expect: Vec::new() };
     let expected = context::expected(&expected)?;
     let older_than = args.older_than.as_deref().map(moment::parse_beginning).transpose()?;
-    let providers = Providers::new(global)?;
+    let providers = Providers::for_job(global, key_stores)?;
     let opened = providers.opened();
     let edits = !(args.add.is_empty() && args.remove.is_empty());
     let to =

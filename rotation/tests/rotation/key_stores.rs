@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use envelope_rotation::{Goal, Job, Key, Memory, Shard};
+use envelope_rotation::{Goal, Job, Key, KeyStores, Memory, Shard};
 use envelope_sdk::{
     ContextBinding, Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring,
     ProviderError, ProviderIdentity, WrappedDek,
@@ -243,4 +243,81 @@ pub(crate) async fn used_of_500_calls_a_second(count: u64) -> (usize, f64) {
         .enumerate()
         .map(|(at, from)| called[at..].iter().take_while(|to| **to - *from < Duration::from_secs(1)).count());
     (most.max().unwrap(), called.len() as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Stands over key stores and is to hear of each use of a key, as a policy and an audit log are.
+struct Hearing {
+    below: Arc<dyn KeyProvider>,
+    unwraps: AtomicUsize,
+}
+
+impl Hearing {
+    fn over(below: Arc<dyn KeyProvider>) -> Arc<Self> {
+        Arc::new(Self { below, unwraps: AtomicUsize::new(0) })
+    }
+}
+
+#[async_trait]
+impl KeyProvider for Hearing {
+    fn name(&self) -> &'static str {
+        self.below.name()
+    }
+
+    fn identity(&self) -> Option<ProviderIdentity> {
+        self.below.identity()
+    }
+
+    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
+        self.below.context_binding(wrapped)
+    }
+
+    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
+        self.below.is_same_key(configured, recipient)
+    }
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.below.wrap_dek(key, dek, context).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<Dek, ProviderError> {
+        self.unwraps.fetch_add(1, Ordering::SeqCst);
+        self.below.unwrap_dek(wrapped, context).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        key: &KeyUri,
+        context: &FullContext,
+    ) -> Result<Option<WrappedDek>, ProviderError> {
+        self.below.rewrap_dek(wrapped, key, context).await
+    }
+}
+
+#[tokio::test]
+async fn what_stands_over_the_key_stores_hears_of_each_item_though_a_shared_wrap_is_unwrapped_once() {
+    const COPIES: usize = 40;
+    let below = Arc::new(memory(&["a", "b"]));
+    let sealing = Envelope::new(Keyring::new().both(below.clone(), uri('a')));
+    let sealed = sealing.encrypt(b"one", &EncryptionContext::new()).await.unwrap();
+    let source = Memory::new();
+    for copy in 0..COPIES {
+        source.put(format!("copy-{copy}"), sealed.clone());
+    }
+    let key_stores = KeyStores::new();
+    let hearing = Hearing::over(key_stores.over(&(below.clone() as Arc<dyn KeyProvider>)));
+    let key = |letter| Key::new(hearing.clone(), uri(letter));
+    let goal = Goal::only(vec![key('b')]).open_with(vec![key('a')]);
+    let unwraps = below.unwraps();
+    let report = run(Job::new(Arc::new(source), goal).key_stores(key_stores)).await;
+    assert_eq!(report.totals.rewrapped as usize, COPIES);
+    // The shared wrap once, and each new one to verify it.
+    assert_eq!(below.unwraps() - unwraps, 1 + COPIES);
+    assert_eq!(report.calls["memory"] as usize, 1 + 1 + 2 * COPIES);
+    assert_eq!(hearing.unwraps.load(Ordering::SeqCst), 2 * COPIES, "the old wrap and the new one of each");
 }
