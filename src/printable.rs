@@ -89,20 +89,28 @@ fn push(shown: &mut String, text: &str) {
 }
 
 /// Line and paragraph separator, what changes the direction of what follows (Unicode UAX #9), and
-/// what shows nothing: two names that differ in it look the same, and tags (U+E0000 to U+E007F) hide
-/// a whole text.
+/// what shows nothing (`Default_Ignorable_Code_Point` of Unicode 16): two names that differ in it look the same, and tags
+/// (U+E0000 to U+E007F) and variation selectors (U+FE00 to U+FE0F, U+E0100 to U+E01EF) hide a whole text.
 fn is_odd(character: char) -> bool {
     matches!(
         character,
         '\u{ad}'
+            | '\u{34f}'
             | '\u{61c}'
-            | '\u{180e}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
     )
 }
 
@@ -130,6 +138,10 @@ mod tests {
             '\u{e0000}',
             '\u{e0041}',
             '\u{e007f}',
+            '\u{34f}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{e01ef}',
         ] {
             let shown = format!("pay{}roll", hidden.escape_unicode());
             assert_eq!(text(&format!("pay{hidden}roll")), shown);
