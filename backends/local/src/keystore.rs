@@ -22,7 +22,7 @@ use std::{
 };
 
 use envelope_sdk::{
-    KeyUri, KeyUriError,
+    KeyDescription, KeyUri, KeyUriError,
     crypto::{DefaultEngine, Engine, Key256},
     key_uri::local::LocalKey,
 };
@@ -174,6 +174,22 @@ impl Keystore {
         let place = Place::new(path.as_ref())?;
         let document = Document::parse(place.path(), &place.read()?)?;
         Ok(document.keys.into_keys().collect())
+    }
+
+    /// The keys of the keystore at `path`, ascending by the bytes of their names, with their states and versions,
+    /// without a passphrase, and therefore **not authenticated**: as [`read_id`](Self::read_id).
+    ///
+    /// # Errors
+    ///
+    /// [`KeystoreError`].
+    pub fn read_keys(path: impl AsRef<Path>) -> Result<Vec<KeyDescription>, KeystoreError> {
+        let place = Place::new(path.as_ref())?;
+        let document = Document::parse(place.path(), &place.read()?)?;
+        // Each name was checked, so that each has a URI.
+        let described = document.keys.iter().filter_map(|(name, record)| {
+            LocalKey::uri(&document.id, name).ok().map(|uri| changes::describe(&uri, record))
+        });
+        Ok(described.collect())
     }
 
     /// The id of this keystore: 32 hexadecimal digits in lower case, random.

@@ -62,6 +62,11 @@ fn the_names_are_read_without_a_passphrase_in_order() {
         block_on(store.keystore.create_key(&NewKey::named(name))).unwrap();
     }
     assert_eq!(Keystore::read_names(store.path()).unwrap(), ["B", "a", "b"]);
+    let described = Keystore::read_keys(store.path()).unwrap();
+    let names: Vec<_> = described.iter().map(|key| (key.uri.as_str(), key.state)).collect();
+    let uri = |name| store.key_uri(name).unwrap();
+    let uris = ["B", "a", "b"].map(uri);
+    assert_eq!(names, uris.each_ref().map(|uri| (uri.as_str(), envelope_sdk::KeyState::Active)));
     chmod(&store.path(), 0o644);
     assert!(matches!(Keystore::read_names(store.path()), Err(KeystoreError::Permissions { .. })));
 }
