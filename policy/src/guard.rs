@@ -207,7 +207,8 @@ impl Guard {
     }
 
     /// As [`check`](Self::check), but nobody is told, and nothing is counted: for the items of a list.
-    pub(crate) fn shows(&self, request: &Request<'_>) -> bool {
+    #[must_use]
+    pub fn shows(&self, request: &Request<'_>) -> bool {
         self.policy(request).is_ok_and(|policy| self.decide(&policy, request, Counts::No).is_ok())
     }
 
