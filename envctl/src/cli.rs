@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 }
 
 /// Options of every command.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Write results and errors as JSON
@@ -102,6 +102,11 @@ pub(crate) enum Command {
     /// Look after an audit log: create, read, verify, sign and prune it
     #[command(subcommand)]
     Audit(Audit),
+    /// Tell agents of keys and envelopes over the Model Context Protocol: metadata, and no way to a secret
+    ///
+    /// Speaks MCP over standard input and output, as clients start it. `roots` and `buckets` under [mcp] in the
+    /// configuration say which files may be looked at. It holds no key and changes nothing. docs/mcp.md has the rest.
+    Mcp,
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell

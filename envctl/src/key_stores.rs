@@ -12,14 +12,14 @@ use envelope_providers::{EnvironmentSecrets, Providers, Registration};
 
 /// Options of key stores: `--PROVIDER-SETTING VALUE`, `--PROVIDER-SECRET-file FILE`
 /// and `--PROVIDER-SECRET-fd N`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct KeyStoreOptions {
     pub(crate) settings: Vec<Setting>,
     pub(crate) secrets: Vec<Secret>,
 }
 
 /// A setting, as the call gives it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) provider: &'static str,
     pub(crate) name: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Setting {
 }
 
 /// A secret, and where the call says it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Secret {
     /// As key stores ask for it: `PROVIDER-NAME`.
     pub(crate) name: String,

@@ -107,7 +107,7 @@ fn check(guard: Option<&Guard>, operation: Operation, keys: &[&KeyUri]) -> Resul
 }
 
 /// The configuration, with the options of the call over it.
-fn builder(global: &Global) -> Result<Builder> {
+pub(crate) fn builder(global: &Global) -> Result<Builder> {
     let builder = envelope_providers::Providers::builder().actor(user::actor()?);
     // Standard output is for what is encrypted and decrypted.
     let builder = builder.request(request_id()?).keep_standard_output();

@@ -78,6 +78,8 @@ impl<'t> Document<'t> {
             Some(table) => Layers::read(table, registered)?,
             None => Layers::default(),
         };
+        // Of a program, which reads it itself.
+        document.get_mut().remove("mcp");
         let words = Words::deserialize(toml::de::Deserializer::from(document))?;
         Ok(Self { words, tables, layers })
     }

@@ -112,6 +112,17 @@ impl Providers {
         &self.caches
     }
 
+    /// The keys that encrypt and those that may decrypt, as the configuration names them: for whoever only tells of them. No
+    /// key store is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvidersError`] when one is no key.
+    pub fn configured_keys(&self) -> Result<(Vec<KeyUri>, Vec<KeyUri>), ProvidersError> {
+        let encrypt = self.keys.encrypting(&[], &self.registry)?;
+        Ok((encrypt, self.keys.decrypting(&[], &self.registry)?))
+    }
+
     /// The keys of the configuration: those of `keys` encrypt, those of `keys` and
     /// `decrypt-keys` decrypt. Where it names none, a passphrase does both.
     ///

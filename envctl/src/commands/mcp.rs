@@ -1,0 +1,88 @@
+//! `envctl mcp`: what there is to know of keys and envelopes, for agents, over the Model Context Protocol. The server is
+//! `envelope-mcp`; here stands what answers it.
+
+mod audit;
+mod buckets;
+mod documents;
+mod installation;
+mod keys;
+mod keystore;
+mod policy;
+mod prices;
+mod settings;
+mod shown;
+
+use std::{path::Path, sync::Arc};
+
+use envelope_mcp::{Caller, Ended, Facade, Failure, Kind, Roots, Server};
+use envelope_sdk::printable;
+
+use self::{
+    audit::Log, buckets::ConfiguredBuckets, installation::Installed, keys::Keys, policy::ConfiguredPolicy,
+    prices::KnownPrices, settings::Settings,
+};
+use crate::{
+    cli::Global,
+    descriptor,
+    error::{CliError, ErrorKind, Result},
+    runtime::block_on,
+};
+
+/// Serves the client at standard input and output until it goes. Nothing but the protocol is written to standard output.
+pub(crate) fn run(global: &Global) -> Result<()> {
+    let server = Server::for_caller(facade(global)?, Caller::local());
+    let file = |number, what: &str| {
+        descriptor::duplicate(number)
+            .map(tokio::fs::File::from_std)
+            .map_err(|error| CliError::io(what, Path::new("standard input and output"), &error))
+    };
+    let (input, output) = (file(0, "read")?, file(1, "write")?);
+    match block_on(envelope_mcp::serve(server, input, output)) {
+        Ok(Ended::NotBegun) => {
+            Err(CliError::usage("the client did not begin as MCP has it: with `initialize`"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let text = format!("the session ended: {}", printable::text(&error.to_string()));
+            Err(CliError::new(ErrorKind::InputOutput, text))
+        }
+    }
+}
+
+/// All that the server may ask.
+fn facade(global: &Global) -> Result<Facade> {
+    let settings = Settings::read(global)?;
+    let roots = Roots::open(&settings.roots).map_err(|error| CliError::usage(error.to_string()))?;
+    let keys = Arc::new(Keys::new(global, &settings)?);
+    let audit =
+        settings.audit_log.as_ref().map(|path| Arc::new(Log::new(path.clone(), settings.audit_public_key)));
+    Ok(Facade {
+        policy: Arc::new(ConfiguredPolicy::new(Arc::clone(&keys))),
+        roots: Arc::new(roots),
+        buckets: Arc::new(ConfiguredBuckets::new(settings.buckets.clone())?),
+        prices: Arc::new(KnownPrices::new(settings.prices.as_deref())?),
+        installation: Arc::new(Installed::new(settings, Arc::clone(&keys), audit.clone())),
+        audit: audit.map(|log| log as Arc<dyn envelope_mcp::AuditMetadata>),
+        recorder: None,
+        documents: documents::all(),
+        keys,
+    })
+}
+
+/// In the words of the server.
+fn failure(error: &CliError) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::Other => Kind::Other,
+        ErrorKind::Usage => Kind::Usage,
+        ErrorKind::InputOutput => Kind::InputOutput,
+        ErrorKind::NotAuthentic => Kind::NotAuthentic,
+        ErrorKind::KeyRefused => Kind::KeyRefused,
+        ErrorKind::Unreachable => Kind::Unreachable,
+        ErrorKind::LogInvalid => Kind::LogInvalid,
+    };
+    let failure = Failure::new(kind, error.message());
+    match error.hint_text() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

@@ -1,0 +1,90 @@
+//! Envelopes in buckets, their headers alone.
+
+use envelope_mcp::{Buckets, Failure, FoundEnvelope};
+use futures_util::stream::BoxStream;
+
+use crate::error::{CliError, Result};
+
+pub(super) struct ConfiguredBuckets(Vec<String>);
+
+impl ConfiguredBuckets {
+    /// Whether each is the URL of a bucket is told at once.
+    pub(super) fn new(urls: Vec<String>) -> Result<Self> {
+        for url in &urls {
+            if !is_url(url) {
+                return Err(CliError::usage(
+                    "[mcp]: `buckets` are URLs such as s3://NAME/PREFIX, gs:// or az://",
+                ));
+            }
+        }
+        Ok(Self(urls))
+    }
+}
+
+#[cfg(feature = "objects")]
+fn is_url(url: &str) -> bool {
+    envelope_rotation::Objects::is_url(url)
+}
+
+#[cfg(not(feature = "objects"))]
+fn is_url(_: &str) -> bool {
+    false
+}
+
+impl Buckets for ConfiguredBuckets {
+    fn urls(&self) -> Vec<String> {
+        self.0.clone()
+    }
+
+    #[cfg(feature = "objects")]
+    fn envelopes(
+        &self,
+        url: &str,
+    ) -> std::result::Result<BoxStream<'static, std::result::Result<FoundEnvelope, Failure>>, Failure> {
+        use std::sync::Arc;
+
+        use envelope_rotation::{Objects, Source, SourceError};
+        use futures_util::StreamExt;
+
+        use super::failure;
+
+        let objects = Objects::open(&[url]).map_err(|error| {
+            Failure::usage(error.to_string())
+                .hint("docs/rotation-objects.md names the variables of the environment")
+        })?;
+        let objects = Arc::new(objects);
+        let listing = objects.list();
+        let read = move |item| {
+            let objects = Arc::clone(&objects);
+            async move {
+                let item = match item {
+                    Ok(item) => item,
+                    Err(error) => return Some(Err(failure(&CliError::from(error)))),
+                };
+                match objects.read(&item).await {
+                    Ok(stored) => Some(Ok(FoundEnvelope {
+                        name: String::from_utf8_lossy(item.name()).into_owned(),
+                        header: stored.header,
+                        is_armored: stored.is_armored,
+                        modified: stored.modified,
+                    })),
+                    Err(SourceError::NotAnEnvelope | SourceError::Gone) => None,
+                    Err(error) => Some(Err(failure(&CliError::from(error).about(&item)))),
+                }
+            }
+        };
+        Ok(Box::pin(listing.map(read).buffered(AT_ONCE).filter_map(std::future::ready)))
+    }
+
+    #[cfg(not(feature = "objects"))]
+    fn envelopes(
+        &self,
+        _: &str,
+    ) -> std::result::Result<BoxStream<'static, std::result::Result<FoundEnvelope, Failure>>, Failure> {
+        Err(Failure::usage("this envctl was built without object stores"))
+    }
+}
+
+/// Headers that are asked for at once.
+#[cfg(feature = "objects")]
+const AT_ONCE: usize = 16;
