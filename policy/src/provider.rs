@@ -4,8 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyAdmin, KeyProvider, KeyUri, ProviderError, ProviderIdentity,
-    WrappedDek, registry::Scheme,
+    Dek, FullContext, KeyAdmin, KeyProvider, KeyUri, ProviderError, WrappedDek, registry::Scheme,
 };
 
 use crate::{
@@ -75,37 +74,7 @@ impl<P: KeyProvider> Guarded<P> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<P: KeyProvider> KeyProvider for Guarded<P> {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
-    }
-
-    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
-        self.below.refuted(wrapped, context);
-    }
-
-    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
-        self.below.binding_of_new_wraps(key)
-    }
-
-    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
-        self.below.waits_for_a_person(key)
-    }
-
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
-    }
+    envelope_sdk::hand_on!(below);
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         self.guard.check_resolve(self.below.name(), key)?;
