@@ -30,14 +30,19 @@ impl<A: KeyAdmin> GuardedAdmin<A> {
 
     /// Returns the key to be asked for: of an alias the one behind it, whatever becomes of the alias now.
     async fn check(&self, operation: Operation, key: &KeyUri) -> Result<KeyUri, ProviderError> {
-        let provider = self.below.provider();
-        self.guard.check_for(provider, &self.guard.request(operation).key(key))?;
-        if key.is_resolved() {
-            return Ok(key.clone());
-        }
-        let meant = self.below.describe_key(key).await?.uri;
-        if meant != *key {
-            self.guard.check_for(provider, &self.guard.request(operation).key(&meant))?;
+        self.check_name(operation, key)?;
+        if key.is_resolved() { Ok(key.clone()) } else { Ok(self.look_behind(operation, key).await?.uri) }
+    }
+
+    fn check_name(&self, operation: Operation, key: &KeyUri) -> Result<(), ProviderError> {
+        self.guard.check_for(self.below.provider(), &self.guard.request(operation).key(key))
+    }
+
+    /// The key behind an alias, if that may be asked for, too.
+    async fn look_behind(&self, operation: Operation, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        let meant = self.below.describe_key(key).await?;
+        if meant.uri != *key {
+            self.check_name(operation, &meant.uri)?;
         }
         Ok(meant)
     }
@@ -79,8 +84,13 @@ impl<A: KeyAdmin> KeyAdmin for GuardedAdmin<A> {
     }
 
     async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
-        let key = &self.check(Operation::Describe, key).await?;
-        self.below.describe_key(key).await
+        self.check_name(Operation::Describe, key)?;
+        // Described once: a second answer could be of another key.
+        if key.is_resolved() {
+            self.below.describe_key(key).await
+        } else {
+            self.look_behind(Operation::Describe, key).await
+        }
     }
 
     async fn list_keys(&self, page: Option<&str>) -> Result<KeyPage, ProviderError> {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -315,6 +318,46 @@ fn an_alias_is_turned_by_whom_may_name_it_and_what_it_meant() {
         let admin = GuardedAdmin::new(Aws, super::guard("cli:x", &rules));
         refused(block_on(admin.set_alias("prod", &arn("key/mine"))));
         refused(block_on(admin.check_set_alias("prod", &arn("key/mine"))));
+    }
+}
+
+/// Counts how often it is asked what a key is, and turns the alias after the first time.
+#[derive(Default)]
+struct Turned(AtomicUsize);
+
+#[async_trait]
+impl KeyAdmin for Turned {
+    fn provider(&self) -> &'static str {
+        "turned"
+    }
+
+    async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        let meant =
+            if key.is_resolved() { key.clone() } else { arn(["key/prod", "key/other"][asked.min(1)]) };
+        Ok(KeyDescription::new(meant, KeyState::Active, false, Vec::new()))
+    }
+
+    async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+        Ok(KeyDescription::new(key.clone(), KeyState::Active, false, Vec::new()))
+    }
+}
+
+#[test]
+fn an_alias_is_looked_up_once_and_the_key_that_was_judged_is_the_one_described_or_changed() {
+    let rules = format!("[[rule]]\nname = 'other'\neffect = 'deny'\nkey = ['{}']", arn("key/other"));
+    for verb in ["describe", "rotate"] {
+        let turned = Arc::new(Turned::default());
+        let admin = GuardedAdmin::new(turned.clone(), super::guard("cli:x", &rules));
+        let alias = arn("alias/prod");
+        let done = match verb {
+            "describe" => block_on(admin.describe_key(&alias)),
+            _ => block_on(admin.rotate_key(&alias)),
+        };
+        assert_eq!(done.unwrap().uri, arn("key/prod"), "{verb}");
+        assert_eq!(turned.0.load(Ordering::Relaxed), 1, "{verb}");
+        // It is the other key by now, whose rule says no.
+        refused(block_on(admin.describe_key(&alias)));
     }
 }
 
