@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a program that measures")]
 
-use std::{hint::black_box, sync::Arc};
+use std::{fs, hint::black_box, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use envelope_policy::{Actor, Guard, Operation, Policy};
+use envelope_policy::{Actor, Guard, Operation, Policy, PolicyFile};
 use envelope_sdk::{EncryptionContext, KeyUri};
 
 fn decisions(criterion: &mut Criterion) {
@@ -28,6 +28,17 @@ fn decisions(criterion: &mut Criterion) {
         guard.check(&request).unwrap();
         group.bench_function(name, |bencher| bencher.iter(|| black_box(guard.check(black_box(&request)))));
     }
+    // As envctl and services have it: whether the file has changed is asked too.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.toml");
+    fs::write(&path, &text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let actor = Actor::parse("library:service-9").unwrap().of_tenant("acme");
+    let guard = Guard::of_file(&PolicyFile::open(path).unwrap(), actor);
+    let request = guard.request(Operation::Unwrap).key(&key).context(&context);
+    group.bench_function("last of ten rules, of a file", |bencher| {
+        bencher.iter(|| black_box(guard.check(black_box(&request))));
+    });
     group.finish();
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use envelope_sdk::{FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 
 use crate::{
-    Actor, Denied, Open, Operation, Policy, PolicyFile, PolicyId, Request, Unmet, decision::Why,
-    policy::USES, states::States, time::now,
+    Actor, Decision, Denied, Operation, Policy, PolicyFile, PolicyId, Request, Unmet, decision::Why,
+    policy::USES, rule::Rule, states::States, time::now,
 };
 
 /// Asks a policy for one actor. Cheap to clone; a service makes one for each tenant or client.
@@ -74,7 +74,7 @@ impl Guard {
         Self { for_rewrap: true, ..self.clone() }
     }
 
-    /// For keys of envelopes that will have so many recipients, at least. Where nobody says so, a rule that requires
+    /// For keys of envelopes that will have so many recipients, at least ([`distinct_keys`](crate::distinct_keys)). Where nobody says so, a rule that requires
     /// recipients denies.
     #[must_use]
     pub fn for_recipients(&self, recipients: usize) -> Self {
@@ -100,7 +100,7 @@ impl Guard {
     /// [`Denied`].
     pub fn check(&self, request: &Request<'_>) -> Result<(), Box<Denied>> {
         let policy = self.policy(request)?;
-        let said = self.decide(&policy, request, Counts::Yes).and_then(|(rule, allowed)| {
+        let said = decide(&policy, request, Counts::Yes).and_then(|(rule, allowed)| {
             if allowed.post_quantum_safe {
                 let why = Why::Requires(Unmet::Unknown("whether the wrap is post-quantum safe"));
                 return Err(Denied::new(policy.id(), rule, request, why));
@@ -135,21 +135,22 @@ impl Guard {
             (request.post_quantum_safe, request.is_due) = (Some(true), Some(false));
         }
         let policy = self.policy(&request).map_err(|denied| refusal(provider, denied))?;
-        let first = policy.decide(&request, now());
+        let mut first = policy.first(&request, now());
         // Of what is denied anyway nobody is asked.
-        let open = if first.allowed { first.open } else { Open::default() };
-        if let Some(states) = states.filter(|_| open.state || open.cryptoperiod) {
+        let open = first.1.open;
+        if let Some(states) = states.filter(|_| first.1.allowed && (open.state || open.cryptoperiod)) {
             match states.of(usage.key).await {
                 Ok(known) => {
                     request.state = Some(known.state);
                     request.is_due.get_or_insert(known.is_due(now()));
+                    first = policy.first(&request, now());
                 }
                 // A key store that tells no states: nobody knows, and the rule denies.
                 Err(error) if error.kind() == ProviderErrorKind::Unsupported => {}
                 Err(error) => return Err(error),
             }
         }
-        let said = self.decide(&policy, &request, usage.counts);
+        let said = conclude(&policy, &request, first, usage.counts);
         let allowed = said.as_ref().map_or(NOTHING, |(_, allowed)| *allowed);
         let said = said.map(|(rule, _)| rule);
         self.tell_all(&request, policy.id(), said).map_err(|denied| refusal(provider, denied))?;
@@ -209,7 +210,7 @@ impl Guard {
     /// As [`check`](Self::check), but nobody is told, and nothing is counted: for the items of a list.
     #[must_use]
     pub fn shows(&self, request: &Request<'_>) -> bool {
-        self.policy(request).is_ok_and(|policy| self.decide(&policy, request, Counts::No).is_ok())
+        self.policy(request).is_ok_and(|policy| decide(&policy, request, Counts::No).is_ok())
     }
 
     fn policy(&self, request: &Request<'_>) -> Result<Arc<Policy>, Box<Denied>> {
@@ -226,32 +227,6 @@ impl Guard {
         })
     }
 
-    fn decide<'p>(
-        &self,
-        policy: &'p Policy,
-        request: &Request<'_>,
-        counts: Counts,
-    ) -> Result<(Option<&'p str>, Allowed), Box<Denied>> {
-        let (rule, decision) = policy.first(request, now());
-        let denied = |why| Denied::new(policy.id(), decision.rule, request, why);
-        if let Some(unmet) = decision.unmet {
-            return Err(denied(Why::Requires(unmet)));
-        }
-        if !decision.allowed {
-            return Err(denied(Why::Denies));
-        }
-        let mut open = decision.open;
-        let post_quantum_safe = std::mem::take(&mut open.post_quantum_safe);
-        if let Some(what) = open.names().next() {
-            return Err(denied(Why::Requires(Unmet::Unknown(what))));
-        }
-        let limit = rule.and_then(|rule| rule.limit.as_ref()).filter(|_| counts == Counts::Yes);
-        if limit.is_some_and(|limit| !limit.take(request.actor.as_str(), request.key_text())) {
-            return Err(denied(Why::TooOften));
-        }
-        Ok((decision.rule, Allowed { post_quantum_safe }))
-    }
-
     fn tell_all(
         &self,
         request: &Request<'_>,
@@ -263,6 +238,40 @@ impl Guard {
         }
         said.map(|_| ())
     }
+}
+
+fn decide<'p>(
+    policy: &'p Policy,
+    request: &Request<'_>,
+    counts: Counts,
+) -> Result<(Option<&'p str>, Allowed), Box<Denied>> {
+    conclude(policy, request, policy.first(request, now()), counts)
+}
+
+/// What a decision comes to: what is open still is denied, and a limit is counted.
+fn conclude<'p>(
+    policy: &'p Policy,
+    request: &Request<'_>,
+    (rule, decision): (Option<&'p Rule>, Decision<'p>),
+    counts: Counts,
+) -> Result<(Option<&'p str>, Allowed), Box<Denied>> {
+    let denied = |why| Denied::new(policy.id(), decision.rule, request, why);
+    if let Some(unmet) = decision.unmet {
+        return Err(denied(Why::Requires(unmet)));
+    }
+    if !decision.allowed {
+        return Err(denied(Why::Denies));
+    }
+    let mut open = decision.open;
+    let post_quantum_safe = std::mem::take(&mut open.post_quantum_safe);
+    if let Some(what) = open.names().next() {
+        return Err(denied(Why::Requires(Unmet::Unknown(what))));
+    }
+    let limit = rule.and_then(|rule| rule.limit.as_ref()).filter(|_| counts == Counts::Yes);
+    if limit.is_some_and(|limit| !limit.take(request.actor.as_str(), request.key_text())) {
+        return Err(denied(Why::TooOften));
+    }
+    Ok((decision.rule, Allowed { post_quantum_safe }))
 }
 
 /// One use of a key.
