@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-use envelope_policy::{Guard, PolicyFile};
+use envelope_policy::{Guard, PolicyFile, distinct_keys};
 use envelope_sdk::{KeyUri, Keyring, Registry, WrapPolicy, registry::Purpose, secret::Secrets};
 
 pub use builder::Builder;
@@ -168,7 +168,7 @@ impl Providers {
     pub fn keyring_to_rewrap(&self, to: &[String], from: &[String]) -> Result<Keyring, ProvidersError> {
         let mut known = self.keys.encrypting(to, &self.registry)?;
         // All of them wrap, or none: only new envelopes may miss some.
-        let registry = self.registry_to_rewrap(known.len().max(1));
+        let registry = self.registry_to_rewrap(distinct_keys(&known).max(1));
         let keyring = add_encrypting(self.common.keyring(), &registry, known.clone(), Purpose::Replace)?;
         known.extend(self.keys.decrypting(from, &self.registry)?);
         self.add_opening(keyring, &registry, known)
@@ -199,10 +199,11 @@ impl Providers {
 
     /// How many recipients a new envelope for these keys has at least.
     fn recipients(&self, keys: &[KeyUri]) -> usize {
-        match self.common.wrap() {
-            WrapPolicy::AtLeast(least) => keys.len().max(1).min(least),
-            _ => keys.len().max(1),
-        }
+        let may_fail = match self.common.wrap() {
+            WrapPolicy::AtLeast(least) => keys.len().saturating_sub(least),
+            _ => 0,
+        };
+        distinct_keys(keys).saturating_sub(may_fail).max(1)
     }
 
     fn add_opening(

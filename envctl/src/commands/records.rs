@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use envelope_layers::DataKeyId;
+use envelope_policy::distinct_keys;
 use envelope_rotation::{
     Control, Goal, Key, SqlError, SqlRecords,
     records::{ContextTemplate, RecordEvent, RecordJob, RecordsError},
@@ -74,7 +75,7 @@ fn goal(global: &Global, args: &RotateRecords) -> Result<Goal> {
     let providers = Providers::new(global)?;
     let opened = providers.opened();
     let to: Vec<_> = opened.keyring_to_encrypt(&args.to)?.encrypting().cloned().collect();
-    let registry = opened.registry_to_encrypt(to.len());
+    let registry = opened.registry_to_encrypt(distinct_keys(&to));
     let key = |uri: &KeyUri, purpose| -> Result<Key> {
         let provider = registry.provider(uri, purpose).map_err(CliError::of_call)?;
         Ok(Key::new(provider, uri.clone()))

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use envelope_policy::distinct_keys;
 use envelope_rotation::{
     Checkpoint, Control, Goal, ItemReport, Job, Key, KeyStores, Outcome, Prices, RotationError, Shard,
 };
@@ -148,7 +149,7 @@ fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores) -> Result<Goal
     let to =
         if edits { Vec::new() } else { opened.keyring_to_encrypt(&args.to)?.encrypting().cloned().collect() };
     // How many stay of those that an envelope has is not known before: a policy counts those that are named.
-    let recipients = if edits { args.add.len() } else { to.len() };
+    let recipients = if edits { args.add.len() } else { distinct_keys(&to) };
     let registry = if args.reencrypt {
         opened.registry_to_encrypt(recipients)
     } else {
