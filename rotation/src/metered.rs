@@ -14,9 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use envelope_layers::{Cache, CacheLimits, CacheStore, Limit};
-use envelope_sdk::{
-    ContextBinding, Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderIdentity, WrappedDek,
-};
+use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderIdentity, WrappedDek};
 
 use crate::{Goal, Key};
 
@@ -184,25 +182,11 @@ struct Metered {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl KeyProvider for Metered {
-    fn name(&self) -> &'static str {
-        self.below.name()
-    }
-
-    fn identity(&self) -> Option<ProviderIdentity> {
-        self.below.identity()
-    }
+    envelope_sdk::hand_on!(below);
 
     async fn resolve(&self, key: &KeyUri) -> Result<KeyUri, ProviderError> {
         // Asked once for each key: what an alias means is no use of a key, and not counted as one.
         self.below.resolve(key).await
-    }
-
-    fn context_binding(&self, wrapped: &WrappedDek) -> ContextBinding {
-        self.below.context_binding(wrapped)
-    }
-
-    fn is_same_key(&self, configured: &KeyUri, recipient: &KeyUri) -> bool {
-        self.below.is_same_key(configured, recipient)
     }
 
     async fn wrap_dek(
@@ -223,22 +207,6 @@ impl KeyProvider for Metered {
     async fn unwrap_deks(&self, wraps: &[(&WrappedDek, &FullContext)]) -> Vec<Result<Dek, ProviderError>> {
         self.meter.count(self.name(), wraps.len());
         self.below.unwrap_deks(wraps).await
-    }
-
-    fn refuted(&self, wrapped: &WrappedDek, context: &FullContext) {
-        self.below.refuted(wrapped, context);
-    }
-
-    fn binding_of_new_wraps(&self, key: &KeyUri) -> Option<ContextBinding> {
-        self.below.binding_of_new_wraps(key)
-    }
-
-    fn waits_for_a_person(&self, key: &KeyUri) -> bool {
-        self.below.waits_for_a_person(key)
-    }
-
-    fn generates_deks(&self, key: &KeyUri) -> bool {
-        self.below.generates_deks(key)
     }
 
     async fn generate_dek(
