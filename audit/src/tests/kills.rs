@@ -35,6 +35,72 @@ fn a_log_that_was_killed_lost_power_or_had_no_room_verifies_and_has_all_that_was
 }
 
 #[test]
+fn a_process_killed_at_each_of_its_steps_loses_nothing_that_was_acknowledged() {
+    // Records, a segment that is full, a checkpoint, a prune: what it was told of, until it is killed.
+    let live = |honest: &mut Honest, trouble: Option<(u64, Trouble)>| {
+        let mut writer = honest.writer(trouble);
+        let mut told = |told: Result<u64, crate::LogError>| match told {
+            Ok(seq) => honest.acknowledged = honest.acknowledged.max(seq),
+            Err(error) => assert!(matches!(error, crate::LogError::Io { .. }), "{error}"),
+        };
+        let last = |done: Vec<Result<crate::Appended, crate::LogError>>| done[1].as_ref().unwrap().last;
+        for _ in 0..3 {
+            told(writer.append(&[&[entry(1)], &[entry(2), entry(3)]]).map(last));
+        }
+        told(writer.checkpoint().map(|anchor| anchor.seq() + 1));
+        told(writer.prune(6).map(|_| 0));
+        told(writer.append(&[&[entry(4)], &[entry(5)]]).map(last));
+        told(writer.flush_head().map(|()| 0));
+        writer.disk.dead
+    };
+    let mut steps = 0;
+    loop {
+        // What of a write arrives is another part of it each time.
+        let mut killed = false;
+        for seed in 0..8 {
+            let mut honest = Honest::new(seed * 1000 + steps);
+            honest.segment_bytes = 900;
+            killed = live(&mut honest, Some((steps, Trouble::Kill)));
+            honest.platter.lock().unwrap().lose_process();
+            honest.check(steps, seed);
+            live(&mut honest, None);
+            honest.check(steps, seed);
+        }
+        if !killed {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 30, "only {steps} steps");
+}
+
+#[test]
+fn each_prefix_of_a_write_that_was_not_acknowledged_is_no_damage_and_is_mended() {
+    let mut honest = Honest::new(15);
+    honest.segment_bytes = 1 << 20;
+    let current = || honest.platter.lock().unwrap().bytes("current").unwrap().clone();
+    let head = honest.platter.lock().unwrap().bytes("head").unwrap().clone();
+    let before = current();
+    honest.writer(None).append(&[&[entry(1)], &[entry(2)]]).unwrap();
+    let after = current();
+    for length in before.len()..=after.len() {
+        {
+            let mut platter = honest.platter.lock().unwrap();
+            *platter.bytes("head").unwrap() = head.clone();
+            *platter.bytes("current").unwrap() = after[..length].to_vec();
+        }
+        let whole = after[..length].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let end = after[..length].iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
+        let verified = honest.verify().unwrap();
+        assert_eq!((verified.last, verified.remains), (whole, (length - end) as u64), "{length} bytes");
+        honest.writer(None).append(&[&[entry(3)]]).unwrap();
+        let mended = honest.verify().unwrap();
+        let recovered = u64::from(length > end);
+        assert_eq!((mended.last, mended.recovered), (whole + recovered + 1, recovered), "{length} bytes");
+    }
+}
+
+#[test]
 fn a_group_costs_one_flush() {
     let mut honest = Honest::new(7);
     honest.segment_bytes = 1 << 20;
