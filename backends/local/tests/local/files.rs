@@ -64,7 +64,7 @@ fn the_names_are_read_without_a_passphrase_in_order() {
     assert_eq!(Keystore::read_names(store.path()).unwrap(), ["B", "a", "b"]);
     let described = Keystore::read_keys(store.path()).unwrap();
     let names: Vec<_> = described.iter().map(|key| (key.uri.as_str(), key.state)).collect();
-    let uri = |name| store.key_uri(name).unwrap();
+    let uri = |name| store.keystore.key_uri(name).unwrap();
     let uris = ["B", "a", "b"].map(uri);
     assert_eq!(names, uris.each_ref().map(|uri| (uri.as_str(), envelope_sdk::KeyState::Active)));
     chmod(&store.path(), 0o644);
