@@ -27,12 +27,18 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Place {
     folder: Arc<OwnedFd>,
+    /// Whether `folder` was opened to be read, as flushing it needs.
+    is_readable: bool,
     name: OsString,
     path: PathBuf,
 }
 
 impl Place {
     pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
+        Self::open_with(path, FOLDER)
+    }
+
+    fn open_with(path: &Path, access: OFlags) -> Result<Self, FileError> {
         let invalid = || FileError::io("write", path, io::ErrorKind::IsADirectory);
         let name = path.file_name().ok_or_else(invalid)?;
         // `file_name` leaves `/` and `/.` out, which ask for a folder.
@@ -41,18 +47,29 @@ impl Place {
             return Err(invalid());
         }
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let opened = openat(CWD, folder, FOLDER | OFlags::CLOEXEC, Mode::empty());
+        let open = |access: OFlags| openat(CWD, folder, access | OFlags::CLOEXEC, Mode::empty());
+        let (opened, is_readable) = match open(access) {
+            // It may be written and not read.
+            Err(Errno::ACCESS | Errno::PERM) if access != FOLDER => (open(FOLDER), false),
+            opened => (opened, access == READABLE_FOLDER),
+        };
         Ok(Self {
             folder: Arc::new(opened.map_err(|error| FileError::io("write into", folder, error))?),
+            is_readable,
             name: name.to_owned(),
             path: path.to_owned(),
         })
     }
 
+    /// As [`open`](Self::open), for who will [`flush`](Self::flush) the folder: it is opened once for both.
+    pub(crate) fn open_to_flush(path: &Path) -> Result<Self, FileError> {
+        Self::open_with(path, READABLE_FOLDER)
+    }
+
     /// Another name in the same folder.
     pub(crate) fn sibling(&self, name: OsString) -> Self {
         let path = self.path.with_file_name(&name);
-        Self { folder: Arc::clone(&self.folder), name, path }
+        Self { folder: Arc::clone(&self.folder), is_readable: self.is_readable, name, path }
     }
 
     /// The path, for words alone.
@@ -80,14 +97,18 @@ impl Place {
     /// True when the name means this very file.
     pub(crate) fn is(&self, file: &File) -> io::Result<bool> {
         let held = file.metadata()?;
-        Ok(self.stat()?.is_some_and(|there| is_same(&there, held.dev(), held.ino())))
+        self.is_of(held.dev(), held.ino())
+    }
+
+    /// True when the name means the file of this device and inode, which is open.
+    pub(crate) fn is_of(&self, dev: u64, ino: u64) -> io::Result<bool> {
+        Ok(self.stat()?.is_some_and(|there| is_same(&there, dev, ino)))
     }
 
     /// Opens what has this name, unless it is a link. Does not wait for the other
     /// end of a pipe.
     pub(crate) fn open_file(&self, access: OFlags) -> io::Result<File> {
-        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        Ok(openat(&self.folder, &self.name, flags, Mode::empty())?.into())
+        Ok(openat(&self.folder, &self.name, access | CAREFULLY, Mode::empty())?.into())
     }
 
     /// Creates a file for the owner alone. Fails when the name is taken.
@@ -141,18 +162,26 @@ impl Place {
     }
 
     fn really_flush(&self, file: &File) -> io::Result<()> {
-        let folder =
-            openat(&self.folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        match folder {
-            Ok(folder) => match rustix::fs::fsync(folder) {
-                // Some file systems have nothing to flush there.
-                Err(Errno::INVAL) => Ok(()),
-                flushed => Ok(flushed?),
-            },
+        let flush = |folder: BorrowedFd<'_>| match rustix::fs::fsync(folder) {
+            // Some file systems have nothing to flush there.
+            Err(Errno::INVAL) => Ok(()),
+            flushed => Ok(flushed?),
+        };
+        if self.is_readable {
+            return flush(self.folder());
+        }
+        match openat(&self.folder, ".", READABLE_FOLDER | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(folder) => flush(folder.as_fd()),
             Err(Errno::ACCESS | Errno::PERM) => flush_file_system(file),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Opens the file at `path` to be read, unless it is a link, as [`Place::open_file`] does: for who does nothing else
+/// in its folder.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    Ok(openat(CWD, path, OFlags::RDONLY | CAREFULLY, Mode::empty())?.into())
 }
 
 /// A name that nothing else has: `.envctl-` and 16 random digits.
@@ -205,6 +234,9 @@ fn flush_file_system(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// No link is followed, and nobody waits for the other end of a pipe.
+const CAREFULLY: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 /// What temporary names begin with.
 pub(crate) const PREFIX: &str = ".envctl-";
 
@@ -212,4 +244,6 @@ pub(crate) const PREFIX: &str = ".envctl-";
 #[cfg(target_os = "linux")]
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 #[cfg(not(target_os = "linux"))]
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+const FOLDER: OFlags = READABLE_FOLDER;
+/// To flush its names, it must be read.
+const READABLE_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);

@@ -13,7 +13,10 @@ use envelope_sdk::{
 ///
 /// ```text
 /// magic 8 ‖ length of a header u32 ‖ old header ‖ new header ‖ checksum 32
+/// a header: length of its front u32 ‖ front ‖ MAC 32
 /// ```
+///
+/// Between front and MAC are zeros, the padding, which are left out: a header that is padded to 4 KiB has some 300 other bytes.
 ///
 /// It is a hint and no more. The headers are authentic if they open; the checksum,
 /// whose key is no secret, only tells a journal from another file of that name and
@@ -30,18 +33,13 @@ pub struct Journal {
 
 impl Journal {
     /// Bytes of the longest journal.
-    pub const MAX_LEN: usize = MAGIC.len() + 4 + 2 * MAX_HEADER_LEN + CHECKSUM_LEN;
+    pub const MAX_LEN: usize = MAGIC.len() + 4 + 2 * (4 + MAX_HEADER_LEN) + CHECKSUM_LEN;
 
     /// The journal of a rewrap from `old` to `new`: attached headers of one envelope
     /// and one length, of which `new` is the next generation. `None` otherwise.
     #[must_use]
     pub fn new(old: Header, new: Header) -> Option<Self> {
-        let fits = old.kind() == Kind::Attached
-            && new.kind() == Kind::Attached
-            && old.len() == new.len()
-            && old.envelope_id() == new.envelope_id()
-            && old.generation().checked_add(1) == Some(new.generation());
-        fits.then_some(Self { old, new })
+        fit(&old, &new).then_some(Self { old, new })
     }
 
     /// Reads a journal. `None` when the bytes are anything else, such as half a one.
@@ -50,11 +48,15 @@ impl Journal {
         let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_LEN>()?;
         let (len, headers) = body.strip_prefix(&MAGIC)?.split_first_chunk::<4>()?;
         let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
-        if len > MAX_HEADER_LEN || headers.len() != 2 * len || *checksum != digest(CHECKSUM, body) {
+        if len > MAX_HEADER_LEN || *checksum != digest(CHECKSUM, body) {
             return None;
         }
-        let (old, new) = headers.split_at(len);
-        Self::new(Header::parse_exact(old).ok()?, Header::parse_exact(new).ok()?)
+        let (old, rest) = split_header(headers, len)?;
+        let (new, rest) = split_header(rest, len)?;
+        if !rest.is_empty() {
+            return None;
+        }
+        Self::new(Header::parse_exact(&old).ok()?, Header::parse_exact(&new).ok()?)
     }
 
     /// True when `start` begins as a journal does, whole or not.
@@ -65,15 +67,13 @@ impl Journal {
     /// The bytes of the journal.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(MAGIC.len() + 4 + 2 * self.new.len() + CHECKSUM_LEN);
-        bytes.extend(MAGIC);
-        // A header has at most 64 KiB and 48 bytes.
-        bytes.extend(u32::try_from(self.new.len()).unwrap_or(u32::MAX).to_be_bytes());
-        bytes.extend(self.old.to_bytes());
-        bytes.extend(self.new.to_bytes());
-        let checksum = digest(CHECKSUM, &bytes);
-        bytes.extend(checksum);
-        bytes
+        bytes(&self.old, &self.new)
+    }
+
+    /// The bytes of the journal of a rewrap from `old` to `new`, which are not copied for it. `None` as of
+    /// [`new`](Self::new).
+    pub(crate) fn encode(old: &Header, new: &Header) -> Option<Vec<u8>> {
+        fit(old, new).then(|| bytes(old, new))
     }
 
     /// The header that was there before.
@@ -166,6 +166,57 @@ impl Journal {
         }
         format!("{}.{hex}{SUFFIX}", &text[..end]).into()
     }
+}
+
+/// Whether there can be a journal of a rewrap from `old` to `new`.
+fn fit(old: &Header, new: &Header) -> bool {
+    old.kind() == Kind::Attached
+        && new.kind() == Kind::Attached
+        && old.len() == new.len()
+        && old.envelope_id() == new.envelope_id()
+        && old.generation().checked_add(1) == Some(new.generation())
+}
+
+fn bytes(old: &Header, new: &Header) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1024);
+    bytes.extend(MAGIC);
+    push_len(&mut bytes, new.len());
+    for header in [old, new] {
+        let header = header.to_bytes();
+        let (authenticated, mac) = header.split_at(header.len().saturating_sub(MAC_LEN));
+        let front = authenticated.len() - authenticated.iter().rev().take_while(|byte| **byte == 0).count();
+        push_len(&mut bytes, front);
+        bytes.extend(&authenticated[..front]);
+        bytes.extend(mac);
+    }
+    let checksum = digest(CHECKSUM, &bytes);
+    bytes.extend(checksum);
+    bytes
+}
+
+fn push_len(bytes: &mut Vec<u8>, len: usize) {
+    // A header has at most 64 KiB and 48 bytes.
+    bytes.extend(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+/// The header of `len` bytes at the front of `bytes`, and what follows it.
+fn split_header(bytes: &[u8], len: usize) -> Option<(Vec<u8>, &[u8])> {
+    let (front, rest) = bytes.split_first_chunk::<4>()?;
+    let front = usize::try_from(u32::from_be_bytes(*front)).ok()?;
+    if front > len.checked_sub(MAC_LEN)? {
+        return None;
+    }
+    let (front, rest) = rest.split_at_checked(front)?;
+    let (mac, rest) = rest.split_first_chunk::<MAC_LEN>()?;
+    // One header has one form.
+    if front.last() == Some(&0) {
+        return None;
+    }
+    let mut header = Vec::with_capacity(len);
+    header.extend(front);
+    header.resize(len - MAC_LEN, 0);
+    header.extend(mac);
+    Some((header, rest))
 }
 
 fn read_exact_at(file: &(impl ReadAt + ?Sized), out: &mut [u8]) -> Option<()> {

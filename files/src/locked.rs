@@ -16,7 +16,7 @@ use rustix::{
 use crate::{
     Access, Existing, FileError, Journal, NewFile, Written, attributes,
     disk::{self, Change},
-    folder::Place,
+    folder::{self, Place},
     kill,
     recover::{self, JournalBeside, Origin},
 };
@@ -24,6 +24,8 @@ use crate::{
 /// A regular file that no other process rewraps meanwhile. Dropped, it is free again.
 pub struct LockedFile {
     file: File,
+    /// Its device and inode.
+    identity: (u64, u64),
     place: Place,
     is_writable: bool,
 }
@@ -49,14 +51,15 @@ impl LockedFile {
     ///
     /// [`FileError`]: a symbolic link, not a regular file, locked, not there.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let place = Place::open(path)?;
+        let place = Place::open_to_flush(path)?;
         let cannot = |error| FileError::io("read", path, error);
         let (file, is_writable) = match place.open_file(OFlags::RDWR) {
             Ok(file) => (file, true),
             Err(error) if is_link_error(&error) => return Err(FileError::Link { path: path.to_owned() }),
-            Err(_) => (open_to_read(&place)?, false),
+            Err(_) => (regular(place.open_file(OFlags::RDONLY), path)?, false),
         };
-        if !file.metadata().map_err(cannot)?.is_file() {
+        let metadata = file.metadata().map_err(cannot)?;
+        if !metadata.is_file() {
             return Err(FileError::NotAFile { path: path.to_owned() });
         }
         let lock = || Ok(flock(&file, FlockOperation::NonBlockingLockExclusive)?);
@@ -68,10 +71,11 @@ impl LockedFile {
             Err(error) => return Err(FileError::io("lock", path, error)),
         }
         // Replaced between open and lock: then this is not the file any more.
-        if !place.is(&file).map_err(cannot)? {
+        let identity = (metadata.dev(), metadata.ino());
+        if !place.is_of(identity.0, identity.1).map_err(cannot)? {
             return Err(FileError::Busy { path: path.to_owned() });
         }
-        Ok(Self { file, place, is_writable })
+        Ok(Self { file, identity, place, is_writable })
     }
 
     /// As [`open`](Self::open), to be read alone and without a lock: for a dry run.
@@ -80,7 +84,7 @@ impl LockedFile {
     ///
     /// As [`open`](Self::open), but [`FileError::Busy`].
     pub fn open_unlocked(path: &Path) -> Result<File, FileError> {
-        open_to_read(&Place::open(path)?)
+        regular(folder::open_to_read(path), path)
     }
 
     /// The file.
@@ -131,7 +135,7 @@ impl LockedFile {
     /// [`FileError`]. After [`FileError::HeaderCutOff`] the file opens by its journal alone;
     /// after every other error it is as it was.
     pub fn write_header(&self, old: &Header, new: &Header) -> Result<HowWritten, FileError> {
-        let Some(journal) = Journal::new(old.clone(), new.clone()).filter(|_| self.is_writable) else {
+        let Some(journal) = Journal::encode(old, new).filter(|_| self.is_writable) else {
             return Ok(HowWritten::NotInPlace);
         };
         let mut there = vec![0; old.len()];
@@ -227,7 +231,7 @@ impl LockedFile {
     /// The name must mean this file still, or the journal would be another one's.
     fn check(&self) -> Result<(), FileError> {
         let path = self.place.path();
-        match self.place.is(&self.file) {
+        match self.place.is_of(self.identity.0, self.identity.1) {
             Ok(true) => Ok(()),
             Ok(false) => Err(FileError::Changed { path: path.to_owned() }),
             Err(error) => Err(FileError::io("read", path, error)),
@@ -238,11 +242,11 @@ impl LockedFile {
         self.place.sibling(Journal::name_of(self.place.name()))
     }
 
-    fn write_journal(&self, journal: &Journal) -> Result<(), FileError> {
+    fn write_journal(&self, journal: &[u8]) -> Result<(), FileError> {
         let place = self.journal_place();
         let path = place.path().to_owned();
-        let mut file = NewFile::create_at(place, Existing::Keep, Access::Private)?;
-        file.write_all(&journal.to_bytes())
+        let mut file = NewFile::make_at(place, Existing::Keep, Access::Private)?;
+        file.write_all(journal)
             .and_then(|()| attributes::lend(&self.file, file.file()))
             .map_err(|error| FileError::io("write", &path, error))?;
         file.commit().map(drop)
@@ -269,9 +273,9 @@ impl LockedFile {
     }
 }
 
-fn open_to_read(place: &Place) -> Result<File, FileError> {
-    let path = place.path();
-    let file = place.open_file(OFlags::RDONLY).map_err(|error| {
+/// What was opened at `path`, if it is a regular file.
+fn regular(opened: io::Result<File>, path: &Path) -> Result<File, FileError> {
+    let file = opened.map_err(|error| {
         if is_link_error(&error) {
             FileError::Link { path: path.to_owned() }
         } else {

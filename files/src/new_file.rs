@@ -72,6 +72,13 @@ impl NewFile {
             Some(_) if existing == Existing::Keep => return Err(FileError::Exists { path: path() }),
             Some(_) => {}
         }
+        Self::make_at(place, existing, access)
+    }
+
+    /// As [`create_at`](Self::create_at), for who has just looked at what has the name: that it is taken is said
+    /// by [`commit`](Self::commit) alone.
+    pub(crate) fn make_at(place: Place, existing: Existing, access: Access<'_>) -> Result<Self, FileError> {
+        let path = || place.path().to_owned();
         let mode = match access {
             Access::Private | Access::Like(_) => Mode::RUSR | Mode::WUSR,
             Access::Public => Mode::from_raw_mode(0o666),
@@ -261,10 +268,14 @@ fn named_instead(error: io::Error) -> io::Result<Option<File>> {
 /// A file without a name, or `None` where there are none or they cannot get one.
 #[cfg(target_os = "linux")]
 fn unnamed(place: &Place, mode: Mode) -> io::Result<Option<File>> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use rustix::{
         fs::{AtFlags, CWD, openat, statat},
         io::Errno,
     };
+    /// Whether a file of this process was found by its descriptor.
+    static PROC_IS_THERE: AtomicBool = AtomicBool::new(false);
     #[cfg(test)]
     if crate::tests::ALWAYS_NAMED.get() {
         return Ok(None);
@@ -276,10 +287,16 @@ fn unnamed(place: &Place, mode: Mode) -> io::Result<Option<File>> {
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    // Asked now, because the way to a name goes through /proc.
-    let held = file.metadata()?;
-    let found = statat(CWD, proc_path(&file), AtFlags::empty());
-    Ok(found.is_ok_and(|found| is_same(&found, held.dev(), held.ino())).then_some(file))
+    // Asked now, because the way to a name goes through /proc. Where it was found once, it stays.
+    if !PROC_IS_THERE.load(Ordering::Relaxed) {
+        let held = file.metadata()?;
+        let found = statat(CWD, proc_path(&file), AtFlags::empty());
+        if !found.is_ok_and(|found| is_same(&found, held.dev(), held.ino())) {
+            return Ok(None);
+        }
+        PROC_IS_THERE.store(true, Ordering::Relaxed);
+    }
+    Ok(Some(file))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -8,7 +8,7 @@ use std::{
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{PoisonError, RwLock, RwLockWriteGuard},
 };
 
 use envelope_sdk::{
@@ -31,7 +31,7 @@ use crate::{
 /// It waits for locks, so call it from a thread, never within a signal handler.
 #[must_use = "files are made again when the guard is dropped"]
 pub fn remove_all() -> Stopped {
-    let unfinished = lock();
+    let unfinished = change();
     for place in unfinished.iter() {
         let _ = place.unlink();
     }
@@ -116,7 +116,7 @@ fn is_blank(file: &File) -> bool {
 }
 
 /// Keeps this process from making files. See [`remove_all`].
-pub struct Stopped(#[expect(dead_code, reason = "held, not used")] MutexGuard<'static, Vec<Place>>);
+pub struct Stopped(#[expect(dead_code, reason = "held, not used")] RwLockWriteGuard<'static, Vec<Place>>);
 
 /// Makes a file by `make` under a temporary name in the folder of `beside`, so
 /// that [`remove_all`] comes before it or sees it.
@@ -124,7 +124,7 @@ pub(crate) fn make<T>(
     beside: &Place,
     mut make: impl FnMut(&Place) -> io::Result<T>,
 ) -> io::Result<(T, Unfinished)> {
-    let mut unfinished = lock();
+    let mut unfinished = change();
     for _ in 0..TRIES {
         let place = beside.sibling(temporary_name()?);
         match make(&place) {
@@ -139,20 +139,20 @@ pub(crate) fn make<T>(
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Gives a file that had none its name by `name`: not while the process ends.
+/// Gives a file that had none its name by `name`: not while the process ends, but while other threads do the same.
 pub(crate) fn name<T>(name: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let _unfinished = lock();
+    let _unfinished = UNFINISHED.read().unwrap_or_else(PoisonError::into_inner);
     name()
 }
 
 /// Gives several files their names by `work`, with nothing between that ends the process
 /// and cleans up.
 pub(crate) fn together<T>(work: impl FnOnce(&mut Names) -> T) -> T {
-    work(&mut Names(lock()))
+    work(&mut Names(change()))
 }
 
 /// The right to give names, which [`remove_all`] waits for.
-pub(crate) struct Names(MutexGuard<'static, Vec<Place>>);
+pub(crate) struct Names(RwLockWriteGuard<'static, Vec<Place>>);
 
 impl Names {
     /// As [`Unfinished::finish`].
@@ -184,7 +184,7 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if !self.finished {
-            let mut unfinished = lock();
+            let mut unfinished = change();
             let _ = self.place.unlink();
             forget(&mut unfinished, &self.place);
         }
@@ -195,11 +195,11 @@ fn forget(unfinished: &mut Vec<Place>, place: &Place) {
     unfinished.retain(|other| other.name() != place.name());
 }
 
-fn lock() -> MutexGuard<'static, Vec<Place>> {
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+fn change() -> RwLockWriteGuard<'static, Vec<Place>> {
+    UNFINISHED.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-static UNFINISHED: Mutex<Vec<Place>> = Mutex::new(Vec::new());
+static UNFINISHED: RwLock<Vec<Place>> = RwLock::new(Vec::new());
 const TRIES: usize = 100;
 const BLOCK: usize = 64 * 1024;
 

@@ -25,6 +25,7 @@ fn a_journal_comes_back_whole_and_never_from_other_bytes() {
     let journal = Journal::new(header(&old), header(&new)).unwrap();
     let bytes = journal.to_bytes();
     assert!(bytes.len() <= Journal::MAX_LEN);
+    assert!(bytes.len() < 2 * HEADER, "padding is left out");
     assert_eq!(Journal::parse(&bytes).as_ref(), Some(&journal));
     for len in 0..bytes.len() {
         assert_eq!(Journal::parse(&bytes[..len]), None, "{len} bytes");

@@ -345,13 +345,10 @@ impl World {
             return Some(vec![key]);
         }
         let journal = fs::read(self.journal(name)).ok().filter(|_| !self.precious.contains_key(&name))?;
-        let (old, new) = (
-            &journal[JOURNAL_AT..JOURNAL_AT + HEADER],
-            &journal[JOURNAL_AT + HEADER..JOURNAL_AT + 2 * HEADER],
-        );
+        let [old, new] = &headers_in(&journal);
         let is_mixed = (0..HEADER).all(|at| [old[at], new[at], 0].contains(&front[at]));
         (is_mixed && front[16..32] == new[16..32])
-            .then(|| [new, old].into_iter().filter_map(key_of).collect())
+            .then(|| [new, old].into_iter().filter_map(|header| key_of(header)).collect())
     }
 
     fn check(&self) {
@@ -387,6 +384,19 @@ impl World {
             }
         }
     }
+}
+
+/// The old and the new header in a whole journal: the length of what is not padding, that, and the MAC.
+fn headers_in(journal: &[u8]) -> [Vec<u8>; 2] {
+    let mut rest = &journal[JOURNAL_AT - 4..];
+    [(); 2].map(|()| {
+        let (len, behind) = rest.split_first_chunk::<4>().unwrap();
+        let (front, behind) = behind.split_at(u32::from_be_bytes(*len) as usize);
+        let (mac, behind) = behind.split_at(32);
+        rest = behind;
+        let padding = vec![0; HEADER - front.len() - mac.len()];
+        [front, &padding, mac].concat()
+    })
 }
 
 /// What `envctl rewrap` does.
@@ -512,5 +522,5 @@ const NAMES: [&str; 4] = [
     "sub/f",
 ];
 const HEADER: usize = 512;
-/// Magic and length.
-const JOURNAL_AT: usize = 12;
+/// Where the old header begins: behind magic, length of a header and of the part of it that is there.
+const JOURNAL_AT: usize = 16;
