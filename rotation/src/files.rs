@@ -8,6 +8,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    mem,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -20,11 +21,12 @@ use envelope_sdk::{
     format::armor::{ArmorReader, ArmorWriter},
     stream::{self, StreamError},
 };
+use futures_util::StreamExt;
 use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
 
 use crate::{
     Item, Listing, Reencryption, Source, SourceError, Stored, Unlock,
-    threads::{blocking, elsewhere},
+    threads::{blocking, elsewhere, may_block},
 };
 
 pub use pair::{half_reencrypted, is_half_reencrypted, is_left_over, payload_path};
@@ -94,17 +96,22 @@ impl Source for Files {
         let (send, mut receive) = mpsc::channel(LISTED);
         let (from, clean) = (Arc::clone(&self.from), self.clean);
         spawn_blocking(move || {
-            let send = |listed| send.blocking_send(listed).is_ok();
             let from = match &mut *from.lock().unwrap_or_else(PoisonError::into_inner) {
                 From::Paths(paths) => From::Paths(paths.clone()),
                 From::List(list) => From::List(list.take()),
             };
             match from {
-                From::Paths(paths) => walk::walk(&paths, clean, send),
-                From::List(list) => read_list(list, send),
+                From::Paths(paths) => {
+                    let mut batches = Batches { batch: Vec::new(), send };
+                    walk::walk(&paths, clean, &mut batches);
+                    batches.send();
+                }
+                // Whoever writes it may wait for what becomes of a name before the next.
+                From::List(list) => read_list(list, |listed| send.blocking_send(vec![listed]).is_ok()),
             }
         });
-        Box::pin(futures_util::stream::poll_fn(move |context| receive.poll_recv(context)))
+        let batches = futures_util::stream::poll_fn(move |context| receive.poll_recv(context));
+        batches.flat_map(futures_util::stream::iter).boxed()
     }
 
     fn blocks(&self) -> bool {
@@ -117,7 +124,12 @@ impl Source for Files {
     }
 
     async fn commit(&self, item: &Item, old: &Stored, new: &Header) -> Result<u64, SourceError> {
-        let (path, old, new) = (path(item), old.clone(), new.clone());
+        let path = path(item);
+        // Mostly, and then nothing is copied.
+        if may_block() {
+            return commit(&path, old, new).map_err(of_writing);
+        }
+        let (old, new) = (old.clone(), new.clone());
         blocking(move || commit(&path, &old, &new).map_err(of_writing)).await
     }
 
@@ -151,6 +163,29 @@ impl Source for Files {
     async fn tidy(&self, item: &Item, _stored: &Stored) -> Result<(), SourceError> {
         let path = path(item);
         blocking(move || tidy(&path)).await
+    }
+}
+
+/// What was found, on its way to the job: to wake somebody for each name costs more than finding it.
+struct Batches {
+    batch: Vec<Result<Item, SourceError>>,
+    send: mpsc::Sender<Vec<Result<Item, SourceError>>>,
+}
+
+impl Batches {
+    fn send(&mut self) -> bool {
+        self.batch.is_empty() || self.send.blocking_send(mem::take(&mut self.batch)).is_ok()
+    }
+}
+
+impl walk::Listener for Batches {
+    fn found(&mut self, listed: Result<Item, SourceError>) -> bool {
+        self.batch.push(listed);
+        self.batch.len() < BATCH || self.send()
+    }
+
+    fn before_folder(&mut self) -> bool {
+        self.send()
     }
 }
 
@@ -325,5 +360,7 @@ fn of_armor(error: io::Error) -> SourceError {
     }
 }
 
-/// Names that wait to be taken.
-const LISTED: usize = 256;
+/// Names that are sent at once, at most.
+const BATCH: usize = 64;
+/// Batches that wait to be taken.
+const LISTED: usize = 4;

@@ -1,17 +1,13 @@
 //! A job: the items of a source, brought to a goal.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use tokio::{
-    sync::{Mutex, mpsc, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{
-    Checkpoint, Control, Goal, Item, ItemError, ItemReport, KeyStores, Listing, Outcome, Plan, Report,
-    RotationError, Shard, Source, SourceError, Totals, target::Target, threads, work::Worker,
+    Checkpoint, Control, Goal, Item, ItemError, ItemReport, KeyStores, Outcome, Plan, Report, RotationError,
+    Shard, Source, SourceError, Totals, items::Items, outcomes, target::Target, threads, work::Worker,
 };
 
 /// Brings the items of a [`Source`] to a [`Goal`].
@@ -164,15 +160,17 @@ impl Job {
             Arc::new(Worker { source: Arc::clone(&self.source), target: Arc::new(target), checkpoint, dry });
         // Dropped, it stops whatever is under way.
         let mut tasks = JoinSet::new();
-        let (outcomes, mut done) = mpsc::channel(QUEUE);
+        let (outcomes, done) = outcomes::queue();
         // It may need a thread, which those that work would take. Each of them asks it once more when it has come to its end,
         // which a stream need not bear.
         let listing = self.source.list().fuse().boxed();
-        let items = Items { listing: Arc::new(Mutex::new(listing)), shard: self.shard };
+        let items = Items::of(listing, self.shard);
         let (alive, gone) = watch::channel(());
         threads::spawn(&mut tasks, self.concurrency, self.source.blocks(), || {
             let (worker, control, mut gone) = (Arc::clone(&worker), control.clone(), gone.clone());
-            let work = work_off(items.clone(), worker, control.clone(), outcomes.clone());
+            let (items, outcomes, work_control) = (items.clone(), outcomes.clone(), control.clone());
+            let work =
+                outcomes.telling(async move |outcomes| work_off(items, worker, work_control, outcomes).await);
             async move {
                 // A thread cannot be stopped from outside.
                 tokio::select! {
@@ -197,15 +195,13 @@ impl Job {
             tokio::select! {
                 biased;
                 () = &mut stopped => break true,
-                told = done.recv() => match told {
-                    Some(report) => tell(report),
+                told = done.receive() => match told {
+                    Some(reports) => reports.into_iter().for_each(&mut tell),
                     None => break false,
                 },
             }
         };
-        while let Ok(report) = done.try_recv() {
-            tell(report);
-        }
+        done.take().into_iter().for_each(tell);
         drop(alive);
         let mut why = None;
         // A call to the system that hangs is not waited for.
@@ -229,27 +225,8 @@ impl Job {
     }
 }
 
-/// The items of a shard, for whoever takes the next one.
-#[derive(Clone)]
-struct Items {
-    listing: Arc<Mutex<Listing>>,
-    shard: Shard,
-}
-
-impl Items {
-    /// What cannot be listed is of no shard, so each tells it.
-    async fn next(&self) -> Option<Result<Item, SourceError>> {
-        let mut listing = self.listing.lock().await;
-        loop {
-            match listing.next().await? {
-                Ok(item) if !self.shard.has(&item) => {}
-                listed => return Some(listed),
-            }
-        }
-    }
-}
-
-async fn work_off(items: Items, worker: Arc<Worker>, control: Control, outcomes: mpsc::Sender<ItemReport>) {
+async fn work_off(items: Items, worker: Arc<Worker>, control: Control, outcomes: &outcomes::Sender) {
+    let mut turn = Turn::begin();
     while control.may_go_on().await {
         let listed = tokio::select! {
             biased;
@@ -265,11 +242,33 @@ async fn work_off(items: Items, worker: Arc<Worker>, control: Control, outcomes:
             Ok(item) => worker.work(item).await,
             Err(error) => unlisted(error),
         };
-        if outcomes.send(report).await.is_err() {
-            break;
-        }
+        outcomes.send(report).await;
         // Where nothing is ever waited for, whoever may cancel would not get to it.
-        tokio::task::yield_now().await;
+        if turn.is_over() {
+            tokio::task::yield_now().await;
+            turn = Turn::begin();
+        }
+    }
+}
+
+/// What a worker does before it lets others go before: one item, or, on a thread of its own, as many as take little time.
+struct Turn {
+    begun: std::time::Instant,
+    items: u32,
+}
+
+impl Turn {
+    const ITEMS: u32 = 16;
+    const TIME: Duration = Duration::from_millis(5);
+
+    fn begin() -> Self {
+        Self { begun: std::time::Instant::now(), items: 0 }
+    }
+
+    /// Whether it is over, after one more item.
+    fn is_over(&mut self) -> bool {
+        self.items += 1;
+        !threads::may_block() || self.items >= Self::ITEMS || self.begun.elapsed() >= Self::TIME
     }
 }
 
@@ -277,6 +276,3 @@ fn unlisted(error: SourceError) -> ItemReport {
     let outcome = Outcome::Failed(ItemError::Source(error));
     ItemReport { outcome, ..ItemReport::of(Item::named(Vec::new())) }
 }
-
-/// Outcomes that wait, at most: whoever cancels is told of an item soon after it is done.
-const QUEUE: usize = 64;

@@ -6,11 +6,13 @@ mod error;
 mod files;
 mod goal;
 mod html;
+mod items;
 mod job;
 mod memory;
 mod metered;
 #[cfg(feature = "objects")]
 mod objects;
+mod outcomes;
 mod plan;
 mod prices;
 pub mod records;

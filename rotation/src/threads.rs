@@ -41,7 +41,12 @@ where
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
-    if MAY_BLOCK.get() { work() } else { elsewhere(work).await }
+    if may_block() { work() } else { elsewhere(work).await }
+}
+
+/// Whether this thread may block.
+pub(crate) fn may_block() -> bool {
+    MAY_BLOCK.get()
 }
 
 /// Runs what blocks on another thread.

@@ -18,27 +18,57 @@ use super::{
 };
 use crate::{Item, SourceError};
 
-/// Sends the items of `paths` until `send` says no. With `clean`, files that were left behind are removed.
-pub(super) fn walk(paths: &[PathBuf], clean: bool, mut send: impl FnMut(Result<Item, SourceError>) -> bool) {
+/// Who is told of what is found. It says no when it wants no more.
+pub(super) trait Listener {
+    fn found(&mut self, listed: Result<Item, SourceError>) -> bool;
+
+    /// The names of a folder are read next, which may take long.
+    fn before_folder(&mut self) -> bool {
+        true
+    }
+}
+
+impl<F: FnMut(Result<Item, SourceError>) -> bool> Listener for F {
+    fn found(&mut self, listed: Result<Item, SourceError>) -> bool {
+        self(listed)
+    }
+}
+
+/// Notes whether anything was found.
+struct Noting<'l, L> {
+    listener: &'l mut L,
+    has_found: bool,
+}
+
+impl<L: Listener> Listener for Noting<'_, L> {
+    fn found(&mut self, listed: Result<Item, SourceError>) -> bool {
+        self.has_found = true;
+        self.listener.found(listed)
+    }
+
+    fn before_folder(&mut self) -> bool {
+        self.listener.before_folder()
+    }
+}
+
+/// Tells `listener` of the items of `paths`. With `clean`, files that were left behind are removed.
+pub(super) fn walk(paths: &[PathBuf], clean: bool, listener: &mut impl Listener) {
     for path in paths {
         let wanted = match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => below(path, None, clean, &mut send),
+            Ok(metadata) if metadata.is_dir() => below(path, None, clean, listener),
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_pattern(path) => {
                 match pattern(path) {
                     Ok((folder, pattern)) => {
-                        let mut has_found = false;
-                        let wants_more = below(&folder, Some(&pattern), clean, &mut |listed| {
-                            has_found = true;
-                            send(listed)
-                        });
+                        let mut noting = Noting { listener, has_found: false };
+                        let wants_more = below(&folder, Some(&pattern), clean, &mut noting);
                         // Reading it says that it is not there: whoever mistyped it must not be told that nothing is in use.
-                        if has_found { wants_more } else { send(Ok(item(path, true))) }
+                        if noting.has_found { wants_more } else { listener.found(Ok(item(path, true))) }
                     }
-                    Err(error) => send(Err(error)),
+                    Err(error) => listener.found(Err(error)),
                 }
             }
             // What cannot be read is told when it is read.
-            _ => send(Ok(item(path, true))),
+            _ => listener.found(Ok(item(path, true))),
         };
         if !wanted {
             return;
@@ -47,40 +77,33 @@ pub(super) fn walk(paths: &[PathBuf], clean: bool, mut send: impl FnMut(Result<I
 }
 
 /// The files below a folder, in the order of their names. False when nobody wants more.
-fn below(
-    folder: &Path,
-    pattern: Option<&Pattern>,
-    clean: bool,
-    send: &mut impl FnMut(Result<Item, SourceError>) -> bool,
-) -> bool {
+fn below(folder: &Path, pattern: Option<&Pattern>, clean: bool, listener: &mut impl Listener) -> bool {
     let deepest = deepest(pattern);
+    if !listener.before_folder() {
+        return false;
+    }
     let end = tree::walk(folder, &mut |found| {
         let wants_more = match found {
-            Found::Unreadable(error) => send(Err(SourceError::store(error))),
+            Found::Unreadable(error) => listener.found(Err(SourceError::store(error))),
             Found::Folder(path) if deepest.is_some_and(|deepest| path.components().count() >= deepest) => {
                 return Walk::Around;
             }
-            Found::Folder(_) => true,
-            Found::File(path) => file(path, pattern, clean, send),
+            Found::Folder(_) => listener.before_folder(),
+            Found::File(path) => file(path, pattern, clean, listener),
         };
         if wants_more { Walk::On } else { Walk::End }
     });
     end != Walk::End
 }
 
-fn file(
-    path: &Path,
-    pattern: Option<&Pattern>,
-    clean: bool,
-    send: &mut impl FnMut(Result<Item, SourceError>) -> bool,
-) -> bool {
+fn file(path: &Path, pattern: Option<&Pattern>, clean: bool, listener: &mut impl Listener) -> bool {
     // Beside what the pattern may mean, and nowhere else.
     let is_beside = deepest(pattern).is_none_or(|deepest| path.components().count() == deepest);
     if clean && is_beside {
         match unfinished::remove_left(path) {
             Ok(true) => return true,
             Ok(false) => {}
-            Err(error) => return send(Err(SourceError::store(error))),
+            Err(error) => return listener.found(Err(SourceError::store(error))),
         }
     }
     if unfinished::is_left(path)
@@ -89,11 +112,11 @@ fn file(
         return true;
     }
     match pair::beside(path) {
-        Beside::Nothing => send(Ok(item(path, false))),
+        Beside::Nothing => listener.found(Ok(item(path, false))),
         Beside::OfJob => true,
         Beside::NotBelieved => {
             let shown = envelope_sdk::printable::path(path);
-            send(Err(SourceError::store(format!(
+            listener.found(Err(SourceError::store(format!(
                 "{shown} looks like the journal of a reencryption that was cut off, and is not believed: it must have \
                  the owner and group of the header beside it, one name, and no writers but those of the header"
             ))))
@@ -129,7 +152,7 @@ mod tests {
 
     fn walked(paths: &[PathBuf]) -> Vec<String> {
         let mut found = Vec::new();
-        walk(paths, false, |item| {
+        walk(paths, false, &mut |item: Result<Item, SourceError>| {
             found.push(item.unwrap().to_string());
             true
         });
@@ -171,7 +194,7 @@ mod tests {
         fs::write(&left, armored).unwrap();
         let beside = folder.path().join("sub/.envctl-0123456789abcdef");
         fs::write(&beside, armored).unwrap();
-        walk(&[folder.path().join("sub/*.envelope")], true, |item| {
+        walk(&[folder.path().join("sub/*.envelope")], true, &mut |item: Result<Item, SourceError>| {
             item.unwrap();
             true
         });
@@ -184,7 +207,7 @@ mod tests {
         fs::write(folder.path().join("a.envelope"), "").unwrap();
         let pattern = folder.path().join("*.envelop");
         let mut found = Vec::new();
-        walk(std::slice::from_ref(&pattern), false, |listed| {
+        walk(std::slice::from_ref(&pattern), false, &mut |listed: Result<Item, SourceError>| {
             found.push(listed.unwrap());
             true
         });
@@ -199,7 +222,7 @@ mod tests {
         fs::write(folder.path().join("a"), "").unwrap();
         fs::write(other.path().join("foreign"), "").unwrap();
         let mut found = Vec::new();
-        walk(&[folder.path().into()], false, |item| {
+        walk(&[folder.path().into()], false, &mut |item: Result<Item, SourceError>| {
             found.push(item.unwrap().to_string());
             if found.len() == 1 {
                 fs::remove_dir(folder.path().join("z")).unwrap();
@@ -217,7 +240,7 @@ mod tests {
             fs::write(folder.path().join(name.to_string()), "").unwrap();
         }
         let mut count = 0;
-        walk(&[folder.path().into(), folder.path().into()], false, |_| {
+        walk(&[folder.path().into(), folder.path().into()], false, &mut |_: Result<Item, SourceError>| {
             count += 1;
             count < 3
         });
