@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -86,20 +86,31 @@ async fn figures_of_files() {
     let uri = |name: &str| KeyUri::parse(&format!("local:{name}")).unwrap();
     let envelope = Envelope::new(Keyring::new().encrypt(keystore.clone(), uri("old"))).pad_headers_to(4096);
     let tree = folder.path().join("tree");
-    for number in 0..FILES {
+    let files = files();
+    for number in 0..files {
         let below = tree.join((number % 100).to_string());
         fs::create_dir_all(&below).unwrap();
         let sealed = envelope.encrypt(&[7; 2048], &EncryptionContext::new()).await.unwrap();
         fs::write(below.join(format!("{number}.envelope")), sealed).unwrap();
     }
+    let mut keys = ["old", "new"];
     for concurrency in [1, 2, 4, 16] {
-        let (from, to) = if concurrency % 4 == 1 { ("old", "new") } else { ("new", "old") };
-        let (from, to) = if concurrency == 4 { (to, from) } else { (from, to) };
+        let [from, to] = keys;
+        keys.reverse();
         let goal = Goal::only(vec![Key::new(keystore.clone(), uri(to))])
             .open_with(vec![Key::new(keystore.clone(), uri(from))]);
         let job = Job::new(Arc::new(Files::new(vec![tree.clone()])), goal).concurrency(concurrency);
+        let before = processor_time();
         let report = job.run(&Control::new(), |_| {}).await.unwrap();
-        println!("{concurrency} at once, to {to}: {report}; peak {} KiB", peak_kib());
+        assert_eq!(report.totals.rewrapped, files as u64);
+        let rate = files as f64 / report.took.as_secs_f64();
+        let [user, system] = since(before).map(|time| time / u32::try_from(files).unwrap());
+        println!(
+            "{concurrency} at once, to {to}: {rate:.0} files/s; processor time {:?} for each file, {system:?} of it in the \
+             system; peak {} KiB",
+            user + system,
+            peak_kib()
+        );
     }
     alone("open and read", &tree, |path| {
         File::open(path).unwrap().read_exact_at(&mut [0; 4096], 0).unwrap();
@@ -124,12 +135,35 @@ async fn figures_of_files() {
 
 /// What the calls to the system alone cost, on one thread.
 fn alone(what: &str, tree: &Path, work: impl Fn(&Path)) {
-    let begun = Instant::now();
-    for number in 0..FILES {
+    let (files, before, begun) = (files(), processor_time(), Instant::now());
+    for number in 0..files {
         work(&tree.join((number % 100).to_string()).join(format!("{number}.envelope")));
     }
-    let each = begun.elapsed() / u32::try_from(FILES).unwrap();
-    println!("alone, on one thread: {what}: {each:?} for each file");
+    let count = u32::try_from(files).unwrap();
+    let processor: Duration = since(before).iter().sum();
+    println!(
+        "alone, on one thread: {what}: {:?} for each file, {:?} of it processor time",
+        begun.elapsed() / count,
+        processor / count
+    );
+}
+
+/// Time of the processor that this process has had, of its own and in the system, to a hundredth of a second.
+fn processor_time() -> [Duration; 2] {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // Behind the name of the program, which may hold anything.
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    [fields[11], fields[12]].map(|ticks| Duration::from_millis(ticks.parse::<u64>().unwrap() * 10))
+}
+
+fn since(before: [Duration; 2]) -> [Duration; 2] {
+    let now = processor_time();
+    [now[0] - before[0], now[1] - before[1]]
+}
+
+/// `FIGURES_FILES` of them: fewer, to see which calls are made.
+fn files() -> usize {
+    std::env::var("FIGURES_FILES").map_or(100_000, |files| files.parse().unwrap())
 }
 
 fn peak_kib() -> u64 {
@@ -137,5 +171,3 @@ fn peak_kib() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
-
-const FILES: usize = 100_000;
