@@ -160,6 +160,14 @@ impl Output {
         }
     }
 
+    /// Runs `work`, and takes memory for `len` bytes of a new file meanwhile: [`NewFile::reserve_while`].
+    pub(crate) fn reserve_while<T>(&self, len: Option<u64>, work: impl FnOnce() -> T) -> T {
+        match (self, len) {
+            (Self::File(new), Some(len)) => new.reserve_while(len, work),
+            _ => work(),
+        }
+    }
+
     /// Makes the output final: a file is flushed to disk and gets its name.
     pub(crate) fn commit(self) -> Result<Option<Written>> {
         match self {

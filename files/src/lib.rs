@@ -25,6 +25,7 @@ mod new_file;
 mod read_file;
 mod recover;
 mod replace;
+mod reserve;
 pub mod secret;
 pub mod tree;
 pub mod trust;

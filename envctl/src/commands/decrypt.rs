@@ -123,10 +123,15 @@ impl Opening<'_> {
             act.is_about(header);
         }
         let unlock = |header: Header| unlock(envelope, &header, args, expected);
-        let opened = match (header, source.file(), &path) {
-            (_, Some(file), Some(path)) => open_header(file, path, unlock),
-            (header, _, _) => header.and_then(unlock),
-        };
+        let attached = header.as_ref().ok().filter(|header| header.kind() == Kind::Attached);
+        let sealed_len = attached.and_then(|header| source.file_len()?.checked_sub(header.len() as u64));
+        // Where the keystore is unlocked.
+        let opened = output.reserve_while(sealed_len.and_then(cobblestone::opened_len), || {
+            match (header, source.file(), &path) {
+                (_, Some(file), Some(path)) => open_header(file, path, unlock),
+                (header, _, _) => header.and_then(unlock),
+            }
+        });
         let opened = match path.as_deref().filter(|_| args.payload.is_none()) {
             Some(path) => by_payload(opened, path, unlock),
             None => opened,

@@ -113,13 +113,15 @@ impl Sealing<'_> {
 
         act.begins();
         let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
-        let started = block_on(envelope.reporting(*wrap).start(kind, bound))
-            .map_err(|error| Failure::Keys(error.into()))?;
+        let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
+        // Where the keystore is unlocked.
+        let start = || block_on(envelope.reporting(*wrap).start(kind, bound));
+        let started = payload.as_ref().unwrap_or(&output).reserve_while(plaintext_len, start);
+        let started = started.map_err(|error| Failure::Keys(error.into()))?;
         let (started, missing) = started.into_parts();
         let header = Header::parse_exact(&started.header).map_err(CliError::from)?;
         act.is_about(&header);
         let name = input.name().clone();
-        let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
         let share = cores.share(plaintext_len);
         let progress = Progress::new(global, plaintext_len, target.is_terminal() || !share.is_alone());
         let with = (share.parallel(), &progress);

@@ -280,3 +280,36 @@ fn a_file_like_another_replaces_that_one_as_it_was_and_nothing_replaces_a_link()
         assert_eq!((there, left), (b"target".to_vec(), vec!["f".to_owned(), "target".to_owned()]));
     });
 }
+
+#[test]
+fn memory_that_is_reserved_changes_neither_length_nor_content_and_is_used() {
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+        println!("skipped: there is no /dev/shm");
+        return;
+    };
+    let path = folder.path().join("f");
+    let len = 16 << 20;
+    let mut new = NewFile::create(&path, Existing::Keep, Access::Public).unwrap();
+    let blocks = |new: &NewFile| new.file().metadata().unwrap().blocks();
+    let done = new.reserve_while(len, || {
+        // Until the other thread has taken all.
+        while blocks(&new) < len / 512 {
+            std::thread::yield_now();
+        }
+        "done"
+    });
+    assert_eq!((done, new.file().metadata().unwrap().len()), ("done", 0));
+    new.write_all(b"text").unwrap();
+    new.file().set_len(8).unwrap();
+    drop(new.commit().unwrap());
+    assert_eq!(fs::read(&path).unwrap(), b"text\0\0\0\0");
+}
+
+#[test]
+fn a_panic_while_memory_is_reserved_goes_on() {
+    let folder = folder();
+    let new = NewFile::create(&folder.path().join("f"), Existing::Keep, Access::Public).unwrap();
+    let work = std::panic::AssertUnwindSafe(|| new.reserve_while(u64::MAX / 2, || panic!("of the work")));
+    let told = std::panic::catch_unwind(work).unwrap_err();
+    assert_eq!(told.downcast_ref(), Some(&"of the work"));
+}
