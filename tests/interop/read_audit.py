@@ -7,6 +7,10 @@ copies of keys in memory.
     read_audit.py --vectors DIR
         Verifies every log below DIR, with the secret and without, and compares with what its file `case` says. Prints
         "N passed, M failed"; exits with 1 when one failed or there was none.
+    read_audit.py --documents DIR
+        The same of the signed documents in DIR, with the key in its file `public_key` and what its file `cases` says.
+    read_audit.py --document FILE --public-key HEX
+        Verifies one signed document: prints "success", or what is wrong, and exits with 1 then.
 """
 
 import argparse
@@ -375,7 +379,63 @@ def run(directory):
     return 0 if passed and not failed else 1
 
 
+def verify_document(data, public_key):
+    """AD-1 to AD-3: the last line signs all bytes before it."""
+    at = data.rstrip(b"\n").rfind(b"\n") + 1 if data.endswith(b"\n") else len(data)
+    line = data[at:-1]
+    names = ("document_signature", "length", "log", "public_key", "sha256", "signature")
+    try:
+        signed = json.loads(line)
+        is_form = type(signed) is dict and tuple(sorted(signed)) == names and canonical(signed) == line
+    except ValueError:
+        is_form = False
+    if not is_form or data.endswith(b"\n\n") or signed["document_signature"] != 1 or not is_integer(signed["length"], 0):
+        return "not-signed"
+    sizes = (("log", 16), ("public_key", 32), ("sha256", 32), ("signature", 64))
+    if not all(is_hex(signed[name], size) for name, size in sizes):
+        return "not-signed"
+    if signed["public_key"] != public_key.hex():
+        return "other-key"
+    message = b"envelope-audit-v1 document\0" + bytes.fromhex(signed["log"]) + u64(signed["length"])
+    message += bytes.fromhex(signed["sha256"])
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes.fromhex(signed["signature"]), message)
+    except InvalidSignature:
+        return "signature"
+    document = data[:at]
+    is_it = len(document) == signed["length"] and hashlib.sha256(document).hexdigest() == signed["sha256"]
+    return "success" if is_it else "changed"
+
+
+def run_documents(directory):
+    passed = failed = 0
+    public_key = bytes.fromhex((Path(directory) / "public_key").read_text())
+    for case in (Path(directory) / "cases").read_text().splitlines():
+        name, expected = case.split(": ", 1)
+        told = verify_document((Path(directory) / name).read_bytes(), public_key)
+        if told == expected:
+            passed += 1
+        else:
+            failed += 1
+            print(f"{name}: expected {expected!r}, got {told!r}")
+    print(f"{passed} passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+def run_document(path, public_key):
+    told = verify_document(Path(path).read_bytes(), bytes.fromhex(public_key or ""))
+    print(told)
+    return 0 if told == "success" else 1
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vectors", required=True, metavar="DIR")
-    sys.exit(run(parser.parse_args().vectors))
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--vectors", metavar="DIR")
+    what.add_argument("--documents", metavar="DIR")
+    what.add_argument("--document", metavar="FILE")
+    parser.add_argument("--public-key", metavar="HEX")
+    args = parser.parse_args()
+    if args.document:
+        sys.exit(run_document(args.document, args.public_key))
+    sys.exit(run_documents(args.documents) if args.documents else run(args.vectors))

@@ -11,6 +11,7 @@
 mod audited;
 mod common;
 mod damage;
+mod documents;
 mod export;
 mod processes;
 mod pruned;
