@@ -41,6 +41,18 @@ pub struct Goal {
     pub(crate) reencrypts: bool,
     pub(crate) older_than: Option<SystemTime>,
     pub(crate) context: EncryptionContext,
+    /// Of a key, or of one version of it.
+    pub(crate) concerns: Vec<(KeyUri, Option<String>, Concern)>,
+}
+
+/// What is wrong with a key version, as whoever manages the key says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Concern {
+    /// Others may have it.
+    Compromised,
+    /// Its cryptoperiod is over.
+    Due,
 }
 
 impl Goal {
@@ -55,6 +67,7 @@ impl Goal {
             reencrypts: false,
             older_than: None,
             context: EncryptionContext::new(),
+            concerns: Vec::new(),
         }
     }
 
@@ -88,6 +101,14 @@ impl Goal {
     #[must_use]
     pub fn older_than(mut self, time: SystemTime) -> Self {
         self.older_than = Some(time);
+        self
+    }
+
+    /// Says what is wrong with `key`, by its full URI, or with one version of it: where an envelope has it and is to lose it, this is
+    /// among the [reasons](crate::Reason). It is none by itself: what is in the target state stays as it is.
+    #[must_use]
+    pub fn concerned_about(mut self, key: KeyUri, version: Option<String>, concern: Concern) -> Self {
+        self.concerns.push((key, version, concern));
         self
     }
 

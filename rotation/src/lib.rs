@@ -34,7 +34,7 @@ pub use checkpoint::Checkpoint;
 pub use control::Control;
 pub use error::{ItemError, RotationError};
 pub use files::{Files, half_reencrypted, is_half_reencrypted, is_left_over, payload_path};
-pub use goal::{Goal, Key};
+pub use goal::{Concern, Goal, Key};
 pub use html::HtmlReport;
 pub use job::Job;
 pub use memory::Memory;

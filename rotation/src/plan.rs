@@ -30,6 +30,20 @@ pub enum Reason {
         /// The current one.
         wants: String,
     },
+    /// A key version opens it that others may have, and shall not any more.
+    Compromised {
+        /// The key.
+        key: KeyUri,
+        /// The version in the header.
+        has: String,
+    },
+    /// A key version opens it whose cryptoperiod is over, and shall not any more.
+    Due {
+        /// The key.
+        key: KeyUri,
+        /// The version in the header.
+        has: String,
+    },
     /// It was last written before the time that was asked for.
     OlderThan,
     /// Everything gets a new DEK.
@@ -46,6 +60,8 @@ impl Reason {
             Self::MissingRecipient { .. } => "missing-recipient",
             Self::ExtraRecipient { .. } => "extra-recipient",
             Self::OldVersion { .. } => "old-version",
+            Self::Compromised { .. } => "compromised-key",
+            Self::Due { .. } => "due-key",
             Self::OlderThan => "older-than",
             Self::NewDek => "new-dek",
             Self::PassphraseUnknown => "passphrase-unknown",
@@ -68,6 +84,20 @@ impl fmt::Display for Reason {
             Self::OldVersion { key, has, wants } => {
                 let (has, wants) = (envelope_sdk::printable::text(has), envelope_sdk::printable::text(wants));
                 write!(f, "{key} opens it in version {has}, and the current one is {wants}")
+            }
+            Self::Compromised { key, has } => {
+                write!(
+                    f,
+                    "{key} opens it in version {}, which is compromised",
+                    envelope_sdk::printable::text(has)
+                )
+            }
+            Self::Due { key, has } => {
+                write!(
+                    f,
+                    "{key} opens it in version {}, whose cryptoperiod is over",
+                    envelope_sdk::printable::text(has)
+                )
             }
             Self::OlderThan => f.write_str("it was last written before the given time"),
             Self::NewDek => f.write_str("it gets a new DEK"),

@@ -11,10 +11,10 @@ use std::{
 
 use envelope_sdk::{
     DecryptError, EncryptionContext, Envelope, Header, KeyProvider, KeyUri, Keyring, OpenedHeader, Order,
-    PayloadKind,
+    PayloadKind, WrappedDek,
 };
 
-use crate::{Goal, Item, ItemError, Key, Reason, RotationError, metered::KeyStores, shard::hash};
+use crate::{Concern, Goal, Item, ItemError, Key, Reason, RotationError, metered::KeyStores, shard::hash};
 
 /// The target state, and the keyrings that lead there.
 pub(crate) struct Target {
@@ -131,6 +131,9 @@ impl Target {
         if !self.goal.keeps_others && reasons.is_empty() && recipients.len() > self.wanted.len() {
             reasons.extend(recipients.first().map(|of| Reason::ExtraRecipient { key: of.key_uri().clone() }));
         }
+        if !reasons.is_empty() {
+            reasons.extend(header.recipients().iter().flat_map(|of| self.concerns(of)));
+        }
         match self.goal.older_than {
             Some(time) if modified.is_some_and(|modified| modified < time) => reasons.push(Reason::OlderThan),
             Some(_) => {}
@@ -138,6 +141,22 @@ impl Target {
             None => {}
         }
         reasons
+    }
+
+    /// What is wrong with a recipient that does not stay as it is.
+    fn concerns(&self, recipient: &WrappedDek) -> impl Iterator<Item = Reason> {
+        let (uri, version) = (recipient.key_uri(), recipient.key_version());
+        let stays = self.wanted.iter().any(|wanted| wanted.uri == *uri && wanted.version == version);
+        let is_it = move |of: &&(KeyUri, Option<String>, Concern)| {
+            !stays && of.0 == *uri && of.1.as_deref().is_none_or(|known| known == version)
+        };
+        self.goal.concerns.iter().filter(is_it).map(move |(_, _, concern)| {
+            let (key, has) = (uri.clone(), version.to_owned());
+            match concern {
+                Concern::Compromised => Reason::Compromised { key, has },
+                Concern::Due => Reason::Due { key, has },
+            }
+        })
     }
 
     /// Who wraps the DEK of this header anew, and opens it before.

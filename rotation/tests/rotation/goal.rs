@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use envelope_local::{Argon2Params, Keystore, Passphrase};
-use envelope_rotation::{Control, Goal, Job, Key, Outcome, Reason};
+use envelope_rotation::{Concern, Control, Goal, Job, Key, Outcome, Reason};
 use envelope_sdk::{EncryptionContext, Envelope, KeyAdmin, KeyUri, Keyring, NewKey};
 use std::sync::Arc;
 
@@ -90,6 +90,27 @@ async fn a_new_version_of_the_key_is_a_reason_and_its_short_name_means_the_same(
     assert_eq!((has.as_str(), wants.as_str()), ("1", "2"));
     assert_eq!(run(job()).await.totals.in_target_state, 1);
     assert_eq!(generations(&source, 1), [1]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_key_that_an_envelope_loses_is_among_the_reasons_and_changes_nothing_else() {
+    let keys = Keys::new();
+    let source = keys.source(3, "a").await;
+    // Whatever the version is called: it is that of the header.
+    let header = envelope_sdk::Header::parse(&source.envelope("0").unwrap()).unwrap().0;
+    let version = header.recipients()[0].key_version().to_owned();
+    let plan = async |to: &str, version: Option<String>, concern| {
+        let goal = Goal::only(keys.keys(to)).open_with(keys.keys("a"));
+        let goal = goal.concerned_about(crate::uri('a'), version, concern);
+        Job::new(source.clone(), goal).plan(&Control::new(), |_| {}).await.unwrap()
+    };
+    let reasons = plan("b", Some(version.clone()), Concern::Compromised).await.reasons;
+    assert_eq!(reasons.get("compromised-key"), Some(&3), "{reasons:?}");
+    assert_eq!(plan("b", None, Concern::Due).await.reasons.get("due-key"), Some(&3));
+    let other = plan("b", Some("another".into()), Concern::Due).await.reasons;
+    assert!(!other.contains_key("due-key"), "{other:?}");
+    // It stays with them, so there is nothing to do about it here.
+    assert_eq!(plan("a", Some(version), Concern::Compromised).await.to_change, 0);
 }
 
 #[tokio::test]
