@@ -51,7 +51,8 @@ pub use records::SqlRecords;
 ///   process and back; cells of more than 256 MiB are not.
 /// - A row is changed by one `UPDATE`, if its header is still the one that was read; payload and detached header change
 ///   in the same one. No row is locked before that.
-/// - A statement ends after 60 seconds, and waits 5 seconds for a lock. A lost connection is replaced, a few times.
+/// - A statement ends after 60 seconds unless the URL says otherwise, and waits 5 seconds for a lock. A lost connection is
+///   replaced, a few times.
 ///
 /// Names of tables and columns are quoted, and values never are parts of statements. `search_path` is the system's
 /// catalog alone. Rows that a policy hides are an error, not passed over. Connect to the server itself or through a pooler
@@ -80,6 +81,7 @@ impl Sql {
     /// | `payload` | for detached headers, the column of the payload (`bytea`); needed to reencrypt |
     /// | `modified` | a `timestamptz` that says when the row was last written: what [`Goal::older_than`](crate::Goal::older_than) goes by. It is set to now with each change |
     /// | `connections` | connections at once; 8 if not said |
+    /// | `statement_timeout` | seconds that a statement may take; 60 if not said |
     /// | `host`, `port`, `user`, `dbname`, `sslmode`, `sslrootcert`, `connect_timeout`, `application_name` | as libpq has them |
     ///
     /// Names are percent-encoded where they need it. What the URL does not say of the connection, the variables of libpq
@@ -188,6 +190,10 @@ impl Source for Sql {
                     ));
                 };
                 let (payload, _room) = inner.whole_bytes(item, read).await?;
+                // A payload of another header, which somebody put there since, would look damaged.
+                if inner.read(item).await?.header != old.header {
+                    return Err(SourceError::Conflict);
+                }
                 let digest = hash(&payload);
                 let (header, new) = payload_sealed_anew(payload, keys).await?;
                 let values: [Value<'_>; 4] = [

@@ -3,13 +3,13 @@
 //! A test describes where its source keeps envelopes as a [`Place`], and calls [`check`]. Each check has a name that says what must
 //! hold; the error says which did not. It needs a runtime of tokio with time.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use async_trait::async_trait;
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Keyring, Kind, PayloadKind, crypto::cobblestone::PREFIX_LEN,
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 
 use crate::{Control, Goal, Item, Job, Key, Outcome, Reencryption, Source, SourceError, Stored};
 
@@ -27,6 +27,12 @@ pub trait Place: Send + Sync {
     /// Attached or detached envelopes: those that the place is tried with.
     fn payload(&self) -> PayloadKind {
         PayloadKind::Attached
+    }
+
+    /// Whether the source reencrypts these. One that does not refuses as [`Unsupported`](SourceError::Unsupported) and
+    /// changes nothing.
+    fn reencrypts(&self) -> bool {
+        true
     }
 
     /// Puts header and payload there, in the place of what has that name.
@@ -173,7 +179,8 @@ impl Suite<'_> {
         demand(self.place.bytes("x").await == before, || "it was changed".into())?;
         let keys = self.reencryption(&stored).await?;
         let said = source.reencrypt(&item, &stored, keys).await;
-        demand(matches!(said, Err(SourceError::Conflict)), || format!("reencrypt: {said:?}"))?;
+        let is_refused = self.is_conflict(&said);
+        demand(is_refused, || format!("reencrypt: {said:?}"))?;
         demand(self.place.bytes("x").await == before, || "it was changed by reencrypt".into())?;
         self.nothing_left().await?;
         self.empty(&["x"]).await
@@ -189,7 +196,8 @@ impl Suite<'_> {
         let said = source.commit(&item, &stored, &new).await;
         demand(matches!(said, Err(SourceError::Conflict | SourceError::Gone)), || format!("{said:?}"))?;
         let said = source.reencrypt(&item, &stored, keys).await;
-        demand(said.is_err(), || "what is gone was reencrypted".into())?;
+        let is_refused = self.is_conflict(&said) || matches!(said, Err(SourceError::Gone));
+        demand(is_refused, || format!("reencrypt: {said:?}"))?;
         demand(self.place.bytes("x").await.is_none(), || "it is there again".into())?;
         self.nothing_left().await
     }
@@ -221,6 +229,13 @@ impl Suite<'_> {
         let (source, item) = (self.place.source(), self.place.item("x"));
         let stored = source.read(&item).await.map_err(said("read"))?;
         let keys = self.reencryption(&stored).await?;
+        if !self.place.reencrypts() {
+            let said = source.reencrypt(&item, &stored, keys).await;
+            demand(matches!(said, Err(SourceError::Unsupported(_))), || format!("{said:?}"))?;
+            self.opens("x", &self.old).await?;
+            self.nothing_left().await?;
+            return self.empty(&["x"]).await;
+        }
         let new = keys.header().clone();
         source.reencrypt(&item, &stored, keys).await.map_err(said("reencrypt"))?;
         let (header, _) = self.bytes("x").await?;
@@ -235,8 +250,20 @@ impl Suite<'_> {
         self.empty(&["x"]).await
     }
 
+    /// Whether a reencryption of what was changed is refused as it should be.
+    fn is_conflict(&self, said: &Result<u64, SourceError>) -> bool {
+        match said {
+            Err(SourceError::Conflict) => true,
+            Err(SourceError::Unsupported(_)) => !self.place.reencrypts(),
+            _ => false,
+        }
+    }
+
     /// Drops the future after so many polls, each time; a job brings it to its end then.
     async fn drops(&self, reencrypts: bool) -> Checked {
+        if reencrypts && !self.place.reencrypts() {
+            return Ok(());
+        }
         for polls in 0..POLLS {
             self.put("x", &self.old).await?;
             let (source, item) = (self.place.source(), self.place.item("x"));
@@ -244,20 +271,12 @@ impl Suite<'_> {
             let done = {
                 let new = self.rewrapped(&stored, &self.new).await?;
                 let keys = self.reencryption(&stored).await?;
-                let mut writing = if reencrypts {
+                let writing = if reencrypts {
                     source.reencrypt(&item, &stored, keys)
                 } else {
                     source.commit(&item, &stored, &new)
                 };
-                let mut done = false;
-                for _ in 0..polls {
-                    done = poll_fn(|context| Poll::Ready(writing.poll_unpin(context).is_ready())).await;
-                    if done {
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                }
-                done
+                is_done_after(polls, writing).await
             };
             let goal = Goal::only(vec![self.new.clone()]).open_with(vec![self.old.clone()]);
             let mut failed = Vec::new();
@@ -348,6 +367,24 @@ impl Suite<'_> {
         }
         Ok(())
     }
+}
+
+/// Polls a future so often at most, each time that it wakes whoever waits, and drops it. Whether it came to its end.
+async fn is_done_after(polls: usize, future: impl Future) -> bool {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 fn envelope(key: &Key) -> Envelope {

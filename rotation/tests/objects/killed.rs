@@ -39,7 +39,7 @@ async fn at_each_request(bucket: Bucket, goal: impl Fn(&Keys) -> Goal) {
     let sealed = keys.seal(&expected, "a").await;
     for last in 1.. {
         bucket.put("x", sealed.clone()).await;
-        let is_over = killed_after(&bucket, last, &keys, goal(&keys)).await;
+        let is_over = killed_after(last, &bucket, "", goal(&keys)).await;
         let there = keys.open(&bucket.get("x").await).await;
         assert!(there.is_some_and(|(_, plaintext)| plaintext == expected), "after {last} requests");
         // What was done needs nothing but tidying; what was not is done again.
@@ -56,9 +56,9 @@ async fn at_each_request(bucket: Bucket, goal: impl Fn(&Keys) -> Goal) {
     }
 }
 
-/// Runs a job whose requests reach the server up to the one of this number, of which no answer comes back. Returns
-/// whether it needs no more.
-async fn killed_after(bucket: &Bucket, last: usize, keys: &Keys, goal: Goal) -> bool {
+/// Runs a job over what is below `key` whose requests reach the server up to the one of this number, of which no answer comes
+/// back. Returns whether it needs no more.
+async fn killed_after(last: usize, bucket: &Bucket, key: &str, goal: Goal) -> bool {
     let (count, killed) = (AtomicUsize::new(0), Arc::new(Notify::new()));
     let (address, now) = (bucket.address.clone(), Arc::clone(&killed));
     let server = HttpServer::answering(move |request| {
@@ -74,8 +74,7 @@ async fn killed_after(bucket: &Bucket, last: usize, keys: &Keys, goal: Goal) -> 
         }
         answer
     });
-    let _ = keys;
-    let source = bucket.objects_at(&server.url(), &[""]).removing_left_objects();
+    let source = bucket.objects_at(&server.url(), &[key]).removing_left_objects();
     let control = Control::new();
     tokio::select! {
         report = Job::new(Arc::new(source), goal).run(&control, |_| {}) => {
@@ -119,11 +118,8 @@ async fn what_a_killed_job_left_for_an_envelope_that_changed_since_is_removed_an
 async fn temporary_left(bucket: &Bucket, keys: &Keys) -> usize {
     let before = bucket.keys().await.len();
     for last in 1.. {
-        let is_over = {
-            let goal = Goal::only(keys.keys("c")).open_with(keys.keys("a")).reencrypting();
-            let one = Bucket { ..bucket.clone() };
-            killed_below(&one, "x/large", last, goal).await
-        };
+        let goal = Goal::only(keys.keys("c")).open_with(keys.keys("a")).reencrypting();
+        let is_over = killed_after(last, bucket, "x/large", goal).await;
         let left = bucket.keys().await.len() - before;
         if left > 0 {
             return left;
@@ -131,29 +127,6 @@ async fn temporary_left(bucket: &Bucket, keys: &Keys) -> usize {
         assert!(!is_over, "it was there at no moment");
     }
     0
-}
-
-async fn killed_below(bucket: &Bucket, key: &str, last: usize, goal: Goal) -> bool {
-    let (count, killed) = (AtomicUsize::new(0), Arc::new(Notify::new()));
-    let (address, now) = (bucket.address.clone(), Arc::clone(&killed));
-    let server = HttpServer::answering(move |request| {
-        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-        if number > last {
-            return Answer::hang_up();
-        }
-        let answer = forward(&address, request);
-        if number == last {
-            now.notify_one();
-            return Answer::never();
-        }
-        answer
-    });
-    let source = bucket.objects_at(&server.url(), &[key]);
-    let control = Control::new();
-    tokio::select! {
-        report = Job::new(Arc::new(source), goal).run(&control, |_| {}) => report.is_ok(),
-        () = killed.notified() => false,
-    }
 }
 
 async fn a_job_that_is_dropped_removes_its_temporary_object(bucket: Bucket) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 
 mod bucket;
+mod conformance;
 mod faults;
 mod killed;
 mod names;

@@ -1,9 +1,9 @@
-//! How fast records move. `cargo test --release … -- --ignored --nocapture figures`
+//! How fast records move.
 
 use super::{People, run};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "figures, for a release build"]
+#[ignore = "a figure: scripts/with-servers cargo test --release -p envelope-rotation --features sql --test sql -- --ignored --nocapture figures"]
 async fn figures_of_records() {
     let Some(people) = People::new("figures", 100_000).await else { return };
     let mut from = vec![people.old];
