@@ -90,6 +90,9 @@ pub(crate) enum Command {
     /// they are then. docs/rotation-sql.md says what holds.
     #[cfg(feature = "sql")]
     RotateRecords(RotateRecords),
+    /// Destroy data keys of a table: what only they open, such as all records of a tenant, is lost for good
+    #[cfg(feature = "sql")]
+    DestroyDataKey(DestroyDataKey),
     /// Create and rotate keys and move them through their life
     #[command(subcommand)]
     Keys(Keys),
@@ -129,7 +132,7 @@ impl Command {
             self,
             Self::Inspect(_)
                 | Self::Policy(_)
-                | Self::Audit(Audit::List { .. } | Audit::Export { .. })
+                | Self::Audit(Audit::List { .. } | Audit::VerifyReport { .. } | Audit::Export { .. })
                 | Self::Completions { .. }
                 | Self::Man { .. }
         )
@@ -327,7 +330,8 @@ pub(crate) struct Rotate {
 #[derive(Args)]
 pub(crate) struct RotateRecords {
     /// postgres://ROLE@HOST/DATABASE?table=TABLE&key=COLUMN&column=COLUMN&data-key-column=COLUMN&keys=TABLE, with a column=
-    /// for each column of records; the password is in PGPASSWORD or ~/.pgpass
+    /// for each column of records; the password is in PGPASSWORD or ~/.pgpass. With statement_timeout=SECONDS, statements may
+    /// take longer than a minute
     #[arg(value_name = "URL")]
     pub(crate) table: String,
     /// An entry of the context of each record: {COLUMN} stands for that column of its row, {} for the name of the column
@@ -337,7 +341,8 @@ pub(crate) struct RotateRecords {
     /// The id of a data key that is to go; repeatable [default: all that rows are under, but for --new]
     #[arg(long, value_name = "ID", required_unless_present = "new")]
     pub(crate) old: Vec<String>,
-    /// The id of the data key to move to, which is there already [default: a new one is made]
+    /// The id of the data key to move to, which is there already, such as that of a job that was ended [default: a new one is
+    /// made]
     #[arg(long, value_name = "ID")]
     pub(crate) new: Option<String>,
     /// Wrap new data keys for these keys (URI or alias) [default: $ENVCTL_KEYS, or the configuration's keys]
@@ -358,6 +363,39 @@ pub(crate) struct RotateRecords {
     /// Keep the headers of old data keys that no row is under any more
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Say how many rows would be moved, by data key, and what that takes, without writing; no data key is opened
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) estimate: Estimate,
+    /// Write what was done, and each row that failed, to this new file, as JSON, however the job ends
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// Most calls in a second to each key store
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+}
+
+/// `envctl destroy-data-key`
+#[cfg(feature = "sql")]
+#[derive(Args)]
+pub(crate) struct DestroyDataKey {
+    /// The URL of the table, as for `rotate-records`
+    #[arg(value_name = "URL")]
+    pub(crate) table: String,
+    /// The id of a data key; repeatable
+    #[arg(long = "id", value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Destroy them although rows are under them, which are lost
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) report: DestructionReport,
+    #[command(flatten)]
+    pub(crate) dry_run: DryRun,
 }
 
 /// `envctl keys …`
@@ -481,12 +519,8 @@ pub(crate) enum Keys {
         /// Destroy it although it still opens envelopes, which are lost if nothing else opens them
         #[arg(long, requires = "usage")]
         force: bool,
-        /// Write to this new file what became unreadable
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "usage")]
-        report: Option<PathBuf>,
-        /// Why, for that file
-        #[arg(long, value_name = "TEXT", requires = "report")]
-        reason: Option<String>,
+        #[command(flatten)]
+        report: DestructionReport,
     },
     /// Cancel the deletion of a key of a cloud, which is suspended then
     Restore {
@@ -495,6 +529,23 @@ pub(crate) enum Keys {
         #[command(flatten)]
         dry_run: DryRun,
     },
+}
+
+/// What is written down of a destruction.
+#[derive(Args)]
+pub(crate) struct DestructionReport {
+    /// Write to this new file what became unreadable
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// Why, for that file
+    #[arg(long, value_name = "TEXT", requires = "report")]
+    pub(crate) reason: Option<String>,
+    /// Sign that file with the key of this audit log: `envctl audit verify-report` says whether it is what was signed
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "report")]
+    pub(crate) audit_log: Option<PathBuf>,
+    /// Open the log's secret with this key; repeatable [default: those that decrypt]
+    #[arg(long, value_name = "KEY", requires = "audit_log")]
+    pub(crate) audit_key: Vec<String>,
 }
 
 /// One key, or one version of it.
@@ -551,6 +602,18 @@ pub(crate) enum Audit {
         /// Demand that the log is the one of these checkpoints, which were kept elsewhere; repeat it
         #[arg(long = "anchor", value_name = "FILE", value_hint = ValueHint::FilePath)]
         anchors: Vec<PathBuf>,
+    },
+    /// Say whether a report that the key of a log signed, such as that of `keys destroy`, is what was signed (exit code 7)
+    VerifyReport {
+        /// The report
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        report: PathBuf,
+        /// The log whose key should have signed it
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "public_key")]
+        log: Option<PathBuf>,
+        /// The public key of that log, as `create` showed it: whoever can change the report may change the log's files too
+        #[arg(long, value_name = "HEX", conflicts_with = "log")]
+        public_key: Option<String>,
     },
     /// Write records to standard output for other programs; nothing is verified
     Export {

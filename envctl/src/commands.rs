@@ -4,6 +4,8 @@ mod audit;
 mod context;
 mod decrypt;
 mod destroy;
+#[cfg(feature = "sql")]
+mod destroy_data_key;
 mod encrypt;
 mod inspect;
 mod keys;
@@ -19,6 +21,7 @@ mod records;
 mod report_file;
 mod rewrap;
 mod rotate;
+mod signed_report;
 mod survey;
 mod usage;
 
@@ -43,6 +46,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Plan(args) => rotate::plan(global, &args),
         #[cfg(feature = "sql")]
         Command::RotateRecords(args) => records::run(global, &args),
+        #[cfg(feature = "sql")]
+        Command::DestroyDataKey(args) => destroy_data_key::run(global, &args),
         Command::Keys(command) => keys::run(global, command),
         Command::Keystore(command) => keystore::run(global, &command),
         Command::Audit(command) => audit::run(global, &command),

@@ -128,9 +128,33 @@ impl Items {
         });
     }
 
+    /// Whether somebody looks: otherwise nothing need be counted.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Counts what there is to do in another way, on the runtime that calls this. `None`: it is not known.
+    pub(crate) fn count_by(&self, counting: impl Future<Output = Option<u64>> + Send + 'static) {
+        if !self.wanted {
+            return;
+        }
+        let all = Arc::clone(&self.all);
+        tokio::spawn(async move {
+            if let Some(items) = counting.await {
+                all.items.store(items, Ordering::Relaxed);
+                all.all.store(true, Ordering::Release);
+            }
+        });
+    }
+
     /// One more is done; `calls` have been made so far.
     pub(crate) fn add(&mut self, calls: u64) {
-        self.done += 1;
+        self.add_many(1, calls);
+    }
+
+    /// So many more are done; `calls` have been made so far.
+    pub(crate) fn add_many(&mut self, items: u64, calls: u64) {
+        self.done += items;
         let elapsed = self.begun.elapsed();
         if self.wanted && elapsed >= PATIENCE {
             let bar = self.bar.get_or_insert_with(|| {

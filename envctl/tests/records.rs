@@ -1,16 +1,27 @@
 //! `envctl rotate-records`, over PostgreSQL.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![allow(clippy::print_stdout, reason = "seed and counts are said")]
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    env,
+    os::unix::process::ExitStatusExt,
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
+use envelope_local::Keystore;
 use envelope_sdk::{EncryptionContext, Envelope, Keyring};
 use envelope_testkit::servers;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::common::{Ran, Sandbox};
 
-const TABLE: &str = "table=people&key=id&column=email&data-key-column=data_key&keys=data_keys";
+const TABLE: &str = "table=people&key=id&column=email&data-key-column=data_key&keys=data_keys&keys-made=made";
 
 struct Database {
     runtime: tokio::runtime::Runtime,
@@ -33,7 +44,7 @@ impl Database {
         let database = Self { runtime, client, url: format!("{address}?schema={schema}&{TABLE}") };
         database.run(&format!(
             "CREATE SCHEMA {schema}; SET search_path = {schema}; \
-             CREATE TABLE data_keys (id uuid PRIMARY KEY, header bytea NOT NULL); \
+             CREATE TABLE data_keys (id uuid PRIMARY KEY, header bytea NOT NULL, made timestamptz NOT NULL DEFAULT now()); \
              CREATE TABLE people (id int PRIMARY KEY, email bytea, data_key uuid REFERENCES data_keys)"
         ));
         Some(database)
@@ -52,39 +63,309 @@ fn run(sandbox: &Sandbox, args: &[&str], code: i32) -> Ran {
     Ran::of(sandbox.envctl(args).env("PGPASSWORD", "test").output().unwrap(), code)
 }
 
+/// Rows under a data key for `local:old`.
+struct People {
+    database: Database,
+    sandbox: Sandbox,
+    keystore: Arc<Keystore>,
+    old: String,
+    rows: i32,
+}
+
+impl People {
+    fn new(schema: &str, rows: i32) -> Option<Self> {
+        let database = Database::new(schema)?;
+        let sandbox = Sandbox::new();
+        let keystore = Arc::new(sandbox.keystore(&["old", "new"]));
+        let mut people = Self { database, sandbox, keystore, old: String::new(), rows };
+        let data_key =
+            people.database.runtime.block_on(people.envelope("local:old").create_data_key(&tenant()));
+        let data_key = data_key.unwrap();
+        people.old = hex(data_key.header().envelope_id());
+        let header = data_key.header().to_bytes();
+        let ids: Vec<i32> = (0..rows).collect();
+        let seal = |id: &i32| data_key.seal(id.to_string().as_bytes(), &row(*id)).unwrap();
+        let records: Vec<_> = ids.iter().map(seal).collect();
+        people.database.runtime.block_on(async {
+            let insert = "INSERT INTO data_keys VALUES ($1::text::uuid, $2, now() - interval '1 hour')";
+            people.database.client.execute(insert, &[&people.old, &header]).await.unwrap();
+            let insert = "INSERT INTO people SELECT id, email, $3::text::uuid FROM unnest($1::int[], $2::bytea[]) AS n(id, email)";
+            people.database.client.execute(insert, &[&ids, &records, &people.old]).await.unwrap();
+        });
+        Some(people)
+    }
+
+    fn envelope(&self, key: &str) -> Envelope {
+        Envelope::new(Keyring::new().both(self.keystore.clone(), key.parse().unwrap()))
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let common = ["rotate-records", &self.database.url, "--to", "local:new", "--from", "local:old"];
+        let mut command = self.sandbox.envctl(&[&common[..], more].concat());
+        command.env("PGPASSWORD", "test");
+        command
+    }
+
+    /// From the old data key.
+    fn run(&self, more: &[&str], code: i32) -> Ran {
+        Ran::of(self.command(&[&["--old", &self.old], more].concat()).output().unwrap(), code)
+    }
+
+    /// That each row opens with the data key that it names; by data key, how many rows there are.
+    fn check(&self, when: &str) -> BTreeMap<String, usize> {
+        let (runtime, client) = (&self.database.runtime, &self.database.client);
+        let rows = "SELECT p.id, p.email, p.data_key::text, k.header FROM people p JOIN data_keys k ON k.id = p.data_key";
+        let rows = runtime.block_on(client.query(rows, &[])).unwrap();
+        assert_eq!(rows.len(), usize::try_from(self.rows).unwrap(), "{when}");
+        let envelope =
+            Envelope::new(["local:old", "local:new"].iter().fold(Keyring::new(), |keyring, key| {
+                keyring.both(self.keystore.clone(), key.parse().unwrap())
+            }));
+        let (mut data_keys, mut counts) = (BTreeMap::new(), BTreeMap::new());
+        for found in rows {
+            let (id, record, of): (i32, Vec<u8>, String) = (found.get(0), found.get(1), found.get(2));
+            let data_key = data_keys.entry(of.clone()).or_insert_with(|| {
+                runtime.block_on(envelope.open_data_key(found.get(3), &tenant())).unwrap()
+            });
+            let opened = data_key.open(&record, &row(id));
+            assert_eq!(opened.unwrap(), id.to_string().as_bytes(), "{when}: row {id}");
+            *counts.entry(of).or_default() += 1;
+        }
+        counts
+    }
+
+    fn headers(&self) -> i64 {
+        let count = self.database.client.query_one("SELECT count(*) FROM data_keys", &[]);
+        self.database.runtime.block_on(count).unwrap().get(0)
+    }
+}
+
+const CONTEXT: [&str; 4] = ["-c", "row={id}", "-c", "column={}"];
+
+fn tenant() -> EncryptionContext {
+    EncryptionContext::new().with("tenant", "acme")
+}
+
+fn row(id: i32) -> EncryptionContext {
+    EncryptionContext::new().with("row", id.to_string()).with("column", "email")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn records_move_to_a_data_key_for_another_key_and_the_old_one_is_retired() {
-    let Some(database) = Database::new("envctl_records") else { return };
-    let sandbox = Sandbox::new();
-    let keystore = Arc::new(sandbox.keystore(&["old", "new"]));
-    let envelope = |key: &str| Envelope::new(Keyring::new().both(keystore.clone(), key.parse().unwrap()));
-    let context = EncryptionContext::new().with("tenant", "acme");
-    let row = |id: i32| EncryptionContext::new().with("row", id.to_string()).with("column", "email");
-    let data_key = database.runtime.block_on(envelope("local:old").create_data_key(&context)).unwrap();
-    let old: String = data_key.header().envelope_id().iter().map(|byte| format!("{byte:02x}")).collect();
-    let header = data_key.header().to_bytes();
-    database.runtime.block_on(async {
-        let insert = "INSERT INTO data_keys VALUES ($1::text::uuid, $2)";
-        database.client.execute(insert, &[&old, &header]).await.unwrap();
-        for id in 0..50 {
-            let record = data_key.seal(id.to_string().as_bytes(), &row(id)).unwrap();
-            let insert = "INSERT INTO people VALUES ($1, $2, $3::text::uuid)";
-            database.client.execute(insert, &[&id, &record, &old]).await.unwrap();
-        }
-    });
-    let common = ["rotate-records", &database.url, "--to", "local:new", "--from", "local:old", "--old", &old];
-    let with = |more: &[&str], code| run(&sandbox, &[&common[..], more].concat(), code);
-    with(&["-c", "row={nothing}"], 2).says("no column nothing");
-    with(&["-c", "row={id}"], 4).says("is the template");
-    let report = with(&["-c", "row={id}", "-c", "column={}", "--json"], 0).json();
+    let Some(people) = People::new("envctl_records", 50) else { return };
+    people.run(&["-c", "row={nothing}"], 2).says("no column nothing");
+    people.run(&["-c", "row={id}"], 4).says("is the template");
+    let report = people.run(&[&CONTEXT[..], &["--json"]].concat(), 0).json();
     assert_eq!((&report["moved"], &report["left"]), (&50.into(), &0.into()), "{report}");
     assert_eq!(report["emptied"][0]["header"], "retired", "{report}");
-    let header = database.bytes("SELECT header FROM data_keys");
-    let data_key = database.runtime.block_on(envelope("local:new").open_data_key(&header, &context)).unwrap();
-    let record = database.bytes("SELECT email FROM people WHERE id = 7");
-    assert_eq!(data_key.open(&record, &row(7)).unwrap(), b"7");
+    assert_eq!(people.check("moved").len(), 1);
+    let header = people.database.bytes("SELECT header FROM data_keys");
+    let envelope = people.envelope("local:new");
+    people.database.runtime.block_on(envelope.open_data_key(&header, &tenant())).unwrap();
     // Run again, it finds nothing to do.
-    assert_eq!(with(&["-c", "row={id}", "-c", "column={}", "--json"], 0).json()["moved"], 0);
+    assert_eq!(people.run(&[&CONTEXT[..], &["--json"]].concat(), 0).json()["moved"], 0);
+}
+
+#[test]
+fn a_dry_run_counts_and_estimates_and_writes_nothing() {
+    let Some(people) = People::new("envctl_dry", 30) else { return };
+    let mine = people.sandbox.write("prices.toml", b"[local]\nusd = 1.5\nquota = 10\n");
+    let more = ["--dry-run", "--json", "--report", "plan.json", "--prices", mine.to_str().unwrap()];
+    let plan = people.run(&[&CONTEXT[..], &more].concat(), 0).json();
+    assert_eq!((&plan["rows"], &plan["new"]), (&30.into(), &1.into()), "{plan}");
+    assert_eq!(plan["data_keys"][0]["rows"], 30, "{plan}");
+    assert_eq!(plan["calls"]["local"], 3, "{plan}");
+    assert_eq!(plan["estimates"][0]["provider"], "local", "{plan}");
+    let written: serde_json::Value = serde_json::from_slice(&people.sandbox.read("plan.json")).unwrap();
+    assert_eq!((&written["totals"], &written["finished"]), (&plan, &true.into()));
+    assert_eq!(people.check("after the plan")[&uuid(&people.old)], 30);
+    assert_eq!(people.headers(), 1);
+}
+
+#[test]
+fn the_report_is_told_and_written_when_an_error_ends_the_job_in_the_middle() {
+    let Some(people) = People::new("envctl_middle", 60) else { return };
+    people.database.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no more''; END'; \
+         CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW WHEN (old.id = 45) EXECUTE FUNCTION refuse()",
+    );
+    people
+        .database
+        .run("UPDATE people SET email = set_byte(email, 30, get_byte(email, 30) # 1) WHERE id = 7");
+    let more = ["--json", "--batch", "20", "--report", "report.json"];
+    let ran = people.run(&[&CONTEXT[..], &more].concat(), 3);
+    ran.says("no more");
+    let report = ran.json();
+    assert_eq!(
+        (&report["moved"], &report["failed"], &report["finished"]),
+        (&39.into(), &1.into(), &false.into())
+    );
+    let written: serde_json::Value = serde_json::from_slice(&people.sandbox.read("report.json")).unwrap();
+    assert_eq!((&written["totals"], &written["finished"]), (&report, &false.into()), "{written}");
+    assert!(written["error"].as_str().unwrap().contains("no more"), "{written}");
+    assert_eq!(written["items"][0]["row"], "7", "{written}");
+    // A page it is not.
+    people.run(&[&CONTEXT[..], &["--report", "report.html"]].concat(), 2).says("JSON");
+}
+
+#[test]
+fn a_signal_ends_the_job_after_the_batch_with_its_report_and_a_second_one_at_once() {
+    let Some(people) = People::new("envctl_signal", 400) else { return };
+    // A batch waits for as long as this lock is held.
+    for (number, signal) in [Signal::INT, Signal::TERM, Signal::HUP].into_iter().enumerate() {
+        let name = format!("report-{number}.json");
+        people.database.run("BEGIN; SELECT FROM people WHERE id = (SELECT max(id) FROM people) FOR UPDATE");
+        let more = [&["--go-on", "--old", &people.old][..], &CONTEXT, &["--batch", "5", "--report", &name]];
+        let before = people.count(&people.moved());
+        let mut child =
+            people.command(&more.concat()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        while people.count(&people.moved()) == before {
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            thread::yield_now();
+        }
+        let _ = kill_process(Pid::from_child(&child), signal);
+        if number == 2 {
+            // It waits for the row: one more does not.
+            let _ = kill_process(Pid::from_child(&child), signal);
+        }
+        let output = child.wait_with_output().unwrap();
+        people.database.run("ROLLBACK");
+        assert_eq!(output.status.signal(), Some(signal.as_raw()), "{output:?}");
+        people.check(&format!("{signal:?}"));
+        if number < 2 {
+            let written: serde_json::Value = serde_json::from_slice(&people.sandbox.read(&name)).unwrap();
+            assert_eq!(written["finished"], false, "{written}");
+            assert_eq!(written["error"], "it was told to end", "{written}");
+            assert_eq!(written["totals"]["cancelled"], true, "{written}");
+        }
+    }
+    let report = people.run(&[&["--go-on", "--json"][..], &CONTEXT].concat(), 0).json();
+    assert_eq!(report["left"], 0, "{report}");
+    assert_eq!(people.check("in the end").len(), 1);
+}
+
+#[test]
+fn a_tenants_data_key_is_destroyed_with_a_signed_report_of_its_rows_and_its_records_are_gone() {
+    let Some(people) = People::new("envctl_shred", 12) else { return };
+    let sandbox = &people.sandbox;
+    let created = sandbox.run(&["audit", "create", "-k", "local:new", "log", "--json"], 0).json();
+    let public_key = created["public_key"].as_str().unwrap();
+    let run = |more: &[&str], code| {
+        let args = [&["destroy-data-key", people.database.url.as_str()][..], more].concat();
+        Ran::of(sandbox.envctl(&args).env("PGPASSWORD", "test").output().unwrap(), code)
+    };
+    run(&["--id", "00112233445566778899aabbccddeeff", "--yes"], 2).says("no header of the data key");
+    run(&["--id", &people.old, "--yes"], 5).says("12 rows are under the data key");
+    run(&["--id", &people.old, "--force"], 2).says("--yes");
+    run(&["--id", &people.old, "--force", "--dry-run"], 0);
+    assert_eq!(people.check("so far nothing was done")[&uuid(&people.old)], 12);
+    let report = [
+        "--report",
+        "gone.jsonl",
+        "--reason",
+        "tenant 42 left",
+        "--audit-log",
+        "log",
+        "--audit-key",
+        "local:new",
+    ];
+    let ran = run(&[&["--id", &people.old, "--force", "--yes", "--json"][..], &report].concat(), 0);
+    assert_eq!(ran.json()["data_keys"][0]["rows"], 12);
+    ran.says("signed_by").says("backups");
+    let text = String::from_utf8(sandbox.read("gone.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["reason"], &lines[0]["data_keys"][0]),
+        (&"tenant 42 left".into(), &people.old.as_str().into())
+    );
+    let mut rows: Vec<i32> =
+        lines[1..13].iter().map(|line| line["row"].as_str().unwrap().parse().unwrap()).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, (0..12).collect::<Vec<_>>());
+    assert_eq!((&lines[13]["end"]["rows"], lines.len()), (&12.into(), 15));
+    sandbox.run(&["audit", "verify-report", "gone.jsonl", "--public-key", public_key], 0);
+    // Rows and id are there, and nothing that would open them.
+    assert_eq!(people.count("SELECT count(*) FROM people"), 12);
+    assert_eq!(people.database.bytes("SELECT header FROM data_keys"), b"");
+    people.run(&CONTEXT, 1).says("what is stored as the header");
+    run(&["--id", &people.old, "--force", "--yes"], 0).says("destroyed before");
+}
+
+/// Ended at random moments, again and again: `RECORD_KILLS` says how often, `KILL_LOOP_SEED` how.
+#[test]
+fn a_job_that_is_killed_at_any_moment_loses_no_record_and_the_next_ends_it() {
+    let Some(people) = People::new("envctl_killed", 400) else { return };
+    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let (kills, seed) = (number("RECORD_KILLS").unwrap_or(6), number("KILL_LOOP_SEED").unwrap_or_else(now));
+    println!("RECORD_KILLS={kills} KILL_LOOP_SEED={seed}");
+    let mut state = seed;
+    let mut random = |limit: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) % limit
+    };
+    let (mut killed, mut whole_run, mut old) = (0, Duration::ZERO, vec![people.old.clone()]);
+    let mut is_ended = false;
+    while killed < kills || !is_ended {
+        // Two at once may make a new data key each.
+        let jobs = if whole_run.is_zero() { 1 } else { 1 + random(2) };
+        let begun = Instant::now();
+        let named: Vec<_> = old.iter().flat_map(|id| ["--old", id.as_str()]).collect();
+        let more = [&["--go-on", "--batch", "10"][..], &named, &CONTEXT].concat();
+        let spawn = |_| people.command(&more).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let children: Vec<_> = (0..jobs).map(spawn).collect();
+        for child in children {
+            if !whole_run.is_zero() {
+                thread::sleep(whole_run.mul_f64(random(1000) as f64 / 1000.0 / jobs as f64));
+                let _ = kill_process(Pid::from_child(&child), Signal::KILL);
+            }
+            let output = child.wait_with_output().unwrap();
+            let ended_by = output.status.signal();
+            assert!(output.status.success() || ended_by == Some(Signal::KILL.as_raw()), "{output:?}");
+            killed += u64::from(ended_by.is_some());
+        }
+        people.check(&format!("seed {seed}, after {killed} kills"));
+        // To its end, and from what the rows are under now to another one.
+        is_ended = whole_run.is_zero() || killed >= kills || random(3) == 0;
+        if is_ended {
+            Ran::of(people.command(&more).output().unwrap(), 0);
+            let rows = people.check("after a whole run");
+            assert!(old.iter().all(|old| !rows.contains_key(&uuid(old))), "{old:?} {rows:?}");
+            old = rows.into_keys().collect();
+            // What a killed job, or the second of two, made and nobody needed.
+            people.database.run(
+                "DELETE FROM data_keys k WHERE NOT EXISTS (SELECT FROM people p WHERE p.data_key = k.id)",
+            );
+            people.database.run("UPDATE data_keys SET made = now() - interval '1 hour'");
+        }
+        whole_run = if whole_run.is_zero() { begun.elapsed() } else { whole_run };
+    }
+}
+
+impl People {
+    fn moved(&self) -> String {
+        format!("SELECT count(*) FROM people WHERE data_key <> '{}'", self.old)
+    }
+
+    fn count(&self, query: &str) -> i64 {
+        self.database.runtime.block_on(self.database.client.query_one(query, &[])).unwrap().get(0)
+    }
+}
+
+/// As PostgreSQL writes an id.
+fn uuid(hex: &str) -> String {
+    let hex = hex.replace('-', "");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap_or(1)
 }
 
 #[test]

@@ -62,6 +62,16 @@ fn a_plan_says_what_it_takes_with_prices_of_ones_own() {
 }
 
 #[test]
+fn a_plan_says_which_envelopes_a_compromised_key_opens() {
+    let sandbox = tree(2);
+    sandbox.run(&["encrypt", "-k", "local:new", "in", "-o", "tree/new.envelope"], 0);
+    sandbox.run(&["keys", "report-compromise", "old"], 0);
+    let plan = sandbox.run(&["plan", "--to", "local:new", "--from", "local:old", "tree", "--json"], 0).json();
+    assert_eq!(plan["reasons"]["compromised-key"], 2, "{plan}");
+    assert_eq!((&plan["to_change"], &plan["items"]), (&2.into(), &3.into()), "{plan}");
+}
+
+#[test]
 fn older_than_a_day_is_what_was_there_before_it_began() {
     let sandbox = tree(2);
     let touch = |number: usize, time: &str| {
@@ -166,7 +176,7 @@ fn a_key_that_still_opens_envelopes_is_not_destroyed_unless_forced() {
 
     let forced =
         [&destroy[..], &["--force", "--report", "gone.jsonl", "--reason", "tenant 42 left"]].concat();
-    sandbox.run(&forced, 0);
+    sandbox.run(&forced, 0).says("not signed: --audit-log FILE");
     sandbox.run(&["decrypt", "-f", "-k", "local:old", "tree/0.envelope", "-o", "out"], 5).says("destroyed");
     let lines = lines(&sandbox, "gone.jsonl");
     assert_eq!(lines[0]["reason"], "tenant 42 left");
@@ -192,6 +202,42 @@ fn the_report_of_a_destruction_tells_the_version_and_is_there_when_standard_outp
     let lines = lines(&sandbox, "gone.jsonl");
     assert_eq!((&lines[0]["version"], &lines[1]["item"]), (&"1".into(), &"tree/0.envelope".into()));
     assert_eq!(lines[2]["state"], "destroyed", "the key itself is active");
+}
+
+#[test]
+fn the_report_of_a_destruction_is_signed_by_the_key_of_the_audit_log_and_verifies_until_it_is_changed() {
+    let sandbox = tree(2);
+    sandbox.run(&["keys", "deactivate", "old"], 0);
+    let created = sandbox.run(&["audit", "create", "-k", "local:new", "audit.log", "--json"], 0).json();
+    let public_key = created["public_key"].as_str().unwrap();
+    sandbox.run(&["keys", "usage", "tree", "--report", "usage.jsonl"], 0);
+    let destroy = ["keys", "destroy", "old", "--yes", "--usage", "usage.jsonl", "--force", "--report"];
+    let signed = ["gone.jsonl", "--audit-log", "audit.log", "--audit-key", "local:new", "--json"];
+    // A log that does not open: nothing is destroyed.
+    sandbox.run(&[&destroy[..], &["gone.jsonl", "--audit-log", "none.log"]].concat(), 3).says("none.log");
+    let ran = sandbox.run(&[&destroy[..], &signed].concat(), 0);
+    ran.says(&format!("\"signed_by\":\"{public_key}\""));
+    let lines = lines(&sandbox, "gone.jsonl");
+    assert_eq!(lines.last().unwrap()["document_signature"], 1);
+    let verify = ["audit", "verify-report", "gone.jsonl"];
+    let by_key = [&verify[..], &["--public-key", public_key, "--json"]].concat();
+    let found = sandbox.run(&by_key, 0).json();
+    let whole = sandbox.read("gone.jsonl");
+    let line = whole.iter().rev().skip(1).position(|byte| *byte == b'\n').unwrap() + 1;
+    assert_eq!(found["bytes"], whole.len() - line);
+    sandbox.run(&[&verify[..], &["--log", "audit.log"]].concat(), 0);
+    // A line is taken out, another log is asked, the end is missing.
+    let text = String::from_utf8(whole).unwrap();
+    let lost = text.lines().nth(1).unwrap();
+    fs::write(sandbox.file("gone.jsonl"), text.replace(&format!("{lost}\n"), "")).unwrap();
+    sandbox.run(&by_key, 7).says("gone.jsonl: it was changed since it was signed");
+    fs::write(sandbox.file("gone.jsonl"), text.trim_end()).unwrap();
+    sandbox.run(&by_key, 7).says("it is not signed, or its end is missing");
+    sandbox.run(&["audit", "create", "-k", "local:new", "other.log"], 0);
+    fs::write(sandbox.file("gone.jsonl"), &text).unwrap();
+    sandbox.run(&[&verify[..], &["--log", "other.log"]].concat(), 7).says("by the key of another log");
+    sandbox.run(&verify, 2);
+    sandbox.run(&["audit", "verify-report", "/dev/zero", "--log", "audit.log"], 2).says("no regular file");
 }
 
 #[test]

@@ -14,21 +14,24 @@
 
 mod error;
 mod keys;
+mod plan;
 mod report;
 mod reseal;
+mod run;
 mod store;
 mod template;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use envelope_layers::{DataKeyId, StoreError};
-use envelope_sdk::DataKey;
-use tokio::{task::spawn_blocking, time::Instant};
+use envelope_layers::DataKeyId;
+use tokio::time::Instant;
 
-use crate::{Control, Goal};
+use crate::{Control, Goal, KeyStores};
 use keys::Keys;
+use run::Run;
 
 pub use error::{RecordFailure, RecordsError, WhyNot};
+pub use plan::{PlannedDataKey, RecordPlan};
 pub use report::{RecordEvent, RecordReport, Retirement};
 pub use store::{PageLimit, RecordKey, RecordStore, Retired, Row, StoredDataKey, Swap};
 pub use template::{ContextTemplate, TemplateError};
@@ -52,6 +55,7 @@ pub struct RecordJob {
     limit: PageLimit,
     retires: bool,
     goes_on: bool,
+    key_stores: Option<KeyStores>,
 }
 
 impl RecordJob {
@@ -70,6 +74,7 @@ impl RecordJob {
             limit,
             retires: true,
             goes_on: false,
+            key_stores: None,
         }
     }
 
@@ -112,44 +117,89 @@ impl RecordJob {
         self
     }
 
-    /// Runs the job to its end. `on_event` is told what is done, when it is done. Dropping the future stops the job: each
-    /// row is under its old data key or the new one.
+    /// The key stores below the providers of the goal, as [`Job::key_stores`](crate::Job::key_stores) has them. Without it, what a
+    /// job has over key stores stands over those providers.
+    #[must_use]
+    pub fn key_stores(mut self, key_stores: KeyStores) -> Self {
+        self.key_stores = Some(key_stores);
+        self
+    }
+
+    /// Runs the job to its end. `on_event` is told what is done, when it is done. A job that is cancelled ends after the batch that
+    /// is under way; one that is stopped, or whose future is dropped, at once: each row is under its old data key or the
+    /// new one, and of those of the last batch the report does not know.
     ///
     /// # Errors
     ///
-    /// [`RecordsError`]. Rows that fail do not end the job.
+    /// [`RecordsError`]. Rows that fail do not end the job. Once something was done, the error
+    /// [has the report](RecordsError::report) of it.
     pub async fn run(
         self,
         control: &Control,
         on_event: impl FnMut(RecordEvent<'_>),
     ) -> Result<RecordReport, RecordsError> {
         let begun = Instant::now();
+        let job = self.ready()?;
+        let prepared = until_stopped(control, job.prepare()).await;
+        let Some(prepared) = prepared.transpose()? else {
+            return Ok(RecordReport { took: begun.elapsed(), cancelled: true, ..RecordReport::default() });
+        };
+        let (mut run, from) = Run::new(&job, prepared, control, on_event);
+        let ended = until_stopped(control, run.all(from)).await.unwrap_or(Ok(()));
+        run.report(begun.elapsed(), ended)
+    }
+
+    /// Says what [`run`](Self::run) would do, and writes nothing. Rows are counted and headers are read; key stores are asked
+    /// what aliases mean, and for no use of a key, so that a wrong template does not show: `run` tells it before it writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn plan(self, control: &Control) -> Result<RecordPlan, RecordsError> {
+        let job = self.ready()?;
+        let plan = until_stopped(control, plan::of(&job, control)).await;
+        plan.unwrap_or_else(|| Ok(RecordPlan { cancelled: true, ..RecordPlan::default() }))
+    }
+
+    /// With what a job has over key stores.
+    fn ready(mut self) -> Result<Ready, RecordsError> {
         if self.goal.keeps_others || self.goal.to.is_empty() {
             return Err(RecordsError::Job(
                 "a new data key is wrapped for the keys that the goal names, and no others",
             ));
         }
-        let columns: Vec<_> = self.template.columns().into_iter().map(ToOwned::to_owned).collect();
-        self.store.check(&columns).await.map_err(RecordsError::Store)?;
-        let from = self.old_data_keys().await?;
-        let mut keys = Keys::find(Arc::clone(&self.store), &self.goal, &from, self.to).await?;
-        if self.goes_on {
-            keys.find_left().await?;
-        }
-        let report = RecordReport::default();
-        let mut run = Run { job: &self, columns, keys, control, on_event, report, told: HashSet::new() };
-        for old in from {
-            if !control.may_go_on().await {
-                break;
+        let key_stores = match self.key_stores.take() {
+            Some(key_stores) => key_stores,
+            None => {
+                let key_stores = KeyStores::new();
+                self.goal = key_stores.over_goal(&self.goal);
+                key_stores
             }
-            run.empty(old).await?;
-        }
-        let mut report = run.report;
-        report.took = begun.elapsed();
-        report.cancelled = control.is_cancelled();
-        Ok(report)
+        };
+        let columns = self.template.columns().into_iter().map(ToOwned::to_owned).collect();
+        Ok(Ready { job: self, key_stores, columns })
     }
+}
 
+/// A job whose goal has over its key stores what a job has.
+struct Ready {
+    job: RecordJob,
+    key_stores: KeyStores,
+    columns: Vec<String>,
+}
+
+impl Ready {
+    /// What can be known before anything is written.
+    async fn prepare(&self) -> Result<(Vec<DataKeyId>, Keys), RecordsError> {
+        let job = &self.job;
+        job.store.check(&self.columns).await.map_err(RecordsError::Store)?;
+        let from = job.old_data_keys().await?;
+        let keys = Keys::find(Arc::clone(&job.store), &job.goal, &from, job.to).await?;
+        Ok((from, keys))
+    }
+}
+
+impl RecordJob {
     async fn old_data_keys(&self) -> Result<Vec<DataKeyId>, RecordsError> {
         let mut from = self.from.clone();
         if from.is_empty() {
@@ -169,163 +219,15 @@ impl RecordJob {
     }
 }
 
-/// A job on its way.
-struct Run<'j, F> {
-    job: &'j RecordJob,
-    columns: Vec<String>,
-    keys: Keys,
-    control: &'j Control,
-    on_event: F,
-    report: RecordReport,
-    /// Hashes of the rows whose failure was told.
-    told: HashSet<u64>,
-}
-
-/// What became of the rows under one data key, in one pass over them.
-#[derive(Default)]
-struct Pass {
-    moved: u64,
-    conflicts: u64,
-    failed: u64,
-}
-
-impl<F: FnMut(RecordEvent<'_>)> Run<'_, F> {
-    /// Moves all rows from under one data key.
-    async fn empty(&mut self, id: DataKeyId) -> Result<(), RecordsError> {
-        let store = &self.job.store;
-        let Some(header) = self.keys.old_header(id) else {
-            // A job before retired it, or it is lost with its records.
-            return match store.count(&id).await.map_err(RecordsError::Store)? {
-                0 => Ok(()),
-                records => Err(RecordsError::NoHeader { id, records }),
-            };
-        };
-        let mut moving: Option<(Arc<DataKey>, Arc<DataKey>, DataKeyId)> = None;
-        for pass in 0..PASSES {
-            let mut done = Pass::default();
-            let mut after = None;
-            loop {
-                if !self.control.may_go_on().await {
-                    self.report.failed += done.failed;
-                    return Ok(());
-                }
-                let page = store.page(&id, &self.columns, after.as_ref(), self.job.limit).await;
-                let rows = page.map_err(RecordsError::Store)?;
-                let Some(last) = rows.last() else { break };
-                after = Some(last.key.clone());
-                let (old, new, new_id) = match &moving {
-                    Some((old, new, new_id)) => (Arc::clone(old), Arc::clone(new), *new_id),
-                    None => {
-                        let old = Arc::new(self.keys.open_old(id, &header).await?);
-                        self.check_that_rows_open(id, &old, &rows)?;
-                        let (new_id, new, made) = self.keys.new_for(&header).await?;
-                        if !self.report.new.contains(&new_id) {
-                            self.report.new.push(new_id);
-                            (self.on_event)(RecordEvent::NewDataKey { id: new_id, made });
-                        }
-                        moving = Some((Arc::clone(&old), Arc::clone(&new), new_id));
-                        (old, new, new_id)
-                    }
-                };
-                self.batch(id, old, new_id, new, rows, &mut done).await?;
-            }
-            let mut left = store.count(&id).await.map_err(RecordsError::Store)?;
-            if left == 0 {
-                left = self.retire(id).await?;
-                if left == 0 {
-                    return Ok(());
-                }
-                // Written between the count and the end of the key: there is more to do.
-                done.conflicts += left;
-            }
-            if done.moved == 0 && done.conflicts == 0 || pass + 1 == PASSES {
-                // Somebody may have replaced what failed before.
-                self.report.failed += done.failed;
-                self.report.left += left;
-                break;
-            }
-            // Whoever writes these rows is done soon.
-            tokio::time::sleep(FIRST_WAIT * (1 << pass.min(MAX_DOUBLINGS))).await;
-        }
-        Ok(())
-    }
-
-    /// Before anything was written: if no row at all opens, the template is wrong.
-    fn check_that_rows_open(&self, id: DataKeyId, old: &DataKey, rows: &[Row]) -> Result<(), RecordsError> {
-        if self.report.moved > 0 {
-            return Ok(());
-        }
-        match reseal::first_failure_of_all(old, &self.job.template, &self.columns, rows) {
-            Some(first) => Err(RecordsError::NothingOpens { id, rows: rows.len(), first: Box::new(first) }),
-            None => Ok(()),
-        }
-    }
-
-    async fn batch(
-        &mut self,
-        from: DataKeyId,
-        old: Arc<DataKey>,
-        to: DataKeyId,
-        new: Arc<DataKey>,
-        rows: Vec<Row>,
-        done: &mut Pass,
-    ) -> Result<(), RecordsError> {
-        let (template, columns) = (Arc::clone(&self.job.template), self.columns.clone());
-        let sealing = spawn_blocking(move || reseal::reseal(&old, &new, &template, &columns, rows));
-        let sealed = sealing.await.map_err(|error| RecordsError::Store(StoreError::from(error)))?;
-        for failure in &sealed.failures {
-            if self.told.insert(crate::shard::hash(failure.key.0.as_bytes())) {
-                (self.on_event)(RecordEvent::Failed(failure));
-            }
-        }
-        done.failed += sealed.failures.len() as u64;
-        if sealed.swaps.is_empty() {
-            return Ok(());
-        }
-        let swapped = self.job.store.swap(&from, &to, &sealed.swaps).await.map_err(RecordsError::Store)?;
-        let swapped: HashSet<_> = swapped.iter().collect();
-        let (mut moved, mut conflicts) = (0, 0);
-        for swap in &sealed.swaps {
-            if swapped.contains(&swap.key) {
-                moved += 1;
-                self.report.bytes += swap.new.iter().flatten().map(|record| record.len() as u64).sum::<u64>();
-            } else {
-                conflicts += 1;
-            }
-        }
-        done.moved += moved;
-        done.conflicts += conflicts;
-        self.report.moved += moved;
-        self.report.conflicts += conflicts;
-        (self.on_event)(RecordEvent::Moved { rows: moved, conflicts });
-        Ok(())
-    }
-
-    /// Returns how many rows are under it again, if somebody was faster: then it is not settled.
-    async fn retire(&mut self, id: DataKeyId) -> Result<u64, RecordsError> {
-        let store = &self.job.store;
-        let retired = if self.job.retires {
-            match store.retire(&id).await.map_err(RecordsError::Store)? {
-                Retired::Removed => Retirement::Retired,
-                Retired::InUse => match store.count(&id).await.map_err(RecordsError::Store)? {
-                    0 => Retirement::InUseElsewhere,
-                    rows => return Ok(rows),
-                },
-                Retired::Unguarded => Retirement::Unguarded,
-            }
-        } else {
-            Retirement::Kept
-        };
-        self.report.emptied.push((id, retired));
-        (self.on_event)(RecordEvent::Emptied { id, retired });
-        Ok(0)
+/// `None` if the job is stopped before.
+async fn until_stopped<T>(control: &Control, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = control.stopped() => None,
+        done = future => Some(done),
     }
 }
 
 const BATCH_ROWS: u32 = 500;
 /// Bytes of records in a batch: they are in memory three times, old, opened and new.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
-/// Over the rows that others write meanwhile.
-const PASSES: u32 = 20;
-const FIRST_WAIT: Duration = Duration::from_millis(1);
-const MAX_DOUBLINGS: u32 = 9;

@@ -13,7 +13,7 @@ use envelope_audit::{
 use envelope_sdk::{DecryptError, EncryptError, Envelope, printable};
 use serde_json::json;
 
-use super::moment;
+use super::{moment, signed_report};
 use crate::{
     cli::{Audit, AuditFilter, AuditFormat, Global},
     error::{CliError, ErrorKind, Result},
@@ -29,6 +29,9 @@ pub(crate) fn run(global: &Global, command: &Audit) -> Result<()> {
         Audit::List { log, filter } => list(global, log, &wanted(filter)?),
         Audit::Verify { log, keys, public_key, anchors } => {
             verify(global, log, keys, public_key.as_deref(), anchors)
+        }
+        Audit::VerifyReport { report, log, public_key } => {
+            signed_report::verify(global, report, log.as_deref(), public_key.as_deref())
         }
         Audit::Export { log, filter, format } => export(log, &wanted(filter)?, *format),
         Audit::Checkpoint { log, keys } => {

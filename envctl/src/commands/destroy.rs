@@ -2,13 +2,12 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
 };
 
-use envelope_files::{Access, Existing, NewFile};
 use envelope_rotation::{KeyVersion, Loss, UsageReader, UsageReportError, UsedEnvelope};
 use envelope_sdk::{
     KeyDescription, KeyProvider, KeyUri,
@@ -17,11 +16,13 @@ use envelope_sdk::{
     registry::Purpose,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use super::keys::ask;
+use super::{
+    keys::ask,
+    signed_report::{SignedReport, sha256},
+};
 use crate::{
-    cli::{ChangeKey, Global},
+    cli::{ChangeKey, DestructionReport, Global},
     error::{CliError, ErrorKind, Result},
     providers::Providers,
     report::{self, now},
@@ -31,14 +32,13 @@ use crate::{
 pub(crate) struct End {
     pub(crate) usage: Vec<PathBuf>,
     pub(crate) force: bool,
-    pub(crate) report: Option<PathBuf>,
-    pub(crate) reason: Option<String>,
+    pub(crate) report: DestructionReport,
 }
 
 /// What is lost, and the file that says so, which has no name yet.
 pub(crate) struct Destruction {
     loss: Loss,
-    report: Option<(PathBuf, BufWriter<NewFile>)>,
+    report: Option<SignedReport>,
 }
 
 impl Destruction {
@@ -52,6 +52,9 @@ impl Destruction {
     ) -> Result<Self> {
         let mut destruction = Self { loss: Loss::default(), report: None };
         if end.usage.is_empty() {
+            if end.report.report.is_some() {
+                return Err(CliError::usage("--report is about what a --usage FILE counts: name one"));
+            }
             say(
                 global,
                 "nothing was asked what it still opens: `envctl keys usage PATH --report FILE` counts, and --usage FILE refuses \
@@ -60,9 +63,8 @@ impl Destruction {
             return Ok(destruction);
         }
         let ends = Ends::of(providers, key, args.version.as_deref())?;
-        if let Some(path) = end.report.as_ref().filter(|_| !args.dry_run.dry_run) {
-            let file = BufWriter::new(NewFile::create(path, Existing::Keep, Access::Public)?);
-            destruction.report = Some((path.clone(), file));
+        if !args.dry_run.dry_run {
+            destruction.report = SignedReport::begin(providers, &end.report)?;
             destruction.begin(&ends, end)?;
         }
         for path in &end.usage {
@@ -88,27 +90,24 @@ impl Destruction {
 
     /// Ends the report, now that the key, or this version of it, is as `key` says.
     pub(crate) fn done(self, global: &Global, key: &KeyDescription, version: Option<&str>) -> Result<()> {
-        let Some((path, mut file)) = self.report else { return Ok(()) };
-        let cannot = |error: io::Error| CliError::io("write", &path, &error).hint(LOST);
+        let Some(mut report) = self.report else { return Ok(()) };
         let loss = serde_json::to_value(&self.loss).map_err(|error| CliError::other(error.to_string()))?;
         let of_version = version.and_then(|named| key.versions.iter().find(|known| known.version == named));
         let state = of_version.map_or(key.state, |known| known.state);
-        write_line(&mut file, &json!({ "end": loss, "state": state.name() })).map_err(cannot)?;
-        let file = file.into_inner().map_err(|error| cannot(error.into_error()))?;
-        drop(file.commit().map_err(|error| CliError::from(error).hint(LOST))?);
         let Loss { unreadable, .. } = self.loss;
         // A cloud destroys later.
         let when = if state == envelope_sdk::KeyState::Destroyed { "now" } else { "once it is destroyed" };
-        let text =
-            format!("{}: says which {unreadable} envelopes are unreadable {when}", printable::path(&path));
-        report::status(
-            global.json,
-            &json!({ "report": printable::path(&path), "unreadable": unreadable }),
-            &text,
-        )
+        let text = format!("says which {unreadable} envelopes are unreadable {when}");
+        let ended = report.line(&json!({ "end": loss, "state": state.name() }));
+        ended
+            .and_then(|()| report.finish(global, json!({ "unreadable": unreadable }), &text))
+            .map_err(|error| error.hint(LOST))
     }
 
     fn begin(&mut self, ends: &Ends, end: &End) -> Result<()> {
+        if self.report.is_none() {
+            return Ok(());
+        }
         let mut usage = Vec::new();
         for path in &end.usage {
             let cannot = |error: io::Error| CliError::io("read", path, &error);
@@ -120,7 +119,7 @@ impl Destruction {
             "envelope_destruction": 1,
             "key": ends.key.as_str(),
             "version": ends.version,
-            "reason": end.reason,
+            "reason": end.report.reason,
             "time": report::time(now()),
             "usage": usage,
         }))
@@ -160,7 +159,7 @@ impl Destruction {
 
     fn line(&mut self, line: &Value) -> Result<()> {
         match &mut self.report {
-            Some((path, file)) => write_line(file, line).map_err(|error| CliError::io("write", path, &error)),
+            Some(report) => report.line(line),
             None => Ok(()),
         }
     }
@@ -243,10 +242,6 @@ impl From<UsageReportError> for Stop {
     }
 }
 
-fn write_line(out: &mut impl Write, line: &Value) -> io::Result<()> {
-    writeln!(out, "{}", report::json_line(line))
-}
-
 fn warn_if_old(global: &Global, path: &Path, made: &str) {
     let made = humantime::parse_rfc3339(made).ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
     let days = made.map(|made| now().saturating_sub(made.as_secs()) / DAY);
@@ -262,17 +257,6 @@ fn warn_if_old(global: &Global, path: &Path, made: &str) {
 
 fn say(global: &Global, text: &str) {
     let _ = report::status(global.json, &json!({ "warning": text }), &format!("warning: {text}"));
-}
-
-fn sha256(file: &mut File) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(report::hex(&hash.finalize())),
-            read => hash.update(&chunk[..read]),
-        }
-    }
 }
 
 const LOST: &str = "the key is destroyed; the report of it is lost";

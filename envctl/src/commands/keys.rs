@@ -118,8 +118,8 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
             change(global, &providers, &args, KeyChange::State(KeyState::Compromised))
         }
         Keys::Archive(args) => change(global, &providers, &args, KeyChange::Archive),
-        Keys::Destroy { change: args, yes, usage, force, report, reason } => {
-            let end = End { usage, force, report, reason };
+        Keys::Destroy { change: args, yes, usage, force, report } => {
+            let end = End { usage, force, report };
             let (uri, admin) = key_of(&providers, &args.key)?;
             let destruction = destroy::Destruction::check(global, &providers, &uri, &args, &end)?;
             if !yes && !args.dry_run.dry_run {

@@ -2,32 +2,84 @@
 
 use std::sync::Arc;
 
-use envelope_layers::DataKeyId;
+use envelope_layers::{DataKeyId, StoreError};
 use envelope_policy::distinct_keys;
 use envelope_rotation::{
-    Control, Goal, Key, SqlError, SqlRecords,
-    records::{ContextTemplate, RecordEvent, RecordJob, RecordsError},
+    Goal, Key, KeyStores, SqlError, SqlRecords,
+    records::{ContextTemplate, RecordEvent, RecordFailure, RecordJob, RecordReport, RecordsError},
 };
 use envelope_sdk::{KeyUri, registry::Purpose};
+use serde_json::{Value, json};
 
-use super::context;
+use super::{
+    context,
+    report_file::ReportFile,
+    rotate::{key_stores, prices, until_told_to_end, with_estimates},
+};
 use crate::{
     cli::{Expected, Global, RotateRecords},
     error::{CliError, ErrorKind, Result},
     progress::Items,
-    providers::Providers,
+    providers::{Providers, check_inspect},
     report,
     runtime::block_on,
 };
 
 /// Moves records. A row that fails stays as it is and does not stop the others; the exit code is 4 then.
 pub(crate) fn run(global: &Global, args: &RotateRecords) -> Result<()> {
+    if args.dry_run {
+        return plan(global, args);
+    }
+    let keys = keys(global, args)?;
+    let job = job(args, &keys)?;
+    let control = until_told_to_end();
+    let mut told = Told::new(global, args)?;
+    let ended = block_on(async {
+        // By another connection; what is wrong with it is told by the job.
+        if told.progress.is_wanted()
+            && let Ok(counting) = self::job(args, &keys)
+        {
+            let control = control.clone();
+            told.progress.count_by(async move { counting.plan(&control).await.ok().map(|plan| plan.rows) });
+        }
+        job.run(&control, |event| told.hear(event)).await
+    });
+    told.finish(ended)
+}
+
+fn plan(global: &Global, args: &RotateRecords) -> Result<()> {
+    let prices = prices(&args.estimate)?;
+    check_inspect(global, &[])?;
+    let job = job(args, &keys(global, args)?)?;
+    let report = args.report.as_deref().map(ReportFile::create_json).transpose()?;
+    let control = until_told_to_end();
+    let ended = block_on(job.plan(&control)).map_err(of_records);
+    let (value, text) = match &ended {
+        Ok(plan) => with_estimates(serde_json::to_value(plan), plan, &plan.calls, &prices, args.rate),
+        Err(_) => (Ok(Value::Null), String::new()),
+    };
+    let value = value.map_err(|error| CliError::other(error.to_string()))?;
+    let trouble = match &ended {
+        Err(error) => Some(error.message()),
+        Ok(plan) => plan.cancelled.then_some(CANCELLED),
+    };
+    let written = report.map_or(Ok(()), |report| report.finish(&value, &text, trouble));
+    if !value.is_null() {
+        report::print(global.json, &value, &text)?;
+    }
+    written?;
+    ended.map(drop)
+}
+
+/// The job; a second one is of the same keys.
+fn job(args: &RotateRecords, (goal, key_stores): &(Goal, KeyStores)) -> Result<RecordJob> {
     let template =
         ContextTemplate::parse(&args.context).map_err(|error| CliError::usage(error.to_string()))?;
     let ids = |ids: &[String]| ids.iter().map(|id| data_key_id(id)).collect::<Result<Vec<_>>>();
     let (old, new) = (ids(&args.old)?, args.new.as_deref().map(data_key_id).transpose()?);
-    let store = SqlRecords::from_url(&args.table).map_err(|error| of_sql(&error))?;
-    let mut job = RecordJob::new(Arc::new(store), goal(global, args)?, template).from(old);
+    let store = store(&args.table)?;
+    let mut job =
+        RecordJob::new(Arc::new(store), goal.clone(), template).key_stores(key_stores.clone()).from(old);
     if let Some(new) = new {
         job = job.to(new);
     }
@@ -40,39 +92,19 @@ pub(crate) fn run(global: &Global, args: &RotateRecords) -> Result<()> {
     if args.keep {
         job = job.keeping_old_data_keys();
     }
-    let mut progress = Items::new(global);
-    let mut failed = 0;
-    let report = block_on(job.run(&Control::new(), |event| match event {
-        RecordEvent::NewDataKey { id, .. } => progress.aside(|| {
-            let value = serde_json::json!({ "new_data_key": id.to_string() });
-            let _ = report::status(global.json, &value, &format!("records move to the data key {id}"));
-        }),
-        RecordEvent::Moved { rows, .. } => (0..rows).for_each(|_| progress.add(0)),
-        RecordEvent::Failed(failure) => {
-            failed += 1;
-            let error = CliError::new(ErrorKind::NotAuthentic, failure.to_string());
-            progress.aside(|| error.report(global.json));
-        }
-        _ => {}
-    }));
-    drop(progress);
-    let report = report.map_err(of_records)?;
-    let value = serde_json::to_value(&report).map_err(|error| CliError::other(error.to_string()))?;
-    report::print(global.json, &value, &report.to_string())?;
-    match (report.failed.max(failed), report.left) {
-        (0, 0) => Ok(()),
-        (0, left) => Err(CliError::other(format!("{left} rows are left under an old data key"))
-            .hint("others still write under it: run this again when they have a new one")),
-        (failed, _) => {
-            Err(CliError::new(ErrorKind::NotAuthentic, format!("{failed} rows failed and are as they were")))
-        }
-    }
+    Ok(job)
 }
 
-fn goal(global: &Global, args: &RotateRecords) -> Result<Goal> {
+/// The tables that a URL names.
+pub(super) fn store(url: &str) -> Result<SqlRecords> {
+    SqlRecords::from_url(url).map_err(|error| of_sql(&error))
+}
+
+fn keys(global: &Global, args: &RotateRecords) -> Result<(Goal, KeyStores)> {
+    let key_stores = key_stores(args.rate);
     let expected = Expected { context: args.data_key_context.clone(), expect: Vec::new() };
     let expected = context::expected(&expected)?;
-    let providers = Providers::new(global)?;
+    let providers = Providers::for_job(global, &key_stores)?;
     let opened = providers.opened();
     let to: Vec<_> = opened.keyring_to_encrypt(&args.to)?.encrypting().cloned().collect();
     let registry = opened.registry_to_encrypt(distinct_keys(&to));
@@ -83,11 +115,81 @@ fn goal(global: &Global, args: &RotateRecords) -> Result<Goal> {
     let to = to.iter().map(|uri| key(uri, Purpose::Replace)).collect::<Result<_>>()?;
     let from = opened.keyring_to_decrypt(&args.from)?;
     let from = from.decrypting().map(|uri| key(uri, Purpose::Decrypt)).collect::<Result<_>>()?;
-    Ok(Goal::only(to).open_with(from).with_context(expected))
+    Ok((Goal::only(to).open_with(from).with_context(expected), key_stores))
+}
+
+/// What is told while rows are moved: a bar, errors, and the file of the report.
+struct Told<'a> {
+    global: &'a Global,
+    progress: Items,
+    report: Option<ReportFile>,
+    failed: u64,
+}
+
+impl<'a> Told<'a> {
+    fn new(global: &'a Global, args: &RotateRecords) -> Result<Self> {
+        let report = args.report.as_deref().map(ReportFile::create_json).transpose()?;
+        Ok(Self { global, progress: Items::new(global), report, failed: 0 })
+    }
+
+    fn hear(&mut self, event: RecordEvent<'_>) {
+        match event {
+            RecordEvent::NewDataKey { id, .. } => self.progress.aside(|| {
+                let value = json!({ "new_data_key": id.to_string() });
+                let text = format!("records move to the data key {id}");
+                let _ = report::status(self.global.json, &value, &text);
+            }),
+            RecordEvent::Moved { rows, calls, .. } => self.progress.add_many(rows, calls),
+            RecordEvent::Failed(failure) => self.failed(failure),
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, failure: &RecordFailure) {
+        self.failed += 1;
+        if let Some(report) = &mut self.report {
+            let (row, column) = (failure.key.to_string(), &failure.column);
+            report.add_json(&json!({ "row": row, "column": column, "error": failure.why.to_string() }));
+        }
+        let error = CliError::new(ErrorKind::NotAuthentic, failure.to_string());
+        self.progress.aside(|| error.report(self.global.json));
+    }
+
+    /// What was done is told however it ended.
+    fn finish(self, ended: std::result::Result<RecordReport, RecordsError>) -> Result<()> {
+        drop(self.progress);
+        let (done, why) = match ended {
+            Ok(done) => (Some(done), None),
+            Err(RecordsError::Stopped { why, report }) => (Some(*report), Some(of_records(*why))),
+            Err(why) => (None, Some(of_records(why))),
+        };
+        let value = serde_json::to_value(&done).map_err(|error| CliError::other(error.to_string()))?;
+        let text = done.as_ref().map(ToString::to_string).unwrap_or_default();
+        let is_cancelled = done.as_ref().is_some_and(|done| done.cancelled);
+        let trouble = why.as_ref().map(CliError::message).or_else(|| is_cancelled.then_some(CANCELLED));
+        let written = self.report.map_or(Ok(()), |report| report.finish(&value, &text, trouble));
+        if done.is_some() {
+            report::print(self.global.json, &value, &text)?;
+        }
+        written?;
+        if let Some(why) = why {
+            return Err(why);
+        }
+        let (failed, left) = done.map_or((0, 0), |done| (done.failed, done.left));
+        match (failed.max(self.failed), left) {
+            (0, 0) => Ok(()),
+            (0, left) => Err(CliError::other(format!("{left} rows are left under an old data key"))
+                .hint("others still write under it: run this again when they have a new one")),
+            (failed, _) => {
+                let text = format!("{failed} rows failed and are as they were");
+                Err(CliError::new(ErrorKind::NotAuthentic, text))
+            }
+        }
+    }
 }
 
 /// 32 hexadecimal digits, or a UUID.
-fn data_key_id(text: &str) -> Result<DataKeyId> {
+pub(super) fn data_key_id(text: &str) -> Result<DataKeyId> {
     let digits = text.replace('-', "");
     let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
     let number =
@@ -97,10 +199,7 @@ fn data_key_id(text: &str) -> Result<DataKeyId> {
 
 fn of_records(error: RecordsError) -> CliError {
     match error {
-        RecordsError::Store(error) => match error.downcast::<SqlError>() {
-            Ok(error) => of_sql(&error),
-            Err(error) => CliError::new(ErrorKind::InputOutput, error.to_string()),
-        },
+        RecordsError::Store(error) => of_store(error),
         RecordsError::Open { id, source } => CliError::from(source).about(format!("data key {id}")),
         RecordsError::Make(error) => error.into(),
         RecordsError::NotVerified(error) => error.into(),
@@ -109,7 +208,15 @@ fn of_records(error: RecordsError) -> CliError {
         }
         error @ RecordsError::Job(_) => CliError::usage(error.to_string())
             .hint("--old ID names a data key that is to go, --new ID one that is there already"),
+        RecordsError::Stopped { why, .. } => of_records(*why),
         error => CliError::other(error.to_string()),
+    }
+}
+
+pub(super) fn of_store(error: StoreError) -> CliError {
+    match error.downcast::<SqlError>() {
+        Ok(error) => of_sql(&error),
+        Err(error) => CliError::new(ErrorKind::InputOutput, error.to_string()),
     }
 }
 
@@ -120,3 +227,5 @@ fn of_sql(error: &SqlError) -> CliError {
     };
     CliError::new(kind, error.to_string())
 }
+
+const CANCELLED: &str = "it was told to end";

@@ -8,6 +8,7 @@ use std::{
 
 use envelope_files::{Access, Existing, NewFile};
 use envelope_rotation::{HtmlReport, ItemReport};
+use envelope_sdk::printable;
 use serde_json::{Value, json};
 
 use crate::{
@@ -46,16 +47,29 @@ impl ReportFile {
         Ok(report)
     }
 
+    /// JSON, whatever is in it.
+    pub(crate) fn create_json(path: &Path) -> Result<Self> {
+        let report = Self::create(path)?;
+        match report.form {
+            Form::Json { .. } => Ok(report),
+            Form::Html(_) => Err(CliError::usage("this report is JSON, and no page: name it otherwise")
+                .about(printable::path(path))),
+        }
+    }
+
     pub(crate) fn add(&mut self, item: &ItemReport) {
         match &mut self.form {
             Form::Html(page) => page.add(item),
-            Form::Json { is_first } => {
-                let before = if mem::take(is_first) { "\n" } else { ",\n" };
-                let line = json_line(&item.to_json());
-                self.write(before);
-                self.write(&line);
-            }
+            Form::Json { .. } => self.add_json(&item.to_json()),
         }
+    }
+
+    /// One more item, where the report is JSON.
+    pub(crate) fn add_json(&mut self, item: &Value) {
+        let Form::Json { is_first } = &mut self.form else { return };
+        let before = if mem::take(is_first) { "\n" } else { ",\n" };
+        self.write(before);
+        self.write(&json_line(item));
     }
 
     /// `text` is what is said of the whole, `trouble` why it did not come to its end.

@@ -9,9 +9,10 @@ use std::{
 
 use envelope_policy::distinct_keys;
 use envelope_rotation::{
-    Checkpoint, Control, Goal, ItemReport, Job, Key, KeyStores, Outcome, Prices, RotationError, Shard,
+    Checkpoint, Concern, Control, Goal, ItemReport, Job, Key, KeyStores, Outcome, Prices, RotationError,
+    Shard,
 };
-use envelope_sdk::{KeyUri, printable, registry::Purpose};
+use envelope_sdk::{KeyState, KeyUri, printable, registry::Purpose};
 use serde_json::Value;
 
 use super::{context, moment, overlap, report_file::ReportFile};
@@ -21,7 +22,7 @@ use crate::{
     interrupt,
     progress::Items,
     providers::{Providers, check_inspect},
-    report,
+    report::{self, now},
     runtime::block_on,
     sources,
 };
@@ -125,7 +126,7 @@ pub(super) fn until_told_to_end() -> Control {
 
 fn job(global: &Global, args: &Rotation, writes: bool) -> Result<Job> {
     let key_stores = key_stores(args.rate);
-    let goal = goal(global, args, &key_stores)?;
+    let goal = goal(global, args, &key_stores, writes)?;
     overlap::warn(global, &args.paths);
     let source = sources::open(&args.paths, writes)?;
     Ok(Job::new(source, goal).key_stores(key_stores).shard(args.shard.unwrap_or(Shard::ALL)))
@@ -139,7 +140,28 @@ pub(super) fn key_stores(rate: Option<u32>) -> KeyStores {
     }
 }
 
-fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores) -> Result<Goal> {
+/// With what is wrong with the keys that envelopes may lose, as far as their key stores tell.
+fn concerned(goal: Goal, opened: &envelope_providers::Providers, args: &Rotation) -> Goal {
+    let names = args.to.iter().chain(&args.from).chain(&args.remove);
+    let described = names.filter_map(|name| {
+        let key = opened.key(name).ok()?;
+        block_on(opened.registry().admin(&key).ok()?.describe_key(&key)).ok()
+    });
+    described.fold(goal, |goal, key| {
+        key.versions.iter().fold(goal, |goal, version| {
+            let concern = if KeyState::Compromised == version.state || KeyState::Compromised == key.state {
+                Concern::Compromised
+            } else if version.is_due(now()) {
+                Concern::Due
+            } else {
+                return goal;
+            };
+            goal.concerned_about(key.uri.clone(), Some(version.version.clone()), concern)
+        })
+    })
+}
+
+fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores, writes: bool) -> Result<Goal> {
     let expected = Expected { context: args.context.clone(), expect: Vec::new() };
     let expected = context::expected(&expected)?;
     let older_than = args.older_than.as_deref().map(moment::parse_beginning).transpose()?;
@@ -171,6 +193,7 @@ fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores) -> Result<Goal
     let from = from.decrypting().map(|uri| key(uri, Purpose::Decrypt)).collect::<Result<_>>()?;
     let goal = goal.open_with(from).with_context(expected);
     let goal = if args.reencrypt { goal.reencrypting() } else { goal };
+    let goal = if writes { goal } else { concerned(goal, opened, args) };
     Ok(match older_than {
         Some(seconds) => goal.older_than(UNIX_EPOCH + Duration::from_secs(seconds)),
         None => goal,

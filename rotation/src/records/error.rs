@@ -3,7 +3,7 @@
 use envelope_layers::{DataKeyId, StoreError};
 use envelope_sdk::{DecryptError, EncryptError, RECORD_MAX_LEN};
 
-use super::{RecordKey, TemplateError};
+use super::{RecordKey, RecordReport, TemplateError};
 
 /// Why a [`RecordJob`](super::RecordJob) ended before its end. Each row opens, under its old data key or the new one.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,25 @@ pub enum RecordsError {
         /// What is wrong with the first.
         first: Box<RecordFailure>,
     },
+    /// Something was done, and then the job could not go on.
+    #[error("{why}")]
+    Stopped {
+        /// What failed.
+        why: Box<RecordsError>,
+        /// What was done.
+        report: Box<RecordReport>,
+    },
+}
+
+impl RecordsError {
+    /// What was done before it failed; `None` where nothing was.
+    #[must_use]
+    pub fn report(&self) -> Option<&RecordReport> {
+        match self {
+            Self::Stopped { report, .. } => Some(report),
+            _ => None,
+        }
+    }
 }
 
 /// A row that was left as it is, and why.

@@ -13,7 +13,7 @@ use super::{RecordStore, RecordsError, StoredDataKey};
 use crate::{Goal, work::same_context};
 
 /// The context of a data key, as its header shows it.
-type ContextKey = (BTreeMap<String, String>, Vec<String>);
+pub(super) type ContextKey = (BTreeMap<String, String>, Vec<String>);
 
 pub(super) struct Keys {
     store: Arc<dyn RecordStore>,
@@ -93,11 +93,23 @@ impl Keys {
         Ok((id, new, made))
     }
 
-    async fn given(&self, id: DataKeyId, context: &ContextKey) -> Result<DataKey, RecordsError> {
+    /// The header of the new data key that was named, if there is one.
+    pub(super) async fn given_header(&self) -> Result<Option<Header>, RecordsError> {
+        match self.to {
+            Some(id) => self.named(id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn named(&self, id: DataKeyId) -> Result<Header, RecordsError> {
         let stored = self.store.data_key(&id).await.map_err(RecordsError::Store)?;
         let stored =
             stored.ok_or(RecordsError::Job("the new data key that was named is not in the store"))?;
-        let header = header_of(&stored)?;
+        header_of(&stored)
+    }
+
+    async fn given(&self, id: DataKeyId, context: &ContextKey) -> Result<DataKey, RecordsError> {
+        let header = self.named(id).await?;
         if context_key(&header) != *context {
             return Err(RecordsError::Job(
                 "the new data key that was named has another context than an old one, and who reads would not open it",
@@ -173,6 +185,7 @@ fn header_of(stored: &StoredDataKey) -> Result<Header, RecordsError> {
     is_it.then_some(header).ok_or_else(wrong)
 }
 
-fn context_key(header: &Header) -> ContextKey {
+/// The context of the data key that this is the header of.
+pub(super) fn context_key(header: &Header) -> ContextKey {
     (header.stored_context().clone(), header.withheld().to_vec())
 }

@@ -1,6 +1,6 @@
 //! What a job over records did.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use envelope_layers::DataKeyId;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
@@ -25,6 +25,8 @@ pub enum RecordEvent<'e> {
         rows: u64,
         /// Rows of it that somebody wrote meanwhile: they are done again.
         conflicts: u64,
+        /// Calls to key stores so far.
+        calls: u64,
     },
     /// A row was left as it is. It is told once.
     Failed(&'e RecordFailure),
@@ -72,18 +74,33 @@ pub struct RecordReport {
     /// The old data keys without records, and what became of their headers.
     #[serde(serialize_with = "emptied")]
     pub emptied: Vec<(DataKeyId, Retirement)>,
+    /// How often each key store was called, by the name of its provider.
+    pub calls: BTreeMap<&'static str, u64>,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub took: Duration,
     /// True when it was cancelled before its end.
     pub cancelled: bool,
+    /// True when it came to its end: nothing was cancelled, and no error stopped it.
+    pub finished: bool,
+}
+
+impl RecordReport {
+    /// Whether nothing was written.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.moved == 0 && self.conflicts == 0 && self.new.is_empty() && self.emptied.is_empty()
+    }
 }
 
 impl fmt::Display for RecordReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { moved, bytes, conflicts, failed, left, .. } = self;
         let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1);
-        let end = if self.cancelled { "cancelled after " } else { "" };
+        let end = match (self.cancelled, self.finished) {
+            (true, _) => "cancelled after ",
+            (false, false) => "not finished, after ",
+            (false, true) => "",
+        };
         let rate = moved.saturating_mul(1000) / millis;
         writeln!(
             f,
@@ -93,6 +110,12 @@ impl fmt::Display for RecordReport {
         for id in &self.new {
             writeln!(f, "  to the data key {id}")?;
         }
+        let calls: Vec<_> = self.calls.iter().map(|(store, count)| format!("{store} {count}")).collect();
+        writeln!(
+            f,
+            "  calls to key stores: {}",
+            if calls.is_empty() { "none".into() } else { calls.join(", ") }
+        )?;
         let counts = [
             (conflicts, "begun anew because others changed them meanwhile"),
             (failed, "failed and are as they were"),

@@ -91,6 +91,18 @@ pub trait RecordStore: Send + Sync + 'static {
     ///
     /// Whatever went wrong.
     async fn retire(&self, id: &DataKeyId) -> Result<Retired, StoreError>;
+
+    /// Ends a data key for good, whatever refers to it: nothing is left of its header, so that no record under it opens any more. Its
+    /// id stays, with an empty header, and no row is changed: readers tell what was destroyed from what is lost. False if there is no such
+    /// header. When this returns, it lasts.
+    ///
+    /// # Errors
+    ///
+    /// Whatever went wrong; that this store does not do it, unless it is overridden.
+    async fn destroy(&self, id: &DataKeyId) -> Result<bool, StoreError> {
+        let _ = id;
+        Err("this store destroys no data keys".into())
+    }
 }
 
 /// The most that a page of rows has.

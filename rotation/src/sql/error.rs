@@ -59,8 +59,11 @@ pub enum SqlError {
         /// Its first line.
         message: String,
     },
-    /// It did not answer in time.
-    #[error("the database did not answer within {seconds} seconds")]
+    /// A statement took too long, or somebody cancelled it at the database.
+    #[error(
+        "the database did not answer within {seconds} seconds, or the statement was cancelled there: statement_timeout=SECONDS \
+         in the URL gives it longer"
+    )]
     TimedOut {
         /// How long was waited.
         seconds: u64,

@@ -25,7 +25,8 @@ use layout::{Layout, Statements};
 /// Records in columns of a table of PostgreSQL, beside the id of their data key; and the headers of the data keys in another
 /// table of the same database, as [`DataKeyStore`] has it.
 ///
-/// The connection, the names and the time limits are those of [`Sql`](crate::Sql).
+/// The connection, the names and the time limits are those of [`Sql`](crate::Sql). What looks at a whole table where the index
+/// is missing, such as a count, may take an hour, or as long as the URL says if that is longer.
 ///
 /// A header is retired only where the column of ids refers to the table of headers by a foreign key, and no foreign key of
 /// any table to it would delete or change rows (`ON DELETE CASCADE`, `SET NULL`): then the server refuses whoever still
@@ -42,7 +43,7 @@ impl SqlRecords {
     ///
     /// | Parameter | |
     /// |---|---|
-    /// | `table`, `schema`, `key`, `connections` and those of the connection | as for [`Sql::from_url`](crate::Sql::from_url) |
+    /// | `table`, `schema`, `key`, `connections`, `statement_timeout` and those of the connection | as for [`Sql::from_url`](crate::Sql::from_url) |
     /// | `column` | a column of records (`bytea`). **All** columns of a row that are sealed under its data key must be named, one by one |
     /// | `unsealed` | a column of bytes that is not sealed under it; one for each. A table with others is refused |
     /// | `data-key-column` | the column of the data key's id: `bytea` of 16 bytes, or `uuid` |
@@ -120,7 +121,7 @@ impl RecordStore for SqlRecords {
 
     async fn in_use(&self) -> Result<Vec<DataKeyId>, StoreError> {
         let statements = self.statements().await?;
-        let rows = self.pool.query(&statements.in_use, &self.layout.tenant_value(), READS).await?.rows;
+        let rows = self.pool.scan(&statements.in_use, &self.layout.tenant_value(), READS).await?.rows;
         rows.iter().map(|row| id_of(field(row, 0)?)).collect()
     }
 
@@ -143,7 +144,8 @@ impl RecordStore for SqlRecords {
             vec![(&of, Type::TEXT), (&rows, Type::INT8), (&bytes, Type::INT8)];
         values.extend(self.layout.tenant_value());
         values.extend(after.iter().map(|text| (text as &(dyn ToSql + Sync), Type::TEXT)));
-        let answer = self.pool.query(&statement, &values, READS).await?;
+        // Without an index over the column of ids, and few rows left under it, this looks at the whole table.
+        let answer = self.pool.scan(&statement, &values, READS).await?;
         let row = |row: &tokio_postgres::Row| {
             let key_name = RecordKey(key.name(&texts(row, 0, key.len())?));
             let values = texts(row, key.len(), columns.len())?;
@@ -180,7 +182,7 @@ impl RecordStore for SqlRecords {
 
     async fn count(&self, of: &DataKeyId) -> Result<u64, StoreError> {
         let statements = self.statements().await?;
-        let rows = self.pool.query(&statements.count, &[(&of.to_string(), Type::TEXT)], READS).await?.rows;
+        let rows = self.pool.scan(&statements.count, &[(&of.to_string(), Type::TEXT)], READS).await?.rows;
         let count: i64 = field(rows.first().ok_or("no answer")?, 0)?;
         Ok(u64::try_from(count)?)
     }
@@ -223,6 +225,19 @@ impl RecordStore for SqlRecords {
             Err(SqlError::Locked | SqlError::Changed) => Ok(Retired::InUse),
             Err(SqlError::Server { code, .. }) if REFERS.contains(&code.as_str()) => Ok(Retired::InUse),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn destroy(&self, id: &DataKeyId) -> Result<bool, StoreError> {
+        let statements = self.statements().await?;
+        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&id.to_string(), Type::TEXT)];
+        let rows = self.pool.query(&statements.destroy, &values, DESTROYS).await?.rows;
+        // A trigger or a rule may keep what is there.
+        match self.data_key(id).await? {
+            Some(stored) if !stored.header.is_empty() => {
+                Err("the header of the data key is there after it was overwritten".into())
+            }
+            _ => Ok(!rows.is_empty()),
         }
     }
 }
@@ -275,6 +290,7 @@ fn id_of(digits: &str) -> Result<DataKeyId, StoreError> {
 /// The rights that moving takes.
 pub(super) const MOVES: &str = "it takes the right to UPDATE the columns of records and of the data key's id, on a server that is no standby";
 const INSERTS: &str = "it takes the right to INSERT into the table of headers";
+const DESTROYS: &str = "it takes the right to UPDATE the column of headers";
 const DELETES: &str = "it takes the right to DELETE from the table of headers, unless old data keys are kept";
 /// `foreign_key_violation` and `restrict_violation`.
 const REFERS: [&str; 2] = ["23503", "23001"];

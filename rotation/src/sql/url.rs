@@ -6,7 +6,11 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::{Config, config::SslMode};
 use url::Url;
 
-use super::{SqlError, password, pool::Pool, tls::Connector};
+use super::{
+    SqlError, password,
+    pool::{Limits, Pool},
+    tls::Connector,
+};
 
 /// What completes a URL: the variables of the environment.
 pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -92,13 +96,23 @@ impl Address {
         Ok(Self { config, connector, parameters })
     }
 
-    /// Takes `connections`, and refuses what nobody has taken by now.
+    /// Takes `connections` and `statement_timeout`, and refuses what nobody has taken by now.
     pub(super) fn pool(mut self) -> Result<Pool, SqlError> {
         let connections = self.parameters.one("connections")?;
         let connections =
             connections.map_or(Ok(DEFAULT_CONNECTIONS), |count| number(&count, "connections"))?;
+        let seconds = self.parameters.one("statement_timeout")?;
+        let limits = match seconds.map(|seconds| number::<u64>(&seconds, "statement_timeout")).transpose()? {
+            None => Limits::default(),
+            Some(seconds) if (1..=MOST_SECONDS).contains(&seconds) => {
+                Limits::of(Duration::from_secs(seconds))
+            }
+            Some(_) => {
+                return Err(SqlError::url(format!("statement_timeout is 1 to {MOST_SECONDS} seconds")));
+            }
+        };
         self.parameters.finish()?;
-        Ok(Pool::new(self.config, self.connector, connections))
+        Ok(Pool::new(self.config, self.connector, connections, limits))
     }
 }
 
@@ -192,6 +206,8 @@ impl fmt::Debug for Parameters {
 
 const DEFAULT_PORT: u16 = 5432;
 const DEFAULT_CONNECTIONS: usize = 8;
+/// Some 23 days, which PostgreSQL's milliseconds can say.
+const MOST_SECONDS: u64 = 2_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -94,6 +94,8 @@ pub(super) struct Statements {
     pub(super) next_headers: String,
     pub(super) insert: String,
     pub(super) delete: String,
+    /// Nothing in the place of the header of the data key `$1`.
+    pub(super) destroy: String,
     /// Whether the server itself keeps headers that rows refer to, and deletes no rows.
     pub(super) is_guarded: String,
 }
@@ -177,6 +179,12 @@ impl Statements {
                 id_from(&keys_id, "$1")
             ),
             delete: format!("DELETE FROM {keys} WHERE {} = {}", keys_id.quoted, id_from(&keys_id, "$1")),
+            destroy: format!(
+                "UPDATE {keys} SET {} = ''::bytea WHERE {} = {} RETURNING 1",
+                header.quoted,
+                keys_id.quoted,
+                id_from(&keys_id, "$1")
+            ),
             is_guarded: IS_GUARDED.into(),
             sealed: layout.columns.clone(),
             unsealed: layout.unsealed.clone(),

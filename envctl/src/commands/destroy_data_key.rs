@@ -1,0 +1,198 @@
+//! `envctl destroy-data-key`: what records of a table are under is ended, and written down.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use envelope_layers::DataKeyId;
+use envelope_policy::Operation;
+use envelope_rotation::{
+    SqlRecords,
+    records::{PageLimit, RecordStore},
+};
+use envelope_sdk::{Header, KeyUri};
+use serde_json::{Value, json};
+
+use super::{
+    records::{data_key_id, of_store, store},
+    signed_report::SignedReport,
+};
+use crate::{
+    cli::{DestroyDataKey, Global},
+    error::{CliError, ErrorKind, Result},
+    providers::Providers,
+    report::{self, now},
+    runtime::block_on,
+};
+
+/// A data key that comes to its end.
+struct Ending {
+    id: DataKeyId,
+    rows: u64,
+    /// The keys and versions that its header names.
+    recipients: Vec<(KeyUri, String)>,
+}
+
+/// Overwrites the headers of data keys with nothing. What records are under is refused, unless forced.
+pub(crate) fn run(global: &Global, args: &DestroyDataKey) -> Result<()> {
+    let ids = args.ids.iter().map(|id| data_key_id(id)).collect::<Result<Vec<_>>>()?;
+    let providers = Providers::new(global)?;
+    let store = store(&args.table)?;
+    let mut ending = Vec::with_capacity(ids.len());
+    for id in ids {
+        ending.extend(block_on(look(global, &store, id))?);
+    }
+    for (key, _) in ending.iter().flat_map(|of| &of.recipients) {
+        may_destroy(&providers, key)?;
+    }
+    let rows: u64 = ending.iter().map(|of| of.rows).sum();
+    if rows > 0 && !args.force {
+        let text = format!("{rows} rows are under {}", count_of(&ending));
+        return Err(CliError::new(ErrorKind::KeyRefused, text).hint(
+            "`envctl rotate-records` moves them to another data key; --force destroys these all the same, and the rows are lost",
+        ));
+    }
+    if args.dry_run.dry_run || ending.is_empty() {
+        return done(global, &ending, args.dry_run.dry_run);
+    }
+    if !args.yes {
+        confirm(&ending, rows)?;
+    }
+    let mut written = SignedReport::begin(&providers, &args.report)?;
+    if let Some(written) = &mut written {
+        block_on(write_down(written, &store, args, &mut ending))?;
+    }
+    for of in &ending {
+        block_on(destroy(&store, of))?;
+    }
+    let said = written.map_or(Ok(()), |written| finish(global, written, &ending));
+    said.and(done(global, &ending, false))
+}
+
+/// What there is of a data key; none of one that was destroyed before.
+async fn look(global: &Global, store: &SqlRecords, id: DataKeyId) -> Result<Option<Ending>> {
+    let stored = store.data_key(&id).await.map_err(of_store)?;
+    let stored = stored.ok_or_else(|| CliError::usage(format!("there is no header of the data key {id}")))?;
+    let rows = store.count(&id).await.map_err(of_store)?;
+    if stored.header.is_empty() {
+        let value = json!({ "data_key": id.to_string(), "destroyed": "before" });
+        report::status(global.json, &value, &format!("{id} was destroyed before"))?;
+        return Ok(None);
+    }
+    // What is no header opens nothing, and may go.
+    let header = Header::parse_exact(&stored.header).ok();
+    let recipients = header.iter().flat_map(Header::recipients);
+    let recipients = recipients.map(|of| (of.key_uri().clone(), of.key_version().to_owned())).collect();
+    Ok(Some(Ending { id, rows, recipients }))
+}
+
+/// Whoever may destroy none of the keys that open a data key may not destroy that.
+fn may_destroy(providers: &Providers, key: &KeyUri) -> Result<()> {
+    let Some(guard) = providers.opened().guard() else { return Ok(()) };
+    let decided = guard.check(&guard.request(Operation::Destroy).key(key));
+    decided.map_err(|denied| CliError::new(ErrorKind::KeyRefused, denied.to_string()))
+}
+
+/// Each row, before anything is destroyed.
+async fn write_down(
+    report: &mut SignedReport,
+    store: &SqlRecords,
+    args: &DestroyDataKey,
+    ending: &mut [Ending],
+) -> Result<()> {
+    let ids: Vec<_> = ending.iter().map(|of| of.id.to_string()).collect();
+    report.line(&json!({
+        "data_key_destruction": 1,
+        "data_keys": ids,
+        "reason": args.report.reason,
+        "table": args.table,
+        "time": report::time(now()),
+    }))?;
+    for of in ending {
+        let (mut after, mut rows) = (None, 0);
+        loop {
+            let page = store.page(&of.id, &[], after.as_ref(), PAGE).await.map_err(of_store)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            for row in &page {
+                report.line(&json!({ "data_key": of.id.to_string(), "row": row.key.0 }))?;
+            }
+            rows += page.len() as u64;
+        }
+        // What was written since they were counted, and what a URL of one tenant does not list.
+        of.rows = of.rows.max(rows);
+    }
+    Ok(())
+}
+
+async fn destroy(store: &SqlRecords, of: &Ending) -> Result<()> {
+    match store.destroy(&of.id).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CliError::other(format!("the header of the data key {} is gone", of.id))),
+        Err(error) => Err(of_store(error).about(format!("data key {}", of.id))),
+    }
+}
+
+fn finish(global: &Global, mut report: SignedReport, ending: &[Ending]) -> Result<()> {
+    let rows: u64 = ending.iter().map(|of| of.rows).sum();
+    let end =
+        json!({ "end": { "data_keys": ending.iter().map(Ending::json).collect::<Vec<_>>(), "rows": rows } });
+    let text = format!("says which {rows} rows are unreadable now");
+    let ended = report.line(&end);
+    ended
+        .and_then(|()| report.finish(global, json!({ "unreadable": rows }), &text))
+        .map_err(|error| error.hint("the data keys are destroyed; the report of it is lost"))
+}
+
+fn done(global: &Global, ending: &[Ending], is_dry: bool) -> Result<()> {
+    let would = if is_dry { "would be destroyed" } else { "destroyed" };
+    let lines = ending.iter().map(|of| format!("{}: {would}; {} rows are under it\n", of.id, of.rows));
+    let value =
+        json!({ "data_keys": ending.iter().map(Ending::json).collect::<Vec<_>>(), "dry_run": is_dry });
+    report::print(global.json, &value, &lines.collect::<String>())?;
+    if ending.is_empty() || is_dry {
+        return Ok(());
+    }
+    // Said each time: it is what makes the difference for a tenant.
+    report::status(global.json, &json!({ "warning": COPIES }), &format!("warning: {COPIES}"))
+}
+
+impl Ending {
+    fn json(&self) -> Value {
+        let keys = self.recipients.iter();
+        let keys: Vec<_> =
+            keys.map(|(key, version)| json!({ "key": key.as_str(), "version": version })).collect();
+        json!({ "data_key": self.id.to_string(), "keys": keys, "rows": self.rows })
+    }
+}
+
+fn count_of(ending: &[Ending]) -> String {
+    match ending {
+        [one] => format!("the data key {}", one.id),
+        several => format!("{} data keys", several.len()),
+    }
+}
+
+fn confirm(ending: &[Ending], rows: u64) -> Result<()> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::usage("destroying a data key needs --yes where there is no terminal to ask"));
+    }
+    let mut stderr = anstream::stderr().lock();
+    let asked = write!(
+        stderr,
+        "{rows} rows under {} will be lost for good. Type the number of rows to go on: ",
+        count_of(ending)
+    );
+    let cannot = |error: io::Error| CliError::other(format!("cannot ask: {error}"));
+    asked.and_then(|()| stderr.flush()).map_err(cannot)?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(cannot)?;
+    if answer.trim() == rows.to_string() {
+        Ok(())
+    } else {
+        Err(CliError::usage("not confirmed: nothing was done"))
+    }
+}
+
+const COPIES: &str = "copies of a header in backups, replicas and the database's own log open until they have expired, or until \
+                      the keys that wrap it are destroyed";
+/// Keys of rows at once; the records come with them.
+const PAGE: PageLimit = PageLimit { rows: 500, bytes: 8 * 1024 * 1024 };
