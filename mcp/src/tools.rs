@@ -117,5 +117,20 @@ fn schema<T: JsonSchema>() -> Arc<JsonObject> {
         _ => JsonObject::new(),
     };
     schema.remove("title");
+    schema.values_mut().for_each(without_formats);
     Arc::new(schema)
+}
+
+/// `uint32` and its like are of no standard, and some clients warn of them: the bounds beside them say the same.
+fn without_formats(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if members.get("format").is_some_and(Value::is_string) {
+                members.remove("format");
+            }
+            members.values_mut().for_each(without_formats);
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_formats),
+        _ => {}
+    }
 }

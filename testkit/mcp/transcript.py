@@ -40,11 +40,11 @@ async def talk(tree):
         found = await ask("**What does nothing else open?**", "find_envelopes", key=key, alone=True)
         if len(found["envelopes"]) != 1:
             raise SystemExit("there is not the one file")
-        plan = await ask("**What would it take to bring all to the other key?**", "rotation_plan", to=["main"])
+        plan = await ask("**What would it take to bring all to the other key?**", "rotation_plan", to=["main"], **{"from": ["main", "old"]})
         await ask("**Who may do that?**", "policy_explain", actor="cli:alice", operation="rewrap", key="main")
     commands = "\n".join(plain(command, tree) for command in plan["commands_for_a_person"])
-    print("The agent's answer ends in what a person runs. The compromised key opens `2026/c.pdf.envelope` alone: it must open the file once more "
-          f"(`--from`), and what it protected counts as read.\n\n```sh\n{commands}\n```")
+    print("The agent's answer ends in what a person runs. The compromised key opens `2026/c.pdf.envelope` alone, and so is named once more to open it. "
+          f"What it protected counts as read: the person may prefer `--reencrypt`.\n\n```sh\n{commands}\n```")
 
 
 def main():

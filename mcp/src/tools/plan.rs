@@ -22,6 +22,10 @@ pub(super) struct Input {
     /// The keys that alone shall open everything: URIs, aliases or bare names. Those of the configuration, unless it is said.
     #[serde(default)]
     to: Vec<String>,
+    /// Other keys that open what there is, for the time of the job: URIs, aliases or bare names. Those of the configuration, unless
+    /// it is said. Those of `to` open, too.
+    #[serde(default)]
+    from: Vec<String>,
     /// Whether everything gets a new DEK: what a rewrap does not change is encrypted anew.
     #[serde(default)]
     reencrypt: bool,
@@ -50,8 +54,8 @@ pub(super) struct Output {
     reasons: Vec<Reason>,
     /// Calls that the changes take at most, what they cost, and how long they take.
     calls: Vec<Estimate>,
-    /// Envelopes that would be changed and that none of the configured keys opens: a job could not.
-    not_opened_by_configured_keys: u64,
+    /// Envelopes that would be changed and that none of these keys opens: a job could not.
+    not_opened: u64,
     /// The first of them.
     not_opened_examples: Vec<String>,
     hidden_by_policy: u64,
@@ -95,7 +99,19 @@ impl Tool for RotationPlan {
         let keys = std::sync::Arc::clone(&call.facade.keys);
         let configured = keys.configured();
         let wanted = wanted(&call, &input.to, &configured.encrypt).await?;
-        let opening = opening(&call, configured.encrypt.iter().chain(&configured.decrypt)).await;
+        let from: Vec<_> = match input.from.as_slice() {
+            [] => configured
+                .encrypt
+                .iter()
+                .chain(&configured.decrypt)
+                .map(|key| key.as_str().to_owned())
+                .collect(),
+            from => from.to_vec(),
+        };
+        if from.len() > MOST_OPENING {
+            return Err(Failure::usage(format!("`from` names more than {MOST_OPENING} keys")));
+        }
+        let opening = opening(&call, &from, &wanted).await;
         let goal = Goal { wanted: &wanted, reencrypt: input.reencrypt, older_than };
         let mut plan = Counts::default();
         let scanned = scan(&call, input.under.as_deref(), after, MOST_EXAMINED, |seen| {
@@ -137,7 +153,7 @@ impl Tool for RotationPlan {
             in_target_state: plan.in_target_state,
             reasons: reasons.map(|(reason, envelopes)| Reason { reason: reason.into(), envelopes }).collect(),
             calls: plan.calls.iter().map(estimate).collect(),
-            not_opened_by_configured_keys: plan.not_opened,
+            not_opened: plan.not_opened,
             not_opened_examples: plan.examples,
             hidden_by_policy: scanned.hidden,
             unreadable: scanned.failed,
@@ -187,11 +203,14 @@ async fn wanted(call: &Call, named: &[String], configured: &[KeyUri]) -> Result<
 }
 
 /// The keys that a job would open with, by the URIs that headers have.
-async fn opening(call: &Call, configured: impl Iterator<Item = &KeyUri>) -> BTreeSet<KeyUri> {
-    let mut keys = BTreeSet::new();
-    for key in configured {
-        let described = call.facade.keys.describe(&call.caller, key.as_str()).await;
-        keys.insert(described.map_or_else(|_| key.clone(), |described| described.uri));
+async fn opening(call: &Call, names: &[String], wanted: &[Wanted]) -> BTreeSet<KeyUri> {
+    let mut keys: BTreeSet<_> = wanted.iter().filter_map(|key| key.uri.clone()).collect();
+    for name in names {
+        match call.facade.keys.describe(&call.caller, name).await {
+            Ok(described) => keys.insert(described.uri),
+            // Its key store may be away: it is the same key then.
+            Err(_) => KeyUri::parse(name).is_ok_and(|uri| keys.insert(uri)),
+        };
     }
     keys
 }
@@ -255,6 +274,9 @@ fn commands(call: &Call, input: &Input, wanted: &[Wanted]) -> Option<Vec<String>
     for key in wanted {
         arguments.push_str(&format!(" --to {}", quoted(key.uri.as_ref()?.as_str())));
     }
+    for key in &input.from {
+        arguments.push_str(&format!(" --from {}", quoted(key)));
+    }
     if input.reencrypt {
         arguments.push_str(" --reencrypt");
     }
@@ -283,6 +305,7 @@ fn quoted(word: &str) -> String {
 /// Files that one call looks at.
 const MOST_EXAMINED: u64 = 100_000;
 const MOST_KEYS: usize = 16;
+const MOST_OPENING: usize = 64;
 
 #[cfg(test)]
 mod tests {
