@@ -10,6 +10,8 @@ mod cursor;
 mod facade;
 mod failure;
 mod header;
+#[cfg(feature = "listen")]
+pub mod net;
 mod prompts;
 mod resources;
 mod roots;

@@ -1,0 +1,157 @@
+//! What happens, told to the audit log, to metrics and to `tracing`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use envelope_sdk::printable;
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use metrics::counter;
+
+use super::{
+    Client, Event, EventOutcome, NotRecorded, Recorder, Refusal,
+    metrics::{CONNECTIONS, RELOADS, REQUESTS, UNRECORDED},
+    slots::network_of,
+};
+
+/// Tells of what happens.
+pub(crate) struct Reports {
+    recorder: Arc<dyn Recorder>,
+    /// Whoever is refused could otherwise fill the disk with that. Nobody uses up what is for the others.
+    of_address: DefaultKeyedRateLimiter<IpAddr>,
+    of_all: DefaultDirectRateLimiter,
+    unrecorded: AtomicU64,
+}
+
+/// Whom it is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Option<&'a Client>,
+}
+
+/// Where somebody was refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    Connection,
+    Request,
+}
+
+impl Reports {
+    pub(crate) fn new(recorder: Arc<dyn Recorder>) -> Self {
+        let quota = |per_second: u32, burst: u32| {
+            let at_least_one = |count: u32| NonZeroU32::MIN.saturating_add(count - 1);
+            Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst))
+        };
+        Self {
+            recorder,
+            of_address: RateLimiter::keyed(quota(1, 20)),
+            of_all: RateLimiter::direct(quota(50, 500)),
+            unrecorded: AtomicU64::new(0),
+        }
+    }
+
+    /// Somebody was refused. The record has how many came before it without one.
+    pub(crate) async fn refused(&self, peer: Peer<'_>, at: At, refusal: Refusal, why: Option<&str>) {
+        let (operation, metric) = match at {
+            At::Connection => (CONNECT, CONNECTIONS),
+            At::Request => (REQUEST, REQUESTS),
+        };
+        counter!(metric, "outcome" => refusal.name()).increment(1);
+        let client = peer.client.map(Client::name);
+        tracing::info!(address = %peer.address, client, reason = refusal.name(), why, "{operation} refused");
+        if !self.may_record(peer.address.ip()) {
+            self.unrecorded.fetch_add(1, Ordering::Relaxed);
+            counter!(UNRECORDED).increment(1);
+            return;
+        }
+        let outcome = if refusal.is_limit() { EventOutcome::Failed } else { EventOutcome::Denied };
+        let mut event = about(peer, Event::new(operation, outcome));
+        event.reason = Some(refusal.name());
+        if let Some(why) = why {
+            event = event.detail("why", printable::cut(why, 256));
+        }
+        let unrecorded = self.unrecorded.swap(0, Ordering::Relaxed);
+        if unrecorded > 0 {
+            event = event.detail("unrecorded-before", unrecorded.to_string());
+        }
+        if let Err(error) = self.recorder.record(event).await {
+            self.unrecorded.fetch_add(unrecorded + 1, Ordering::Relaxed);
+            tracing::error!(%error, "a refusal is not in the audit log");
+        }
+    }
+
+    /// A client connects.
+    pub(crate) async fn connected(&self, client: &Client, resumed: bool) -> Result<(), NotRecorded> {
+        let peer = Peer { address: client.address(), client: Some(client) };
+        let event = about(peer, Event::new(CONNECT, EventOutcome::Ok)).detail("resumed", resumed.to_string());
+        self.recorder.record(event).await?;
+        counter!(CONNECTIONS, "outcome" => "ok").increment(1);
+        tracing::info!(address = %client.address(), client = client.name(), resumed, "connected");
+        Ok(())
+    }
+
+    /// Files were read again, or could not be.
+    pub(crate) async fn reloaded(&self, outcome: Result<(), &str>) {
+        let mut event = match outcome {
+            Ok(()) => Event::new(RELOAD, EventOutcome::Ok),
+            Err(why) => {
+                tracing::error!(
+                    why,
+                    "certificates are not as they must be: what was there before stays in use"
+                );
+                Event::new(RELOAD, EventOutcome::Failed).detail("why", printable::cut(why, 512))
+            }
+        };
+        counter!(RELOADS, "outcome" => if outcome.is_ok() { "ok" } else { "failed" }).increment(1);
+        event.reason = outcome.is_err().then_some("bad-files");
+        if let Err(error) = self.recorder.record(event).await {
+            tracing::error!(%error, "a change of certificates is not in the audit log");
+        }
+    }
+
+    /// The server begins or ends.
+    pub(crate) async fn server(
+        &self,
+        operation: &'static str,
+        address: SocketAddr,
+    ) -> Result<(), NotRecorded> {
+        self.recorder
+            .record(Event::new(operation, EventOutcome::Ok).detail("address", address.to_string()))
+            .await
+    }
+
+    fn may_record(&self, address: IpAddr) -> bool {
+        if self.of_address.len() > MANY {
+            // Full buckets are as good as none.
+            self.of_address.retain_recent();
+        }
+        let is_known = self.of_address.len() <= MANY;
+        is_known && self.of_address.check_key(&network_of(address)).is_ok() && self.of_all.check().is_ok()
+    }
+}
+
+fn about(peer: Peer<'_>, mut event: Event) -> Event {
+    event = event.detail("address", peer.address.to_string());
+    match peer.client {
+        Some(client) => {
+            event.client = Some(client.name().into());
+            event.detail("fingerprint", client.fingerprint_text())
+        }
+        None => event,
+    }
+}
+
+pub(crate) const START: &str = "mcp-start";
+pub(crate) const STOP: &str = "mcp-stop";
+const CONNECT: &str = "mcp-connect";
+const REQUEST: &str = "mcp-request";
+const RELOAD: &str = "mcp-reload";
+
+/// Addresses of which it is known how often they were refused.
+const MANY: usize = 16 * 1024;

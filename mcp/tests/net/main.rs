@@ -1,0 +1,13 @@
+//! The server over a network, by clients that speak TLS to it: who is refused, and why that is what the records say.
+
+mod authority;
+mod client;
+mod handler;
+mod handshakes;
+mod limits;
+mod protocol;
+mod records;
+mod reloads;
+mod requests;
+mod running;
+mod stops;
