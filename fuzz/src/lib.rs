@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fixtures;
+pub mod mcp;
 pub mod memory;
 pub mod mutate;
 

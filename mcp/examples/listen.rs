@@ -4,8 +4,9 @@
 use std::{env, io::Read, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use envelope_mcp::net::{
-    Admission, Client, CredentialFiles, Event, ListenOptions, NotRecorded, Recorder, Server,
+use envelope_mcp::{
+    Event, Failure, Recorder,
+    net::{Admission, Client, CredentialFiles, ListenOptions, Server},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -29,7 +30,7 @@ struct Told;
 
 #[async_trait]
 impl Recorder for Told {
-    async fn record(&self, event: Event) -> Result<(), NotRecorded> {
+    async fn record(&self, event: &Event) -> Result<(), Failure> {
         eprintln!("{event:?}");
         Ok(())
     }

@@ -2,17 +2,18 @@
 
 use std::{fmt, net::SocketAddr};
 
-use envelope_sdk::printable;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::Caller;
+
 /// Who is at the other end of a connection, by a certificate that was verified.
 ///
-/// A handler finds it in the extensions of the request's parts:
-/// `context.extensions.get::<http::request::Parts>()`, and in its `extensions` the `Client`.
+/// A handler finds it, and its [`Caller`], in the extensions of the HTTP request:
+/// `context.extensions.get::<http::request::Parts>()`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
-    name: Box<str>,
+    caller: Caller,
     fingerprint: [u8; 32],
     address: SocketAddr,
 }
@@ -23,18 +24,16 @@ pub struct Client {
 pub struct ClientError(&'static str);
 
 impl Client {
-    /// Most bytes of a name.
-    pub const MAX_NAME: usize = 256;
-
     /// The client of this certificate (DER), which somebody has verified, at this address.
     ///
     /// Its name is the first URI of the subject alternative name, else its first DNS name, else its first e-mail address, else the
     /// common name of the subject with `cn:` before it. So one kind of name is never taken for another: a URI has a colon, a DNS name
-    /// has neither that nor `@`, and `local`, which is the client at standard input, is no name here.
+    /// has neither that nor `@`, and `local`, which is the client at standard input, is no name here, nor `unidentified`, which is
+    /// whoever has none.
     ///
     /// # Errors
     ///
-    /// [`ClientError`] when there is no such name, or it is longer than [`MAX_NAME`](Self::MAX_NAME) bytes, or holds `*` or what
+    /// [`ClientError`] when there is no such name, or it is longer than [`Caller::MAX_NAME`] bytes, or holds `*` or what
     /// cannot be printed.
     pub fn of_certificate(certificate: &[u8], address: SocketAddr) -> Result<Self, ClientError> {
         let (rest, parsed) =
@@ -43,20 +42,23 @@ impl Client {
             return Err(ClientError("something stands behind the certificate"));
         }
         let name = name_of(&parsed)?;
-        if name.is_empty() || name.len() > Self::MAX_NAME {
-            return Err(ClientError("the name in the certificate has no byte, or more than 256"));
-        }
-        if name.contains('*') || printable::text(&name) != name {
-            return Err(ClientError("the name in the certificate holds `*` or what cannot be printed"));
-        }
-        Ok(Self { name: name.into(), fingerprint: Sha256::digest(certificate).into(), address })
+        let caller = Caller::named(&name).map_err(|_| {
+            ClientError("the name in the certificate is longer than 256 bytes, or holds `*` or what cannot be printed")
+        })?;
+        Ok(Self { caller, fingerprint: Sha256::digest(certificate).into(), address })
+    }
+
+    /// Who it is to policy and audit log: `mcp:` and the [name](Self::name).
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// The name, as a policy knows it behind `mcp:`: `spiffe://acme.example/agent`, `agent.acme.example`, `alice@acme.example` or
     /// `cn:alice`.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.caller.actor().strip_prefix("mcp:").unwrap_or_default()
     }
 
     /// The SHA-256 of the certificate.
@@ -86,7 +88,7 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("fingerprint", &self.fingerprint_text())
             .field("address", &self.address)
             .finish()
@@ -111,7 +113,7 @@ fn name_of(certificate: &X509Certificate<'_>) -> Result<String, ClientError> {
     }
     if let Some(dns) = first(|name| if let GeneralName::DNSName(dns) = name { Some(dns) } else { None }) {
         let dns = dns.to_ascii_lowercase();
-        if dns == "local" || dns.contains([':', '@']) {
+        if ["local", "unidentified"].contains(&dns.as_str()) || dns.contains([':', '@']) {
             return Err(ClientError("the DNS name in the certificate is none that a client can have"));
         }
         return Ok(dns);

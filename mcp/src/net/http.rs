@@ -80,6 +80,7 @@ impl<S: ServerHandler> Exchange<S> {
         let limits = &options.limits;
         let (mut parts, body) = request.into_parts();
         let body = read(body, limits.body, limits.body_time).await?;
+        parts.extensions.insert(self.client.caller().clone());
         parts.extensions.insert(self.client.clone());
         let deadline = Instant::now() + limits.call_time;
         let answer = self.service.handle(Request::from_parts(parts, Full::new(body)));

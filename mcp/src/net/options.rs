@@ -26,9 +26,9 @@ pub struct ListenOptions {
 
 /// A setting that is not right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{setting}`: {what}")]
+#[error("[mcp.listen]: `{setting}`: {what}")]
 pub struct OptionsError {
-    /// Its name in the table `[mcp]`.
+    /// Its name in the table `[mcp.listen]`.
     pub setting: &'static str,
     /// What is wrong.
     pub what: String,

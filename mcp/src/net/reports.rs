@@ -13,8 +13,10 @@ use envelope_sdk::printable;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics::counter;
 
+use crate::{Event, Failure, Kind, Recorder};
+
 use super::{
-    Client, Event, EventOutcome, NotRecorded, Recorder, Refusal,
+    Client, Refusal,
     metrics::{CONNECTIONS, RELOADS, REQUESTS, UNRECORDED},
     slots::network_of,
 };
@@ -70,27 +72,26 @@ impl Reports {
             counter!(UNRECORDED).increment(1);
             return;
         }
-        let outcome = if refusal.is_limit() { EventOutcome::Failed } else { EventOutcome::Denied };
-        let mut event = about(peer, Event::new(operation, outcome));
-        event.reason = Some(refusal.name());
+        let kind = if refusal.is_limit() { Kind::Other } else { Kind::KeyRefused };
+        let mut event = about(peer, operation, Some(kind)).with("reason", refusal.name());
         if let Some(why) = why {
-            event = event.detail("why", printable::cut(why, 256));
+            event = event.with("why", printable::cut(why, 256));
         }
         let unrecorded = self.unrecorded.swap(0, Ordering::Relaxed);
         if unrecorded > 0 {
-            event = event.detail("unrecorded-before", unrecorded.to_string());
+            event = event.with("unrecorded-before", unrecorded.to_string());
         }
-        if let Err(error) = self.recorder.record(event).await {
+        if let Err(error) = self.recorder.record(&event).await {
             self.unrecorded.fetch_add(unrecorded + 1, Ordering::Relaxed);
             tracing::error!(%error, "a refusal is not in the audit log");
         }
     }
 
     /// A client connects.
-    pub(crate) async fn connected(&self, client: &Client, resumed: bool) -> Result<(), NotRecorded> {
+    pub(crate) async fn connected(&self, client: &Client, resumed: bool) -> Result<(), Failure> {
         let peer = Peer { address: client.address(), client: Some(client) };
-        let event = about(peer, Event::new(CONNECT, EventOutcome::Ok)).detail("resumed", resumed.to_string());
-        self.recorder.record(event).await?;
+        let event = about(peer, CONNECT, None).with("resumed", resumed.to_string());
+        self.recorder.record(&event).await?;
         counter!(CONNECTIONS, "outcome" => "ok").increment(1);
         tracing::info!(address = %client.address(), client = client.name(), resumed, "connected");
         Ok(())
@@ -98,32 +99,25 @@ impl Reports {
 
     /// Files were read again, or could not be.
     pub(crate) async fn reloaded(&self, outcome: Result<(), &str>) {
-        let mut event = match outcome {
-            Ok(()) => Event::new(RELOAD, EventOutcome::Ok),
+        let event = match outcome {
+            Ok(()) => Event::new(SERVER, RELOAD, None),
             Err(why) => {
                 tracing::error!(
                     why,
                     "certificates are not as they must be: what was there before stays in use"
                 );
-                Event::new(RELOAD, EventOutcome::Failed).detail("why", printable::cut(why, 512))
+                Event::new(SERVER, RELOAD, Some(Kind::InputOutput)).with("why", printable::cut(why, 512))
             }
         };
         counter!(RELOADS, "outcome" => if outcome.is_ok() { "ok" } else { "failed" }).increment(1);
-        event.reason = outcome.is_err().then_some("bad-files");
-        if let Err(error) = self.recorder.record(event).await {
+        if let Err(error) = self.recorder.record(&event).await {
             tracing::error!(%error, "a change of certificates is not in the audit log");
         }
     }
 
     /// The server begins or ends.
-    pub(crate) async fn server(
-        &self,
-        operation: &'static str,
-        address: SocketAddr,
-    ) -> Result<(), NotRecorded> {
-        self.recorder
-            .record(Event::new(operation, EventOutcome::Ok).detail("address", address.to_string()))
-            .await
+    pub(crate) async fn server(&self, operation: &'static str, address: SocketAddr) -> Result<(), Failure> {
+        self.recorder.record(&Event::new(SERVER, operation, None).with("address", address.to_string())).await
     }
 
     fn may_record(&self, address: IpAddr) -> bool {
@@ -136,19 +130,21 @@ impl Reports {
     }
 }
 
-fn about(peer: Peer<'_>, mut event: Event) -> Event {
-    event = event.detail("address", peer.address.to_string());
+fn about(peer: Peer<'_>, operation: &'static str, failure: Option<Kind>) -> Event {
+    let actor = peer.client.map_or(UNIDENTIFIED, |client| client.caller().actor());
+    let event = Event::new(actor, operation, failure).with("address", peer.address.to_string());
     match peer.client {
-        Some(client) => {
-            event.client = Some(client.name().into());
-            event.detail("fingerprint", client.fingerprint_text())
-        }
+        Some(client) => event.with("fingerprint", client.fingerprint_text()),
         None => event,
     }
 }
 
 pub(crate) const START: &str = "mcp-start";
 pub(crate) const STOP: &str = "mcp-stop";
+/// Who has no certificate that is believed. No client has that name.
+const UNIDENTIFIED: &str = "mcp:unidentified";
+/// The server itself: no name of a client is empty.
+const SERVER: &str = "mcp:";
 const CONNECT: &str = "mcp-connect";
 const REQUEST: &str = "mcp-request";
 const RELOAD: &str = "mcp-reload";

@@ -20,8 +20,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::{Failure, Recorder};
+
 use super::{
-    Admission, CredentialsError, ListenOptions, NotRecorded, OptionsError, Recorder,
+    Admission, CredentialsError, ListenOptions, OptionsError,
     credentials::Credentials,
     metrics::{EXPIRES, describe_metrics},
     rate::Requests,
@@ -55,8 +57,8 @@ pub enum ListenError {
         source: io::Error,
     },
     /// Its beginning or its end cannot be recorded.
-    #[error("the server: {0}")]
-    NotRecorded(#[from] NotRecorded),
+    #[error("the server is not recorded: {0}")]
+    NotRecorded(#[from] Failure),
 }
 
 /// What all connections have in common.

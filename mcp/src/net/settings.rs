@@ -1,4 +1,4 @@
-//! [`ListenSettings`]: what the table `[mcp]` of a configuration file says of the network.
+//! [`ListenSettings`]: what the table `[mcp.listen]` of a configuration file says of the network.
 
 use std::{
     net::SocketAddr,
@@ -12,13 +12,13 @@ use serde::Deserialize;
 
 use super::{CredentialFiles, Limits, ListenOptions, OptionsError};
 
-/// What the table `[mcp]` of a configuration file says of the network. `docs/mcp.md` explains each setting.
+/// What the table `[mcp.listen]` of a configuration file says of the network. `docs/mcp.md` explains each setting.
 #[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ListenSettings {
     /// Where to listen: `127.0.0.1:8443`.
-    pub listen: Option<SocketAddr>,
+    pub address: Option<SocketAddr>,
     /// PEM file of the server's certificate and those up to its authority.
     pub certificate: Option<PathBuf>,
     /// PEM file of its private key.
@@ -39,7 +39,7 @@ pub struct ListenSettings {
     pub limits: LimitSettings,
 }
 
-/// The table `[mcp.limits]`. Times are in seconds.
+/// The table `[mcp.listen.limits]`. Times are in seconds.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -99,7 +99,7 @@ impl ListenSettings {
             crl: self.crl.as_ref().map(|_| file("crl", &self.crl)).transpose()?,
             accept_stale_crl: self.accept_stale_crl,
         };
-        let mut options = ListenOptions::new(self.listen.ok_or_else(|| missing("listen"))?, files);
+        let mut options = ListenOptions::new(self.address.ok_or_else(|| missing("address"))?, files);
         if let Some(networks) = &self.networks {
             options.networks.clone_from(networks);
         }
@@ -147,14 +147,17 @@ mod tests {
         let named = |settings: &ListenSettings| settings.options().map_err(|error| error.setting);
         assert_eq!(named(&settings).unwrap_err(), "certificate");
         settings.certificate = Some("server.pem".into());
-        assert_eq!(settings.options().unwrap_err().to_string(), "`certificate`: it is a path from / on");
+        assert_eq!(
+            settings.options().unwrap_err().to_string(),
+            "[mcp.listen]: `certificate`: it is a path from / on"
+        );
         settings.certificate = Some("/server.pem".into());
         assert_eq!(named(&settings).unwrap_err(), "key");
         settings.key = Some("/server.key".into());
         assert_eq!(named(&settings).unwrap_err(), "ca");
         settings.ca = Some("/ca.pem".into());
-        assert_eq!(named(&settings).unwrap_err(), "listen");
-        settings.listen = Some("127.0.0.1:8443".parse().unwrap());
+        assert_eq!(named(&settings).unwrap_err(), "address");
+        settings.address = Some("127.0.0.1:8443".parse().unwrap());
         assert_eq!(named(&settings).unwrap().files.crl, None);
     }
 

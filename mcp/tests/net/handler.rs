@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use envelope_mcp::net::Client;
+use envelope_mcp::{Caller, net::Client};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -52,6 +52,8 @@ impl ServerHandler for Handler {
         }
         let parts = context.extensions.get::<http::request::Parts>();
         let client = parts.and_then(|parts| parts.extensions.get::<Client>());
+        let caller = parts.and_then(|parts| parts.extensions.get::<Caller>());
+        assert_eq!(caller, client.map(Client::caller));
         let name = client.map_or("nobody", Client::name).to_owned();
         Ok(CallToolResult::success(vec![ContentBlock::text(name)]).into())
     }

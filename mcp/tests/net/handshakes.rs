@@ -148,6 +148,7 @@ async fn a_certificate_whose_name_stands_for_others_or_cannot_be_shown_is_refuse
         dns("*.acme.example"),
         dns("local"),
         dns("LOCAL"),
+        dns("unidentified"),
         email("no-address"),
         vec![],
     ] {

@@ -9,24 +9,54 @@ use std::{
 };
 
 use async_trait::async_trait;
-use envelope_mcp::net::{Event, NotRecorded, Recorder};
+use envelope_mcp::{Event, Failure, Kind, Recorder};
 use tokio::{sync::Notify, time::timeout};
 
 /// Keeps what is recorded.
 #[derive(Default)]
 pub(crate) struct Records {
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Vec<Record>>,
     more: Notify,
     pub(crate) is_full: AtomicBool,
 }
 
+/// What was recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    /// `None` for whoever is not known.
+    pub(crate) client: Option<String>,
+    pub(crate) operation: &'static str,
+    pub(crate) failure: Option<Kind>,
+    pub(crate) reason: Option<&'static str>,
+    details: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.details.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 #[async_trait]
 impl Recorder for Records {
-    async fn record(&self, event: Event) -> Result<(), NotRecorded> {
+    async fn record(&self, event: &Event) -> Result<(), Failure> {
         if self.is_full.load(Ordering::Relaxed) {
-            return Err(NotRecorded("no space left on device".into()));
+            return Err(Failure::new(Kind::InputOutput, "no space left on device"));
         }
-        self.events.lock().unwrap().push(event);
+        let name = event.actor.strip_prefix("mcp:").unwrap();
+        let record = Record {
+            client: Some(name).filter(|name| !["", "unidentified"].contains(name)).map(ToOwned::to_owned),
+            operation: event.operation.clone().leak(),
+            failure: event.failure,
+            reason: event
+                .details
+                .iter()
+                .find(|(name, _)| *name == "reason")
+                .map(|(_, reason)| &*reason.clone().leak()),
+            details: event.details.clone(),
+        };
+        assert_eq!(record.failure.is_some(), record.reason.is_some() || record.value("why").is_some());
+        self.events.lock().unwrap().push(record);
         self.more.notify_waiters();
         Ok(())
     }
@@ -34,7 +64,7 @@ impl Recorder for Records {
 
 impl Records {
     /// Waits for the first record that `is` so.
-    pub(crate) async fn find(self: &Arc<Self>, is: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) async fn find(self: &Arc<Self>, is: impl Fn(&Record) -> bool) -> Record {
         let found = async {
             loop {
                 let more = self.more.notified();
@@ -54,11 +84,11 @@ impl Records {
     }
 
     /// Waits for the first record with a reason.
-    pub(crate) async fn refusal(self: &Arc<Self>) -> Event {
+    pub(crate) async fn refusal(self: &Arc<Self>) -> Record {
         self.find(|event| event.reason.is_some()).await
     }
 
-    pub(crate) fn all(&self) -> Vec<Event> {
+    pub(crate) fn all(&self) -> Vec<Record> {
         self.events.lock().unwrap().clone()
     }
 

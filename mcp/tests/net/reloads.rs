@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
+use envelope_mcp::Kind;
 use metrics_util::{
     MetricKind,
     debugging::{DebugValue, DebuggingRecorder},
@@ -32,7 +33,7 @@ async fn a_new_certificate_is_used_and_connections_stay() {
 async fn files_that_change_are_read_without_being_asked_to() {
     let running = Running::start().await;
     running.write_server(&running.authority.server(&["localhost"]));
-    running.records.find(|event| event.operation == "mcp-reload" && event.reason.is_none()).await;
+    running.records.find(|event| event.operation == "mcp-reload" && event.failure.is_none()).await;
 }
 
 #[tokio::test]
@@ -69,7 +70,7 @@ async fn what_is_broken_leaves_the_old_in_use_and_is_recorded() {
         change();
         assert!(!running.server.reload().await, "{name}");
         let event = running.records.all().pop().unwrap();
-        assert_eq!((event.operation, event.reason), ("mcp-reload", Some("bad-files")));
+        assert_eq!((event.operation, event.failure), ("mcp-reload", Some(Kind::InputOutput)));
         let said = event.value("why").unwrap().to_owned();
         assert!(said.contains(why) && !said.contains("c2VjcmV0"), "{said}");
         assert_eq!(running.whoami(&running.agent()).await.unwrap(), AGENT, "{name}");
