@@ -22,7 +22,7 @@ use envelope_fuzz::{
 };
 use envelope_local::{Argon2Params, Keystore};
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, NewKey, KeyProvider, KeyUri, Keyring,
+    Dek, EncryptionContext, Envelope, FullContext, Header, KeyAdmin, KeyProvider, KeyUri, Keyring, NewKey,
     ProviderError, ProviderErrorKind, WrappedDek,
     crypto::{
         DefaultEngine,

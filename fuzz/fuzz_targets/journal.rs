@@ -87,7 +87,8 @@ fuzz_target!(|input: Input<'_>| {
     let is_whole = headers.iter().any(|header| header.to_bytes() == there);
     let is_mixed = there.len() == new.len()
         && there.iter().enumerate().all(|(at, byte)| [old[at], new[at], 0].contains(byte));
-    let is_authentic = headers.windows(2).any(|pair| pair == [journal.old().clone(), journal.new_header().clone()]);
+    let is_authentic =
+        headers.windows(2).any(|pair| pair == [journal.old().clone(), journal.new_header().clone()]);
     let payload_is_own = file.get(new.len()..) == Some(payload(ENVELOPES[1][0]));
     match opened {
         Some(opened) => {

@@ -34,7 +34,11 @@ thread_local! {
 struct Kept;
 
 impl AsyncWrite for Kept {
-    fn poll_write(self: Pin<&mut Self>, _: &mut task::Context<'_>, bytes: &[u8]) -> task::Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+        bytes: &[u8],
+    ) -> task::Poll<io::Result<usize>> {
         WRITTEN.with_borrow_mut(|written| written.extend_from_slice(bytes));
         task::Poll::Ready(Ok(bytes.len()))
     }
@@ -80,7 +84,8 @@ fuzz_target!(|data: &[u8]| {
             let line = std::str::from_utf8(line).expect("UTF-8");
             assert!(!line.chars().any(char::is_control), "{line:?}");
             assert!(line.len() < 96 * 1024, "{} bytes", line.len());
-            let answer: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+            let answer: Value =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
             assert_eq!(answer["jsonrpc"], "2.0", "{line:?}");
             answers += 1;
         }

@@ -8,8 +8,8 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use envelope_local::{Argon2Params, Passphrase, PassphraseProvider};
 use envelope_sdk::{
-    ContextBinding, Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring, ProviderError,
-    ProviderErrorKind, WrappedDek,
+    ContextBinding, Dek, EncryptionContext, Envelope, FullContext, KeyProvider, KeyUri, Keyring,
+    ProviderError, ProviderErrorKind, WrappedDek,
     crypto::{DefaultEngine, Key256, xaes::XaesKey},
     wrap_binding,
 };

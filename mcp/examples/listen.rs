@@ -1,6 +1,8 @@
 //! A server over mTLS with one tool, for clients to be tried against: `listen FOLDER [ADDRESS]`, with what `scripts/mcp-certificates`
 //! writes into FOLDER. Says where it listens, and tells on standard error of each event; ends with standard input.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to who runs it")]
+
 use std::{env, io::Read, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;

@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, GeneralName, X509Certificate};
 
 use crate::Caller;
 
@@ -128,7 +128,7 @@ fn name_of(certificate: &X509Certificate<'_>) -> Result<String, ClientError> {
     }
     let mut common = certificate.subject().iter_common_name();
     let (name, another) = (common.next(), common.next());
-    match (name.map(|name| name.as_str()), another) {
+    match (name.map(AttributeTypeAndValue::as_str), another) {
         (Some(Ok(name)), None) if !name.is_empty() => Ok(format!("cn:{name}")),
         (Some(Ok(_)), None) => Err(ClientError("the common name in the certificate is empty")),
         (_, Some(_)) => Err(ClientError("the certificate has two common names")),

@@ -69,13 +69,20 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<dyn Admission>,
     loaded: RwLock<Arc<Loaded>>,
     /// Of the files at the last attempt to read them. Its lock is held while they are read.
-    stamp: tokio::sync::Mutex<Stamp>,
+    seen: tokio::sync::Mutex<Seen>,
     pub(crate) slots: Arc<Slots>,
     connections: TaskTracker,
     /// Calls that are under way end first.
     pub(crate) stopping: CancellationToken,
     /// Nothing does.
     pub(crate) aborting: CancellationToken,
+}
+
+/// The files as they were when they were last read.
+#[derive(Clone, PartialEq, Eq)]
+struct Seen {
+    stamp: Stamp,
+    wrong: Option<String>,
 }
 
 /// The files that are in use.
@@ -116,7 +123,7 @@ impl<S: ServerHandler> Server<S> {
             requests: Requests::new(options.limits.requests_per_second, options.limits.burst),
             admission,
             loaded: RwLock::new(Arc::new(Loaded { generation: 0, credentials })),
-            stamp: stamp.into(),
+            seen: Seen { stamp, wrong: None }.into(),
             slots: Slots::new(options.limits.clone()),
             connections: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -193,28 +200,34 @@ impl<S: ServerHandler> Server<S> {
     ///
     /// Returns whether files are in use that were not.
     pub async fn reload(&self) -> bool {
-        let mut stamp = self.shared.stamp.lock().await;
-        let files = self.shared.options.files.clone();
-        let known = stamp.clone();
+        let mut seen = self.shared.seen.lock().await;
+        let (files, known) = (self.shared.options.files.clone(), seen.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let now = Stamp::of(&files);
-            (now != known).then(|| (Credentials::read(&files), now))
+            let stamp = Stamp::of(&files);
+            // What is wrong may be a folder, which does not show in the stamp of its files.
+            let is_due = stamp != known.stamp || known.wrong.is_some();
+            is_due.then(|| (Credentials::read(&files).map_err(|error| error.to_string()), stamp))
         });
-        let Ok(Some((credentials, now))) = read.await else { return false };
-        *stamp = now;
-        let credentials = match credentials {
-            Ok(credentials) if self.shared.options.hosts.is_empty() && credentials.hosts.is_empty() => {
-                Err("the new certificate has no DNS name and no address, and `hosts` is not said".to_owned())
-            }
-            Ok(credentials) => Ok(credentials),
-            Err(error) => Err(error.to_string()),
+        let Ok(Some((credentials, stamp))) = read.await else { return false };
+        let has_host = |credentials: &Credentials| {
+            !self.shared.options.hosts.is_empty() || !credentials.hosts.is_empty()
         };
+        let credentials = credentials.and_then(|credentials| match has_host(&credentials) {
+            true => Ok(credentials),
+            false => {
+                Err("the new certificate has no DNS name and no address, and `hosts` is not said".into())
+            }
+        });
         let changed = credentials.map(|credentials| {
             show_ends(&credentials);
             let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
             *loaded = Arc::new(Loaded { generation: loaded.generation + 1, credentials });
         });
-        self.shared.reports.reloaded(changed.as_ref().map(|()| ()).map_err(String::as_str)).await;
+        let now = Seen { stamp, wrong: changed.as_ref().err().cloned() };
+        if *seen != now || changed.is_ok() {
+            self.shared.reports.reloaded(changed.as_ref().copied().map_err(String::as_str)).await;
+        }
+        *seen = now;
         changed.is_ok()
     }
 

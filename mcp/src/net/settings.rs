@@ -105,14 +105,14 @@ impl ListenSettings {
         }
         options.hosts.clone_from(&self.hosts);
         options.origins.clone_from(&self.origins);
-        options.limits = self.limits.over(options.limits);
+        options.limits = self.limits.over(&options.limits);
         options.check()?;
         Ok(options)
     }
 }
 
 impl LimitSettings {
-    fn over(&self, limits: Limits) -> Limits {
+    fn over(&self, limits: &Limits) -> Limits {
         let time = |said: Option<NonZeroU32>, usual| {
             said.map_or(usual, |said| Duration::from_secs(said.get().into()))
         };
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn the_burst_follows_the_rate() {
         let settings = LimitSettings { requests_per_second: NonZeroU32::new(5), ..LimitSettings::default() };
-        let limits = settings.over(Limits::default());
+        let limits = settings.over(&Limits::default());
         assert_eq!((limits.requests_per_second.get(), limits.burst.get()), (5, 10));
     }
 }

@@ -74,11 +74,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Stalling<I> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().watch(cx, |inner, cx| inner.poll_flush(cx))
+        self.get_mut().watch(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().watch(cx, |inner, cx| inner.poll_shutdown(cx))
+        self.get_mut().watch(cx, AsyncWrite::poll_shutdown)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_new_certificate_is_used_and_connections_stay() {
-    let running = Running::start().await;
+    let running = Running::start_unwatched(|_, _| {}).await;
     let mut open = running.connect(&running.agent()).await;
     let old = open.get_ref().1.peer_certificates().unwrap()[0].clone();
     ask(&mut open, &call("whoami")).await.unwrap();
@@ -38,7 +38,7 @@ async fn files_that_change_are_read_without_being_asked_to() {
 
 #[tokio::test]
 async fn what_is_broken_leaves_the_old_in_use_and_is_recorded() {
-    let running = Running::start().await;
+    let running = Running::start_unwatched(|_, _| {}).await;
     let of_another = running.authority.server(&["localhost"]);
     let key = running.path("server.key");
     let changes: [(&str, &dyn Fn(), &str); 6] = [
@@ -73,6 +73,10 @@ async fn what_is_broken_leaves_the_old_in_use_and_is_recorded() {
         assert_eq!((event.operation, event.failure), ("mcp-reload", Some(Kind::InputOutput)));
         let said = event.value("why").unwrap().to_owned();
         assert!(said.contains(why) && !said.contains("c2VjcmV0"), "{said}");
+        assert!(!running.server.reload().await);
+        let recorded =
+            running.records.all().iter().filter(|event| event.value("why") == Some(&*said)).count();
+        assert_eq!(recorded, 1, "it is said once: {said}");
         assert_eq!(running.whoami(&running.agent()).await.unwrap(), AGENT, "{name}");
         for (name, text) in &originals {
             running.write(name, text);
@@ -84,7 +88,7 @@ async fn what_is_broken_leaves_the_old_in_use_and_is_recorded() {
 
 #[tokio::test]
 async fn a_client_that_was_revoked_is_refused_at_its_next_request_and_when_it_resumes() {
-    let running = Running::start_with(|options, authority| {
+    let running = Running::start_unwatched(|options, authority| {
         let crl = options.files.ca.with_file_name("crl.pem");
         fs::write(&crl, authority.crl(&[], 2090)).unwrap();
         options.files.crl = Some(crl);
@@ -110,7 +114,7 @@ async fn a_client_that_was_revoked_is_refused_at_its_next_request_and_when_it_re
 
 #[tokio::test]
 async fn a_new_authority_takes_the_place_of_the_old_one() {
-    let running = Running::start().await;
+    let running = Running::start_unwatched(|_, _| {}).await;
     let mut open = running.connect(&running.agent()).await;
     ask(&mut open, &call("whoami")).await.unwrap();
     let authority = Authority::new("a new authority");
@@ -126,7 +130,7 @@ async fn what_happens_is_counted_under_the_names_of_the_documentation() {
     let recorder = DebuggingRecorder::new();
     let counted = recorder.snapshotter();
     let _here = metrics::set_default_local_recorder(&recorder);
-    let running = Running::start().await;
+    let running = Running::start_unwatched(|_, _| {}).await;
     running.whoami(&running.agent()).await.unwrap();
     assert!(running.whoami(&Authority::new("another").client(AGENT)).await.is_err());
     running.records.refusal().await;
@@ -158,4 +162,17 @@ async fn what_happens_is_counted_under_the_names_of_the_documentation() {
     for (key, ..) in &metrics {
         assert!(documented.contains(&key.key().name()), "{key:?}");
     }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_trusted_again_needs_no_new_file() {
+    let running = Running::start_unwatched(|_, _| {}).await;
+    running.write_server(&running.authority.server(&["localhost"]));
+    let folder = running.path(".");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(!running.server.reload().await);
+    let event = running.records.find(|event| event.operation == "mcp-reload").await;
+    assert!(event.value("why").unwrap().contains("chmod go-w"), "{event:?}");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(running.server.reload().await);
 }

@@ -61,6 +61,22 @@ impl Running {
         running
     }
 
+    /// A server that reads its files again only when it is told to.
+    pub(crate) async fn start_unwatched(change: impl FnOnce(&mut ListenOptions, &Authority)) -> Self {
+        let mut running = Self::new(change);
+        let listener = running.server.bind().await.unwrap();
+        running.address = listener.local_addr().unwrap();
+        let server = running.server.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, address) = listener.accept().await.unwrap();
+                let server = server.clone();
+                tokio::spawn(async move { server.serve(stream, address).await });
+            }
+        });
+        running
+    }
+
     /// A server that does not listen: for connections that are made otherwise.
     pub(crate) fn new(change: impl FnOnce(&mut ListenOptions, &Authority)) -> Self {
         let folder = tempfile::tempdir().unwrap();

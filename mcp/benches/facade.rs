@@ -1,4 +1,4 @@
-//! What the MCP server asks, for its target: an installation without keys, and one folder with envelopes.
+//! What the MCP server asks, for its fuzz target and its benchmark: an installation without keys, and one folder.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -15,6 +15,7 @@ use futures_util::stream::{BoxStream, empty};
 
 /// A server's facade over `folder`.
 #[must_use]
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "for benchmarks and fuzzing")]
 pub fn facade(folder: PathBuf) -> Facade {
     let nothing = Arc::new(Nothing);
     Facade {
