@@ -117,8 +117,7 @@ impl Sink for Syslog {
 }
 
 /// Events of `tracing` at level `INFO`, target `envelope_audit`: for OTLP logs, with `opentelemetry-appender-tracing` as the
-/// subscriber's layer. (`tracing-opentelemetry` keeps events of spans only, and these are in none.) `scripts/audit-otlp` shows
-/// that each record reaches a collector.
+/// subscriber's layer. (`tracing-opentelemetry` keeps events of spans only, and these are in none.)
 ///
 /// The subscriber is the one that is set for the whole program: the events come from a thread of the log.
 #[derive(Debug, Clone, Copy, Default)]
