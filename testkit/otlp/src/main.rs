@@ -17,8 +17,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = env::args().skip(1).collect();
     let [log, endpoint, count] = args.as_slice() else { return Err("usage: LOG ENDPOINT COUNT".into()) };
-    let exporter =
-        LogExporter::builder().with_http().with_endpoint(endpoint).with_protocol(Protocol::HttpBinary).build()?;
+    let exporter = LogExporter::builder()
+        .with_http()
+        .with_endpoint(endpoint)
+        .with_protocol(Protocol::HttpBinary)
+        .build()?;
     let provider = SdkLoggerProvider::builder().with_batch_exporter(exporter).build();
     tracing_subscriber::registry().with(OpenTelemetryTracingBridge::new(&provider)).try_init()?;
 
