@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a program that measures")]
 
-use std::{fs, hint::black_box, os::unix::fs::PermissionsExt as _, sync::Arc};
+use std::{fs, hint::black_box, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{
+    Criterion, criterion_group, criterion_main,
+    measurement::{Measurement, ValueFormatter, WallTime},
+};
 use envelope_policy::{Actor, Guard, Operation, Policy, PolicyFile};
 use envelope_sdk::{EncryptionContext, KeyUri};
+use rustix::time::{ClockId, clock_gettime};
 
-fn decisions(criterion: &mut Criterion) {
+fn decisions(criterion: &mut Criterion<ProcessorTime>) {
     let mut text = String::from("version = 1\n");
     for number in 0..10 {
         text.push_str(&format!(
@@ -42,5 +46,42 @@ fn decisions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decisions);
+/// The processor time of this thread: other programs on the machine do not count.
+struct ProcessorTime;
+
+impl Measurement for ProcessorTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+    }
+
+    fn end(&self, begun: Duration) -> Duration {
+        self.start() - begun
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        WallTime.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(ProcessorTime);
+    targets = decisions
+}
 criterion_main!(benches);

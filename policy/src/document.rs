@@ -111,7 +111,8 @@ pub(crate) fn parse(text: &str) -> Result<Policy, PolicyError> {
     }
     let default = words.default.map_or(Effect::Allow, effect);
     let tenants = words.actor.into_iter().map(|actor| (Pattern::new(&actor.name), actor.tenant.into()));
-    Ok(Policy { id: PolicyId::of(text), default, tenants: tenants.collect(), rules: rules.into() })
+    let is_timed = rules.iter().any(|rule| rule.time.is_some());
+    Ok(Policy { id: PolicyId::of(text), default, tenants: tenants.collect(), rules: rules.into(), is_timed })
 }
 
 fn of_words(words: RuleWords) -> Result<Rule, String> {

@@ -135,7 +135,7 @@ impl Guard {
             (request.post_quantum_safe, request.is_due) = (Some(true), Some(false));
         }
         let policy = self.policy(&request).map_err(|denied| refusal(provider, denied))?;
-        let mut first = policy.first(&request, now());
+        let mut first = policy.first(&request, policy.now());
         // Of what is denied anyway nobody is asked.
         let open = first.1.open;
         if let Some(states) = states.filter(|_| first.1.allowed && (open.state || open.cryptoperiod)) {
@@ -143,7 +143,7 @@ impl Guard {
                 Ok(known) => {
                     request.state = Some(known.state);
                     request.is_due.get_or_insert(known.is_due(now()));
-                    first = policy.first(&request, now());
+                    first = policy.first(&request, policy.now());
                 }
                 // A key store that tells no states: nobody knows, and the rule denies.
                 Err(error) if error.kind() == ProviderErrorKind::Unsupported => {}
@@ -178,7 +178,7 @@ impl Guard {
             let mut request = self.request(asked.operation).key(wrapped.key_uri()).context(asked.context);
             request.recipients = self.recipients;
             let denied = self.policy(&request).and_then(|policy| {
-                let rule = policy.decide(&request, now()).rule;
+                let rule = policy.decide(&request, policy.now()).rule;
                 let denied = Denied::new(policy.id(), rule, &request, Why::Requires(Unmet::PostQuantumSafe));
                 self.tell_all(&request, policy.id(), Err(denied))
             });
@@ -193,7 +193,7 @@ impl Guard {
         let of = |operation: &Operation| self.request(*operation).key(key);
         let first = of(&uses[0]);
         let policy = self.policy(&first).map_err(|denied| refusal(provider, denied))?;
-        let now = now();
+        let now = policy.now();
         if uses.iter().any(|operation| policy.may(&of(operation), now)) {
             return Ok(());
         }
@@ -204,7 +204,7 @@ impl Guard {
 
     /// Whether `request`, which names no key, could be allowed for one. Nobody is told, and nothing is counted.
     pub(crate) fn may(&self, request: &Request<'_>) -> bool {
-        self.policy(request).is_ok_and(|policy| policy.may(request, now()))
+        self.policy(request).is_ok_and(|policy| policy.may(request, policy.now()))
     }
 
     /// As [`check`](Self::check), but nobody is told, and nothing is counted: for the items of a list.
@@ -245,7 +245,7 @@ fn decide<'p>(
     request: &Request<'_>,
     counts: Counts,
 ) -> Result<(Option<&'p str>, Allowed), Box<Denied>> {
-    conclude(policy, request, policy.first(request, now()), counts)
+    conclude(policy, request, policy.first(request, policy.now()), counts)
 }
 
 /// What a decision comes to: what is open still is denied, and a limit is counted.

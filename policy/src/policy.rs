@@ -10,6 +10,7 @@ use crate::{
     document,
     pattern::Pattern,
     rule::{Effect, Match, Rule},
+    time::now,
 };
 
 /// Rules in their order. The first that matches decides; where none does, whoever is a client of the MCP server is
@@ -23,6 +24,8 @@ pub struct Policy {
     pub(crate) default: Effect,
     pub(crate) tenants: Box<[(Pattern, Box<str>)]>,
     pub(crate) rules: Box<[Rule]>,
+    /// Whether a rule has a time: else nobody asks the clock.
+    pub(crate) is_timed: bool,
 }
 
 /// Which policy: the SHA-256 of its text. An audit log has it beside each decision.
@@ -94,6 +97,11 @@ impl Policy {
     #[must_use]
     pub fn asks_for_states(&self) -> bool {
         self.rules.iter().any(|rule| rule.require.asks_for_states())
+    }
+
+    /// The time as its rules need it, in seconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        if self.is_timed { now() } else { 0 }
     }
 
     fn default_of(&self, request: &Request<'_>) -> Effect {
