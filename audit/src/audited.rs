@@ -297,7 +297,7 @@ fn version(version: &str) -> Option<String> {
 }
 
 /// A word for a kind of error: those of [`envelope_layers::Outcome::name`].
-fn kind_name(kind: ProviderErrorKind) -> &'static str {
+pub(crate) fn kind_name(kind: ProviderErrorKind) -> &'static str {
     match kind {
         ProviderErrorKind::Unauthentic => "unauthentic",
         ProviderErrorKind::NotFound => "not_found",

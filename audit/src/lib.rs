@@ -2,6 +2,7 @@
 
 mod audited;
 mod audited_admin;
+mod audited_envelope;
 mod audited_scheme;
 mod basis;
 mod chain;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use audited::Audited;
 pub use audited_admin::AuditedAdmin;
+pub use audited_envelope::AuditedEnvelope;
 pub use audited_scheme::AuditedScheme;
 pub use checkpoint::{Anchor, AnchorError};
 pub use config::{LogOptions, Unwritable};

@@ -75,7 +75,8 @@ pub(crate) fn fill(entry: &mut Entry) {
     let Scope { actor, request, envelope } = Scope::current();
     entry.actor = entry.actor.take().or(actor);
     entry.request = entry.request.take().or(request);
-    entry.envelope = entry.envelope.or(envelope.map(|(id, _)| id));
+    let id = envelope.map(|(id, _)| id).or_else(envelope_layers::envelope_around);
+    entry.envelope = entry.envelope.or(id);
     entry.generation = entry.generation.or(envelope.map(|(_, generation)| generation));
 }
 

@@ -403,7 +403,7 @@ fn kind_of_keystore(error: &KeystoreError) -> ErrorKind {
 }
 
 /// A keystore, and whatever else of a key store is a file, is told of as a file.
-fn kind_of_error(error: &ProviderError) -> ErrorKind {
+pub(crate) fn kind_of_error(error: &ProviderError) -> ErrorKind {
     if let Some(unrecorded) = find_cause::<AppendError>(error) {
         return recorder::kind_of(unrecorded.reason());
     }

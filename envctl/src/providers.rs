@@ -18,6 +18,7 @@ use crate::{
     error::{CliError, ErrorKind, Result},
     passphrase::Passphrases,
     recorder::{Recorder, request_id},
+    runtime::block_on,
     trace::Trace,
     user,
 };
@@ -62,9 +63,9 @@ impl Providers {
         Ok(Self { opened, passphrases, recorder })
     }
 
-    /// Asks the policy, if there is one, for what uses no key store.
+    /// Asks the policy, if there is one, for what uses no key store. What it denies is recorded.
     pub(crate) fn check(&self, operation: Operation) -> Result<()> {
-        check(self.opened.guard(), operation, &[])
+        Ok(block_on(self.opened.check(operation, &[]))?)
     }
 
     /// The configuration's keys and key stores.

@@ -3,12 +3,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use envelope_audit::{AppendError, Entry, LazyLog, LogError, Outcome};
+use envelope_audit::{AppendError, Appended, Entry, LazyLog, LogError, Outcome, Unwritable};
 use envelope_providers::ProvidersError;
 use envelope_sdk::{
-    DecryptError, Header, Kind,
+    DecryptError, Header,
     crypto::{DefaultEngine, Engine as _},
 };
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::{
     error::{CliError, ErrorKind, Result},
@@ -56,11 +57,78 @@ impl Recorder {
         }
     }
 
+    /// What is recorded while a job goes on: many records share a flush.
+    pub(crate) fn of_job(&self) -> JobRecorder {
+        JobRecorder { recorder: self.clone(), pending: Vec::new(), failed: None }
+    }
+
+    /// Records a change that cannot be taken back, before it is made and after.
+    pub(crate) fn change<T>(&self, entry: Entry, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.record(with_outcome(&entry, Outcome::Begun))?;
+        match change() {
+            Ok(done) => self.record(with_outcome(&entry, Outcome::Ok)).map(|()| done),
+            Err(error) => {
+                let act = Act { operation: "", entry: Some(entry) };
+                Err(self.failed(&act, error))
+            }
+        }
+    }
+
     /// Records it, and waits until it is on disk.
     pub(crate) fn record(&self, entry: Entry) -> Result<()> {
         match &self.0 {
             Some(log) => block_on(log.record(entry)).map_err(|error| CliError::not_recorded(&error)),
             None => Ok(()),
+        }
+    }
+}
+
+/// Records what a job does, without waiting each time. What asks a key store waits for its own records.
+pub(crate) struct JobRecorder {
+    recorder: Recorder,
+    pending: Vec<BoxFuture<'static, std::result::Result<Appended, AppendError>>>,
+    failed: Option<CliError>,
+}
+
+impl JobRecorder {
+    /// Hands a record over. Called from within the job, that is from within the runtime.
+    pub(crate) fn add(&mut self, entry: Entry) {
+        let Some(log) = &self.recorder.0 else { return };
+        match log.opened() {
+            Some(log) => self.pending.push(Box::pin(log.append(entry))),
+            None => {
+                let recorded = futures_executor::block_on(log.record(entry));
+                self.note(recorded);
+            }
+        }
+        if self.pending.len() >= TOGETHER {
+            self.wait();
+        }
+    }
+
+    /// Waits until everything is on disk.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.wait();
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    fn wait(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        for recorded in futures_executor::block_on(join_all(pending)) {
+            self.note(recorded.map(drop));
+        }
+    }
+
+    fn note(&mut self, recorded: std::result::Result<(), AppendError>) {
+        let goes_on =
+            self.recorder.0.as_ref().is_some_and(|log| log.if_unwritable() == Unwritable::BestEffort);
+        if let Err(error) = recorded
+            && !goes_on
+        {
+            self.failed.get_or_insert_with(|| {
+                let text = format!("not everything that was done is recorded: {error}");
+                CliError::new(kind_of(error.reason()), text)
+            });
         }
     }
 }
@@ -84,23 +152,8 @@ impl Act {
 
     /// It is about this envelope. What an unopened header says of itself, whoever wrote it says.
     pub(crate) fn is_about(&mut self, header: &Header) {
-        self.entry = Some(about(self.operation, header));
+        self.entry = Some(Entry::about(self.operation, header));
     }
-}
-
-/// An entry about an envelope. Of its context, the log takes what its configuration lists.
-pub(crate) fn about(operation: &'static str, header: &Header) -> Entry {
-    let mut entry = Entry::new(operation, Outcome::Failed);
-    entry.envelope = Some(*header.envelope_id());
-    entry.generation = Some(header.generation());
-    entry.context = header.stored_context().clone();
-    if let [recipient] = header.recipients() {
-        entry.key = Some(recipient.key_uri().to_string());
-        let version = recipient.key_version();
-        entry.key_version = (!version.is_empty()).then(|| version.to_owned());
-    }
-    let entry = entry.with_detail("recipients", header.recipients().len().to_string());
-    if header.kind() == Kind::Attached { entry } else { entry.with_detail("kind", header.kind().name()) }
 }
 
 /// The kind of an error, as records of key stores have it.
@@ -133,8 +186,11 @@ pub(crate) fn kind_of(error: &LogError) -> ErrorKind {
     match error.downcast_ref::<DecryptError>() {
         Some(DecryptError::Keys { attempts }) => crate::error::kind_of_attempts(attempts),
         Some(_) => ErrorKind::NotAuthentic,
-        None if error.is::<ProvidersError>() => ErrorKind::Usage,
-        None => ErrorKind::Other,
+        None => match error.downcast_ref::<ProvidersError>() {
+            Some(ProvidersError::Provider(error)) => crate::error::kind_of_error(error),
+            Some(_) => ErrorKind::Usage,
+            None => ErrorKind::Other,
+        },
     }
 }
 
@@ -172,6 +228,9 @@ pub(crate) fn finish() {
         }
     }
 }
+
+/// Records that are handed over before they are waited for.
+const TOGETHER: usize = 1024;
 
 /// To the end of the process.
 static KEPT: Mutex<Vec<LazyLog>> = Mutex::new(Vec::new());

@@ -27,7 +27,7 @@ pub use key_states::{KeyStateListener, ReportingAdmin};
 pub use limit::{Concurrency, Limit};
 pub use observe::{
     Call, METRICS, Metric, MetricKind, Metrics, Observe, ObserveAdmin, Observer, Operation, Outcome, Stage,
-    Subject, about_envelope,
+    Subject, about_envelope, envelope_around,
 };
 pub use retry::{Retry, RetryBudget};
 pub use settings::LayerSettings;

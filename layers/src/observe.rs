@@ -18,8 +18,8 @@ use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, Wrapped
 pub use admin::ObserveAdmin;
 pub use call::{Call, Observer, Operation, Outcome, Stage, Subject};
 pub use metrics::{METRICS, Metric, MetricKind, Metrics};
-pub use scope::about_envelope;
 pub(crate) use scope::in_attempt;
+pub use scope::{about_envelope, envelope_around};
 
 use watch::{Watch, Watcher};
 

@@ -9,12 +9,13 @@ use std::{
 };
 
 use envelope_audit::{
-    AuditedScheme, KeyFile, LazyLog, Lines, LogOptions, PolicyDecision, Spans, Syslog, Unwritable,
-    policy_decided,
+    AuditedScheme, Entry, KeyFile, LazyLog, Lines, LogOptions, Outcome, PolicyDecision, Spans, Syslog,
+    Unwritable, policy_decided,
 };
-use envelope_policy::{Decided, Denied, PolicyFile, PolicyId, Request, Why};
+use envelope_policy::{Decided, Denied, Operation, PolicyFile, PolicyId, Request, Why};
 use envelope_sdk::{
-    Envelope, KeyUri, Keyring, Registry,
+    Envelope, KeyUri, Keyring, ProviderError, Registry,
+    http::find_cause,
     registry::{Purpose, Scheme},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -193,6 +194,22 @@ impl Decided for Noted {
         (noted.policy, noted.rule) = (policy.map(|policy| policy.to_string()), rule.map(Into::into));
         // Outside of a recorded call nobody takes it: `Providers::check` is for that.
         let _ = policy_decided(noted);
+    }
+}
+
+/// Records what the policy denies of what is no call of a key store. It stays denied if that cannot be.
+pub(crate) async fn denied(log: &LazyLog, operation: Operation, error: ProviderError) -> ProviderError {
+    let Some(denied) = find_cause::<Denied>(&error) else { return error };
+    let mut entry = Entry::new(operation.name(), Outcome::Denied);
+    entry.key = denied.key.as_ref().map(ToString::to_string);
+    entry.rule = denied.rule.as_deref().map(Into::into);
+    entry.error = why(&denied.why).map(Into::into);
+    if let Some(policy) = denied.policy {
+        entry.detail.insert("policy".into(), policy.to_string());
+    }
+    match log.record(entry).await {
+        Ok(()) => error,
+        Err(unrecorded) => error.with_note(format_args!("and that was not recorded: {unrecorded}")),
     }
 }
 

@@ -19,8 +19,12 @@ use std::{
     sync::Arc,
 };
 
-use envelope_policy::{Guard, PolicyFile, distinct_keys};
-use envelope_sdk::{KeyUri, Keyring, Registry, WrapPolicy, registry::Purpose, secret::Secrets};
+use envelope_policy::{Guard, Operation, PolicyFile, distinct_keys};
+#[cfg(feature = "audit")]
+use envelope_sdk::Envelope;
+use envelope_sdk::{
+    KeyUri, Keyring, ProviderError, Registry, WrapPolicy, registry::Purpose, secret::Secrets,
+};
 
 pub use builder::Builder;
 pub use caches::Caches;
@@ -85,10 +89,20 @@ impl Providers {
         self.governed.file()
     }
 
-    /// Who asks the policy, if there is one: for what uses no key store, such as reading headers.
+    /// Who asks the policy, if there is one. What is asked of it here nobody records: see [`check`](Self::check).
     #[must_use]
     pub fn guard(&self) -> Option<&Guard> {
         self.governed.guard()
+    }
+
+    /// Asks the policy, if there is one, for what uses no key store: of the keys, such as those of a header, or of none in
+    /// particular. What it denies is recorded in the audit log, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessDenied`](envelope_sdk::ProviderErrorKind::AccessDenied), with [`Denied`](envelope_policy::Denied) as its source.
+    pub async fn check(&self, operation: Operation, keys: &[&KeyUri]) -> Result<(), ProviderError> {
+        self.governed.check(operation, keys).await
     }
 
     /// The log that records what is done through the key stores, if there is one: for what else is to be recorded. Nothing
@@ -97,6 +111,16 @@ impl Providers {
     #[must_use]
     pub fn audit(&self) -> Option<&envelope_audit::LazyLog> {
         self.governed.log()
+    }
+
+    /// `envelope`, made of a keyring of these providers, with a record of each of its verbs; without a log, without.
+    #[cfg(feature = "audit")]
+    #[must_use]
+    pub fn audited(&self, envelope: Envelope) -> envelope_audit::AuditedEnvelope {
+        match self.audit() {
+            Some(log) => envelope_audit::AuditedEnvelope::new(envelope, log.clone()),
+            None => envelope_audit::AuditedEnvelope::without_log(envelope),
+        }
     }
 
     /// How many of the keys that encrypt must wrap, as `[keyring]` says: for

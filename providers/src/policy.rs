@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use envelope_policy::{Actor, ActorKind, Decided, Guard, GuardedScheme, PolicyFile};
-use envelope_sdk::{Registry, registry::Scheme};
+use envelope_policy::{Actor, ActorKind, Decided, Guard, GuardedScheme, Operation, PolicyFile};
+use envelope_sdk::{KeyUri, ProviderError, Registry, registry::Scheme};
 use serde::Deserialize;
 
 use crate::ProvidersError;
@@ -67,6 +67,23 @@ impl Governed {
 
     pub(crate) fn guard(&self) -> Option<&Guard> {
         self.guard.as_ref()
+    }
+
+    /// Asks for what uses no key store.
+    pub(crate) async fn check(&self, operation: Operation, keys: &[&KeyUri]) -> Result<(), ProviderError> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let request = || guard.request(operation);
+        let requests = keys.iter().map(|key| request().key(key));
+        let none = keys.is_empty().then(request);
+        let asked = requests.chain(none).try_for_each(|request| guard.check_for("policy", &request));
+        #[cfg(feature = "audit")]
+        if let Some(log) = &self.log {
+            return match asked {
+                Ok(()) => Ok(()),
+                Err(denied) => Err(crate::audit::denied(log, operation, denied).await),
+            };
+        }
+        asked
     }
 
     /// The key stores, as far as the policy lets them be used.

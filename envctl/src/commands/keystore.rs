@@ -1,5 +1,6 @@
 //! `envctl keystore …`
 
+use envelope_audit::{Entry, Outcome};
 use envelope_local::Keystore as LocalKeystore;
 use envelope_policy::Operation;
 use envelope_sdk::printable;
@@ -25,17 +26,28 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
                 )
                 .hint("--keystore names another one; a keystore is never overwritten"));
             }
-            let keystore = LocalKeystore::create(&path, &providers.passphrases().of_new_keystore(&path)?)?;
+            let passphrase = providers.passphrases().of_new_keystore(&path)?;
+            let create = || Ok(LocalKeystore::create(&path, &passphrase)?);
+            let keystore = providers.recorder().change(entry("create_keystore"), create)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
             let text = format!("{}: created\nnext: `envctl keys create NAME`\n", printable::path(&path));
             report::print(global.json, &value, &text)
         }
         Keystore::Passwd => {
             providers.check(Operation::ChangePassphrase)?;
-            let keystore = LocalKeystore::open(&path, &providers.passphrases().of_keystore(&path)?)?;
-            keystore.change_passphrase(&providers.passphrases().replacement()?)?;
+            let passphrase = providers.passphrases().of_keystore(&path)?;
+            let keystore = LocalKeystore::open(&path, &passphrase)?;
+            let replacement = providers.passphrases().replacement()?;
+            let change = || Ok(keystore.change_passphrase(&replacement)?);
+            providers.recorder().change(entry("change_passphrase"), change)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
             report::print(global.json, &value, &format!("{}: passphrase changed\n", printable::path(&path)))
         }
     }
+}
+
+fn entry(operation: &'static str) -> Entry {
+    let mut entry = Entry::new(operation, Outcome::Begun);
+    entry.provider = Some("local".into());
+    entry
 }

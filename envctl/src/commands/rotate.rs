@@ -7,6 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use envelope_audit::{self as audit, Entry};
 use envelope_policy::distinct_keys;
 use envelope_rotation::{
     Checkpoint, Concern, Control, Goal, ItemReport, Job, Key, KeyStores, Outcome, Prices, RotationError,
@@ -22,6 +23,7 @@ use crate::{
     interrupt,
     progress::Items,
     providers::{Providers, check_inspect},
+    recorder::{JobRecorder, Recorder, word},
     report::{self, now},
     runtime::block_on,
     sources,
@@ -33,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &Rotate) -> Result<()> {
     if args.dry_run {
         return say_plan(global, &args.what, &args.estimate);
     }
-    let mut job = job(global, &args.what, true)?;
+    let (mut job, recorder) = job(global, &args.what, true)?;
     if let Some(concurrency) = args.concurrency {
         job = job.concurrency(concurrency.into());
     }
@@ -41,6 +43,7 @@ pub(crate) fn run(global: &Global, args: &Rotate) -> Result<()> {
         job = job.checkpoint(Checkpoint::open(path)?);
     }
     let mut told = Told::new(global, &args.what)?;
+    told.recorder = Some(recorder.of_job());
     let control = until_told_to_end();
     let ended = block_on(async {
         told.progress.count(&args.what);
@@ -64,7 +67,7 @@ pub(crate) fn plan(global: &Global, args: &Plan) -> Result<()> {
 fn say_plan(global: &Global, args: &Rotation, estimate: &Estimate) -> Result<()> {
     let prices = prices(estimate)?;
     check_inspect(global, &[])?;
-    let job = job(global, args, false)?;
+    let (job, _) = job(global, args, false)?;
     let mut told = Told::new(global, args)?;
     let control = until_told_to_end();
     let ended = block_on(async {
@@ -124,12 +127,12 @@ pub(super) fn until_told_to_end() -> Control {
     control
 }
 
-fn job(global: &Global, args: &Rotation, writes: bool) -> Result<Job> {
+fn job(global: &Global, args: &Rotation, writes: bool) -> Result<(Job, Recorder)> {
     let key_stores = key_stores(args.rate);
-    let goal = goal(global, args, &key_stores, writes)?;
+    let (goal, recorder) = goal(global, args, &key_stores, writes)?;
     overlap::warn(global, &args.paths);
     let source = sources::open(&args.paths, writes)?;
-    Ok(Job::new(source, goal).key_stores(key_stores).shard(args.shard.unwrap_or(Shard::ALL)))
+    Ok((Job::new(source, goal).key_stores(key_stores).shard(args.shard.unwrap_or(Shard::ALL)), recorder))
 }
 
 /// What a job has over its key stores, with so many calls in a second at most.
@@ -161,7 +164,12 @@ fn concerned(goal: Goal, opened: &envelope_providers::Providers, args: &Rotation
     })
 }
 
-fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores, writes: bool) -> Result<Goal> {
+fn goal(
+    global: &Global,
+    args: &Rotation,
+    key_stores: &KeyStores,
+    writes: bool,
+) -> Result<(Goal, Recorder)> {
     let expected = Expected { context: args.context.clone(), expect: Vec::new() };
     let expected = context::expected(&expected)?;
     let older_than = args.older_than.as_deref().map(moment::parse_beginning).transpose()?;
@@ -194,16 +202,20 @@ fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores, writes: bool) 
     let goal = goal.open_with(from).with_context(expected);
     let goal = if args.reencrypt { goal.reencrypting() } else { goal };
     let goal = if writes { goal } else { concerned(goal, opened, args) };
-    Ok(match older_than {
+    let goal = match older_than {
         Some(seconds) => goal.older_than(UNIX_EPOCH + Duration::from_secs(seconds)),
         None => goal,
-    })
+    };
+    Ok((goal, providers.recorder().clone()))
 }
 
 /// What is told of each envelope: a bar, errors, and the file of the report.
 struct Told<'a> {
     global: &'a Global,
     progress: Items,
+    /// Of a job that changes something.
+    recorder: Option<JobRecorder>,
+    reencrypts: bool,
     report: Option<ReportFile>,
     failed: u64,
     /// Folders, pages or names that could not be listed: any number of envelopes.
@@ -214,7 +226,8 @@ struct Told<'a> {
 impl<'a> Told<'a> {
     fn new(global: &'a Global, args: &Rotation) -> Result<Self> {
         let report = args.report.as_deref().map(ReportFile::create).transpose()?;
-        Ok(Self { global, progress: Items::new(global), report, failed: 0, unlisted: 0, first: None })
+        let (progress, reencrypts) = (Items::new(global), args.reencrypt);
+        Ok(Self { global, progress, recorder: None, reencrypts, report, failed: 0, unlisted: 0, first: None })
     }
 
     fn add(&mut self, item: ItemReport) {
@@ -222,8 +235,16 @@ impl<'a> Told<'a> {
             report.add(&item);
         }
         self.progress.add(item.calls);
-        if let Outcome::Failed(error) = item.outcome {
-            let error = CliError::from(error);
+        let about = self.recorder.as_ref().and_then(|_| entry(&item, self.reencrypts));
+        let failed = match item.outcome {
+            Outcome::Failed(error) => Some(CliError::from(error)),
+            _ => None,
+        };
+        if let (Some(recorder), Some(mut entry)) = (&mut self.recorder, about) {
+            entry.error = failed.as_ref().map(|error| word(error.kind()).into());
+            recorder.add(entry);
+        }
+        if let Some(error) = failed {
             // What cannot be listed has no name, and says which folder it is.
             let is_unlisted = item.item.name().is_empty();
             let error = if is_unlisted { error } else { error.about(&item.item) };
@@ -243,6 +264,8 @@ impl<'a> Told<'a> {
         is_cancelled: bool,
     ) -> Result<()> {
         drop(self.progress);
+        // Nobody is told of success before it is on disk.
+        let recorded = self.recorder.map_or(Ok(()), JobRecorder::finish);
         let totals = totals.map_err(|error| CliError::other(error.to_string()))?;
         let trouble = why.as_ref().map(|error| error.message().to_owned());
         let trouble = trouble.or_else(|| is_cancelled.then(|| "it was told to end".into()));
@@ -253,6 +276,7 @@ impl<'a> Told<'a> {
             report::print(self.global.json, &totals, text)?;
         }
         written?;
+        recorded?;
         match (why, self.first) {
             (Some(why), _) => Err(why),
             (None, None) => Ok(()),
@@ -261,6 +285,25 @@ impl<'a> Told<'a> {
             }
         }
     }
+}
+
+/// What is recorded of an item: what was changed, or could not be. Of the others no key was asked.
+fn entry(item: &ItemReport, reencrypts: bool) -> Option<Entry> {
+    let outcome = match item.outcome {
+        Outcome::Rewrapped | Outcome::Reencrypted => audit::Outcome::Ok,
+        Outcome::Failed(_) => audit::Outcome::Failed,
+        _ => return None,
+    };
+    let operation = if reencrypts { "reencrypt" } else { "rewrap" };
+    let mut entry = Entry::about(operation, item.header()?).with_detail("job", "rotate");
+    entry.outcome = outcome;
+    if outcome == audit::Outcome::Ok {
+        // The header is the one of before; the keys of now stand in the records of the wraps.
+        (entry.key, entry.key_version) = (None, None);
+        entry.generation = item.generation.or(entry.generation);
+        let _ = entry.detail.remove("recipients");
+    }
+    Some(entry)
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -40,6 +40,12 @@ pub async fn about_envelope<F: Future>(id: [u8; 16], future: F) -> F::Output {
     Scope { envelope: Some(id), ..Scope::current() }.around(future).await
 }
 
+/// The envelope that what runs now is [about](about_envelope), if somebody said so: for decorators of other crates.
+#[must_use]
+pub fn envelope_around() -> Option<[u8; 16]> {
+    Scope::current().envelope
+}
+
 /// Runs `future` as the attempt of this number, counted from 1. For layers that repeat calls.
 pub(crate) async fn in_attempt<F: Future>(number: u32, future: F) -> F::Output {
     let scope = Scope::current();
