@@ -1,8 +1,10 @@
-//! `envctl audit`: a log that is created, read, verified, signed and pruned at the shell.
+//! `envctl audit`: a log that is created, read, verified, signed and pruned at the shell; and the log of what envctl does.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
-use crate::common::Sandbox;
+use serde_json::Value;
+
+use crate::common::{PASSPHRASE, Ran, Sandbox};
 
 fn sandbox() -> (Sandbox, String) {
     let sandbox = Sandbox::new();
@@ -65,7 +67,399 @@ fn a_log_that_is_not_there_or_does_not_open_says_so() {
     sandbox.run(&["audit", "verify", "-k", "local:main", "other"], 3).says("there is no audit log");
     sandbox.run(&["audit", "list", "other"], 3).says("other");
     let mut wrong = sandbox.envctl(&["audit", "verify", "-k", "local:main", "log"]);
-    crate::common::Ran::of(wrong.env("ENVCTL_PASSPHRASE", "wrong").output().unwrap(), 4);
+    Ran::of(wrong.env("ENVCTL_PASSPHRASE", "wrong").output().unwrap(), 4);
     sandbox.run(&["audit", "verify", "--public-key", "00", "log"], 2).says("64 hexadecimal digits");
     sandbox.run(&["audit", "verify", "--public-key", &"00".repeat(32), "log"], 7);
+}
+
+/// A sandbox whose configuration has a log, under the key of the keystore that everything is done with, and `more` of `[audit]`.
+fn audited(more: &str) -> Sandbox {
+    let (sandbox, _) = sandbox();
+    sandbox.write("plain", b"plaintext");
+    configure(&sandbox, more);
+    sandbox
+}
+
+fn configure(sandbox: &Sandbox, more: &str) {
+    let log = sandbox.file("log");
+    sandbox.configure(&format!("keys = ['local:main']\n[audit]\nfile = {log:?}\n{more}\n"));
+}
+
+/// The records of the log, without those of the log itself.
+fn records(sandbox: &Sandbox) -> Vec<Value> {
+    let exported = sandbox.run(&["audit", "export", "log"], 0).json();
+    let all = exported.as_array().unwrap().iter();
+    all.filter(|record| !text(record, "operation").starts_with("log-")).cloned().collect()
+}
+
+fn text<'a>(record: &'a Value, member: &str) -> &'a str {
+    record[member].as_str().unwrap_or_default()
+}
+
+/// `operation outcome` of each record, without what the log works under.
+fn told(records: &[Value]) -> Vec<String> {
+    let said = |record: &Value| format!("{} {}", text(record, "operation"), text(record, "outcome"));
+    records.iter().map(said).filter(|said| said != "config ok").collect()
+}
+
+fn detail<'a>(record: &'a Value, name: &str) -> Option<&'a str> {
+    record["detail"].as_array()?.iter().find(|pair| pair[0] == name)?[1].as_str()
+}
+
+fn verify(sandbox: &Sandbox) -> Value {
+    sandbox.run(&["--json", "audit", "verify", "-k", "local:main", "log"], 0).json()
+}
+
+/// What uses no key: nothing of it is recorded. `audit` of the log itself has records of its own, and `rotate-records` asks a
+/// table first.
+const UNRECORDED: [&str; 14] = [
+    "audit checkpoint",
+    "audit create",
+    "audit export",
+    "audit list",
+    "audit prune",
+    "audit verify",
+    "completions",
+    "inspect",
+    "keys usage",
+    "man",
+    "plan",
+    "policy check",
+    "policy test",
+    "rotate-records",
+];
+
+#[test]
+fn every_command_that_uses_a_key_writes_its_record() {
+    let sandbox = audited("");
+    sandbox.run(&["keys", "create", "other"], 0);
+    sandbox.run(&["encrypt", "plain", "-o", "sealed"], 0);
+    let calls: &[(&[&str], i32, &str)] = &[
+        (&["encrypt", "plain", "-o", "new"], 0, "encrypt ok"),
+        (&["decrypt", "new", "-o", "opened"], 0, "decrypt ok"),
+        (&["rewrap", "-k", "local:other", "sealed"], 0, "rewrap ok"),
+        (&["rotate", "--to", "local:main", "--from", "local:other", "sealed"], 0, "rewrap ok"),
+        (&["rotate", "--reencrypt", "--older-than", "2999-01-01", "sealed"], 0, "reencrypt ok"),
+        (&["keys", "create", "third"], 0, "create_key ok"),
+        (&["keys", "list"], 0, "list_keys ok"),
+        (&["keys", "describe", "third"], 0, "describe_key ok"),
+        (&["keys", "rotate", "third"], 0, "rotate_key ok"),
+        (&["keys", "not-after", "third", "2030-01-01"], 0, "set_not_after ok"),
+        (&["keys", "auto-rotate", "third"], 2, "set_rotation failed"),
+        (&["keys", "rotations", "third"], 2, "rotation_status failed"),
+        (&["keys", "alias", "alias", "third"], 2, "set_alias failed"),
+        (&["keys", "suspend", "third"], 0, "change_key ok"),
+        (&["keys", "activate", "third"], 0, "change_key ok"),
+        (&["keys", "deactivate", "third"], 0, "change_key ok"),
+        (&["keys", "report-compromise", "third"], 0, "change_key ok"),
+        (&["keys", "archive", "third"], 0, "change_key ok"),
+        (&["keys", "destroy", "--yes", "third"], 0, "change_key ok"),
+        (&["keys", "restore", "third"], 2, "restore_key failed"),
+        (&["pkcs11", "slots"], 2, "survey failed"),
+        (&["keystore", "passwd"], 0, "change_passphrase ok"),
+    ];
+    let mut left = sandbox.commands();
+    let mut known = records(&sandbox).len();
+    for (call, code, expected) in calls {
+        let mut command = sandbox.envctl(call);
+        let ran = Ran::of(command.env("ENVCTL_NEW_PASSPHRASE", PASSPHRASE).output().unwrap(), *code);
+        let all = records(&sandbox);
+        let new = &all[known..];
+        known = all.len();
+        assert_eq!(told(new).last().map(String::as_str), Some(*expected), "{call:?}: {}", ran.stderr);
+        let requests: BTreeSet<_> = new.iter().map(|record| text(record, "request")).collect();
+        assert_eq!(requests.len(), 1, "{call:?}: one call is one request: {new:?}");
+        left.retain(|name| !call.join(" ").contains(name.as_str()));
+    }
+    // A log that is under a key of the keystore is no place to record that there is another one.
+    let init = ["--keystore", "new-keystore", "keystore", "init"];
+    sandbox.run(&init, 3).says("nothing was done, since it cannot be recorded");
+    assert!(!sandbox.files().contains(&"new-keystore".to_owned()));
+    left.remove("keystore init");
+    left.retain(|name| !UNRECORDED.contains(&name.as_str()));
+    assert!(left.is_empty(), "commands that nobody tried here: {left:?}");
+    known = records(&sandbox).len();
+    sandbox.run(&["inspect", "sealed"], 0);
+    sandbox.run(&["plan", "--to", "local:other", "--from", "local:main", "sealed"], 0);
+    assert_eq!(records(&sandbox).len(), known, "what uses no key is not recorded");
+    verify(&sandbox);
+}
+
+#[test]
+fn a_keystore_that_is_made_is_recorded_in_a_log_whose_secret_is_elsewhere() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["audit", "create", "-k", "passphrase:", "log"], 0);
+    sandbox.run(&["--audit-log", "log", "keystore", "init"], 0);
+    assert_eq!(told(&records(&sandbox)), ["create_keystore begun", "create_keystore ok"]);
+}
+
+#[test]
+fn a_record_says_who_used_which_version_of_which_key_for_which_envelope() {
+    let sandbox = audited("show-values = ['tenant']");
+    let context = ["-c", "tenant=acme", "-c", "patient=Jane Roe"];
+    sandbox.run(&[&["encrypt", "plain", "-o", "sealed"], &context[..]].concat(), 0);
+    sandbox.run(&["decrypt", "sealed", "-o", "opened"], 0);
+    let records = records(&sandbox);
+    assert_eq!(told(&records), ["wrap_dek ok", "encrypt ok", "unwrap_dek ok", "decrypt ok"]);
+    let id = sandbox.run(&["--json", "inspect", "sealed"], 0).json()["envelope_id"].clone();
+    for record in &records[2..] {
+        assert_eq!(record["envelope"], id, "{record}");
+        assert_eq!((text(record, "key_version"), &record["generation"]), ("1", &0.into()));
+        assert!(text(record, "key").ends_with("/main") && text(record, "actor").starts_with("cli:"));
+        assert_eq!(record["context"], serde_json::json!([["tenant", "acme"]]));
+    }
+    let log = String::from_utf8(sandbox.read("log")).unwrap();
+    assert!(!log.contains("Jane") && !log.contains("patient"), "what is not listed is not recorded");
+}
+
+#[test]
+fn what_does_not_authenticate_is_recorded_by_its_kind_and_nothing_is_left() {
+    let sandbox = audited("");
+    sandbox.run(&["encrypt", "plain", "-c", "tenant=acme", "-o", "sealed"], 0);
+    let mut bytes = sandbox.read("sealed");
+    *bytes.last_mut().unwrap() ^= 1;
+    sandbox.write("changed", &bytes);
+    let known = records(&sandbox).len();
+    sandbox.run(&["decrypt", "changed", "-o", "opened"], 4);
+    sandbox.run(&["decrypt", "-c", "tenant=other", "sealed", "-o", "opened"], 4);
+    let all = records(&sandbox);
+    let failed: Vec<_> =
+        all[known..].iter().filter(|record| text(record, "operation") == "decrypt").collect();
+    assert_eq!(failed.len(), 2, "{all:?}");
+    for record in failed {
+        assert_eq!((text(record, "outcome"), text(record, "error")), ("failed", "unauthentic"), "{record}");
+    }
+    assert!(!sandbox.files().contains(&"opened".to_owned()));
+}
+
+#[test]
+fn each_envelope_of_a_rotation_has_its_record_with_the_wraps_that_were_made_for_it() {
+    let sandbox = audited("");
+    sandbox.run(&["encrypt", "plain", "-o", "one"], 0);
+    sandbox.run(&["encrypt", "plain", "-o", "two"], 0);
+    sandbox.run(&["keys", "rotate", "main"], 0);
+    sandbox.write("no", b"envelope");
+    let known = records(&sandbox).len();
+    sandbox.run(&["rotate", "one", "two", "no"], 4);
+    let all = records(&sandbox);
+    let ids: BTreeSet<_> = ["one", "two"]
+        .map(|name| sandbox.run(&["--json", "inspect", name], 0).json()["envelope_id"].to_string())
+        .into();
+    let of = |operation: &str| -> Vec<_> {
+        all[known..].iter().filter(|record| text(record, "operation") == operation).collect()
+    };
+    for operation in ["rewrap", "wrap_dek"] {
+        let found: BTreeSet<_> = of(operation).iter().map(|record| record["envelope"].to_string()).collect();
+        let found: BTreeSet<_> = found.into_iter().filter(|id| id != "null").collect();
+        assert_eq!(found, ids, "{operation}");
+    }
+    for record in of("rewrap") {
+        assert_eq!((text(record, "outcome"), &record["generation"]), ("ok", &1.into()));
+        assert_eq!(detail(record, "job"), Some("rotate"));
+    }
+}
+
+#[test]
+fn what_a_policy_denies_is_recorded_with_the_rule_and_the_policy_that_was_asked() {
+    let sandbox = audited("");
+    let policy = |rules: &str| {
+        let path = sandbox.write("policy.toml", format!("version = 1\n{rules}").as_bytes());
+        configure(&sandbox, &format!("[policy]\nfile = {path:?}"));
+        let checked = sandbox.run(&["--json", "policy", "check", "policy.toml"], 0).json();
+        checked["policy"].as_str().unwrap().to_owned()
+    };
+    let first = policy("[[rule]]\nname = 'no-rotation'\neffect = 'deny'\noperation = ['rotate']\n");
+    sandbox.run(&["keys", "rotate", "main"], 5).says("no-rotation");
+    sandbox.run(&["encrypt", "plain", "-o", "sealed"], 0);
+    let second = policy("[[rule]]\nname = 'nobody'\neffect = 'deny'\n");
+    sandbox.run(&["decrypt", "sealed", "-o", "opened"], 5).says("nobody");
+    sandbox.run(&["keystore", "passwd"], 5).says("nobody");
+    let all = records(&sandbox);
+    // What an alias means is asked, too, and denied.
+    let is_denied =
+        |record: &&Value| text(record, "outcome") == "denied" && text(record, "operation") != "resolve";
+    let denied: Vec<_> = all.iter().filter(is_denied).collect();
+    let said: Vec<_> = denied
+        .iter()
+        .map(|record| (text(record, "operation"), text(record, "rule"), detail(record, "policy").unwrap()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("rotate_key", "no-rotation", &*first),
+            ("unwrap_dek", "nobody", &second),
+            ("change-passphrase", "nobody", &second),
+        ]
+    );
+    let wrap = all.iter().find(|record| text(record, "operation") == "wrap_dek").unwrap();
+    assert_eq!(detail(wrap, "policy"), Some(&*first), "what is allowed has its policy, too");
+    let changed: Vec<_> = all.iter().filter(|record| text(record, "operation") == "policy-changed").collect();
+    let [changed] = changed.as_slice() else { panic!("{changed:?}") };
+    assert_eq!((detail(changed, "before"), detail(changed, "policy")), (Some(&*first), Some(&*second)));
+}
+
+#[test]
+fn a_configuration_that_changed_is_recorded_once() {
+    let sandbox = audited("");
+    sandbox.run(&["keys", "list"], 0);
+    sandbox.run(&["keys", "list"], 0);
+    configure(&sandbox, "segment-age = '30days'");
+    sandbox.run(&["keys", "list"], 0);
+    sandbox.run(&["keys", "list"], 0);
+    let all = records(&sandbox);
+    let under: Vec<_> = all.iter().filter(|record| text(record, "operation").starts_with("config")).collect();
+    let [first, changed] = under.as_slice() else { panic!("{under:?}") };
+    assert_eq!((text(first, "operation"), text(changed, "operation")), ("config", "config-changed"));
+    assert_eq!(detail(changed, "before"), detail(first, "configuration"));
+    assert_ne!(detail(changed, "configuration"), detail(first, "configuration"));
+}
+
+#[test]
+fn a_log_that_cannot_be_used_refuses_with_exit_code_3_before_any_key_is_asked() {
+    let sandbox = audited("");
+    let encrypt = ["--audit-log", "other", "encrypt", "plain", "-o", "new"];
+    sandbox.run(&encrypt, 3).says("there is no audit log other").says("envctl audit create");
+    sandbox.run(&["--audit-log", "other", "keys", "create", "third"], 3).says("there is no audit log");
+    let encrypt = &encrypt[2..];
+    let (log, kept) = (sandbox.file("log"), sandbox.file("kept"));
+    for ending in ["", ".key", ".head", ".lock"] {
+        let file = sandbox.file(&format!("log{ending}"));
+        fs::rename(&file, &kept).unwrap();
+        sandbox.run(encrypt, 3);
+        std::os::unix::fs::symlink(&kept, &file).unwrap();
+        let linked = sandbox.run(encrypt, if ending == ".key" { 0 } else { 3 });
+        assert!(ending == ".key" || linked.stderr.contains("log"), "{ending}: {}", linked.stderr);
+        fs::remove_file(&file).unwrap();
+        let _ = fs::remove_file(sandbox.file("new"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+            .unwrap();
+        sandbox.run(encrypt, 3).says("log");
+        fs::remove_file(&file).unwrap();
+        fs::rename(&kept, &file).unwrap();
+    }
+    fs::set_permissions(sandbox.file("log.key"), fs::Permissions::from_mode(0o666)).unwrap();
+    sandbox.run(encrypt, 3).says("log.key");
+    fs::set_permissions(sandbox.file("log.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let whole = fs::read(&log).unwrap();
+    fs::write(&log, &whole[..whole.len() - 5]).unwrap();
+    sandbox.run(encrypt, 3).says("damaged").says("audit verify");
+    fs::write(&log, whole).unwrap();
+    assert!(!sandbox.files().contains(&"new".to_owned()), "{:?}", sandbox.files());
+    sandbox.run(encrypt, 0);
+    verify(&sandbox);
+}
+
+#[test]
+fn a_log_that_may_not_grow_refuses_what_it_cannot_record_and_nothing_is_left_over() {
+    let sandbox = audited("");
+    let names: Vec<_> = (0..24).map(|number| format!("file-{number}")).collect();
+    for name in &names {
+        sandbox.write(name, b"plaintext");
+    }
+    let mut call = vec!["encrypt"];
+    call.extend(names.iter().map(String::as_str));
+    sandbox.run(&call, 0);
+    sandbox.run(&["encrypt", "plain", "-o", "sealed"], 0);
+    let before = sandbox.files();
+    let known = verify(&sandbox)["last"].clone();
+    // No file may have more than 16 blocks of 512 or 1024 bytes, as sh has it. The log does.
+    assert!(sandbox.read("log").len() > 16 * 1024);
+    let limited = |call: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        let envctl = sandbox.envctl(&[]);
+        command.arg("-c").arg("ulimit -f 16; exec \"$0\" \"$@\"").arg(envctl.get_program()).args(call);
+        command.current_dir(envctl.get_current_dir().unwrap()).env_clear();
+        command.envs(envctl.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ran::of(command.output().unwrap(), 3)
+    };
+    limited(&["encrypt", "plain", "-o", "new"]).says("not recorded");
+    limited(&["decrypt", "sealed", "-o", "new"]).says("not recorded");
+    limited(&["rewrap", "sealed"]).says("not recorded");
+    limited(&["keys", "create", "third"]).says("nothing was changed");
+    assert_eq!(sandbox.files(), before);
+    assert_eq!(verify(&sandbox)["last"], known);
+    // Unless the configuration says so.
+    configure(&sandbox, "if-unwritable = 'go-on'");
+    let mut command = sandbox.envctl(&["--audit-log", "none", "encrypt", "plain", "-o", "new"]);
+    Ran::of(command.output().unwrap(), 0);
+}
+
+#[test]
+fn a_log_of_calls_that_were_killed_is_as_it_was_written_and_has_what_got_its_name() {
+    let sandbox = audited("");
+    let names: Vec<_> = (0..100).map(|number| format!("file-{number}")).collect();
+    for name in &names {
+        sandbox.write(name, b"plaintext");
+    }
+    for round in 1..=3_usize {
+        let mut call = vec!["encrypt", "--force"];
+        call.extend(names.iter().map(String::as_str));
+        let mut child = sandbox.envctl(&call).stderr(std::process::Stdio::null()).spawn().unwrap();
+        // At a place of its own each time, by what it has done and not by a clock.
+        while child.try_wait().unwrap().is_none() && outputs(&sandbox) < round * 15 {
+            std::thread::yield_now();
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+        verify(&sandbox);
+        let recorded: BTreeSet<_> = records(&sandbox)
+            .iter()
+            .filter(|record| text(record, "operation") == "encrypt" && text(record, "outcome") == "ok")
+            .map(|record| text(record, "envelope").to_owned())
+            .collect();
+        for name in sandbox.files().iter().filter(|name| name.ends_with(".envelope")) {
+            let header = envelope_sdk::Envelope::inspect(&sandbox.read(name)).unwrap();
+            let id: String = header.envelope_id().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(recorded.contains(&id), "{name} is there, and no record of it");
+            fs::remove_file(sandbox.file(name)).unwrap();
+        }
+    }
+}
+
+fn outputs(sandbox: &Sandbox) -> usize {
+    sandbox.files().iter().filter(|name| name.ends_with(".envelope")).count()
+}
+
+#[test]
+fn two_calls_at_once_write_one_log() {
+    let sandbox = audited("");
+    let mut children: Vec<_> = ["a", "b"]
+        .map(|folder| {
+            fs::create_dir(sandbox.file(folder)).unwrap();
+            for number in 0..40 {
+                sandbox.write(&format!("{folder}/{number}"), b"plaintext");
+            }
+            let mut command = sandbox.envctl(&["encrypt", "-r", folder]);
+            command.stderr(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .into();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    verify(&sandbox);
+    let all = records(&sandbox);
+    let encrypted: Vec<_> = all.iter().filter(|record| text(record, "operation") == "encrypt").collect();
+    let requests: BTreeSet<_> = encrypted.iter().map(|record| text(record, "request")).collect();
+    assert_eq!((encrypted.len(), requests.len()), (80, 2));
+}
+
+#[test]
+fn the_call_goes_before_the_variable_and_that_before_the_configuration() {
+    let (sandbox, _) = sandbox();
+    for log in ["of-call", "of-variable"] {
+        sandbox.run(&["audit", "create", "-k", "local:main", log], 0);
+    }
+    configure(&sandbox, "");
+    let count = |log: &str| sandbox.run(&["audit", "list", log], 0).text().lines().count();
+    let list = |call: &[&str], variable: &str| {
+        let mut command = sandbox.envctl(&[call, &["keys", "list"]].concat());
+        Ran::of(command.env("ENVCTL_AUDIT", variable).output().unwrap(), 0);
+        [count("of-call"), count("of-variable"), count("log")]
+    };
+    assert_eq!(list(&["--audit-log", "of-call"], "of-variable"), [3, 1, 1]);
+    assert_eq!(list(&[], "of-variable"), [3, 3, 1]);
+    assert_eq!(list(&[], ""), [3, 3, 3]);
+    // A key that opens another log is used like any other; one that opens the log itself is not recorded in it.
+    sandbox.run(&["audit", "verify", "of-call"], 0);
+    assert_eq!(count("log"), 4);
+    sandbox.run(&["audit", "verify", "log"], 0);
+    assert_eq!(count("log"), 4, "to look at a log adds nothing to it");
 }

@@ -1,7 +1,5 @@
 //! A policy of the configuration: every command asks it, and a refusal names its rule.
 
-use std::collections::BTreeSet;
-
 use crate::common::Sandbox;
 
 /// A sandbox with a keystore, an envelope and a policy of these rules.
@@ -18,29 +16,6 @@ fn sandbox(rules: &str) -> Sandbox {
 fn govern(sandbox: &Sandbox, rules: &str) {
     let policy = sandbox.write("policy.toml", format!("version = 1\n{rules}").as_bytes());
     sandbox.configure(&format!("[policy]\nfile = {:?}\n", policy.to_str().unwrap()));
-}
-
-/// The name of each command, and of those below it: `keys create`.
-fn commands(sandbox: &Sandbox) -> BTreeSet<String> {
-    let below = |names: &[&str]| -> Vec<String> {
-        let ran = sandbox.run(&[names, &["--help"]].concat(), 0);
-        let text = ran.text();
-        let list = text.split("Commands:\n").nth(1).unwrap_or_default();
-        let lines = list.lines().take_while(|line| line.starts_with("  "));
-        let names =
-            lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
-        names.filter(|name| *name != "help").map(ToOwned::to_owned).collect()
-    };
-    let mut all = BTreeSet::new();
-    for name in below(&[]) {
-        let inner = below(&[&name]);
-        if inner.is_empty() {
-            all.insert(name);
-        } else {
-            all.extend(inner.iter().map(|inner| format!("{name} {inner}")));
-        }
-    }
-    all
 }
 
 /// What asks no key and no keystore; and `rotate-records`, which asks a table first, and then key stores like the others.
@@ -90,7 +65,7 @@ fn every_command_is_denied_by_a_policy_that_denies_all() {
         &["audit", "prune", "-k", "local:main", "--up-to", "1", "log"],
         &["pkcs11", "slots"],
     ];
-    let mut left = commands(&sandbox);
+    let mut left = sandbox.commands();
     for call in calls {
         let ran = sandbox.run(call, 5);
         assert!(ran.stderr.contains("rule `nothing` of the policy denies cli:"), "{call:?}: {}", ran.stderr);

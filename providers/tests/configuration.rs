@@ -3,6 +3,10 @@
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+#[cfg(feature = "audit")]
+#[path = "configuration/audit.rs"]
+mod audit;
+
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,

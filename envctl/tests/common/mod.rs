@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -73,6 +74,30 @@ impl Sandbox {
     /// Runs it and demands this exit code.
     pub fn run(&self, args: &[&str], code: i32) -> Ran {
         Ran::of(self.envctl(args).output().unwrap(), code)
+    }
+
+    /// The name of each command, and of those below it: `keys create`.
+    pub fn commands(&self) -> BTreeSet<String> {
+        let below = |names: &[&str]| -> Vec<String> {
+            let ran = self.run(&[names, &["--help"]].concat(), 0);
+            let text = ran.text();
+            let list = text.split("Commands:\n").nth(1).unwrap_or_default();
+            let lines = list.lines().take_while(|line| line.starts_with("  "));
+            let names = lines
+                .filter(|line| !line.starts_with("   "))
+                .filter_map(|line| line.split_whitespace().next());
+            names.filter(|name| *name != "help").map(ToOwned::to_owned).collect()
+        };
+        let mut all = BTreeSet::new();
+        for name in below(&[]) {
+            let inner = below(&[&name]);
+            if inner.is_empty() {
+                all.insert(name);
+            } else {
+                all.extend(inner.iter().map(|inner| format!("{name} {inner}")));
+            }
+        }
+        all
     }
 
     /// A keystore with these keys where envctl looks for it by default. With the
