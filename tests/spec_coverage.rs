@@ -44,7 +44,7 @@ fn every_requirement_has_a_vector_or_a_test() {
         );
         for row in &table {
             let Row { id, opens, refused, tests } = row;
-            if SHOWN_BY_TESTS.contains(&id.as_str()) {
+            if page == AUDIT || SHOWN_BY_TESTS.contains(&id.as_str()) {
                 assert!(!tests.is_empty(), "{id} is covered by no test");
                 assert!(opens.is_empty() || refused.is_empty(), "vectors show {id}: it is no exception");
             } else {
@@ -207,4 +207,6 @@ const SHOWN_BY_TESTS: [&str; 20] = [
     "K-1", "K-2", "W-5", "A-5", "P-5", "P-7", "S-4", "S-5", "S-6", "D-1", "D-5", "D-6", "G-3", "G-5", "E-6",
     "O-2", "L-1", "L-2", "L-3", "L-4",
 ];
-const PAGES: [&str; 2] = ["envelope-v1.md", "keystore-v1.md"];
+/// Its vectors are whole logs, which one test reads.
+const AUDIT: &str = "audit-v1.md";
+const PAGES: [&str; 3] = ["envelope-v1.md", "keystore-v1.md", AUDIT];
