@@ -330,7 +330,7 @@ pub(crate) struct Rotate {
 #[derive(Args)]
 pub(crate) struct RotateRecords {
     /// postgres://ROLE@HOST/DATABASE?table=TABLE&key=COLUMN&column=COLUMN&data-key-column=COLUMN&keys=TABLE, with a column=
-    /// for each column of records; the password is in PGPASSWORD or ~/.pgpass. With statement_timeout=SECONDS, statements may
+    /// for each column of records; the password is in PGPASSWORD or ~/.pgpass. With `statement_timeout=SECONDS`, statements may
     /// take longer than a minute
     #[arg(value_name = "URL")]
     pub(crate) table: String,

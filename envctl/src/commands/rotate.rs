@@ -88,7 +88,7 @@ fn say_plan(global: &Global, args: &Rotation, estimate: &Estimate) -> Result<()>
 /// A plan with what its calls cost and how long they take, as JSON and as text.
 pub(super) fn with_estimates(
     plan: serde_json::Result<Value>,
-    text: impl Display,
+    text: &impl Display,
     calls: &BTreeMap<&'static str, u64>,
     prices: &Prices,
     rate: Option<u32>,

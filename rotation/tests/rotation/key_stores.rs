@@ -315,9 +315,9 @@ async fn what_stands_over_the_key_stores_hears_of_each_item_though_a_shared_wrap
     let goal = Goal::only(vec![key('b')]).open_with(vec![key('a')]);
     let unwraps = below.unwraps();
     let report = run(Job::new(Arc::new(source), goal).key_stores(key_stores)).await;
-    assert_eq!(report.totals.rewrapped as usize, COPIES);
+    assert_eq!(report.totals.rewrapped, COPIES as u64);
     // The shared wrap once, and each new one to verify it.
     assert_eq!(below.unwraps() - unwraps, 1 + COPIES);
-    assert_eq!(report.calls["memory"] as usize, 1 + 1 + 2 * COPIES);
+    assert_eq!(report.calls["memory"], 1 + 1 + 2 * COPIES as u64);
     assert_eq!(hearing.unwraps.load(Ordering::SeqCst), 2 * COPIES, "the old wrap and the new one of each");
 }

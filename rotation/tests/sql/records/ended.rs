@@ -1,6 +1,6 @@
 //! What a job would do, and what it says when it is ended before its end.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use envelope_rotation::{
     Control, SqlError,
@@ -139,14 +139,14 @@ async fn a_statement_takes_as_long_as_the_url_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_to_key_stores_are_told_as_they_are_made() {
     let Some(people) = People::new("calls", 40).await else { return };
-    let last = AtomicUsize::new(0);
+    let last = AtomicU64::new(0);
     let control = Control::new();
     let job = people.job().batch(10).run(&control, |event| {
         if let RecordEvent::Moved { calls, .. } = event {
-            last.store(usize::try_from(calls).unwrap(), Ordering::SeqCst);
+            last.store(calls, Ordering::SeqCst);
         }
     });
     let report = job.await.unwrap();
-    assert_eq!(report.calls["memory"] as usize, last.load(Ordering::SeqCst));
+    assert_eq!(report.calls["memory"], last.load(Ordering::SeqCst));
     assert_eq!(report.calls["memory"], 3, "the old one opened, the new one wrapped and opened");
 }
