@@ -77,7 +77,7 @@ impl Served {
 
     pub(crate) async fn sealed(&self, keys: &[&str], context: &EncryptionContext) -> Vec<u8> {
         let keyring = keys.iter().fold(Keyring::new(), |keyring, key| {
-            keyring.encrypt(Arc::clone(&self.keystore), self.keystore.key_uri(key).unwrap())
+            keyring.encrypt(self.keystore.clone(), self.keystore.key_uri(key).unwrap())
         });
         let plaintext = format!("{CANARY} plaintext");
         Envelope::new(keyring).encrypt(plaintext.as_bytes(), context).await.unwrap()
