@@ -18,7 +18,7 @@ use tokio::{
     sync::{Mutex, mpsc},
 };
 
-use crate::Server;
+use crate::{Server, answer::MAX_ANSWER, words};
 
 /// Most bytes of a message: 1 MiB.
 pub const MAX_MESSAGE: usize = 1 << 20;
@@ -85,7 +85,7 @@ where
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
         let output = Arc::clone(&self.output);
-        async move { write(&output, &message).await }
+        async move { write(&output, &bounded(message)).await }
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
@@ -127,6 +127,19 @@ where
             Ok(None) => {}
             Err(refusal) => write(&output, &refusal).await?,
         }
+    }
+}
+
+/// Errors of the protocol repeat words of the request, which may be of any length.
+fn bounded(message: TxJsonRpcMessage<RoleServer>) -> TxJsonRpcMessage<RoleServer> {
+    match message {
+        JsonRpcMessage::Error(mut error) => {
+            error.error.message = words::shown(&error.error.message, words::MAX_STRING).into();
+            error.error.data =
+                error.error.data.map(words::clean).filter(|data| data.to_string().len() <= MAX_ANSWER);
+            JsonRpcMessage::Error(error)
+        }
+        message => message,
     }
 }
 

@@ -57,7 +57,7 @@ async fn a_thousand_hostile_envelopes_show_no_control_character_and_no_secret_an
         for entry in 0..number * 5 {
             context = context.with(format!("{entry}{word}"), *word);
         }
-        bases.push(served.sealed(&["main", "old"], &context).await);
+        bases.push(served.sealed(&["main", "due"], &context).await);
     }
     for number in 0..1000 {
         let mut bytes = bases[random.below(bases.len())].clone();
