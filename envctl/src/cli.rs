@@ -2,6 +2,8 @@
 
 #![expect(clippy::doc_markdown, reason = "help texts are read in a terminal, not as Markdown")]
 
+#[cfg(feature = "listen")]
+use std::net::SocketAddr;
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -109,7 +111,7 @@ pub(crate) enum Command {
     ///
     /// Speaks MCP over standard input and output, as clients start it. `roots` and `buckets` under [mcp] in the
     /// configuration say which files may be looked at. It holds no key and changes nothing. docs/mcp.md has the rest.
-    Mcp,
+    Mcp(Mcp),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -151,6 +153,18 @@ pub(crate) struct Output {
     /// Remove the input file once the output is safely on disk (its blocks are not erased)
     #[arg(long)]
     pub(crate) rm: bool,
+}
+
+/// `envctl mcp`
+#[derive(Args)]
+pub(crate) struct Mcp {
+    /// Serve clients with a certificate, over TLS 1.3, at this address or that of [mcp.listen] in the configuration
+    ///
+    /// Certificates, networks and limits are settings of [mcp.listen]; who may ask what is the policy's to say.
+    /// docs/mcp-network.md has all of it. Ends with SIGTERM, after the calls that are under way.
+    #[cfg(feature = "listen")]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1)]
+    pub(crate) listen: Option<Option<SocketAddr>>,
 }
 
 /// `envctl encrypt`

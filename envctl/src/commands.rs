@@ -52,7 +52,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Keystore(command) => keystore::run(global, &command),
         Command::Audit(command) => audit::run(global, &command),
         Command::Policy(command) => policy::run(global, &command),
-        Command::Mcp => mcp::run(global),
+        Command::Mcp(args) => mcp::run(global, &args),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),
         Command::KeyStore(command) => survey::run(global, &command),

@@ -7,6 +7,8 @@ mod documents;
 mod installation;
 mod keys;
 mod keystore;
+#[cfg(feature = "listen")]
+mod listen;
 mod policy;
 mod prices;
 mod settings;
@@ -22,14 +24,20 @@ use self::{
     prices::KnownPrices, settings::Settings,
 };
 use crate::{
-    cli::Global,
+    cli::{self, Global},
     descriptor,
     error::{CliError, ErrorKind, Result},
     runtime::block_on,
 };
 
-/// Serves the client at standard input and output until it goes. Nothing but the protocol is written to standard output.
-pub(crate) fn run(global: &Global) -> Result<()> {
+/// Serves the client at standard input and output until it goes, or those of a network. Nothing but the protocol is written to standard output.
+pub(crate) fn run(global: &Global, args: &cli::Mcp) -> Result<()> {
+    #[cfg(feature = "listen")]
+    if let Some(address) = args.listen {
+        return listen::run(global, address);
+    }
+    #[cfg(not(feature = "listen"))]
+    let cli::Mcp {} = args;
     let server = Server::for_caller(facade(global)?, Caller::local());
     let file = |number, what: &str| {
         descriptor::duplicate(number)

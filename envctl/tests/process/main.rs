@@ -7,6 +7,8 @@
 mod common;
 
 mod children;
+#[cfg(feature = "listen")]
+mod network;
 mod secrets;
 mod signals;
 mod sources;

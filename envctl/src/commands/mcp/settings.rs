@@ -24,6 +24,9 @@ pub(super) struct Settings {
     pub(super) audit_log: Option<PathBuf>,
     pub(super) audit_public_key: Option<[u8; 32]>,
     pub(super) prices: Option<PathBuf>,
+    /// `[mcp.listen]`.
+    #[cfg(feature = "listen")]
+    pub(super) listen: envelope_mcp::net::ListenSettings,
     /// Providers whose keys are listed.
     pub(super) key_stores: BTreeSet<String>,
     /// The file and what stands in it, if there is one.
@@ -40,6 +43,12 @@ struct Words {
     audit_public_key: Option<String>,
     prices: Option<PathBuf>,
     key_stores: Option<Vec<String>>,
+    #[cfg(feature = "listen")]
+    listen: envelope_mcp::net::ListenSettings,
+    /// A build without the network reads the same configuration.
+    #[cfg(not(feature = "listen"))]
+    #[serde(rename = "listen")]
+    _listen: serde::de::IgnoredAny,
 }
 
 impl Settings {
@@ -99,6 +108,8 @@ impl Settings {
             audit_log: words.audit_log,
             audit_public_key: public_key.transpose()?,
             prices: words.prices,
+            #[cfg(feature = "listen")]
+            listen: words.listen,
             key_stores,
             file,
         })
