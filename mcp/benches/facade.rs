@@ -15,7 +15,7 @@ use futures_util::stream::{BoxStream, empty};
 
 /// A server's facade over `folder`.
 #[must_use]
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "for benchmarks and fuzzing")]
+#[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "for benchmarks and fuzzing")]
 pub fn facade(folder: PathBuf) -> Facade {
     let nothing = Arc::new(Nothing);
     Facade {

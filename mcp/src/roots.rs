@@ -77,16 +77,16 @@ impl Roots {
         let starts = match under {
             Some(path) => {
                 let (root, below) = self.find(path)?;
-                vec![self.start(root, below)?]
+                vec![self.start(root, &below)?]
             }
-            None => self.0.iter().map(|root| self.start(root, PathBuf::new())).collect::<Result<_, _>>()?,
+            None => self.0.iter().map(|root| self.start(root, Path::new(""))).collect::<Result<_, _>>()?,
         };
         Ok(Walk::new(starts, after))
     }
 
-    fn start(&self, root: &Root, below: PathBuf) -> Result<walk::Start, Failure> {
-        let path = root.real.join(&below);
-        let folder = open::folder(&root.folder, &below).map_err(|why| why.about(&path))?;
+    fn start(&self, root: &Root, below: &Path) -> Result<walk::Start, Failure> {
+        let path = root.real.join(below);
+        let folder = open::folder(&root.folder, below).map_err(|why| why.about(&path))?;
         Ok(walk::Start { folder, path })
     }
 

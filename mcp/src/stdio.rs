@@ -160,7 +160,7 @@ fn read(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Value> {
     };
     let id = members.get("id").filter(|id| id.is_i64() || id.is_u64() || id.is_string()).cloned();
     let is_request = members.contains_key("method") && members.contains_key("id");
-    let invalid = |what| refuse(id.clone(), ErrorCode::INVALID_REQUEST, what);
+    let invalid = |what| refuse(id.as_ref(), ErrorCode::INVALID_REQUEST, what);
     if is_request && id.is_none() {
         return Err(invalid("the id of a request is a string or an integer"));
     }
@@ -175,7 +175,7 @@ fn read(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Value> {
 }
 
 /// JSON-RPC 2.0, section 5.1: the id is null where none was read.
-fn refuse(id: Option<Value>, code: ErrorCode, what: &str) -> Value {
+fn refuse(id: Option<&Value>, code: ErrorCode, what: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code.0, "message": what } })
 }
 

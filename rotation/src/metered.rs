@@ -106,9 +106,7 @@ impl KeyStores {
                 let limit = Limit::new(Arc::clone(provider)).waiting(usize::MAX);
                 let new = || Limit::new(()).requests_per_second(rate);
                 Arc::new(match &identity {
-                    Some(identity) => {
-                        limit.sharing_rate_of(known.rates.entry(identity.clone()).or_insert_with(new))
-                    }
+                    Some(identity) => limit.sharing_rate_of(known.rates.entry(*identity).or_insert_with(new)),
                     None => limit.requests_per_second(rate),
                 })
             }

@@ -267,6 +267,7 @@ fn much_behind_the_head_is_told_from_damage_by_verifier_reader_and_writer_alike(
         .map(|()| records)
     };
     let long = vec![b'x'; 1 << 20];
+    type Leave<'a> = &'a dyn Fn(&Place);
     let sparse = |place: &Place| {
         let file = fs::OpenOptions::new().write(true).open(place.path()).unwrap();
         file.set_len(fs::metadata(place.path()).unwrap().len() + HOLE).unwrap();
@@ -278,7 +279,7 @@ fn much_behind_the_head_is_told_from_damage_by_verifier_reader_and_writer_alike(
         }
     };
     let zero_in_its_line = [&long[..], b"\0\n", &long[..], b"\n"].concat();
-    let remains: [(&dyn Fn(&Place), u64); 3] = [
+    let remains: [(Leave<'_>, u64); 3] = [
         (&sparse, HOLE),
         (&append(long.clone()), long.len() as u64),
         (&append(zero_in_its_line.clone()), zero_in_its_line.len() as u64),

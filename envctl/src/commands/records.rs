@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &RotateRecords) -> Result<()> {
             let control = control.clone();
             told.progress.count_by(async move { counting.plan(&control).await.ok().map(|plan| plan.rows) });
         }
-        job.run(&control, |event| told.hear(event)).await
+        job.run(&control, |event| told.hear(&event)).await
     });
     told.finish(ended)
 }
@@ -132,14 +132,14 @@ impl<'a> Told<'a> {
         Ok(Self { global, progress: Items::new(global), report, failed: 0 })
     }
 
-    fn hear(&mut self, event: RecordEvent<'_>) {
+    fn hear(&mut self, event: &RecordEvent<'_>) {
         match event {
             RecordEvent::NewDataKey { id, .. } => self.progress.aside(|| {
                 let value = json!({ "new_data_key": id.to_string() });
                 let text = format!("records move to the data key {id}");
                 let _ = report::status(self.global.json, &value, &text);
             }),
-            RecordEvent::Moved { rows, calls, .. } => self.progress.add_many(rows, calls),
+            RecordEvent::Moved { rows, calls, .. } => self.progress.add_many(*rows, *calls),
             RecordEvent::Failed(failure) => self.failed(failure),
             _ => {}
         }

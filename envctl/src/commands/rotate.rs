@@ -164,12 +164,7 @@ fn concerned(goal: Goal, opened: &envelope_providers::Providers, args: &Rotation
     })
 }
 
-fn goal(
-    global: &Global,
-    args: &Rotation,
-    key_stores: &KeyStores,
-    writes: bool,
-) -> Result<(Goal, Recorder)> {
+fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores, writes: bool) -> Result<(Goal, Recorder)> {
     let expected = Expected { context: args.context.clone(), expect: Vec::new() };
     let expected = context::expected(&expected)?;
     let older_than = args.older_than.as_deref().map(moment::parse_beginning).transpose()?;

@@ -38,7 +38,7 @@ impl Served {
     /// Keys `old` (compromised), `main` (rotated once) and `due`; `tree/both`, `tree/sub/main` and `tree/sub/only-old`.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let passphrase = Passphrase::new(format!("{CANARY} passphrase").into()).unwrap();
+        let passphrase = Passphrase::new(format!("{CANARY} passphrase")).unwrap();
         let path = folder.path().join("keystore.json");
         let keystore = Arc::new(Keystore::create_with(path, &passphrase, Argon2Params::MINIMUM).unwrap());
         for name in ["old", "main", "due"] {

@@ -56,8 +56,10 @@ async fn what_is_broken_leaves_the_old_in_use_and_is_recorded() {
         (
             "server.key",
             &|| {
-                running
-                    .write("server.key", "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
+                running.write(
+                    "server.key",
+                    "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n",
+                );
             },
             "no private key",
         ),

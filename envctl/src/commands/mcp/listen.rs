@@ -99,7 +99,7 @@ fn json(event: &Event) -> String {
     let value = serde_json::json!({
         "operation": event.operation,
         "actor": event.actor,
-        "error": event.failure.map(|kind| kind.name()),
+        "error": event.failure.map(envelope_mcp::Kind::name),
         "details": details,
     });
     printable::json(value.to_string())
