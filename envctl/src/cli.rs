@@ -109,7 +109,7 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Tell agents of keys and envelopes over the Model Context Protocol: metadata, and no way to a secret
     ///
-    /// Speaks MCP over standard input and output, as clients start it. `roots` and `buckets` under [mcp] in the
+    /// Speaks MCP over standard input and output, as clients start it. `roots` and `buckets` under `mcp` in the
     /// configuration say which files may be looked at. It holds no key and changes nothing. docs/mcp.md has the rest.
     Mcp(Mcp),
     /// Write a completion script for a shell to standard output

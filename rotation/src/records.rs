@@ -1,6 +1,6 @@
 //! Records of a table, moved from one data key to another: [`RecordJob`].
 //!
-//! A data key ([`DataKey`]) seals many records, whose rows name it by its id. To move them:
+//! A data key ([`envelope_sdk::DataKey`]) seals many records, whose rows name it by its id. To move them:
 //!
 //! 1. A new data key is made for the same context, wrapped by the keys of the goal, opened again with each of them, and put
 //!    into the table of headers. Readers find it from then on.
