@@ -10,6 +10,9 @@ use envelope_sdk::{EncryptionContext, Header, Kind, format::armor};
 
 use crate::{Database, Keys, run, run_well};
 
+/// A page of the source has 1,000 rows.
+const MORE_THAN_A_PAGE: usize = 1_050;
+
 /// Rewraps `count` rows with such a key, twice, and reencrypts them then.
 async fn all_rows_move(schema: &str, columns: &str, key: &str, parameters: &str, count: usize) {
     let Some(database) = Database::new(schema).await else { return };
@@ -29,17 +32,17 @@ async fn all_rows_move(schema: &str, columns: &str, key: &str, parameters: &str,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_with_integer_keys_move() {
-    all_rows_move("integers", "id bigint PRIMARY KEY", "i - 1000", "key=id", 2_000).await;
+    all_rows_move("integers", "id bigint PRIMARY KEY", "i - 1000", "key=id", MORE_THAN_A_PAGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_with_uuid_keys_move() {
-    all_rows_move("uuids", "id uuid PRIMARY KEY", "md5(i::text)::uuid", "key=id", 2_000).await;
+    all_rows_move("uuids", "id uuid PRIMARY KEY", "md5(i::text)::uuid", "key=id", MORE_THAN_A_PAGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_with_text_keys_move() {
-    all_rows_move("texts", "id text PRIMARY KEY", "'row ' || i", "key=id", 2_000).await;
+    all_rows_move("texts", "id text PRIMARY KEY", "'row ' || i", "key=id", MORE_THAN_A_PAGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +51,7 @@ async fn rows_with_keys_of_several_columns_move() {
         CONSTRAINT p PRIMARY KEY (tenant, id)";
     let key = "'t,\"' || i % 7, i";
     // The constraints are no columns, and the order of the names is that of the URL.
-    all_rows_move("several", columns, key, "key=tenant&key=id", 2_000).await;
+    all_rows_move("several", columns, key, "key=tenant&key=id", MORE_THAN_A_PAGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,7 +122,7 @@ fn a_token_helper_ends_with_the_call_and_so_does_what_it_began() {
     };
     // It has told a token, and what it began still might: it is waited for as long as the call lasts.
     for end in ["printf root", "wait"] {
-        let error = with(&format!("{begins}; {end}"), 250).unwrap_err();
+        let error = with(&format!("{begins}; {end}"), 1_500).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (Unavailable, true), "{error}");
         is_gone();
     }
