@@ -83,6 +83,18 @@ impl Folder {
         }
     }
 
+    /// Opens what has the names of the log now, under the lock.
+    fn look(&mut self) -> io::Result<()> {
+        let (head, current) = (self.name("head"), self.current_name());
+        if !self.is_still(&head, self.head.as_ref())? {
+            self.head = self.open_file(&head)?;
+        }
+        if !self.is_still(&current, self.current.as_ref())? {
+            self.current = self.open_file(&current)?;
+        }
+        Ok(())
+    }
+
     /// Whether this name means this file still.
     fn is_still(&self, name: &OsString, file: Option<&File>) -> io::Result<bool> {
         let held = file.map(File::metadata).transpose()?.map(|held| (held.dev(), held.ino()));
@@ -106,7 +118,7 @@ impl Disk for Folder {
     }
 
     fn lock(&mut self) -> io::Result<()> {
-        let (lock, head, current) = (self.name("lock"), self.name("head"), self.current_name());
+        let lock = self.name("lock");
         loop {
             if !self.is_still(&lock, self.lock.as_ref())? {
                 self.lock = self.open_file(&lock)?;
@@ -115,17 +127,21 @@ impl Disk for Folder {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "its lock file is gone"));
             };
             retry_on_intr(|| flock(file, FlockOperation::LockExclusive))?;
-            if self.is_still(&lock, self.lock.as_ref())? {
-                break;
+            match self.is_still(&lock, self.lock.as_ref()) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    self.unlock();
+                    return Err(error);
+                }
             }
         }
-        if !self.is_still(&head, self.head.as_ref())? {
-            self.head = self.open_file(&head)?;
+        let looked = self.look();
+        // Whoever fails here does not come to unlock it, and would hold up everybody else who writes or verifies.
+        if looked.is_err() {
+            self.unlock();
         }
-        if !self.is_still(&current, self.current.as_ref())? {
-            self.current = self.open_file(&current)?;
-        }
-        Ok(())
+        looked
     }
 
     fn unlock(&mut self) {

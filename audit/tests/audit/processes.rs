@@ -1,19 +1,20 @@
 //! Threads and processes that write to one log, and that are killed.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
 };
 
-use envelope_audit::{Filter, Log, VerifyError, read};
+use envelope_audit::{Filter, Log, LogError, VerifyError, read};
 use envelope_local::{Argon2Params, Passphrase, PassphraseProvider};
 use envelope_sdk::{Envelope, KeyUri, Keyring};
 use futures_executor::block_on;
 use tempfile::TempDir;
 
-use crate::common::{Place, entry, options};
+use crate::common::{Place, beside, entry, options};
 
 #[test]
 fn sixteen_threads_of_two_processes_make_one_chain_without_a_gap() {
@@ -43,6 +44,27 @@ fn sixteen_threads_of_two_processes_make_one_chain_without_a_gap() {
     .unwrap();
     assert_eq!(counted, 16 * (100 + 2 * 200));
     assert!(verified.segments > 1 && verified.behind_head == 0);
+}
+
+#[test]
+fn who_cannot_open_the_files_of_the_log_does_not_keep_the_lock() {
+    let place = Place::new();
+    let log = place.create(options());
+    let head = beside(&place.path(), "head");
+    let kept = fs::read(&head).unwrap();
+    fs::remove_file(&head).unwrap();
+    fs::create_dir(&head).unwrap();
+    let error = log.append_blocking(entry(1)).unwrap_err();
+    let LogError::Io { verb: "lock", .. } = error.reason() else { panic!("{error:?}") };
+    // The log is open still, and others may lock it.
+    let lock = fs::File::open(beside(&place.path(), "lock")).unwrap();
+    assert!(lock.try_lock().is_ok(), "somebody holds the lock");
+    drop(lock);
+    fs::remove_dir(&head).unwrap();
+    fs::write(&head, kept).unwrap();
+    log.append_blocking(entry(2)).unwrap();
+    drop(log);
+    assert_eq!(place.verify().unwrap().last, 2);
 }
 
 #[test]
