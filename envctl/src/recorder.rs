@@ -66,7 +66,14 @@ impl Recorder {
     pub(crate) fn change<T>(&self, entry: Entry, change: impl FnOnce() -> Result<T>) -> Result<T> {
         self.record(with_outcome(&entry, Outcome::Begun))?;
         match change() {
-            Ok(done) => self.record(with_outcome(&entry, Outcome::Ok)).map(|()| done),
+            Ok(done) => match &self.0 {
+                Some(log) => match block_on(log.record(with_outcome(&entry, Outcome::Ok))) {
+                    Ok(()) => Ok(done),
+                    // Whoever read that nothing was done would keep the old passphrase, and forget the new one.
+                    Err(error) => Err(CliError::done_unrecorded(&error)),
+                },
+                None => Ok(done),
+            },
             Err(error) => {
                 let act = Act { operation: "", entry: Some(entry) };
                 Err(self.failed(&act, error))
@@ -171,8 +178,16 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
 impl CliError {
     /// An operation that was not recorded, and was not done for that.
     pub(crate) fn not_recorded(error: &AppendError) -> Self {
-        let text = format!("nothing was done, since it cannot be recorded: {error}");
-        let new = Self::new(kind_of(error.reason()), text);
+        Self::unrecorded("nothing was done, since it cannot be recorded", error)
+    }
+
+    /// A change that was made, and whose outcome the log lacks.
+    fn done_unrecorded(error: &AppendError) -> Self {
+        Self::unrecorded("the change was made, but that was not recorded", error)
+    }
+
+    fn unrecorded(what: &str, error: &AppendError) -> Self {
+        let new = Self::new(kind_of(error.reason()), format!("{what}: {error}"));
         match hint(error.reason()) {
             Some(hint) => new.hint(hint),
             None => new,
@@ -234,3 +249,33 @@ const TOGETHER: usize = 1024;
 
 /// To the end of the process.
 static KEPT: Mutex<Vec<LazyLog>> = Mutex::new(Vec::new());
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use envelope_audit::{Log, LogOptions};
+    use envelope_sdk::{Envelope, Keyring};
+    use envelope_testkit::MemoryProvider;
+
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_made_and_not_recorded_is_told_as_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let key = MemoryProvider::key("audit");
+        let provider = Arc::new(MemoryProvider::new().with_key(&key));
+        let keys = Envelope::new(Keyring::new().both(provider, key));
+        let log = block_on(Log::create(&path, &keys, LogOptions::new("test"))).unwrap();
+        let recorder = Recorder(Some(log.into()));
+        let entry = Entry::new("change_passphrase", Outcome::Begun);
+        let error = recorder
+            .change(entry, || {
+                fs::remove_file(folder.path().join("log.head")).unwrap();
+                Ok(())
+            })
+            .unwrap_err();
+        assert!(error.message().starts_with("the change was made, but that was not recorded: "), "{error:?}");
+    }
+}
