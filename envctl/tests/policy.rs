@@ -104,6 +104,19 @@ fn two_recipients_are_two_keys_that_wrap() {
 }
 
 #[test]
+fn a_key_that_is_added_twice_is_one_recipient() {
+    let sandbox = Sandbox::new();
+    let keystore = sandbox.keystore(&["main", "other"]);
+    sandbox.write("plain", b"plaintext");
+    sandbox.run(&["encrypt", "-k", "local:main", "plain", "-o", "sealed"], 0);
+    govern(&sandbox, "[[rule]]\nname = 'two'\neffect = 'allow'\nrequire = { recipients = 2 }");
+    let spelled = format!("local://{}/other", keystore.id());
+    let rotate = ["rotate", "--add", "local:other", "--add", &spelled, "--from", "local:main", "sealed"];
+    let ran = sandbox.run(&rotate, 5);
+    ran.says("rule `two` of the policy requires 2 recipients, and there are 1");
+}
+
+#[test]
 fn a_rotation_may_be_allowed_without_leave_to_open() {
     let rules =
         "default = 'deny'\n[[rule]]\nname = 'rotation'\neffect = 'allow'\noperation = ['rewrap', 'inspect']";

@@ -174,7 +174,8 @@ fn goal(global: &Global, args: &Rotation, key_stores: &KeyStores, writes: bool) 
     let to =
         if edits { Vec::new() } else { opened.keyring_to_encrypt(&args.to)?.encrypting().cloned().collect() };
     // How many stay of those that an envelope has is not known before: a policy counts those that are named.
-    let recipients = if edits { args.add.len() } else { distinct_keys(&to) };
+    let added = args.add.iter().map(|name| opened.key(name)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let recipients = if edits { distinct_keys(&added) } else { distinct_keys(&to) };
     let registry = if args.reencrypt {
         opened.registry_to_encrypt(recipients)
     } else {
