@@ -105,12 +105,12 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
         };
         let (said, decisions) = with_decisions(self.below.unwrap_deks(wraps)).await;
         for (at, (entry, dek)) in pending.entries.iter_mut().zip(&said).enumerate() {
-            // One for each wrap, in their order, unless the policy could not be asked at all.
-            let own = match decisions.len() == wraps.len() {
-                true => decisions.get(at..=at).unwrap_or_default(),
-                false => &decisions,
+            // One for each wrap, in their order, unless the policy could not be asked of each: then those of its key.
+            let own: Vec<_> = match decisions.len() == wraps.len() {
+                true => decisions.get(at..=at).unwrap_or_default().to_vec(),
+                false => decisions.iter().filter(|decision| decision.key == entry.key).cloned().collect(),
             };
-            came_of(entry, dek.as_ref().err(), own);
+            came_of(entry, dek.as_ref().err(), &own);
         }
         pending.note(&decisions);
         match pending.write().await {

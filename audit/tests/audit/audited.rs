@@ -3,13 +3,14 @@
 use std::{fs, sync::Arc};
 
 use envelope_audit::{
-    AppendError, Audited, AuditedAdmin, Entry, Fault, Filter, Log, LogError, LogObserver, Outcome, Record,
-    Unwritable, VerifyError, about_envelope, acting_as, in_request, read,
+    AppendError, Audited, AuditedAdmin, Entry, Fault, Filter, Log, LogError, LogObserver, Outcome,
+    PolicyDecision, Record, Unwritable, VerifyError, about_envelope, acting_as, in_request, policy_decided,
+    read,
 };
 use envelope_layers::Observe;
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, KeyAdmin, KeyProvider, KeyUri, Keyring, ProviderError,
-    ProviderErrorKind, crypto::DefaultEngine,
+    Dek, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyProvider, KeyUri, Keyring, ProviderError,
+    ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
 };
 use envelope_testkit::{
     Fault as Trouble, FaultProvider, MemoryProvider, YieldingProvider,
@@ -106,6 +107,61 @@ fn withheld<T>(answer: Result<T, ProviderError>) {
     let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<AppendError>());
     let Some(LogError::Damaged(damage)) = source.map(AppendError::reason) else { panic!("{error:?}") };
     assert_eq!(damage.fault, Fault::Missing);
+}
+
+/// A policy that denies one key, and could not be asked for the others.
+struct Judged {
+    below: MemoryProvider,
+    denied: KeyUri,
+}
+
+#[async_trait::async_trait]
+impl KeyProvider for Judged {
+    envelope_sdk::hand_on!(below);
+
+    async fn wrap_dek(
+        &self,
+        key: &KeyUri,
+        dek: &Dek,
+        context: &FullContext,
+    ) -> Result<WrappedDek, ProviderError> {
+        self.below.wrap_dek(key, dek, context).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, _: &FullContext) -> Result<Dek, ProviderError> {
+        let key = wrapped.key_uri();
+        let kind = if *key == self.denied {
+            let (key, rule) = (Some(key.to_string()), Some("nobody".to_owned()));
+            policy_decided(PolicyDecision { key, rule, denied: true, ..Default::default() }).unwrap();
+            ProviderErrorKind::AccessDenied
+        } else {
+            ProviderErrorKind::Unavailable
+        };
+        Err(ProviderError::new(kind, self.name(), key, "refused"))
+    }
+}
+
+#[test]
+fn what_one_wrap_of_a_batch_is_denied_is_not_said_of_another() {
+    let place = Place::new();
+    let log = place.create(options());
+    let other = MemoryProvider::key("other");
+    let below = MemoryProvider::new().with_key(&place.key).with_key(&other);
+    let provider = Audited::new(Judged { below, denied: place.key.clone() }, log.clone());
+    let context = EncryptionContext::new().full().unwrap();
+    let dek = Dek::generate::<DefaultEngine>().unwrap();
+    let wraps = [&place.key, &other].map(|key| block_on(provider.wrap_dek(key, &dek, &context)).unwrap());
+    let batch: Vec<_> = wraps.iter().map(|wrapped| (wrapped, &context)).collect();
+    assert!(block_on(provider.unwrap_deks(&batch)).iter().all(Result::is_err));
+    drop((provider, log));
+    let records = records(&place);
+    let said: Vec<_> = records
+        .iter()
+        .filter(|record| record.entry.operation == "unwrap_dek")
+        .map(|record| (record.entry.outcome, record.entry.error.as_deref(), record.entry.rule.as_deref()))
+        .collect();
+    let expected = [(Outcome::Denied, None, Some("nobody")), (Outcome::Failed, Some("unavailable"), None)];
+    assert_eq!(said, expected);
 }
 
 #[test]
