@@ -28,10 +28,11 @@ impl Basis {
         }
     }
 
-    /// What has to be recorded before anything else is, if the log does not say it yet. It counts as recorded from then on.
-    pub(crate) fn unsaid(&mut self) -> Vec<Entry> {
+    /// What has to be recorded before anything else is, if the log does not say it yet, and what it says so far. It counts as
+    /// recorded from then on, unless [`take_back`](Self::take_back) says otherwise.
+    pub(crate) fn unsaid(&mut self) -> Option<(Vec<Entry>, Recorded)> {
         if self.now.is_empty() || self.recorded.as_ref() == Some(&self.now) {
-            return Vec::new();
+            return None;
         }
         let whole = |operation: &'static str| {
             let entry = Entry::new(operation, Outcome::Ok);
@@ -49,15 +50,18 @@ impl Basis {
                 of(CONFIG_CHANGED, CONFIGURATION).into_iter().chain(of(POLICY_CHANGED, POLICY)).collect()
             }
         };
-        self.recorded = Some(self.now.clone());
-        entries
+        let before = self.recorded.replace(self.now.clone());
+        Some((entries, Recorded(before)))
     }
 
-    /// It was not recorded after all.
-    pub(crate) fn forget(&mut self) {
-        self.recorded = None;
+    /// It was not recorded after all: the log says still what it said `before`.
+    pub(crate) fn take_back(&mut self, before: Recorded) {
+        self.recorded = before.0;
     }
 }
+
+/// What the log says, if it says anything.
+pub(crate) struct Recorded(Option<BTreeMap<String, String>>);
 
 /// The last of such records near the end of the log. One that is further back is said again.
 fn last(path: &Path) -> Option<BTreeMap<String, String>> {

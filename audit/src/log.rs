@@ -179,24 +179,22 @@ impl Log {
             }
         }
         let (reply, answer) = oneshot::channel();
-        // What comes later stands behind it: nobody else sends meanwhile.
-        let mut basis = self.shared.basis();
-        let unsaid = basis.unsaid();
-        let says = !unsaid.is_empty();
         // What stands in the log by such a word, a reader takes for the log's own.
-        let sent = if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
+        let (sent, before) = if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
             let error = NotARecord("operations that begin with log- are the log's own");
-            reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok()
+            (reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok(), None)
         } else {
-            entries.splice(0..0, unsaid);
-            self.send(Order::Append(entries, reply))
+            // What comes later stands behind it: nobody else sends meanwhile.
+            let mut basis = self.shared.basis();
+            let (unsaid, before) = basis.unsaid().unzip();
+            entries.splice(0..0, unsaid.into_iter().flatten());
+            (self.send(Order::Append(entries, reply)), before)
         };
-        drop(basis);
         let shared = Arc::clone(&self.shared);
         async move {
             let appended = wait(sent, answer).await;
-            if says && appended.is_err() {
-                shared.basis().forget();
+            if let (Err(_), Some(before)) = (&appended, before) {
+                shared.basis().take_back(before);
             }
             appended
         }

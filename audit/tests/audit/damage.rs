@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use envelope_audit::{Anchor, Fault, Filter, LogError, Record, VerifyError, read};
+use envelope_audit::{Anchor, Entry, Fault, Filter, LogError, Outcome, Record, VerifyError, read};
 use futures_executor::block_on;
 
 use crate::common::{Place, beside, entry, found, lines, numbered, options};
@@ -383,3 +383,34 @@ fn a_log_whose_folder_others_may_write_is_not_opened() {
 
 /// Bytes of a hole: read, and not written.
 const HOLE: u64 = 64 << 20;
+
+#[test]
+fn a_change_of_the_configuration_that_could_not_be_recorded_is_said_with_what_was_before() {
+    let place = Place::new();
+    let log = place.create(options().works_under("configuration", "one"));
+    log.append_blocking(entry(1)).unwrap();
+    drop(log);
+    let log = place.open(options().works_under("configuration", "two")).unwrap();
+    let head = beside(&place.path(), "head");
+    let kept = fs::read(&head).unwrap();
+    fs::remove_file(&head).unwrap();
+    log.append_blocking(entry(2)).unwrap_err();
+    // What is the log's own word is refused before it says anything.
+    log.append_blocking(Entry::new("log-begin", Outcome::Ok)).unwrap_err();
+    fs::write(&head, kept).unwrap();
+    log.append_blocking(entry(5)).unwrap();
+    drop(log);
+    let mut said = Vec::new();
+    read::<VerifyError>(&place.path(), &Filter::new(), |record, _| {
+        let detail = |name: &str| record.entry.detail.get(name).cloned().unwrap_or_default();
+        if record.entry.operation.starts_with("config") {
+            said.push((record.entry.operation.to_string(), detail("before"), detail("configuration")));
+        }
+        Ok(())
+    })
+    .unwrap();
+    let expected = [("config", "", "one"), ("config-changed", "one", "two")];
+    let expected =
+        expected.map(|(operation, before, now)| (operation.to_owned(), before.to_owned(), now.to_owned()));
+    assert_eq!(said, expected);
+}
