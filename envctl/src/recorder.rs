@@ -57,6 +57,11 @@ impl Recorder {
         }
     }
 
+    /// Records a change that came to nothing before it began, such as one whose passphrase was wrong, and returns the error.
+    pub(crate) fn refused(&self, entry: Entry, error: CliError) -> CliError {
+        self.failed(&Act { operation: "", entry: Some(entry) }, error)
+    }
+
     /// What is recorded while a job goes on: many records share a flush.
     pub(crate) fn of_job(&self) -> JobRecorder {
         JobRecorder { recorder: self.clone(), pending: Vec::new(), failed: None }

@@ -194,6 +194,19 @@ fn a_keystore_that_is_made_is_recorded_in_a_log_whose_secret_is_elsewhere() {
 }
 
 #[test]
+fn a_wrong_passphrase_of_a_keystore_is_recorded_in_a_log_whose_secret_is_elsewhere() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&[]);
+    sandbox.run(&["audit", "create", "-k", "passphrase:", "log"], 0);
+    sandbox.write("wrong", b"wrong");
+    let passwd = ["--audit-log", "log", "--keystore-passphrase-file", "wrong", "keystore", "passwd"];
+    sandbox.run(&passwd, 4);
+    let all = records(&sandbox);
+    assert_eq!(told(&all), ["change_passphrase failed"]);
+    assert_eq!(text(all.last().unwrap(), "error"), "unauthentic");
+}
+
+#[test]
 fn a_record_says_who_used_which_version_of_which_key_for_which_envelope() {
     let sandbox = audited("show-values = ['tenant']");
     let context = ["-c", "tenant=acme", "-c", "patient=Jane Roe"];

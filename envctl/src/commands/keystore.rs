@@ -36,7 +36,9 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
         Keystore::Passwd => {
             providers.check(Operation::ChangePassphrase)?;
             let passphrase = providers.passphrases().of_keystore(&path)?;
-            let keystore = LocalKeystore::open(&path, &passphrase)?;
+            // Whoever guesses passphrases is to be seen.
+            let keystore = LocalKeystore::open(&path, &passphrase)
+                .map_err(|error| providers.recorder().refused(entry("change_passphrase"), error.into()))?;
             let replacement = providers.passphrases().replacement()?;
             let change = || Ok(keystore.change_passphrase(&replacement)?);
             providers.recorder().change(entry("change_passphrase"), change)?;
