@@ -246,6 +246,17 @@ fn what_does_not_authenticate_is_recorded_by_its_kind_and_nothing_is_left() {
 }
 
 #[test]
+fn what_is_listed_as_json_drives_no_terminal_and_means_the_same() {
+    let sandbox = audited("show-values = ['tenant']");
+    let hostile = "a\u{9b}2J\u{202e}b";
+    sandbox.run(&["encrypt", "plain", "-o", "sealed", "-c", &format!("tenant={hostile}")], 0);
+    let listed = sandbox.run(&["--json", "audit", "list", "--operation", "encrypt", "log"], 0).text();
+    assert!(!listed.contains(['\u{9b}', '\u{202e}']), "{listed:?}");
+    let record: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(record["context"], serde_json::json!([["tenant", hostile]]));
+}
+
+#[test]
 fn each_envelope_of_a_rotation_has_its_record_with_the_wraps_that_were_made_for_it() {
     let sandbox = audited("");
     sandbox.run(&["encrypt", "plain", "-o", "one"], 0);

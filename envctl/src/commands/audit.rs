@@ -68,7 +68,12 @@ fn create(global: &Global, log: &Path, keys: &[String]) -> Result<()> {
 fn list(global: &Global, log: &Path, filter: &Filter) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let listed = read(log, filter, |record, line| {
-        let written = if global.json { writeln!(out, "{line}") } else { writeln!(out, "{}", told(record)) };
+        let written = if global.json {
+            // It means the same, and drives no terminal.
+            writeln!(out, "{}", printable::json(line.to_owned()))
+        } else {
+            writeln!(out, "{}", told(record))
+        };
         written.map_err(|source| VerifyError::Io { path: "standard output".into(), source })
     });
     listed.map_err(CliError::from).and_then(|()| out.flush().map_err(|error| of_output(&error)))
