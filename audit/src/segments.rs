@@ -9,6 +9,8 @@ use std::{
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use crate::text::MAX_INTEGER;
+
 /// `FILE.ending`.
 pub(crate) fn beside(log: &Path, ending: &str) -> PathBuf {
     let mut name = log.file_name().map(OsString::from).unwrap_or_default();
@@ -108,7 +110,9 @@ pub(crate) fn closed_numbers(path: &Path) -> io::Result<Vec<u64>> {
         let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         let number =
             digits.filter(|digits| digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit()));
+        // Whoever can write the folder chooses names: a number that nothing can be added to is of no segment.
         let number = number.and_then(|digits| digits.parse::<u64>().ok());
+        let number = number.filter(|&number| number <= MAX_INTEGER);
         // One spelling for each number.
         numbers.extend(number.filter(|&number| Some(format!("{number:08}").as_str()) == digits));
     }

@@ -94,6 +94,21 @@ fn segments_that_are_removed_without_a_record_are_missed() {
 }
 
 #[test]
+fn a_name_with_the_greatest_of_numbers_is_no_segment() {
+    let place = Place::filled(3);
+    let second = first_seq(&numbered(&place.path(), 2));
+    let log = place.open(options()).unwrap();
+    block_on(log.prune(second)).unwrap();
+    drop(log);
+    fs::rename(numbered(&place.path(), 2), numbered(&place.path(), u64::MAX)).unwrap();
+    fs::remove_file(numbered(&place.path(), 3)).unwrap();
+    for verifier in [place.verifier(), place.public_verifier()] {
+        let (_, line, fault) = found(verifier.verify(&place.path())).unwrap();
+        assert_eq!((line, fault), (1, Fault::Missing));
+    }
+}
+
+#[test]
 fn segments_that_a_prune_left_are_no_damage_and_go_with_the_next() {
     let place = Place::filled(3);
     let old = fs::read(numbered(&place.path(), 1)).unwrap();
