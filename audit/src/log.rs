@@ -206,7 +206,8 @@ impl Log {
         self.shared.basis().set(name, digest);
     }
 
-    /// Brings everything to disk, the head too: for the end of a process that does not drop its log.
+    /// Brings everything to disk, the head too: for the end of a process that does not drop its log. Waits for
+    /// [sinks](crate::Sink) as the end of the log does.
     ///
     /// # Errors
     ///
@@ -339,7 +340,7 @@ pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
                 let _ = reply.send(writer.prune(up_to).map_err(Into::into));
             }
             Ok(Order::Flush(reply)) => {
-                let _ = reply.send(writer.flush_head().map_err(Into::into));
+                let _ = reply.send(writer.flush().map_err(Into::into));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break close(writer),

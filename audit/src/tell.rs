@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
@@ -39,6 +39,9 @@ struct Shared {
     lost: AtomicU64,
     /// The log is closed, and what waits was counted as lost.
     given_up: AtomicBool,
+    /// For who waits until the sink has taken another record.
+    turn: Mutex<()>,
+    taken: Condvar,
 }
 
 impl Told {
@@ -102,6 +105,29 @@ impl Teller {
         }
     }
 
+    /// Waits for the sink as long as it takes something, but not after `deadline`. Returns the record of what was lost;
+    /// [`said`](Self::said) has to follow.
+    pub(crate) fn drain(&mut self, deadline: Instant) -> Option<Entry> {
+        let mut turn = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let before = self.shared.waiting_records.load(Ordering::Acquire);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if before == 0 || left.is_zero() {
+                break;
+            }
+            let waited = self.shared.taken.wait_timeout(turn, left.min(STUCK_AFTER));
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            turn = again;
+            if timeout.timed_out() && self.shared.waiting_records.load(Ordering::Acquire) == before {
+                break;
+            }
+        }
+        drop(turn);
+        let entry = self.entry()?;
+        self.said_at = Instant::now();
+        Some(entry)
+    }
+
     /// Takes no more, and waits for the sink as long as it takes something, but not after `deadline`. Returns the record of
     /// what was lost.
     pub(crate) fn end(&mut self, deadline: Instant) -> Option<Entry> {
@@ -134,6 +160,8 @@ impl Shared {
             }
             self.waiting.fetch_sub(told.line.len(), Ordering::AcqRel);
             self.waiting_records.fetch_sub(1, Ordering::AcqRel);
+            drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+            self.taken.notify_all();
         }
     }
 

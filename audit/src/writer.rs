@@ -119,6 +119,18 @@ impl<D: Disk> Writer<D> {
         self.flush_head()
     }
 
+    /// For a process that may end without closing the log: sinks are told what they take, and the head is brought to disk.
+    pub(crate) fn flush(&mut self) -> Result<(), LogError> {
+        let deadline = Instant::now() + ENDS_AFTER;
+        let lost: Vec<_> = self.tellers.iter_mut().filter_map(|teller| teller.drain(deadline)).collect();
+        if !lost.is_empty() {
+            let put = self.append(&[&lost]);
+            self.tellers.iter_mut().for_each(|teller| teller.said(put.is_ok()));
+            put?;
+        }
+        self.flush_head()
+    }
+
     /// Signs where the log ends.
     pub(crate) fn checkpoint(&mut self) -> Result<Anchor, LogError> {
         self.locked(|writer| {

@@ -3,10 +3,10 @@
 use std::{
     io::{self, Read},
     os::unix::net::UnixDatagram,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
 };
 
-use envelope_audit::{Entry, Filter, Lines, Outcome, Syslog, VerifyError, read};
+use envelope_audit::{Entry, Filter, Lines, Outcome, Record, Sink, Syslog, VerifyError, read};
 
 use crate::common::{Place, entry, lines, options};
 
@@ -94,6 +94,38 @@ fn a_pipe_that_nobody_reads_holds_up_no_operation_and_the_log_says_what_did_not_
     let through = told.iter().filter(|&&byte| byte == b'\n').count() as u64;
     // One was on its way when the log ended: it counts as lost, and came when the pipe was read.
     assert_eq!((sink.as_str(), lost + through), ("lines", count + 1));
+}
+
+#[test]
+fn a_flush_waits_for_what_a_sink_takes_and_records_what_it_lost() {
+    /// Waits to be let, and fails once.
+    struct Let(Mutex<mpsc::Receiver<bool>>, Arc<Mutex<Vec<u64>>>);
+    impl Sink for Let {
+        fn name(&self) -> &'static str {
+            "let"
+        }
+        fn tell(&self, record: &Record, _: &str) -> io::Result<()> {
+            if self.0.lock().unwrap().recv().unwrap_or(false) {
+                self.1.lock().unwrap().push(record.seq);
+                Ok(())
+            } else {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+    let (go, may) = mpsc::channel();
+    let told = Arc::<Mutex<Vec<u64>>>::default();
+    let place = Place::new();
+    let log = place.create(options().tell(Arc::new(Let(may.into(), Arc::clone(&told)))));
+    for number in 0..3 {
+        log.append_blocking(entry(number)).unwrap();
+    }
+    let flush = log.flush();
+    [true, false, true].into_iter().for_each(|goes| go.send(goes).unwrap());
+    futures_executor::block_on(flush).unwrap();
+    drop(go);
+    assert_eq!(*told.lock().unwrap(), [2, 4]);
+    assert_eq!(lost(&place), [("let".to_owned(), 1)]);
 }
 
 #[test]
