@@ -2,7 +2,7 @@
 
 use envelope_sdk::{
     DataKey, DecryptError, EncryptError, EncryptionContext, Envelope, Header, OpenedHeader, PayloadKind,
-    ProviderError, ProviderErrorKind, RewrapError, Started,
+    ProviderError, ProviderErrorKind, RewrapError, Started, crypto::cobblestone::PREFIX_LEN,
 };
 
 use crate::{AppendError, Entry, LazyLog, Outcome, about_envelope, audited::kind_name};
@@ -13,7 +13,7 @@ use crate::{AppendError, Entry, LazyLog, Outcome, about_envelope, audited::kind_
 /// those of an envelope that is opened with its id.
 ///
 /// [`start`](Self::start) and [`unlock`](Self::unlock) are recorded as such: what comes of the stream behind them, the program
-/// knows, and [`LazyLog::record`] records.
+/// knows, and [`LazyLog::record`] records. Ranges ([`Envelope::decrypt_range`]) are read behind [`unlock`](Self::unlock).
 ///
 /// ```
 /// # use envelope_audit::{AuditedEnvelope, Log, LogOptions, Filter, read};
@@ -171,6 +171,23 @@ impl AuditedEnvelope {
         self.opened("open_data_key", &of, self.envelope.open_data_key(header, context)).await
     }
 
+    /// [`Envelope::open_data_key_of`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn open_data_key_of(
+        &self,
+        record: &[u8],
+        record_context: &EncryptionContext,
+        header: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<DataKey, DecryptError> {
+        let of = Envelope::inspect(header)?;
+        let open = self.envelope.open_data_key_of(record, record_context, header, context);
+        self.opened("open_data_key", &of, open).await
+    }
+
     /// [`Envelope::rewrap`].
     ///
     /// # Errors
@@ -195,6 +212,22 @@ impl AuditedEnvelope {
         let old = header.clone();
         self.changed("rewrap", &old, self.envelope.rewrap_header(header, context), |new| Some(new.clone()))
             .await
+    }
+
+    /// [`Envelope::rewrap_header_of`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn rewrap_header_of(
+        &self,
+        payload: &[u8; PREFIX_LEN],
+        header: Header,
+        context: &EncryptionContext,
+    ) -> Result<Header, RewrapError> {
+        let old = header.clone();
+        let made = self.envelope.rewrap_header_of(payload, header, context);
+        self.changed("rewrap", &old, made, |new| Some(new.clone())).await
     }
 
     /// [`Envelope::reencrypt`]. The record has the id of the new envelope, and `from` is that of the old one.
