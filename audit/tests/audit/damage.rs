@@ -365,7 +365,7 @@ fn of_two_who_create_one_log_one_does() {
 fn a_word_of_the_log_itself_is_not_taken_from_a_program() {
     let place = Place::new();
     let log = place.create(options());
-    let own = envelope_audit::Entry::new("log-segment-end", envelope_audit::Outcome::Ok);
+    let own = Entry::new("log-segment-end", Outcome::Ok);
     let refused = log.append_blocking(own.with_detail("next", "2")).unwrap_err();
     assert!(matches!(refused.reason(), LogError::Entry(_)), "{refused}");
     log.append_blocking(entry(1)).unwrap();
