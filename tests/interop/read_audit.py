@@ -384,12 +384,11 @@ def verify_document(data, public_key):
     at = data.rstrip(b"\n").rfind(b"\n") + 1 if data.endswith(b"\n") else len(data)
     line = data[at:-1]
     names = ("document_signature", "length", "log", "public_key", "sha256", "signature")
-    try:
-        signed = json.loads(line)
-        is_form = type(signed) is dict and tuple(sorted(signed)) == names and canonical(signed) == line
-    except ValueError:
-        is_form = False
-    if not is_form or data.endswith(b"\n\n") or signed["document_signature"] != 1 or not is_integer(signed["length"], 0):
+    signed = parse(line)
+    if signed is None or tuple(sorted(signed)) != names or data.endswith(b"\n\n"):
+        return "not-signed"
+    # Not `true` or `1.0`, which are equal to 1 here.
+    if not is_integer(signed["document_signature"], 1, 1) or not is_integer(signed["length"], 0):
         return "not-signed"
     sizes = (("log", 16), ("public_key", 32), ("sha256", 32), ("signature", 64))
     if not all(is_hex(signed[name], size) for name, size in sizes):

@@ -136,7 +136,7 @@ fn the_vectors_of_documents_verify_as_they_say() {
         let said = verify(&fs::read(directory().join(name)).unwrap(), &public_key);
         assert_eq!(told(&said), expected, "{name}");
     }
-    assert_eq!(cases.lines().count(), 7);
+    assert_eq!(cases.lines().count(), 8);
 }
 
 /// Makes the vectors anew, with another key. Not a test:
@@ -151,7 +151,7 @@ fn write_the_documents() {
     let at = text.find("\"signature\":\"").unwrap() + 13;
     let mut signature = whole.clone();
     signature[at] = if signature[at] == b'0' { b'1' } else { b'0' };
-    let documents: [(&str, Vec<u8>); 7] = [
+    let documents: [(&str, Vec<u8>); 8] = [
         ("success", whole.clone()),
         ("changed", changed),
         (
@@ -162,6 +162,10 @@ fn write_the_documents() {
         ("cut", whole[..whole.len() - 1].to_vec()),
         ("other-key", signed(&self::key(), DOCUMENT)),
         ("signature", signature),
+        (
+            "version-true",
+            text.replacen("\"document_signature\":1,", "\"document_signature\":true,", 1).into_bytes(),
+        ),
     ];
     fs::create_dir_all(directory()).unwrap();
     let public_key = key.public_key();
