@@ -7,6 +7,7 @@ mod walk;
 use std::{
     ffi::{OsStr, OsString},
     fs,
+    future::ready,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     mem,
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -95,7 +96,7 @@ impl Source for Files {
     fn list(&self) -> Listing {
         let (send, mut receive) = mpsc::channel(LISTED);
         let (from, clean) = (Arc::clone(&self.from), self.clean);
-        spawn_blocking(move || {
+        let listing = spawn_blocking(move || {
             let from = match &mut *from.lock().unwrap_or_else(PoisonError::into_inner) {
                 From::Paths(paths) => From::Paths(paths.clone()),
                 From::List(list) => From::List(list.take()),
@@ -111,7 +112,10 @@ impl Source for Files {
             }
         });
         let batches = futures_util::stream::poll_fn(move |context| receive.poll_recv(context));
-        batches.flat_map(futures_util::stream::iter).boxed()
+        // A list that broke off must not look like one that ended.
+        let broken = futures_util::stream::once(listing)
+            .filter_map(|ended| ready(ended.err().map(|error| Err(SourceError::store(error)))));
+        batches.flat_map(futures_util::stream::iter).chain(broken).boxed()
     }
 
     fn blocks(&self) -> bool {

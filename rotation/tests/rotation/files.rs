@@ -440,6 +440,19 @@ async fn a_list_names_the_files_and_what_it_names_must_be_there_and_an_envelope(
 }
 
 #[tokio::test]
+async fn a_list_whose_reader_panics_is_not_taken_for_one_that_ended() {
+    struct Panics;
+    impl std::io::Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            panic!("the reader of the list")
+        }
+    }
+    let job = Job::new(Arc::new(Files::listed(Panics)), a_to_b(&Keys::new()));
+    let report = run(job).await;
+    assert_eq!((report.totals.failed, report.finished), (1, false), "{report}");
+}
+
+#[tokio::test]
 async fn what_was_last_written_before_a_time_is_changed_whatever_its_keys() {
     let tree = Tree::new().await;
     tree.run(a_to_b(&tree.keys)).await;
