@@ -306,10 +306,22 @@ fn tidy(path: &Path) -> Result<(), SourceError> {
 
 fn read_list(list: Option<ListReader>, mut send: impl FnMut(Result<Item, SourceError>) -> bool) {
     let Some(ListReader(list)) = list else { return };
-    for line in io::BufRead::split(BufReader::new(list), b'\n') {
-        let item = match line {
-            Ok(line) if line.is_empty() => continue,
-            Ok(line) => Ok(Item::named(line)),
+    let mut list = BufReader::new(list);
+    loop {
+        let mut line = Vec::new();
+        let read = io::BufRead::read_until(&mut list.by_ref().take(LONGEST_LINE), b'\n', &mut line);
+        let is_cut = line.len() as u64 == LONGEST_LINE && line.last() != Some(&b'\n');
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        let item = match read {
+            Ok(0) => break,
+            // What has no end must not fill the memory.
+            Ok(_) if is_cut => {
+                Err(SourceError::store("a line of the list is longer than the name of any file"))
+            }
+            Ok(_) if line.is_empty() => continue,
+            Ok(_) => Ok(Item::named(line)),
             Err(error) => Err(SourceError::store(error)),
         };
         let failed = item.is_err();
@@ -368,3 +380,5 @@ fn of_armor(error: io::Error) -> SourceError {
 const BATCH: usize = 64;
 /// Batches that wait to be taken.
 const LISTED: usize = 4;
+/// Bytes of a line of a list with its LF, at most: many times what any system takes for a path.
+const LONGEST_LINE: u64 = 64 << 10;

@@ -465,6 +465,14 @@ async fn what_was_last_written_before_a_time_is_changed_whatever_its_keys() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_one_line_without_an_end_is_refused() {
+    let source = Arc::new(Files::listed(std::io::repeat(b'x')));
+    let failed = failures(Job::new(source, a_to_b(&Keys::new()))).await;
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].ends_with("a line of the list is longer than the name of any file"), "{failed:?}");
+}
+
+#[tokio::test]
 async fn a_header_that_another_process_changed_is_not_written_over() {
     use envelope_rotation::{Item, Source, SourceError};
     use std::os::unix::ffi::OsStrExt;
