@@ -79,7 +79,7 @@ impl RecordJob {
     }
 
     /// The old data keys. Without any, all that the store's records are under, but for the [new one](Self::to), which must
-    /// be named then.
+    /// be named then, and those that were [destroyed](RecordStore::destroy): nobody opens what is under them.
     #[must_use]
     pub fn from(mut self, old: Vec<DataKeyId>) -> Self {
         self.from = old;
@@ -193,8 +193,10 @@ impl Ready {
     async fn prepare(&self) -> Result<(Vec<DataKeyId>, Keys), RecordsError> {
         let job = &self.job;
         job.store.check(&self.columns).await.map_err(RecordsError::Store)?;
-        let from = job.old_data_keys().await?;
-        let keys = Keys::find(Arc::clone(&job.store), &job.goal, &from, job.to).await?;
+        let mut from = job.old_data_keys().await?;
+        let is_named = !job.from.is_empty();
+        let keys = Keys::find(Arc::clone(&job.store), &job.goal, &from, job.to, is_named).await?;
+        from.retain(|id| !keys.is_passed_over(*id));
         Ok((from, keys))
     }
 }

@@ -1,7 +1,7 @@
 //! The data keys of a job: the old ones, and a new one for each context.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::SystemTime,
 };
@@ -20,6 +20,8 @@ pub(super) struct Keys {
     goal: Goal,
     envelope: Envelope,
     old: HashMap<DataKeyId, Header>,
+    /// Those that nobody named and whose headers were destroyed.
+    passed_over: HashSet<DataKeyId>,
     to: Option<DataKeyId>,
     /// When the last of the old ones was made, where the store tells.
     made: Option<SystemTime>,
@@ -30,12 +32,14 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Reads the headers of the old data keys. Key stores are not asked yet.
+    /// Reads the headers of the old data keys, which somebody [named](super::RecordJob::from) or which are all that are in use. Key
+    /// stores are not asked yet.
     pub(super) async fn find(
         store: Arc<dyn RecordStore>,
         goal: &Goal,
         from: &[DataKeyId],
         to: Option<DataKeyId>,
+        are_named: bool,
     ) -> Result<Self, RecordsError> {
         let keyring = goal
             .to
@@ -45,15 +49,25 @@ impl Keys {
             .open
             .iter()
             .fold(keyring, |keyring, key| keyring.decrypt(Arc::clone(&key.provider), key.uri.clone()));
-        let mut old = HashMap::new();
+        let (mut old, mut passed_over) = (HashMap::new(), HashSet::new());
         let mut made = Some(SystemTime::UNIX_EPOCH);
         for id in from {
             let Some(stored) = store.data_key(id).await.map_err(RecordsError::Store)? else { continue };
+            // The end of one tenant's must not keep those of all others where they are.
+            if !are_named && stored.header.is_empty() {
+                passed_over.insert(*id);
+                continue;
+            }
             made = made.zip(stored.made).map(|(latest, made)| latest.max(made));
             old.insert(*id, header_of(&stored)?);
         }
         let (envelope, newer, new) = (Envelope::new(keyring), Vec::new(), HashMap::new());
-        Ok(Self { store, goal: goal.clone(), envelope, old, to, made, newer, new })
+        Ok(Self { store, goal: goal.clone(), envelope, old, passed_over, to, made, newer, new })
+    }
+
+    /// Whether nobody named this data key, and it was destroyed.
+    pub(super) fn is_passed_over(&self, id: DataKeyId) -> bool {
+        self.passed_over.contains(&id)
     }
 
     /// Looks for what a job before this one may have left.

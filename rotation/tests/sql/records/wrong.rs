@@ -3,10 +3,10 @@
 use envelope_layers::DataKeyId;
 use envelope_rotation::{
     Control, SqlRecords,
-    records::{ContextTemplate, RecordEvent, RecordJob, RecordsError},
+    records::{ContextTemplate, RecordEvent, RecordJob, RecordStore, RecordsError},
 };
 
-use super::{People, TABLE, run, try_run};
+use super::{People, TABLE, run, tenant_context, try_run};
 use crate::database::environment;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,4 +147,21 @@ async fn a_column_named_twice_and_tables_that_do_not_fit_are_refused() {
         assert!(error.contains(word), "{url}: {error}");
     }
     assert_eq!(people.headers().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_key_that_was_destroyed_keeps_no_other_from_being_emptied() {
+    let Some(people) = People::new("destroyed", 10).await else { return };
+    let other = people.add("other", 100..120).await;
+    let store = people.store();
+    let new = people.keys.envelope("b").create_data_key(&tenant_context("acme")).await.unwrap();
+    let new_id = DataKeyId::of(new.header());
+    store.insert(&new_id, &new.header().to_bytes()).await.unwrap();
+    assert!(store.destroy(&other).await.unwrap());
+    let report = run(people.job_over(people.store()).to(new_id)).await;
+    assert_eq!((report.moved, report.left, report.finished), (10, 0, true), "{report}");
+    // One that somebody names is told.
+    let named = people.job_over(people.store()).from(vec![people.old, other]);
+    let error = try_run(named).await.unwrap_err();
+    assert!(matches!(error, RecordsError::WrongHeader { id } if id == other), "{error}");
 }
