@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader},
+    io::{self, BufReader, Seek as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
@@ -63,12 +63,13 @@ impl Destruction {
             return Ok(destruction);
         }
         let ends = Ends::of(providers, key, args.version.as_deref())?;
+        let mut usage = end.usage.iter().map(|path| Usage::open(path)).collect::<Result<Vec<_>>>()?;
         if !args.dry_run.dry_run {
             destruction.report = SignedReport::begin(providers, &end.report)?;
-            destruction.begin(&ends, end)?;
+            destruction.begin(&ends, end, &mut usage)?;
         }
-        for path in &end.usage {
-            destruction.read(global, path, &ends)?;
+        for usage in &mut usage {
+            destruction.read(global, usage, &ends)?;
         }
         let Loss { opened, unreadable, not_read, .. } = destruction.loss;
         if (opened > 0 || not_read > 0) && !end.force {
@@ -104,16 +105,13 @@ impl Destruction {
             .map_err(|error| error.hint(LOST))
     }
 
-    fn begin(&mut self, ends: &Ends, end: &End) -> Result<()> {
+    fn begin(&mut self, ends: &Ends, end: &End, counted: &mut [Usage<'_>]) -> Result<()> {
         if self.report.is_none() {
             return Ok(());
         }
         let mut usage = Vec::new();
-        for path in &end.usage {
-            let cannot = |error: io::Error| CliError::io("read", path, &error);
-            let mut file = File::open(path).map_err(cannot)?;
-            usage
-                .push(json!({ "file": printable::path(path), "sha256": sha256(&mut file).map_err(cannot)? }));
+        for of in counted {
+            usage.push(json!({ "file": printable::path(of.path), "sha256": of.note()? }));
         }
         self.line(&json!({
             "envelope_destruction": 1,
@@ -125,7 +123,8 @@ impl Destruction {
         }))
     }
 
-    fn read(&mut self, global: &Global, path: &Path, ends: &Ends) -> Result<()> {
+    fn read(&mut self, global: &Global, usage: &mut Usage<'_>, ends: &Ends) -> Result<()> {
+        let path = usage.path;
         let about = |error: UsageReportError| {
             let kind = match error {
                 UsageReportError::NotAReport | UsageReportError::More => ErrorKind::Usage,
@@ -133,8 +132,7 @@ impl Destruction {
             };
             CliError::new(kind, error.to_string()).about(printable::path(path))
         };
-        let file = File::open(path).map_err(|error| CliError::io("read", path, &error))?;
-        let report = UsageReader::open(BufReader::new(file)).map_err(about)?;
+        let report = UsageReader::open(BufReader::new(&usage.file)).map_err(about)?;
         warn_if_old(global, path, report.made());
         let mut loss = std::mem::take(&mut self.loss);
         let before = loss.envelopes;
@@ -154,7 +152,8 @@ impl Destruction {
         read.map_err(|stop| match stop {
             Stop::Report(error) => about(error),
             Stop::Cli(error) => error,
-        })
+        })?;
+        usage.check()
     }
 
     fn line(&mut self, line: &Value) -> Result<()> {
@@ -162,6 +161,42 @@ impl Destruction {
             Some(report) => report.line(line),
             None => Ok(()),
         }
+    }
+}
+
+/// A usage report, opened once: what is noted of it is of what is read.
+struct Usage<'p> {
+    path: &'p Path,
+    file: File,
+    sha256: Option<String>,
+}
+
+impl<'p> Usage<'p> {
+    fn open(path: &'p Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| CliError::io("read", path, &error))?;
+        Ok(Self { path, file, sha256: None })
+    }
+
+    /// Its SHA-256, for the report.
+    fn note(&mut self) -> Result<String> {
+        let digest = self.digest()?;
+        self.sha256 = Some(digest.clone());
+        Ok(digest)
+    }
+
+    /// That it is still what was noted.
+    fn check(&mut self) -> Result<()> {
+        let Some(noted) = self.sha256.take() else { return Ok(()) };
+        self.file.rewind().map_err(|error| CliError::io("read", self.path, &error))?;
+        if self.digest()? == noted {
+            return Ok(());
+        }
+        let text = "it was changed while it was read: nothing was destroyed";
+        Err(CliError::new(ErrorKind::InputOutput, text).about(printable::path(self.path)))
+    }
+
+    fn digest(&mut self) -> Result<String> {
+        sha256(&mut self.file).map_err(|error| CliError::io("read", self.path, &error))
     }
 }
 
