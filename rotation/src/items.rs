@@ -17,11 +17,14 @@ pub(crate) struct Items {
     ready: Arc<Mutex<VecDeque<Result<Item, SourceError>>>>,
     listing: Arc<AsyncMutex<Listing>>,
     shard: Shard,
+    looks_ahead: bool,
 }
 
 impl Items {
-    pub(crate) fn of(listing: Listing, shard: Shard) -> Self {
-        Self { ready: Arc::default(), listing: Arc::new(AsyncMutex::new(listing)), shard }
+    /// `looks_ahead`: whether to take what is listed by now along with what is asked for. Not of a listing that asks a server: a page
+    /// that is begun and that nobody waits for is too late when somebody does.
+    pub(crate) fn of(listing: Listing, shard: Shard, looks_ahead: bool) -> Self {
+        Self { ready: Arc::default(), listing: Arc::new(AsyncMutex::new(listing)), shard, looks_ahead }
     }
 
     /// The next one, once there is one.
@@ -41,7 +44,8 @@ impl Items {
             }
         };
         let mut ready = VecDeque::new();
-        while ready.len() < READY
+        while self.looks_ahead
+            && ready.len() < READY
             && let Some(Some(listed)) = listing.next().now_or_never()
         {
             if self.is_of_shard(&listed) {
@@ -68,3 +72,34 @@ impl Items {
 
 /// Items that are listed before somebody takes them, at most.
 const READY: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::stream;
+
+    use super::*;
+
+    fn name(items: &Items) -> Option<String> {
+        items.next().now_or_never().unwrap().map(|item| item.unwrap().to_string())
+    }
+
+    #[test]
+    fn a_page_of_a_server_is_not_asked_for_before_somebody_waits_for_it() {
+        for looks_ahead in [false, true] {
+            let is_asked = Arc::new(AtomicBool::new(false));
+            let asked = Arc::clone(&is_asked);
+            let page = async move {
+                asked.store(true, Ordering::Relaxed);
+                Ok(Item::found("second"))
+            };
+            let listing = stream::iter([Ok(Item::found("first"))]).chain(stream::once(page)).fuse().boxed();
+            let items = Items::of(listing, Shard::ALL, looks_ahead);
+            assert_eq!(name(&items).as_deref(), Some("first"));
+            assert_eq!(is_asked.load(Ordering::Relaxed), looks_ahead);
+            assert_eq!(name(&items).as_deref(), Some("second"));
+            assert_eq!(name(&items), None);
+        }
+    }
+}

@@ -164,7 +164,7 @@ impl Job {
         // It may need a thread, which those that work would take. Each of them asks it once more when it has come to its end,
         // which a stream need not bear.
         let listing = self.source.list().fuse().boxed();
-        let items = Items::of(listing, self.shard);
+        let items = Items::of(listing, self.shard, self.source.blocks());
         let (alive, gone) = watch::channel(());
         threads::spawn(&mut tasks, self.concurrency, self.source.blocks(), || {
             let (worker, control, mut gone) = (Arc::clone(&worker), control.clone(), gone.clone());
