@@ -5,7 +5,10 @@ use std::{
     fmt,
     fs::{File, Metadata},
     io::{self, BufReader, Read},
-    os::{fd::AsFd, unix::fs::FileExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -200,6 +203,12 @@ impl EnvelopeSource {
     pub(crate) fn file_len(&self) -> Option<u64> {
         Some(self.file()?.metadata().ok()?.len())
     }
+
+    /// The same, if the file has that many on its disk: one with holes says any length, and costs whoever sends it nothing.
+    pub(crate) fn full_len(&self) -> Option<u64> {
+        let metadata = self.file()?.metadata().ok()?;
+        (metadata.blocks().saturating_mul(512) >= metadata.len()).then_some(metadata.len())
+    }
 }
 
 /// Reads an envelope, binary or armored.
@@ -244,3 +253,16 @@ pub(crate) fn widen_pipe(pipe: impl AsFd) {
 }
 
 const BUFFER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_holes_says_no_length_for_which_memory_is_taken() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 30).unwrap();
+        let source = EnvelopeSource::File(file);
+        assert_eq!((source.file_len(), source.full_len()), (Some(1 << 30), None));
+    }
+}

@@ -124,7 +124,7 @@ impl Opening<'_> {
         }
         let unlock = |header: Header| unlock(envelope, &header, args, expected);
         let attached = header.as_ref().ok().filter(|header| header.kind() == Kind::Attached);
-        let sealed_len = attached.and_then(|header| source.file_len()?.checked_sub(header.len() as u64));
+        let sealed_len = attached.and_then(|header| source.full_len()?.checked_sub(header.len() as u64));
         // Where the keystore is unlocked.
         let opened = output.reserve_while(sealed_len.and_then(cobblestone::opened_len), || {
             match (header, source.file(), &path) {
