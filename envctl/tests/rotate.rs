@@ -222,6 +222,10 @@ fn an_armored_envelope_whose_text_is_damaged_is_told_as_damaged() {
     let last = lines.len() - 2;
     lines[last] = "!!!!";
     sandbox.write(&name(1), (lines.join("\n") + "\n").as_bytes());
-    let ran = sandbox.run(&["rotate", "--reencrypt", "--to", "local:new", "--from", "local:old", "tree"], 4);
-    ran.says("tree/sub/1.envelope");
+    let rotate = ["rotate", "--reencrypt", "--to", "local:new", "--from", "local:old", "tree"];
+    sandbox.run(&rotate, 4).says("tree/sub/1.envelope");
+    // That the totals cannot be told hides nothing.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = sandbox.envctl(&rotate).stdout(full).output().unwrap();
+    Ran::of(output, 4).says("1 envelopes failed").says("No space left");
 }

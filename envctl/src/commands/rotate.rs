@@ -268,17 +268,15 @@ impl<'a> Told<'a> {
         let unlisted = (self.unlisted > 0).then(|| "not everything could be listed".into());
         let trouble = trouble.or(unlisted);
         let written = self.report.map_or(Ok(()), |report| report.finish(&totals, text, trouble.as_deref()));
-        if !totals.is_null() {
-            report::print(self.global.json, &totals, text)?;
-        }
-        written?;
-        recorded?;
-        match (why, self.first) {
-            (Some(why), _) => Err(why),
-            (None, None) => Ok(()),
-            (None, Some(kind)) => {
-                Err(CliError::new(kind, format!("{} envelopes failed and are as they were", self.failed)))
-            }
+        let said = if totals.is_null() { Ok(()) } else { report::print(self.global.json, &totals, text) };
+        let failed = self.first.map(|kind| {
+            CliError::new(kind, format!("{} envelopes failed and are as they were", self.failed))
+        });
+        // The first is the exit code; standard output that is full hides none of the others.
+        let mut errors = [recorded.err(), why.or(failed), written.err(), said.err()].into_iter().flatten();
+        match errors.next() {
+            None => Ok(()),
+            Some(first) => Err(errors.fold(first, |first, more| first.noted(more.message()))),
         }
     }
 }
