@@ -86,9 +86,14 @@ async fn run<T: Tool>(call: Call, arguments: JsonObject) -> Result<Value, Failur
     // What is wrong is told without the value, which may be anything.
     let input = serde_json::from_value(Value::Object(arguments)).map_err(|error| wrong_arguments(&error))?;
     let output = T::call(call, input).await?;
-    let answer =
+    let mut answer =
         serde_json::to_value(output).map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
-    let answer = words::clean(answer);
+    // A cursor has letters, digits, `-` and `_` alone. Cut like a foreign word, it would lead nowhere.
+    let cursor = answer.get_mut("next_cursor").map(Value::take);
+    let mut answer = words::clean(answer);
+    if let (Some(cursor), Some(place)) = (cursor, answer.get_mut("next_cursor")) {
+        *place = cursor;
+    }
     if answer.to_string().len() > MAX_ANSWER {
         return Err(Failure::new(Kind::Other, "the answer is longer than an answer may be")
             .hint("ask for less: a smaller `limit`"));

@@ -143,6 +143,27 @@ async fn pages_of_any_size_have_every_envelope_once() {
 }
 
 #[tokio::test]
+async fn pages_go_on_behind_files_with_long_paths() {
+    let served = Served::new().await;
+    let deep: std::path::PathBuf = ["d", "e", "f", "g"].map(|name| name.repeat(250)).iter().collect();
+    std::fs::create_dir_all(served.root().join(&deep)).unwrap();
+    for name in ["1", "2"] {
+        served.write(deep.join(name), &["main"], &envelope_sdk::EncryptionContext::new()).await;
+    }
+    let mut client = Client::begin(served.server()).await;
+    let (mut found, mut cursor) = (0, Value::Null);
+    loop {
+        let page = client.call("find_envelopes", json!({ "limit": 1, "cursor": cursor })).await;
+        found += page["envelopes"].as_array().unwrap().len();
+        cursor = page["next_cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    assert_eq!(found, 5);
+}
+
+#[tokio::test]
 async fn keys_are_described_with_dates_and_those_that_are_due_are_listed() {
     let served = Served::new().await;
     let mut client = Client::begin(served.server()).await;
