@@ -37,8 +37,9 @@ pub(crate) struct Position {
 pub(crate) enum Found {
     /// A regular file.
     File { path: PathBuf, file: File, position: Position },
-    /// What could not be listed or opened.
-    Failed(Failure),
+    /// What could not be listed, opened or looked at. A page may end with it, too: somebody may put any number of such there, and
+    /// what is behind them must not be lost.
+    Failed { failure: Failure, position: Position },
 }
 
 /// A walk. Links are not followed; what is no file is passed over.
@@ -57,6 +58,8 @@ struct Level {
     names: std::vec::IntoIter<CString>,
     /// Its name in the folder above; empty of a start.
     name: Vec<u8>,
+    /// Memory that its names took when it was listed.
+    bytes: usize,
 }
 
 impl Walk {
@@ -75,15 +78,17 @@ impl Walk {
         let failed = |error: Errno, path: String| {
             Failure::new(Kind::InputOutput, format!("cannot list {path}: {}", std::io::Error::from(error)))
         };
-        let mut names = Vec::new();
+        let held: usize = self.open.iter().map(|level| level.bytes).sum();
+        let (mut names, mut bytes) = (Vec::new(), 0);
         let listed = Dir::read_from(&folder).and_then(|mut entries| {
             while let Some(entry) = entries.read() {
                 let entry = entry?;
                 let name = entry.file_name();
                 if name != c"." && name != c".." {
+                    bytes += name.to_bytes().len() + OF_A_NAME;
                     names.push(name.to_owned());
                 }
-                if names.len() > MOST_NAMES {
+                if held + bytes > MOST_BYTES {
                     return Err(Errno::TOOBIG);
                 }
             }
@@ -96,8 +101,23 @@ impl Walk {
         if let Some(after) = self.after.as_ref().and_then(VecDeque::front) {
             names.retain(|name| name.as_bytes() >= after.as_slice());
         }
-        self.open.push(Level { folder, names: names.into_iter(), name });
+        self.open.push(Level { folder, names: names.into_iter(), name, bytes });
         Ok(())
+    }
+
+    /// Something in the innermost open folder that cannot be looked at. What was to be found in it is passed.
+    fn failed(&mut self, name: &[u8], errno: Errno) -> Found {
+        self.after = None;
+        let path = self.here().join(OsStr::from_bytes(name));
+        let said = std::io::Error::from(errno);
+        let failure = Failure::new(Kind::InputOutput, format!("cannot open {}: {said}", words::path(&path)));
+        Found::Failed { failure, position: self.place(name) }
+    }
+
+    /// Whether a folder of this name in the innermost open one is still gone through: a place in it must fit into a cursor.
+    fn may_enter(&self, name: &[u8]) -> bool {
+        let length: usize = self.open.iter().skip(1).map(|level| level.name.len() + 1).sum();
+        self.open.len() < DEEPEST && length + name.len() <= LONGEST
     }
 
     /// The path of the innermost open folder.
@@ -151,7 +171,12 @@ impl Iterator for Walk {
                 self.path = start.path;
                 match self.enter(start.folder, Vec::new()) {
                     Ok(()) => continue,
-                    Err(failure) => return Some(Found::Failed(failure)),
+                    Err(failure) => {
+                        self.after = None;
+                        self.number += 1;
+                        let position = Position { start: self.number, path: String::new() };
+                        return Some(Found::Failed { failure, position });
+                    }
                 }
             };
             let Some(name) = level.names.next() else {
@@ -163,42 +188,50 @@ impl Iterator for Walk {
                 }
                 continue;
             };
-            let Ok(stat) = statat(&level.folder, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let stat = match statat(&level.folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                // In a folder whose names may be read, and nothing else of it.
+                Err(errno) => match self.meets(name.as_bytes()) {
+                    Met::Last => continue,
+                    Met::New | Met::OnTheWay => return Some(self.failed(name.as_bytes(), errno)),
+                },
+            };
             let kind = FileType::from_raw_mode(stat.st_mode);
             let met = self.meets(name.as_bytes());
+            let may_enter = self.may_enter(name.as_bytes());
             let Some(level) = self.open.last() else { continue };
-            let failed = |walk: &Self, errno| {
-                let path = walk.here().join(OsStr::from_bytes(name.as_bytes()));
-                let said = std::io::Error::from(errno);
-                Found::Failed(Failure::new(
-                    Kind::InputOutput,
-                    format!("cannot open {}: {said}", words::path(&path)),
-                ))
-            };
             match (kind, met) {
-                (FileType::Directory, Met::New | Met::OnTheWay) if self.open.len() < DEEPEST => {
+                (FileType::Directory, Met::New | Met::OnTheWay) if may_enter => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                     match openat(&level.folder, &name, flags, Mode::empty()) {
                         Ok(folder) => {
+                            let position = self.place(name.as_bytes());
                             if let Err(failure) = self.enter(folder, name.into_bytes()) {
-                                return Some(Found::Failed(failure));
+                                self.after = None;
+                                return Some(Found::Failed { failure, position });
                             }
                         }
-                        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                        Err(errno) => return Some(failed(self, errno)),
+                        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.after = None,
+                        Err(errno) => return Some(self.failed(name.as_bytes(), errno)),
                     }
                 }
                 (FileType::Directory, Met::New | Met::OnTheWay) => {
-                    return Some(failed(self, Errno::NAMETOOLONG));
+                    return Some(self.failed(name.as_bytes(), Errno::NAMETOOLONG));
                 }
-                (FileType::RegularFile, Met::New) => match open::entry(&level.folder, &name) {
-                    Ok(Some(file)) => {
-                        let path = self.here().join(OsStr::from_bytes(name.as_bytes()));
-                        return Some(Found::File { path, file, position: self.place(name.as_bytes()) });
+                // In the place of the folder where the page before ended, it is a new one.
+                (FileType::RegularFile, Met::New | Met::OnTheWay) => {
+                    self.after = None;
+                    match open::entry(&level.folder, &name) {
+                        Ok(Some(file)) => {
+                            let path = self.here().join(OsStr::from_bytes(name.as_bytes()));
+                            return Some(Found::File { path, file, position: self.place(name.as_bytes()) });
+                        }
+                        Ok(None) => {}
+                        Err(errno) => return Some(self.failed(name.as_bytes(), errno)),
                     }
-                    Ok(None) => {}
-                    Err(errno) => return Some(failed(self, errno)),
-                },
+                }
+                (_, Met::OnTheWay) => self.after = None,
                 _ => {}
             }
         }
@@ -207,8 +240,12 @@ impl Iterator for Walk {
 
 /// Folders in folders: each takes a descriptor.
 const DEEPEST: usize = 128;
-/// Names of one folder that are sorted at once.
-const MOST_NAMES: usize = 1_000_000;
+/// Bytes of the path of a folder, below the one that is served.
+const LONGEST: usize = 3072;
+/// Memory for the names of all folders that are open: whoever may write them can make a million in each.
+const MOST_BYTES: usize = 32 << 20;
+/// What a name takes beside its bytes.
+const OF_A_NAME: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -252,6 +289,34 @@ mod tests {
             }
             assert_eq!(paged, all, "pages of {size}");
         }
+    }
+
+    /// Otherwise a page of nothing else would look like the last one, and what is behind it would be in no answer.
+    #[test]
+    fn a_page_goes_on_behind_what_cannot_be_looked_at() {
+        for deep in ["a/".repeat(DEEPEST + 1), format!("{}/", "a".repeat(250)).repeat(13)] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir_all(folder.path().join(deep)).unwrap();
+            fs::write(folder.path().join("b"), "x").unwrap();
+            let roots = Roots::open(&[folder.path().into()]).unwrap();
+            let Some(Found::Failed { position, .. }) = roots.walk(None, None).unwrap().next() else {
+                panic!("it was gone through")
+            };
+            assert_eq!(names(roots.walk(None, Some(position)).unwrap(), 9).0, ["b"]);
+        }
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_on_the_next_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("b")).unwrap();
+        ["b/c", "c"].iter().for_each(|name| fs::write(at(name), "x").unwrap());
+        let roots = Roots::open(&[folder.path().into()]).unwrap();
+        let (_, after) = names(roots.walk(None, None).unwrap(), 1);
+        fs::remove_dir_all(at("b")).unwrap();
+        fs::write(at("b"), "x").unwrap();
+        assert_eq!(names(roots.walk(None, after).unwrap(), 9).0, ["b", "c"]);
     }
 
     #[test]

@@ -211,7 +211,7 @@ enum Looked {
 
 fn read(found: Found) -> (Option<Position>, Looked) {
     let (path, file, position) = match found {
-        Found::Failed(failure) => return (None, Looked::Failed(failure)),
+        Found::Failed { failure, position } => return (Some(position), Looked::Failed(failure)),
         Found::File { path, file, position } => (path, file, position),
     };
     let name = words::path(&path);
