@@ -71,7 +71,8 @@ pub(super) async fn scan(
             None => (true, Vec::new()),
         },
     };
-    let mut scan = Scan { call, most, scanned: Scanned::default(), last: after.clone() };
+    let mut scan =
+        Scan { call, most, scanned: Scanned::default(), began: after.clone(), last: after.clone() };
     let mut first_object = None;
     match after {
         Some(Place::Objects(bucket, name)) => first_object = Some((bucket, name)),
@@ -79,7 +80,7 @@ pub(super) async fn scan(
             let after = after.and_then(|place| if let Place::Files(at) = place { Some(at) } else { None });
             let walk = call.facade.roots.walk(under, after)?;
             if scan.files(walk, &mut each).await?.is_break() {
-                return Ok(scan.stopped());
+                return scan.stopped();
             }
         }
         _ => {}
@@ -91,7 +92,7 @@ pub(super) async fn scan(
             _ => "",
         };
         if scan.objects(number, &buckets[number], behind, &mut each).await?.is_break() {
-            return Ok(scan.stopped());
+            return scan.stopped();
         }
     }
     Ok(scan.scanned)
@@ -101,6 +102,7 @@ struct Scan<'c> {
     call: &'c Call,
     most: u64,
     scanned: Scanned,
+    began: Option<Place>,
     last: Option<Place>,
 }
 
@@ -197,8 +199,15 @@ impl Scan<'_> {
         Flow::Continue(())
     }
 
-    fn stopped(self) -> Scanned {
-        Scanned { next: self.last, ..self.scanned }
+    /// A page that ends where it began would come for ever, and one without a place would look like the last.
+    fn stopped(self) -> Result<Scanned, Failure> {
+        if self.last == self.began {
+            let first = self.scanned.failures.first().map_or("", String::as_str);
+            let what = format!("none of {} items could be read: {first}", self.scanned.examined);
+            return Err(Failure::new(crate::Kind::InputOutput, what)
+                .hint("ask for other folders and buckets one by one, with `under`"));
+        }
+        Ok(Scanned { next: self.last, ..self.scanned })
     }
 }
 

@@ -225,6 +225,35 @@ async fn errors_are_explained_and_the_installation_is_looked_at() {
 }
 
 #[tokio::test]
+async fn a_bucket_of_which_nothing_can_be_read_has_no_page_that_looks_like_the_last() {
+    use envelope_mcp::{Failure, FoundEnvelope};
+    use futures_util::stream::{self, BoxStream};
+
+    struct Broken;
+
+    impl envelope_mcp::Buckets for Broken {
+        fn urls(&self) -> Vec<String> {
+            vec!["s3://broken".into()]
+        }
+
+        fn envelopes(&self, _: &str) -> Result<BoxStream<'static, Result<FoundEnvelope, Failure>>, Failure> {
+            let failed = || -> Result<FoundEnvelope, Failure> {
+                Err(Failure::new(Kind::Unreachable, "the bucket does not answer"))
+            };
+            Ok(Box::pin(stream::repeat_with(failed)))
+        }
+    }
+
+    let served = Served::new().await;
+    let mut facade = served.facade();
+    facade.buckets = std::sync::Arc::new(Broken);
+    let server = envelope_mcp::Server::for_caller(facade, envelope_mcp::Caller::local());
+    let mut client = Client::begin(server).await;
+    let error = client.fails("find_envelopes", json!({ "under": "s3://broken" })).await;
+    assert_eq!(error["message"], "none of 20000 items could be read: the bucket does not answer");
+}
+
+#[tokio::test]
 async fn arguments_that_do_not_fit_are_refused_without_being_repeated() {
     let served = Served::new().await;
     let mut client = Client::begin(served.server()).await;
