@@ -69,6 +69,9 @@ impl Tool for AuditSearch {
 
     async fn call(call: Call, input: Input) -> Result<Output, Failure> {
         let log = configured(&call)?;
+        super::find::check_pattern("key", input.key.as_deref())?;
+        super::find::check_pattern("actor", input.actor.as_deref())?;
+        super::find::check_pattern("operation", input.operation.as_deref())?;
         let time = |name: &str, text: &Option<String>| {
             text.as_deref()
                 .map(|text| times::parse(name, text).map(|seconds| seconds.saturating_mul(1000)))

@@ -1,6 +1,6 @@
 //! `find_envelopes`.
 
-use envelope_sdk::Header;
+use envelope_sdk::{Header, KeyUri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +150,7 @@ impl Wanted {
         if input.context_value.is_some() && input.context_name.is_none() {
             return Err(Failure::usage("`context_value` is that of a `context_name`"));
         }
+        check_pattern("key", input.key.as_deref())?;
         let key = match &input.key {
             Some(key) => Some(meant(call, key).await),
             None => None,
@@ -217,6 +218,14 @@ pub(super) async fn meant(call: &Call, key: &str) -> String {
         Ok(described) => described.uri.as_str().to_owned(),
         Err(_) => key.to_owned(),
     }
+}
+
+/// A pattern is compared with every key of every envelope or record: a megabyte of stars would take hours.
+pub(super) fn check_pattern(name: &str, pattern: Option<&str>) -> Result<(), Failure> {
+    if pattern.is_some_and(|pattern| pattern.len() > KeyUri::MAX_LEN) {
+        return Err(Failure::usage(format!("`{name}` has at most {} bytes", KeyUri::MAX_LEN)));
+    }
+    Ok(())
 }
 
 /// Whether `pattern`, with `*` for any characters, fits all of `text`.

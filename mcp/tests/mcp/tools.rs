@@ -264,6 +264,8 @@ async fn arguments_that_do_not_fit_are_refused_without_being_repeated() {
         assert_eq!(error["kind"], "usage");
         assert!(!error.to_string().contains(CANARY), "{error}");
     }
+    let long = client.fails("find_envelopes", json!({ "key": "*".repeat(2049) })).await;
+    assert_eq!((&long["kind"], &long["message"]), (&json!("usage"), &json!("`key` has at most 2048 bytes")));
     let unknown = client.fails("list_keys", json!({ "decrypt": true })).await;
     assert!(unknown["message"].as_str().unwrap().contains("unknown field `decrypt`"), "{unknown}");
     let no_tool = client.request("tools/call", json!({ "name": "decrypt", "arguments": {} })).await;
