@@ -8,19 +8,54 @@ use rmcp::{
     service::{Peer, RequestContext},
 };
 
-use crate::{Caller, Facade};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::{Caller, Facade, Failure, Kind, server::Running};
 
 /// One call.
 pub(crate) struct Call {
     pub(crate) facade: Arc<Facade>,
     pub(crate) caller: Caller,
+    /// Counts the call.
+    running: Arc<Running>,
     progress: Option<(Peer<RoleServer>, ProgressToken)>,
 }
 
 impl Call {
-    pub(crate) fn new(facade: Arc<Facade>, caller: Caller, context: &RequestContext<RoleServer>) -> Self {
+    pub(crate) fn new(
+        facade: Arc<Facade>,
+        caller: Caller,
+        running: Arc<Running>,
+        context: &RequestContext<RoleServer>,
+    ) -> Self {
         let token = context.meta.get_progress_token();
-        Self { facade, caller, progress: token.map(|token| (context.peer.clone(), token)) }
+        Self { facade, caller, running, progress: token.map(|token| (context.peer.clone(), token)) }
+    }
+
+    /// Does what blocks. Nothing can stop that: when the call is cancelled it goes on, and counts as a call until it ends.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let running = Arc::clone(&self.running);
+        ended(spawn_blocking(move || {
+            let _running = running;
+            work()
+        }))
+        .await
+    }
+
+    /// Does what somebody else may have put on a thread that blocks: as [`blocking`](Self::blocking).
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let running = Arc::clone(&self.running);
+        ended(tokio::spawn(async move {
+            let _running = running;
+            work.await
+        }))
+        .await
     }
 
     /// Says how many items were looked at, if the client wants to know. That nobody hears it is no reason to stop.
@@ -32,4 +67,10 @@ impl Call {
             let _ = peer.notify_progress(progress).await;
         }
     }
+}
+
+async fn ended<T>(work: JoinHandle<T>) -> Result<T, Failure> {
+    work.await.map_err(|_| {
+        Failure::new(Kind::Other, "the server failed while it worked on this; its log says where")
+    })
 }

@@ -76,8 +76,8 @@ impl Server {
         context: &RequestContext<RoleServer>,
     ) -> Result<Value, Failure> {
         let caller = self.caller(context)?;
-        let _running = self.admit()?;
-        let call = Call::new(Arc::clone(&self.facade), caller.clone(), context);
+        let running = Arc::new(self.admit()?);
+        let call = Call::new(Arc::clone(&self.facade), caller.clone(), Arc::clone(&running), context);
         let work = async {
             if let Some(look) = tool.asks {
                 self.facade.policy.check(&caller, look, None)?;
@@ -110,7 +110,7 @@ impl Server {
 }
 
 /// Counts a call until it is dropped.
-struct Running(Arc<AtomicUsize>);
+pub(crate) struct Running(Arc<AtomicUsize>);
 
 impl Drop for Running {
     fn drop(&mut self) {

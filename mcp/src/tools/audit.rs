@@ -4,7 +4,6 @@ use std::{collections::VecDeque, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 
 use super::Tool;
 use crate::{
@@ -88,9 +87,7 @@ impl Tool for AuditSearch {
             envelope: input.envelope,
         };
         let before = cursor::read(Self::NAME, input.cursor.as_deref())?.unwrap_or(u64::MAX);
-        let found = spawn_blocking(move || newest(&*log, &filter, before)).await;
-        let mut found =
-            found.map_err(|_| Failure::new(Kind::Other, "the server failed while it read the log"))??;
+        let mut found = call.blocking(move || newest(&*log, &filter, before)).await??;
         let mut page = Page::new(input.limit);
         let mut next = None;
         while let Some(record) = found.pop_back() {
@@ -174,9 +171,7 @@ impl Tool for AuditVerify {
 
     async fn call(call: Call, _: Nothing) -> Result<VerifyOutput, Failure> {
         let log = configured(&call)?;
-        let verified = spawn_blocking(move || log.verify()).await;
-        let verified =
-            verified.map_err(|_| Failure::new(Kind::Other, "the server failed while it read the log"))?;
+        let verified = call.blocking(move || log.verify()).await?;
         let (log, damage) = match verified {
             Ok(verified) => (Some(verified), None),
             Err(failure) if failure.kind == Kind::LogInvalid => {

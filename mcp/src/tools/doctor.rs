@@ -1,5 +1,7 @@
 //! `doctor`.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +37,8 @@ impl Tool for Doctor {
 
     async fn call(call: Call, _: Input) -> Result<Output, Failure> {
         let facade = &call.facade;
-        let mut checks = facade.installation.doctor().await;
+        let installation = Arc::clone(&facade.installation);
+        let mut checks = call.to_its_end(async move { installation.doctor().await }).await?;
         if facade.roots.folders().next().is_none() && facade.buckets.urls().is_empty() {
             checks.push(Check {
                 name: "served".into(),

@@ -5,10 +5,9 @@ use std::time::SystemTime;
 use envelope_sdk::Header;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 
 use crate::{
-    Failure, Kind,
+    Failure,
     call::Call,
     header::{self, NoHeader},
     roots::{Found, Position, Walk},
@@ -112,14 +111,13 @@ impl Scan<'_> {
     async fn files(&mut self, walk: Walk, each: &mut impl FnMut(&Seen) -> Said) -> Result<Flow, Failure> {
         let mut walk = walk;
         loop {
-            let (rest, batch) = spawn_blocking(move || {
-                let batch: Vec<_> = walk.by_ref().take(BATCH).map(read).collect();
-                (walk, batch)
-            })
-            .await
-            .map_err(|_| {
-                Failure::new(Kind::Other, "the server failed while it read files; its log says where")
-            })?;
+            let (rest, batch) = self
+                .call
+                .blocking(move || {
+                    let batch: Vec<_> = walk.by_ref().take(BATCH).map(read).collect();
+                    (walk, batch)
+                })
+                .await?;
             walk = rest;
             let is_last = batch.len() < BATCH;
             for (position, looked) in batch {

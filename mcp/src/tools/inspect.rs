@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 
 use super::Tool;
 use crate::{
@@ -67,7 +66,7 @@ impl Tool for InspectEnvelope {
 
     async fn call(call: Call, input: Input) -> Result<Output, Failure> {
         let roots = std::sync::Arc::clone(&call.facade.roots);
-        let opened = spawn_blocking(move || {
+        let opened = call.blocking(move || {
             let (path, file) = roots.file(&input.path)?;
             let modified = file.metadata().ok().and_then(|metadata| metadata.modified().ok());
             match header::read(&file) {
@@ -78,9 +77,7 @@ impl Tool for InspectEnvelope {
                 }
             }
         });
-        let (path, read, modified) = opened
-            .await
-            .map_err(|_| Failure::new(Kind::Other, "the server failed while it read the file"))??;
+        let (path, read, modified) = opened.await??;
         let header = &read.header;
         for recipient in header.recipients() {
             call.facade.policy.check(&call.caller, Look::Inspect, Some(recipient.key_uri()))?;

@@ -8,7 +8,6 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::task::spawn_blocking;
 
 use super::{
     Tool,
@@ -77,9 +76,7 @@ impl Tool for RotationStatus {
         let mut output = match (input.path, input.key) {
             (Some(path), None) => {
                 let roots = std::sync::Arc::clone(&call.facade.roots);
-                let read = spawn_blocking(move || read(&roots.file(&path)?.1));
-                read.await
-                    .map_err(|_| Failure::new(Kind::Other, "the server failed while it read the file"))??
+                call.blocking(move || read(&roots.file(&path)?.1)).await??
             }
             (None, Some(key)) => of_key(&call, &key).await?,
             _ => return Err(Failure::usage("name either `path` or `key`")),

@@ -312,6 +312,61 @@ async fn a_call_that_cannot_be_recorded_is_not_answered() {
 }
 
 #[tokio::test]
+async fn a_cancelled_call_counts_until_its_work_ends() {
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, channel},
+    };
+
+    use envelope_mcp::{AuditFilter, AuditMetadata, AuditRecord, AuditVerified, Caller, Failure, Server};
+
+    struct Slow {
+        begun: Arc<AtomicUsize>,
+        end: Mutex<Receiver<()>>,
+    }
+
+    impl AuditMetadata for Slow {
+        fn search(&self, _: &AuditFilter, _: &mut dyn FnMut(AuditRecord) -> bool) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn verify(&self) -> Result<AuditVerified, Failure> {
+            self.begun.fetch_add(1, Ordering::Relaxed);
+            let _ = self.end.lock().unwrap().recv();
+            Err(Failure::usage("it was told to end"))
+        }
+    }
+
+    let served = Served::new().await;
+    let (end, waits) = channel();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let mut facade = served.facade();
+    facade.audit = Some(Arc::new(Slow { begun: Arc::clone(&begun), end: Mutex::new(waits) }));
+    let mut client = Client::begin(Server::for_caller(facade, Caller::local())).await;
+    let ids = 100..100 + Server::MOST_CALLS;
+    for id in ids.clone() {
+        let call = json!({ "name": "audit_verify", "arguments": {} });
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": call });
+        client.send(&request.to_string()).await;
+    }
+    while begun.load(Ordering::Relaxed) < Server::MOST_CALLS {
+        tokio::task::yield_now().await;
+    }
+    for id in ids {
+        let which = json!({ "requestId": id });
+        let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": which });
+        client.send(&cancel.to_string()).await;
+    }
+    while served.recorded.lock().unwrap().len() < Server::MOST_CALLS {
+        tokio::task::yield_now().await;
+    }
+    let refused = client.fails("explain_error", json!({ "exit_code": 4 })).await;
+    assert_eq!(refused["message"], format!("{} calls run already", Server::MOST_CALLS));
+    drop(end);
+}
+
+#[tokio::test]
 async fn a_panic_is_an_error_of_the_call_and_its_words_stay_here() {
     let mut served = Served::new().await;
     served.panics = true;
