@@ -263,14 +263,16 @@ impl Goal<'_> {
 }
 
 fn commands(call: &Call, input: &Input, wanted: &[Wanted]) -> Option<Vec<String>> {
-    let mut arguments = match &input.under {
-        Some(under) => quoted(under),
+    // A call of envctl goes through files or through objects, not both.
+    let places: Vec<Vec<String>> = match &input.under {
+        Some(under) => vec![vec![quoted(under)]],
         None => {
             let folders = call.facade.roots.folders().map(|folder| folder.to_str().map(quoted));
-            let folders: Option<Vec<_>> = folders.collect();
-            folders?.join(" ")
+            let buckets = call.facade.buckets.urls();
+            vec![folders.collect::<Option<_>>()?, buckets.iter().map(|url| quoted(url)).collect()]
         }
     };
+    let mut arguments = String::new();
     for key in wanted {
         arguments.push_str(&format!(" --to {}", quoted(key.uri.as_ref()?.as_str())));
     }
@@ -283,10 +285,16 @@ fn commands(call: &Call, input: &Input, wanted: &[Wanted]) -> Option<Vec<String>
     if let Some(time) = &input.older_than {
         arguments.push_str(&format!(" --older-than {}", quoted(time)));
     }
-    let commands = vec![
-        format!("envctl plan {arguments}"),
-        format!("envctl rotate {arguments} --resume rotation.checkpoint --report rotation.json"),
-    ];
+    let places = places.iter().filter(|places| !places.is_empty()).map(|places| places.join(" "));
+    let commands = places.enumerate().flat_map(|(number, places)| {
+        // Each job has a checkpoint of its own.
+        let job = if number == 0 { "rotation".to_owned() } else { format!("rotation-{}", number + 1) };
+        [
+            format!("envctl plan {places}{arguments}"),
+            format!("envctl rotate {places}{arguments} --resume {job}.checkpoint --report {job}.json"),
+        ]
+    });
+    let commands: Vec<_> = commands.collect();
     // One that was cut or escaped would do something else than is meant.
     let is_whole = commands.iter().all(|command| words::shown(command, words::MAX_STRING) == *command);
     is_whole.then_some(commands)

@@ -82,6 +82,38 @@ async fn an_agent_finds_the_one_file_that_only_the_compromised_key_opens() {
 }
 
 #[tokio::test]
+async fn a_plan_of_everything_has_commands_for_folders_and_for_buckets() {
+    use envelope_mcp::{Failure, FoundEnvelope};
+    use futures_util::stream::{self, BoxStream};
+
+    struct Empty;
+
+    impl envelope_mcp::Buckets for Empty {
+        fn urls(&self) -> Vec<String> {
+            vec!["s3://archive/2026".into()]
+        }
+
+        fn envelopes(&self, _: &str) -> Result<BoxStream<'static, Result<FoundEnvelope, Failure>>, Failure> {
+            Ok(Box::pin(stream::empty()))
+        }
+    }
+
+    let served = Served::new().await;
+    let mut facade = served.facade();
+    facade.buckets = std::sync::Arc::new(Empty);
+    let server = envelope_mcp::Server::for_caller(facade, envelope_mcp::Caller::local());
+    let mut client = Client::begin(server).await;
+    let plan = client.call("rotation_plan", json!({ "to": ["main"] })).await;
+    let commands = plan["commands_for_a_person"].as_array().unwrap();
+    let begins = |number: usize, with: &str| commands[number].as_str().unwrap().starts_with(with);
+    assert_eq!(commands.len(), 4, "{plan}");
+    assert!(begins(0, "envctl plan /") && begins(1, "envctl rotate /"), "{plan}");
+    assert!(begins(2, "envctl plan s3://archive/2026 --to local://"), "{plan}");
+    assert!(begins(3, "envctl rotate s3://archive/2026 --to local://"), "{plan}");
+    assert!(commands[3].as_str().unwrap().contains(" --resume rotation-2.checkpoint "), "{plan}");
+}
+
+#[tokio::test]
 async fn envelopes_are_found_by_context_and_version_and_inspected() {
     let served = Served::new().await;
     let mut client = Client::begin(served.server()).await;
