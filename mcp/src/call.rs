@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rmcp::{
     RoleServer,
-    model::{ProgressNotificationParam, ProgressToken},
+    model::{NumberOrString, ProgressNotificationParam, ProgressToken},
     service::{Peer, RequestContext},
 };
 
@@ -60,7 +60,12 @@ impl Call {
 
     /// Says how many items were looked at, if the client wants to know. That nobody hears it is no reason to stop.
     pub(crate) async fn progress(&self, items: u64) {
-        if let Some((peer, token)) = &self.progress {
+        // It comes back in each notification, and is the client's: a long one would be multiplied.
+        let is_short = |token: &ProgressToken| match &token.0 {
+            NumberOrString::String(text) => text.len() <= crate::words::MAX_NAME,
+            NumberOrString::Number(_) => true,
+        };
+        if let Some((peer, token)) = self.progress.as_ref().filter(|(_, token)| is_short(token)) {
             // A count of items: far below 2⁵³.
             let mut progress = ProgressNotificationParam::new(token.clone(), items as f64);
             progress.message = Some(format!("{items} items looked at"));

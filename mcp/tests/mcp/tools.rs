@@ -300,6 +300,10 @@ async fn arguments_that_do_not_fit_are_refused_without_being_repeated() {
     assert_eq!((&long["kind"], &long["message"]), (&json!("usage"), &json!("`key` has at most 2048 bytes")));
     let unknown = client.fails("list_keys", json!({ "decrypt": true })).await;
     assert!(unknown["message"].as_str().unwrap().contains("unknown field `decrypt`"), "{unknown}");
+    // The client looks at the length of every line.
+    let token = json!({ "progressToken": "x".repeat(100_000) });
+    let counted = json!({ "name": "key_usage", "arguments": {}, "_meta": token });
+    assert_eq!(client.request("tools/call", counted).await["result"]["isError"], false);
     let no_tool = client.request("tools/call", json!({ "name": "decrypt", "arguments": {} })).await;
     assert_eq!(no_tool["error"]["message"], "there is no such tool");
 }
