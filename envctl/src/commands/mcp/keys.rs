@@ -61,6 +61,11 @@ impl Keys {
         let providers = Arc::new(
             (self.make)().and_then(|builder| open(builder, caller)).map_err(|error| failure(&error))?,
         );
+        // The configuration is read anew for each client. Without its policy, a new client would see every key.
+        if policy_of(&providers) != policy_of(&self.local) {
+            let what = "the configuration names another policy than when the server began, or none";
+            return Err(Failure::new(envelope_mcp::Kind::KeyRefused, what).hint("start the server anew"));
+        }
         if opened.len() >= MOST_CLIENTS {
             opened.clear();
         }
@@ -101,6 +106,10 @@ impl Keys {
 
 fn open(builder: Builder, caller: &Caller) -> Result<Providers> {
     Ok(builder.actor(actor(caller)?).build()?)
+}
+
+fn policy_of(providers: &Providers) -> Option<&std::path::Path> {
+    providers.policy().map(envelope_policy::PolicyFile::path)
 }
 
 fn actor(caller: &Caller) -> Result<Actor> {
