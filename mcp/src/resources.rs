@@ -9,6 +9,8 @@ use crate::{Caller, Facade, Failure, Kind, times, words};
 const PART: usize = 40 * 1024;
 /// Most bytes of the configuration, or of the list of keys, that are shown.
 const MOST: usize = 24 * 1024;
+/// Pages that one key store is asked for: a policy may hide all keys of any number of them.
+const MOST_PAGES: usize = 100;
 
 pub(crate) fn list(facade: &Facade) -> Vec<Resource> {
     let fixed = [
@@ -65,8 +67,13 @@ pub(crate) async fn read(facade: &Facade, caller: &Caller, uri: &str) -> Result<
 async fn keys(facade: &Facade, caller: &Caller) -> String {
     let (mut keys, mut failed, mut room, mut is_whole) = (Vec::new(), Vec::new(), MOST, true);
     for store in facade.keys.stores() {
-        let mut page = None;
+        let (mut page, mut asked) = (None, 0);
         loop {
+            if asked == MOST_PAGES {
+                is_whole = false;
+                break;
+            }
+            asked += 1;
             let listed = match facade.keys.list(caller, store.name, page.as_deref()).await {
                 Ok(listed) => listed,
                 Err(failure) => {
