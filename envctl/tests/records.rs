@@ -256,7 +256,9 @@ fn a_tenants_data_key_is_destroyed_with_a_signed_report_of_its_rows_and_its_reco
     let public_key = created["public_key"].as_str().unwrap();
     let run = |more: &[&str], code| {
         let args = [&["destroy-data-key", people.database.url.as_str()][..], more].concat();
-        Ran::of(sandbox.envctl(&args).env("PGPASSWORD", "test").output().unwrap(), code)
+        let log = sandbox.file("log");
+        let output = sandbox.envctl(&args).env("PGPASSWORD", "test").env("ENVCTL_AUDIT", log).output();
+        Ran::of(output.unwrap(), code)
     };
     run(&["--id", "00112233445566778899aabbccddeeff", "--yes"], 2).says("no header of the data key");
     run(&["--id", &people.old, "--yes"], 5).says("12 rows are under the data key");
@@ -273,8 +275,21 @@ fn a_tenants_data_key_is_destroyed_with_a_signed_report_of_its_rows_and_its_reco
         "--audit-key",
         "local:new",
     ];
-    let ran = run(&[&["--id", &people.old, "--force", "--yes", "--json"][..], &report].concat(), 0);
+    // The other one cannot be destroyed: what was is written down all the same.
+    let other = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+    people.database.run(&format!(
+        "INSERT INTO data_keys VALUES ('{other}', 'no header'); \
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not this one''; END'; \
+         CREATE TRIGGER refuse BEFORE UPDATE ON data_keys FOR EACH ROW WHEN (old.id = '{other}') EXECUTE FUNCTION refuse()"
+    ));
+    let both = ["--id", other, "--id", &people.old, "--id", &people.old, "--force", "--yes", "--json"];
+    let ran = run(&[&both[..], &report].concat(), 3);
+    people.database.run(&format!("DELETE FROM data_keys WHERE id = '{other}'"));
     assert_eq!(ran.json()["data_keys"][0]["rows"], 12);
+    let recorded = sandbox.run(&["audit", "export", "--operation", "destroy_data_key", "log"], 0).json();
+    let outcomes: Vec<_> = recorded.as_array().unwrap().iter().map(|record| &record["outcome"]).collect();
+    assert_eq!(outcomes, ["begun", "ok", "begun", "failed"]);
+    assert_eq!(recorded[0]["envelope"], people.old.as_str());
     ran.says("signed_by").says("backups");
     let text = String::from_utf8(sandbox.read("gone.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> =

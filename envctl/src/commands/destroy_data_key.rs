@@ -1,7 +1,11 @@
 //! `envctl destroy-data-key`: what records of a table are under is ended, and written down.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{self, IsTerminal as _, Write as _},
+};
 
+use envelope_audit::{Entry, Outcome};
 use envelope_layers::DataKeyId;
 use envelope_policy::Operation;
 use envelope_rotation::{
@@ -33,22 +37,19 @@ struct Ending {
 
 /// Overwrites the headers of data keys with nothing. What records are under is refused, unless forced.
 pub(crate) fn run(global: &Global, args: &DestroyDataKey) -> Result<()> {
-    let ids = args.ids.iter().map(|id| data_key_id(id)).collect::<Result<Vec<_>>>()?;
+    let ids = args.ids.iter().map(|id| data_key_id(id)).collect::<Result<BTreeSet<_>>>()?;
     let providers = Providers::new(global)?;
     let store = store(&args.table)?;
     let mut ending = Vec::with_capacity(ids.len());
     for id in ids {
         ending.extend(block_on(look(global, &store, id))?);
     }
-    for (key, _) in ending.iter().flat_map(|of| &of.recipients) {
-        may_destroy(&providers, key)?;
+    for of in &ending {
+        may_destroy(&providers, of)?;
     }
     let rows: u64 = ending.iter().map(|of| of.rows).sum();
     if rows > 0 && !args.force {
-        let text = format!("{rows} rows are under {}", count_of(&ending));
-        return Err(CliError::new(ErrorKind::KeyRefused, text).hint(
-            "`envctl rotate-records` moves them to another data key; --force destroys these all the same, and the rows are lost",
-        ));
+        return Err(in_use(rows, &count_of(&ending)));
     }
     if args.dry_run.dry_run || ending.is_empty() {
         return done(global, &ending, args.dry_run.dry_run);
@@ -60,11 +61,31 @@ pub(crate) fn run(global: &Global, args: &DestroyDataKey) -> Result<()> {
     if let Some(written) = &mut written {
         block_on(write_down(written, &store, args, &mut ending))?;
     }
-    for of in &ending {
-        block_on(destroy(&store, of))?;
+    let (mut destroyed, mut why) = (Vec::with_capacity(ending.len()), None);
+    for of in ending {
+        let Err(error) = end(&providers, &store, &of, args.force) else {
+            destroyed.push(of);
+            continue;
+        };
+        why = Some(error);
+        // The answer or its record may be lost, and not the change.
+        if block_on(is_destroyed(&store, of.id)) {
+            destroyed.push(of);
+        }
+        break;
     }
-    let said = written.map_or(Ok(()), |written| finish(global, written, &ending));
-    said.and(done(global, &ending, false))
+    // What is destroyed is told and written down, however it ended.
+    let said = if destroyed.is_empty() {
+        Ok(())
+    } else {
+        let said = written.map_or(Ok(()), |written| finish(global, written, &destroyed));
+        said.and(done(global, &destroyed, false))
+    };
+    match (why, said) {
+        (Some(why), Err(also)) => Err(why.noted(also.message())),
+        (Some(why), Ok(())) => Err(why),
+        (None, said) => said,
+    }
 }
 
 /// What there is of a data key; none of one that was destroyed before.
@@ -84,11 +105,17 @@ async fn look(global: &Global, store: &SqlRecords, id: DataKeyId) -> Result<Opti
     Ok(Some(Ending { id, rows, recipients }))
 }
 
-/// Whoever may destroy none of the keys that open a data key may not destroy that.
-fn may_destroy(providers: &Providers, key: &KeyUri) -> Result<()> {
-    let Some(guard) = providers.opened().guard() else { return Ok(()) };
-    let decided = guard.check(&guard.request(Operation::Destroy).key(key));
-    decided.map_err(|denied| CliError::new(ErrorKind::KeyRefused, denied.to_string()))
+/// Whoever may not destroy each of the keys that open a data key may not destroy that. Where no key is known, the policy is asked
+/// all the same.
+fn may_destroy(providers: &Providers, of: &Ending) -> Result<()> {
+    let keys: Vec<_> = of.recipients.iter().map(|(key, _)| key).collect();
+    Ok(block_on(providers.opened().check(Operation::Destroy, &keys))?)
+}
+
+fn in_use(rows: u64, what: &str) -> CliError {
+    CliError::new(ErrorKind::KeyRefused, format!("{rows} rows are under {what}")).hint(
+        "`envctl rotate-records` moves them to another data key; --force destroys these all the same, and the rows are lost",
+    )
 }
 
 /// Each row, before anything is destroyed.
@@ -121,6 +148,21 @@ async fn write_down(
         of.rows = of.rows.max(rows);
     }
     Ok(())
+}
+
+/// With a record before and after.
+fn end(providers: &Providers, store: &SqlRecords, of: &Ending, force: bool) -> Result<()> {
+    // Somebody may have written since they were counted: a person takes time to answer.
+    let rows = if force { 0 } else { block_on(store.count(&of.id)).map_err(of_store)? };
+    if rows > 0 {
+        return Err(in_use(rows, &format!("the data key {}", of.id)));
+    }
+    providers.recorder().change(of.entry(), || block_on(destroy(store, of)))
+}
+
+async fn is_destroyed(store: &SqlRecords, id: DataKeyId) -> bool {
+    let stored = store.data_key(&id).await;
+    stored.is_ok_and(|stored| stored.is_none_or(|stored| stored.header.is_empty()))
 }
 
 async fn destroy(store: &SqlRecords, of: &Ending) -> Result<()> {
@@ -156,6 +198,17 @@ fn done(global: &Global, ending: &[Ending], is_dry: bool) -> Result<()> {
 }
 
 impl Ending {
+    /// For the audit log.
+    fn entry(&self) -> Entry {
+        let mut entry = Entry::new("destroy_data_key", Outcome::Begun);
+        entry.envelope = Some(*self.id.as_bytes());
+        if let [(key, version)] = self.recipients.as_slice() {
+            entry.key = Some(key.to_string());
+            entry.key_version = (!version.is_empty()).then(|| version.clone());
+        }
+        entry.with_detail("rows", self.rows.to_string())
+    }
+
     fn json(&self) -> Value {
         let keys = self.recipients.iter();
         let keys: Vec<_> =
