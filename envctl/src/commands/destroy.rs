@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Seek as _},
+    io::{BufReader, Seek as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
