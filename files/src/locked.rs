@@ -11,6 +11,7 @@ use envelope_sdk::{Header, OpenedHeader, stream::StreamError};
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
     io::Errno,
+    process::{Resource, getrlimit},
 };
 
 use crate::{
@@ -145,6 +146,10 @@ impl LockedFile {
             return Err(FileError::Changed { path: path.to_owned() });
         }
         self.check()?;
+        // The journal may be shorter than the header, and so be written where that would be cut off.
+        if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < new.len() as u64) {
+            return Err(FileError::io("write", path, Errno::FBIG));
+        }
         match self.journal().map(|beside| beside.journal) {
             None => {}
             Some(Some(journal)) if journal.is_of(new) => self.remove_journal()?,
