@@ -36,7 +36,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// The folder of the log at `path`, if nobody else can write what is there.
     pub(crate) fn open(path: &Path) -> Result<Self, LogError> {
-        for file in [beside(path, "lock"), beside(path, "head")] {
+        for file in [path.to_owned(), beside(path, "lock"), beside(path, "head")] {
             match trust::open(&file, Purpose::Settings) {
                 Err(error) if error.is_not_found() => {}
                 opened => drop(opened?),
