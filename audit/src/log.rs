@@ -127,7 +127,8 @@ impl Log {
         let unwritable = options.unwritable;
         let (shown, request) = (options.shown.clone(), options.request.clone());
         let (basis, sinks) = (options.basis.clone(), options.sinks.clone());
-        let mut writer = Writer::new(Folder::open(path)?, Arc::new(key), options);
+        let key = Arc::new(key);
+        let mut writer = Writer::new(Folder::open(path)?, Arc::clone(&key), options);
         let tellers: io::Result<_> = sinks.into_iter().map(Teller::start).collect();
         writer.tellers = tellers.map_err(|error| LogError::io("start the sinks of", path, error))?;
         writer.open()?;
@@ -137,8 +138,15 @@ impl Log {
             .spawn(move || write(&received, &mut writer))
             .map_err(|error| LogError::io("start the writer of", path, error))?;
         let basis = Basis::of(path, basis).into();
-        let shared =
-            Shared { path: path.to_owned(), unwritable, shown, request, basis, thread: Some(thread).into() };
+        let shared = Shared {
+            path: path.to_owned(),
+            key,
+            unwritable,
+            shown,
+            request,
+            basis,
+            thread: Some(thread).into(),
+        };
         Ok(Self { orders: Some(orders), shared: Arc::new(shared) })
     }
 
@@ -146,6 +154,12 @@ impl Log {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Its key, which signs [documents](LogKey::sign_document) too.
+    #[must_use]
+    pub fn key(&self) -> &LogKey {
+        &self.shared.key
     }
 
     /// What becomes of operations that cannot be recorded.
@@ -267,6 +281,7 @@ impl fmt::Debug for Log {
 
 struct Shared {
     path: PathBuf,
+    key: Arc<LogKey>,
     unwritable: Unwritable,
     shown: std::collections::BTreeSet<String>,
     request: Option<String>,

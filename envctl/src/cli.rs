@@ -548,18 +548,13 @@ pub(crate) enum Keys {
 /// What is written down of a destruction.
 #[derive(Args)]
 pub(crate) struct DestructionReport {
-    /// Write to this new file what became unreadable
+    /// Write to this new file what became unreadable, signed by the key of the audit log, if there is one: `envctl audit
+    /// verify-report` says whether it is what was signed
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
     /// Why, for that file
     #[arg(long, value_name = "TEXT", requires = "report")]
     pub(crate) reason: Option<String>,
-    /// Sign that file with the key of this audit log: `envctl audit verify-report` says whether it is what was signed
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "report")]
-    pub(crate) audit_log: Option<PathBuf>,
-    /// Open the log's secret with this key; repeatable [default: those that decrypt]
-    #[arg(long, value_name = "KEY", requires = "audit_log")]
-    pub(crate) audit_key: Vec<String>,
 }
 
 /// One key, or one version of it.

@@ -71,14 +71,7 @@ impl Recorder {
     pub(crate) fn change<T>(&self, entry: Entry, change: impl FnOnce() -> Result<T>) -> Result<T> {
         self.record(with_outcome(&entry, Outcome::Begun))?;
         match change() {
-            Ok(done) => match &self.0 {
-                Some(log) => match block_on(log.record(with_outcome(&entry, Outcome::Ok))) {
-                    Ok(()) => Ok(done),
-                    // Whoever read that nothing was done would keep the old passphrase, and forget the new one.
-                    Err(error) => Err(CliError::done_unrecorded(&error)),
-                },
-                None => Ok(done),
-            },
+            Ok(done) => self.record_done(with_outcome(&entry, Outcome::Ok)).map(|()| done),
             Err(error) => {
                 let act = Act { operation: "", entry: Some(entry) };
                 Err(self.failed(&act, error))
@@ -86,12 +79,20 @@ impl Recorder {
         }
     }
 
-    /// Records it, and waits until it is on disk.
+    /// Records what is about to be done, or to be told of, and waits until that is on disk.
     pub(crate) fn record(&self, entry: Entry) -> Result<()> {
-        match &self.0 {
-            Some(log) => block_on(log.record(entry)).map_err(|error| CliError::not_recorded(&error)),
-            None => Ok(()),
-        }
+        self.append(entry).map_err(|error| CliError::not_recorded(&error))
+    }
+
+    /// Records what is done already.
+    pub(crate) fn record_done(&self, entry: Entry) -> Result<()> {
+        let unrecorded =
+            |error| CliError::by_log(&error, format!("it was done, but that is not recorded: {error}"));
+        self.append(entry).map_err(unrecorded)
+    }
+
+    fn append(&self, entry: Entry) -> std::result::Result<(), AppendError> {
+        self.0.as_ref().map_or(Ok(()), |log| block_on(log.record(entry)))
     }
 }
 
@@ -183,16 +184,12 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
 impl CliError {
     /// An operation that was not recorded, and was not done for that.
     pub(crate) fn not_recorded(error: &AppendError) -> Self {
-        Self::unrecorded("nothing was done, since it cannot be recorded", error)
+        Self::by_log(error, format!("nothing was done, since it cannot be recorded: {error}"))
     }
 
-    /// A change that was made, and whose outcome the log lacks.
-    fn done_unrecorded(error: &AppendError) -> Self {
-        Self::unrecorded("the change was made, but that was not recorded", error)
-    }
-
-    fn unrecorded(what: &str, error: &AppendError) -> Self {
-        let new = Self::new(kind_of(error.reason()), format!("{what}: {error}"));
+    /// What the log is the reason of.
+    pub(crate) fn by_log(error: &AppendError, text: String) -> Self {
+        let new = Self::new(kind_of(error.reason()), text);
         match hint(error.reason()) {
             Some(hint) => new.hint(hint),
             None => new,
@@ -281,6 +278,6 @@ mod tests {
                 Ok(())
             })
             .unwrap_err();
-        assert!(error.message().starts_with("the change was made, but that was not recorded: "), "{error:?}");
+        assert!(error.message().starts_with("it was done, but that is not recorded: "), "{error:?}");
     }
 }

@@ -265,16 +265,7 @@ fn a_tenants_data_key_is_destroyed_with_a_signed_report_of_its_rows_and_its_reco
     run(&["--id", &people.old, "--force"], 2).says("--yes");
     run(&["--id", &people.old, "--force", "--dry-run"], 0);
     assert_eq!(people.check("so far nothing was done")[&uuid(&people.old)], 12);
-    let report = [
-        "--report",
-        "gone.jsonl",
-        "--reason",
-        "tenant 42 left",
-        "--audit-log",
-        "log",
-        "--audit-key",
-        "local:new",
-    ];
+    let report = ["--report", "gone.jsonl", "--reason", "tenant 42 left", "--audit-log", "log"];
     // The other one cannot be destroyed: what was is written down all the same.
     let other = "ffffffff-ffff-ffff-ffff-ffffffffffff";
     people.database.run(&format!(

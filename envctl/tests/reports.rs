@@ -212,10 +212,15 @@ fn the_report_of_a_destruction_is_signed_by_the_key_of_the_audit_log_and_verifie
     let public_key = created["public_key"].as_str().unwrap();
     sandbox.run(&["keys", "usage", "tree", "--report", "usage.jsonl"], 0);
     let destroy = ["keys", "destroy", "old", "--yes", "--usage", "usage.jsonl", "--force", "--report"];
-    let signed = ["gone.jsonl", "--audit-log", "audit.log", "--audit-key", "local:new", "--json"];
+    let signed = ["gone.jsonl", "--json"];
     // A log that does not open: nothing is destroyed.
     sandbox.run(&[&destroy[..], &["gone.jsonl", "--audit-log", "none.log"]].concat(), 3).says("none.log");
+    assert!(!sandbox.files().contains(&"gone.jsonl".to_owned()));
+    // The flag, the variable or the configuration names the log: what is recorded there is signed by its key.
+    sandbox.configure(&format!("[audit]\nfile = {:?}\n", sandbox.file("audit.log")));
     let ran = sandbox.run(&[&destroy[..], &signed].concat(), 0);
+    let listed = sandbox.run(&["audit", "list", "--operation", "change_key", "audit.log"], 0).text();
+    assert_eq!(listed.lines().count(), 2, "begun and done: {listed}");
     ran.says(&format!("\"signed_by\":\"{public_key}\""));
     let lines = lines(&sandbox, "gone.jsonl");
     assert_eq!(lines.last().unwrap()["document_signature"], 1);

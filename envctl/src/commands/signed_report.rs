@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_audit::{DocumentError, DocumentSignature, KeyFile, LogKey};
+use envelope_audit::{DocumentError, DocumentSignature, KeyFile, LazyLog, Log};
 use envelope_files::{Access, Existing, NewFile};
-use envelope_sdk::{Envelope, printable};
+use envelope_sdk::printable;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -27,18 +27,16 @@ pub(super) struct SignedReport {
     file: BufWriter<NewFile>,
     hash: Sha256,
     length: u64,
-    signer: Option<LogKey>,
+    /// The audit log whose key signs.
+    signer: Option<Log>,
 }
 
 impl SignedReport {
-    /// The file that a call names, if it names one. The key that signs it is opened now: it may be under the key that comes to
-    /// its end.
+    /// The file that a call names, if it names one. The log of this call, whose key signs it, is opened now: it may be under
+    /// the key that comes to its end.
     pub(super) fn begin(providers: &Providers, args: &DestructionReport) -> Result<Option<Self>> {
         let Some(path) = &args.report else { return Ok(None) };
-        let signer = match &args.audit_log {
-            Some(log) => Some(signer(providers, log, &args.audit_key)?),
-            None => None,
-        };
+        let signer = providers.opened().audit().map(signer).transpose()?;
         let file = BufWriter::new(NewFile::create(path, Existing::Keep, Access::Public)?);
         Ok(Some(Self { path: path.clone(), file, hash: Sha256::new(), length: 0, signer }))
     }
@@ -56,10 +54,10 @@ impl SignedReport {
         let name = printable::path(&self.path);
         let signed = match &self.signer {
             Some(signer) => {
-                let signature = signer.sign_document(self.length, &self.hash.finalize().into());
+                let signature = signer.key().sign_document(self.length, &self.hash.finalize().into());
                 let written = writeln!(self.file, "{signature}");
                 written.map_err(|error| CliError::io("write", &self.path, &error))?;
-                value["signed_by"] = json!(report::hex(&signer.public_key()));
+                value["signed_by"] = json!(report::hex(&signer.key().public_key()));
                 "signed by the key of the audit log"
             }
             None => "not signed: --audit-log FILE names a log whose key signs it",
@@ -72,11 +70,11 @@ impl SignedReport {
     }
 }
 
-/// The key of an audit log, which signs. `keys` open its secret, or those that decrypt.
-fn signer(providers: &Providers, log: &Path, keys: &[String]) -> Result<LogKey> {
-    let file = KeyFile::of(log)?;
-    let envelope = Envelope::new(providers.opened().keyring_to_decrypt(keys)?);
-    Ok(block_on(file.open(&envelope))?)
+/// The log that signs. Without it nothing is destroyed, also where what cannot be recorded is done all the same: a report that
+/// nobody signed is not what was asked for.
+fn signer(log: &LazyLog) -> Result<Log> {
+    let opened = block_on(log.get()).cloned();
+    opened.map_err(|error| CliError::by_log(&error, format!("the report cannot be signed: {error}")))
 }
 
 /// `envctl audit verify-report`.
