@@ -63,9 +63,10 @@ impl Providers {
         Ok(Self { opened, passphrases, recorder })
     }
 
-    /// Asks the policy, if there is one, for what uses no key store. What it denies is recorded.
-    pub(crate) fn check(&self, operation: Operation) -> Result<()> {
-        Ok(block_on(self.opened.check(operation, &[]))?)
+    /// Asks the policy, if there is one, for what uses no key store, with these keys or with no particular one. What it denies is
+    /// recorded.
+    pub(crate) fn check(&self, operation: Operation, keys: &[&KeyUri]) -> Result<()> {
+        Ok(block_on(self.opened.check(operation, keys))?)
     }
 
     /// The configuration's keys and key stores.

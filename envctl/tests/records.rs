@@ -248,6 +248,35 @@ fn a_signal_ends_the_job_after_the_batch_with_its_report_and_a_second_one_at_onc
     assert_eq!(people.check("in the end").len(), 1);
 }
 
+/// Outcome and detail `name` of the records of an operation.
+fn recorded(sandbox: &Sandbox, operation: &str, name: &str) -> Vec<String> {
+    let records = sandbox.run(&["audit", "export", "--operation", operation, "log"], 0).json();
+    let said = |record: &serde_json::Value| {
+        let details = record["detail"].as_array().unwrap();
+        let detail = details.iter().find(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap());
+        format!("{} {}", record["outcome"].as_str().unwrap(), detail.unwrap_or("-"))
+    };
+    records.as_array().unwrap().iter().map(said).collect()
+}
+
+#[test]
+fn a_job_over_records_is_recorded_before_and_after_with_its_data_keys_and_rows() {
+    let Some(people) = People::new("envctl_recorded", 12) else { return };
+    let sandbox = &people.sandbox;
+    sandbox.run(&["audit", "create", "-k", "local:new", "log"], 0);
+    let log = ["--audit-log", "log", "--json"];
+    let ran = people.run(&[&log[..], &["-c", "row={id"]].concat(), 2);
+    assert!(ran.stdout.is_empty() && recorded(sandbox, "rotate_records", "old").is_empty());
+    let report = people.run(&[&log[..], &CONTEXT].concat(), 0).json();
+    let new = report["new"][0].as_str().unwrap();
+    let expected = |begun: &str, ok: &str| [format!("begun {begun}"), format!("ok {ok}")];
+    assert_eq!(recorded(sandbox, "rotate_records", "old"), expected(&people.old, &people.old));
+    assert_eq!(recorded(sandbox, "rotate_records", "new"), expected("-", new));
+    assert_eq!(recorded(sandbox, "rotate_records", "retired"), expected("-", &people.old));
+    assert_eq!(recorded(sandbox, "rotate_records", "rows"), expected("-", "12"));
+    sandbox.run(&["audit", "verify", "-k", "local:new", "log"], 0);
+}
+
 #[test]
 fn a_tenants_data_key_is_destroyed_with_a_signed_report_of_its_rows_and_its_records_are_gone() {
     let Some(people) = People::new("envctl_shred", 12) else { return };
@@ -264,6 +293,12 @@ fn a_tenants_data_key_is_destroyed_with_a_signed_report_of_its_rows_and_its_reco
     run(&["--id", &people.old, "--yes"], 5).says("12 rows are under the data key");
     run(&["--id", &people.old, "--force"], 2).says("--yes");
     run(&["--id", &people.old, "--force", "--dry-run"], 0);
+    let rule = "version = 1\n[[rule]]\nname = 'no-end'\neffect = 'deny'\noperation = ['destroy']\n";
+    let policy = sandbox.write("policy.toml", rule.as_bytes());
+    sandbox.configure(&format!("[policy]\nfile = {policy:?}\n"));
+    run(&["--id", &people.old, "--force", "--yes", "--audit-log", "log"], 5).says("no-end");
+    assert_eq!(recorded(sandbox, "destroy", "none"), ["denied -"]);
+    sandbox.configure("");
     assert_eq!(people.check("so far nothing was done")[&uuid(&people.old)], 12);
     let report = ["--report", "gone.jsonl", "--reason", "tenant 42 left", "--audit-log", "log"];
     // The other one cannot be destroyed: what was is written down all the same.

@@ -18,7 +18,7 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
     let path = providers.keystore()?;
     match command {
         Keystore::Init => {
-            providers.check(Operation::Create)?;
+            providers.check(Operation::Create, &[])?;
             if path.symlink_metadata().is_ok() {
                 return Err(CliError::new(
                     ErrorKind::InputOutput,
@@ -34,7 +34,7 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
             report::print(global.json, &value, &text)
         }
         Keystore::Passwd => {
-            providers.check(Operation::ChangePassphrase)?;
+            providers.check(Operation::ChangePassphrase, &[])?;
             let passphrase = providers.passphrases().of_keystore(&path)?;
             // Whoever guesses passphrases is to be seen.
             let keystore = LocalKeystore::open(&path, &passphrase)

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use envelope_audit::{Entry, Outcome};
 use envelope_layers::{DataKeyId, StoreError};
 use envelope_policy::distinct_keys;
 use envelope_rotation::{
     Goal, Key, KeyStores, SqlError, SqlRecords,
-    records::{ContextTemplate, RecordEvent, RecordFailure, RecordJob, RecordReport, RecordsError},
+    records::{
+        ContextTemplate, RecordEvent, RecordFailure, RecordJob, RecordReport, RecordsError, Retirement,
+    },
 };
 use envelope_sdk::{KeyUri, registry::Purpose};
 use serde_json::{Value, json};
@@ -21,6 +24,7 @@ use crate::{
     error::{CliError, ErrorKind, Result},
     progress::Items,
     providers::{Providers, check_inspect},
+    recorder::{Recorder, word},
     report,
     runtime::block_on,
 };
@@ -30,10 +34,12 @@ pub(crate) fn run(global: &Global, args: &RotateRecords) -> Result<()> {
     if args.dry_run {
         return plan(global, args);
     }
-    let keys = keys(global, args)?;
+    let (keys, recorder) = keys(global, args)?;
     let job = job(args, &keys)?;
     let control = until_told_to_end();
     let mut told = Told::new(global, args)?;
+    let entry = begun(args)?;
+    recorder.record(entry.clone())?;
     let ended = block_on(async {
         // By another connection; what is wrong with it is told by the job.
         if told.progress.is_wanted()
@@ -44,13 +50,61 @@ pub(crate) fn run(global: &Global, args: &RotateRecords) -> Result<()> {
         }
         job.run(&control, |event| told.hear(&event)).await
     });
-    told.finish(ended)
+    told.finish(ended, |done, error| recorder.record_done(outcome(entry, done, error)))
+}
+
+/// What is recorded before a row is moved. The table's URL is not: it may hold a password.
+fn begun(args: &RotateRecords) -> Result<Entry> {
+    let mut entry = Entry::new("rotate_records", Outcome::Begun);
+    let ids = |ids: &[String]| ids.iter().map(|id| data_key_id(id)).collect::<Result<Vec<_>>>();
+    for (name, ids) in [("old", ids(&args.old)?), ("new", ids(args.new.as_slice())?)] {
+        if !ids.is_empty() {
+            entry.detail.insert(name.into(), listed(&ids));
+        }
+    }
+    Ok(entry)
+}
+
+/// How it ended, and what was done until then.
+fn outcome(mut entry: Entry, done: Option<&RecordReport>, error: Option<&CliError>) -> Entry {
+    entry.outcome = Outcome::Ok;
+    if let Some(error) = error {
+        (entry.outcome, entry.error) = (Outcome::Failed, Some(word(error.kind()).into()));
+    }
+    let Some(done) = done else { return entry };
+    if done.cancelled {
+        entry.outcome = Outcome::Failed;
+        entry.detail.insert("cancelled".into(), "true".into());
+    }
+    for (name, rows) in [("rows", done.moved), ("failed", done.failed), ("left", done.left)] {
+        entry.detail.insert(name.into(), rows.to_string());
+    }
+    let of = |wanted: fn(&Retirement) -> bool| -> Vec<_> {
+        done.emptied.iter().filter(|(_, retired)| wanted(retired)).map(|(id, _)| *id).collect()
+    };
+    let retired = of(|retired| *retired == Retirement::Retired);
+    let kept = of(|retired| *retired != Retirement::Retired);
+    for (name, ids) in [("new", &done.new), ("retired", &retired), ("emptied", &kept)] {
+        if !ids.is_empty() {
+            entry.detail.insert(name.into(), listed(ids));
+        }
+    }
+    entry
+}
+
+/// So many that they all have room in a record.
+fn listed(ids: &[DataKeyId]) -> String {
+    let mut text = ids.iter().take(LISTED).map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    if ids.len() > LISTED {
+        text.push_str(&format!(" and {} more", ids.len() - LISTED));
+    }
+    text
 }
 
 fn plan(global: &Global, args: &RotateRecords) -> Result<()> {
     let prices = prices(&args.estimate)?;
     check_inspect(global, &[])?;
-    let job = job(args, &keys(global, args)?)?;
+    let job = job(args, &keys(global, args)?.0)?;
     let report = args.report.as_deref().map(ReportFile::create_json).transpose()?;
     let control = until_told_to_end();
     let ended = block_on(job.plan(&control)).map_err(of_records);
@@ -100,7 +154,7 @@ pub(super) fn store(url: &str) -> Result<SqlRecords> {
     SqlRecords::from_url(url).map_err(|error| of_sql(&error))
 }
 
-fn keys(global: &Global, args: &RotateRecords) -> Result<(Goal, KeyStores)> {
+fn keys(global: &Global, args: &RotateRecords) -> Result<((Goal, KeyStores), Recorder)> {
     let key_stores = key_stores(args.rate);
     let expected = Expected { context: args.data_key_context.clone(), expect: Vec::new() };
     let expected = context::expected(&expected)?;
@@ -115,7 +169,8 @@ fn keys(global: &Global, args: &RotateRecords) -> Result<(Goal, KeyStores)> {
     let to = to.iter().map(|uri| key(uri, Purpose::Replace)).collect::<Result<_>>()?;
     let from = opened.keyring_to_decrypt(&args.from)?;
     let from = from.decrypting().map(|uri| key(uri, Purpose::Decrypt)).collect::<Result<_>>()?;
-    Ok((Goal::only(to).open_with(from).with_context(expected), key_stores))
+    let goal = Goal::only(to).open_with(from).with_context(expected);
+    Ok(((goal, key_stores), providers.recorder().clone()))
 }
 
 /// What is told while rows are moved: a bar, errors, and the file of the report.
@@ -155,28 +210,41 @@ impl<'a> Told<'a> {
         self.progress.aside(|| error.report(self.global.json));
     }
 
-    /// What was done is told however it ended.
-    fn finish(self, ended: std::result::Result<RecordReport, RecordsError>) -> Result<()> {
+    /// What was done is told however it ended, once it was given to `record`.
+    fn finish(
+        self,
+        ended: std::result::Result<RecordReport, RecordsError>,
+        record: impl FnOnce(Option<&RecordReport>, Option<&CliError>) -> Result<()>,
+    ) -> Result<()> {
         drop(self.progress);
         let (done, why) = match ended {
             Ok(done) => (Some(done), None),
             Err(RecordsError::Stopped { why, report }) => (Some(*report), Some(of_records(*why))),
             Err(why) => (None, Some(of_records(why))),
         };
+        // Rows that fail are no trouble of the job: the report counts them.
+        let broken = why.as_ref().map(|why| why.message().to_owned());
+        let verdict = match why {
+            Some(why) => Err(why),
+            None => Self::verdict(self.failed, done.as_ref()),
+        };
+        let recorded = record(done.as_ref(), verdict.as_ref().err());
         let value = serde_json::to_value(&done).map_err(|error| CliError::other(error.to_string()))?;
         let text = done.as_ref().map(ToString::to_string).unwrap_or_default();
         let is_cancelled = done.as_ref().is_some_and(|done| done.cancelled);
-        let trouble = why.as_ref().map(CliError::message).or_else(|| is_cancelled.then_some(CANCELLED));
+        let trouble = broken.as_deref().or_else(|| is_cancelled.then_some(CANCELLED));
         let written = self.report.map_or(Ok(()), |report| report.finish(&value, &text, trouble));
         if done.is_some() {
             report::print(self.global.json, &value, &text)?;
         }
         written?;
-        if let Some(why) = why {
-            return Err(why);
-        }
-        let (failed, left) = done.map_or((0, 0), |done| (done.failed, done.left));
-        match (failed.max(self.failed), left) {
+        recorded?;
+        verdict
+    }
+
+    fn verdict(failed: u64, done: Option<&RecordReport>) -> Result<()> {
+        let (failed_at_last, left) = done.map_or((0, 0), |done| (done.failed, done.left));
+        match (failed.max(failed_at_last), left) {
             (0, 0) => Ok(()),
             (0, left) => Err(CliError::other(format!("{left} rows are left under an old data key"))
                 .hint("others still write under it: run this again when they have a new one")),
@@ -228,4 +296,6 @@ fn of_sql(error: &SqlError) -> CliError {
     CliError::new(kind, error.to_string())
 }
 
+/// Ids in a detail of a record.
+const LISTED: usize = 200;
 const CANCELLED: &str = "it was told to end";
