@@ -130,6 +130,19 @@ pub enum Why {
     NoPolicy(Box<str>),
 }
 
+impl Why {
+    /// The word of records: `requires`, `too_often` or `no_policy`; none where it is simply denied.
+    #[must_use]
+    pub const fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Denies => None,
+            Self::Requires(_) => Some("requires"),
+            Self::TooOften => Some("too_often"),
+            Self::NoPolicy(_) => Some("no_policy"),
+        }
+    }
+}
+
 impl Denied {
     pub(crate) fn new(policy: PolicyId, rule: Option<&str>, request: &Request<'_>, why: Why) -> Box<Self> {
         Box::new(Self { rule: rule.map(Into::into), policy: Some(policy), ..*Self::everything(request, why) })

@@ -12,7 +12,7 @@ use envelope_audit::{
     AuditedScheme, Entry, KeyFile, LazyLog, Lines, LogOptions, Outcome, PolicyDecision, Spans, Syslog,
     Unwritable, policy_decided,
 };
-use envelope_policy::{Decided, Denied, Operation, PolicyFile, PolicyId, Request, Why};
+use envelope_policy::{Decided, Denied, Operation, PolicyFile, PolicyId, Request};
 use envelope_sdk::{
     Envelope, KeyUri, Keyring, ProviderError, Registry,
     http::find_cause,
@@ -187,7 +187,7 @@ impl Decided for Noted {
             Ok((policy, rule)) => (Some(policy), rule),
             Err(denied) => {
                 noted.denied = true;
-                noted.why = why(&denied.why);
+                noted.why = denied.why.word();
                 (denied.policy, denied.rule.as_deref())
             }
         };
@@ -203,22 +203,13 @@ pub(crate) async fn denied(log: &LazyLog, operation: Operation, error: ProviderE
     let mut entry = Entry::new(operation.name(), Outcome::Denied);
     entry.key = denied.key.as_ref().map(ToString::to_string);
     entry.rule = denied.rule.as_deref().map(Into::into);
-    entry.error = why(&denied.why).map(Into::into);
+    entry.error = denied.why.word().map(Into::into);
     if let Some(policy) = denied.policy {
         entry.detail.insert("policy".into(), policy.to_string());
     }
     match log.record(entry).await {
         Ok(()) => error,
         Err(unrecorded) => error.with_note(format_args!("and that was not recorded: {unrecorded}")),
-    }
-}
-
-fn why(why: &Why) -> Option<&'static str> {
-    match why {
-        Why::Requires(_) => Some("requires"),
-        Why::TooOften => Some("too_often"),
-        Why::NoPolicy(_) => Some("no_policy"),
-        _ => None,
     }
 }
 
