@@ -8,11 +8,10 @@ use std::{
 use serde_json::Value;
 
 /// What opens keys, or changes them, or runs jobs that do.
-const NEVER: [&str; 12] = [
+const NEVER: [&str; 11] = [
     "envelope-audit",
     "envelope-aws",
     "envelope-azure",
-    "envelope-files",
     "envelope-gcp",
     "envelope-layers",
     "envelope-local",
