@@ -81,18 +81,26 @@ impl Recorder {
 
     /// Records what is about to be done, or to be told of, and waits until that is on disk.
     pub(crate) fn record(&self, entry: Entry) -> Result<()> {
-        self.append(entry).map_err(|error| CliError::not_recorded(&error))
+        block_on(self.recorded(entry))
+    }
+
+    /// The same from within the runtime.
+    pub(crate) async fn recorded(&self, entry: Entry) -> Result<()> {
+        self.append(entry).await.map_err(|error| CliError::not_recorded(&error))
     }
 
     /// Records what is done already.
     pub(crate) fn record_done(&self, entry: Entry) -> Result<()> {
         let unrecorded =
             |error| CliError::by_log(&error, format!("it was done, but that is not recorded: {error}"));
-        self.append(entry).map_err(unrecorded)
+        block_on(self.append(entry)).map_err(unrecorded)
     }
 
-    fn append(&self, entry: Entry) -> std::result::Result<(), AppendError> {
-        self.0.as_ref().map_or(Ok(()), |log| block_on(log.record(entry)))
+    async fn append(&self, entry: Entry) -> std::result::Result<(), AppendError> {
+        match &self.0 {
+            Some(log) => log.record(entry).await,
+            None => Ok(()),
+        }
     }
 }
 

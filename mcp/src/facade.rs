@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Caller, Failure, Kind, Roots};
+use crate::{Caller, Denial, Failure, Kind, Roots};
 
 /// All that the tools ask. What is `None` is not configured, and its tools say so.
 #[derive(Clone)]
@@ -385,6 +385,8 @@ pub struct Event {
     pub operation: String,
     /// Why it was not answered; `None` when it was.
     pub failure: Option<Kind>,
+    /// The decision, where a policy was the reason.
+    pub denial: Option<Denial>,
     /// Other facts, such as a peer's address. Never what a client asked for: it may be anything.
     pub details: Vec<(&'static str, String)>,
 }
@@ -392,7 +394,14 @@ pub struct Event {
 impl Event {
     /// What `actor` did, and what came of it.
     pub fn new(actor: impl Into<String>, operation: impl Into<String>, failure: Option<Kind>) -> Self {
-        Self { actor: actor.into(), operation: operation.into(), failure, details: Vec::new() }
+        Self { actor: actor.into(), operation: operation.into(), failure, denial: None, details: Vec::new() }
+    }
+
+    /// Denied by a policy.
+    #[must_use]
+    pub fn denied(mut self, denial: Option<Denial>) -> Self {
+        self.denial = denial;
+        self
     }
 
     /// With one more fact.

@@ -64,17 +64,35 @@ pub struct Failure {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The decision, where a policy denied it. For the audit log: a client sees the message.
+    pub denial: Option<Box<Denial>>,
+}
+
+/// A policy's decision against a client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Denial {
+    /// The id of the policy; none if its file cannot be used.
+    pub policy: Option<String>,
+    /// The rule that decided; none if it was the default.
+    pub rule: Option<String>,
+    /// Why, where the rule does not simply deny: a word such as `too_often`.
+    pub why: Option<&'static str>,
 }
 
 impl Failure {
     /// A failure without a hint.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, denial: None }
     }
 
     /// The question does not fit.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
+    }
+
+    /// A policy denied it. [`Kind::KeyRefused`].
+    pub fn denied(message: impl Into<String>, denial: Denial) -> Self {
+        Self { denial: Some(Box::new(denial)), ..Self::new(Kind::KeyRefused, message) }
     }
 
     /// Says what to do.

@@ -27,7 +27,7 @@ pub use facade::{
     Document, Estimate, Event, Explanation, Facade, FoundEnvelope, Installation, KeyMetadata, KeyStore, Look,
     PolicyMetadata, PolicySummary, Prices, Question, Recorder,
 };
-pub use failure::{Failure, Kind};
+pub use failure::{Denial, Failure, Kind};
 pub use roots::{Roots, RootsError};
 pub use server::Server;
 pub use stdio::{Ended, MAX_MESSAGE, serve};

@@ -94,8 +94,10 @@ impl Server {
     /// An answer that cannot be written down is not given.
     async fn record<T>(&self, caller: &Caller, what: &str, answer: Result<T, Failure>) -> Result<T, Failure> {
         let Some(recorder) = &self.facade.recorder else { return answer };
-        let failure = answer.as_ref().err().map(|failure| failure.kind);
-        recorder.record(&Event::new(caller.actor(), format!("mcp-{what}"), failure)).await?;
+        let failure = answer.as_ref().err();
+        let event = Event::new(caller.actor(), format!("mcp-{what}"), failure.map(|failure| failure.kind));
+        let denial = failure.and_then(|failure| failure.denial.as_deref().cloned());
+        recorder.record(&event.denied(denial)).await?;
         answer
     }
 

@@ -3,6 +3,7 @@
 
 mod audit;
 mod buckets;
+mod calls;
 mod documents;
 mod installation;
 mod keys;
@@ -16,17 +17,19 @@ mod shown;
 
 use std::{path::Path, sync::Arc};
 
-use envelope_mcp::{Caller, Ended, Facade, Failure, Kind, Roots, Server};
-use envelope_sdk::printable;
+use envelope_mcp::{Caller, Denial, Ended, Facade, Failure, Kind, Recorder, Roots, Server};
+use envelope_policy::Denied;
+use envelope_sdk::{ProviderError, http::find_cause, printable};
 
 use self::{
-    audit::Log, buckets::ConfiguredBuckets, installation::Installed, keys::Keys, policy::ConfiguredPolicy,
-    prices::KnownPrices, settings::Settings,
+    audit::Log, buckets::ConfiguredBuckets, calls::Calls, installation::Installed, keys::Keys,
+    policy::ConfiguredPolicy, prices::KnownPrices, settings::Settings,
 };
 use crate::{
     cli::{self, Global},
     descriptor,
     error::{CliError, ErrorKind, Result},
+    passphrase::Passphrases,
     runtime::block_on,
 };
 
@@ -59,9 +62,15 @@ pub(crate) fn run(global: &Global, args: &cli::Mcp) -> Result<()> {
 
 /// All that the server may ask.
 fn facade(global: &Global) -> Result<Facade> {
-    let settings = Settings::read(global)?;
+    let mut settings = Settings::read(global)?;
     let roots = Roots::open(&settings.roots).map_err(|error| CliError::usage(error.to_string()))?;
-    let keys = Arc::new(Keys::new(global, &settings)?);
+    let secrets = Arc::new(Passphrases::of(global));
+    let calls = Calls::new(global, &secrets)?;
+    secrets.read_given(&given(global, calls.is_some()))?;
+    if let Some(calls) = &calls {
+        settings.audit_log.get_or_insert_with(|| calls.path().to_owned());
+    }
+    let keys = Arc::new(Keys::new(global, &settings, secrets)?);
     let audit =
         settings.audit_log.as_ref().map(|path| Arc::new(Log::new(path.clone(), settings.audit_public_key)));
     Ok(Facade {
@@ -71,10 +80,34 @@ fn facade(global: &Global) -> Result<Facade> {
         prices: Arc::new(KnownPrices::new(settings.prices.as_deref())?),
         installation: Arc::new(Installed::new(settings, Arc::clone(&keys), audit.clone())),
         audit: audit.map(|log| log as Arc<dyn envelope_mcp::AuditMetadata>),
-        recorder: None,
+        recorder: calls.map(|calls| Arc::new(calls) as Arc<dyn Recorder>),
         documents: documents::all(),
         keys,
     })
+}
+
+/// What is read at the start: passphrases only for a log, whose secret may need one.
+fn given(global: &Global, is_recorded: bool) -> Global {
+    let mut global = global.clone();
+    global.new_passphrase_file = None;
+    if !is_recorded {
+        (global.passphrase_file, global.passphrase_fd, global.keystore_passphrase_file) = (None, None, None);
+    }
+    global
+}
+
+/// What a key store said, in the words of the server. What the policy denied keeps its rule.
+fn failure_of_call(error: ProviderError) -> Failure {
+    let denial = find_cause::<Denied>(&error).map(denial);
+    Failure { denial: denial.map(Box::new), ..failure(&CliError::of_call(error)) }
+}
+
+fn denial(denied: &Denied) -> Denial {
+    Denial {
+        policy: denied.policy.map(|policy| policy.to_string()),
+        rule: denied.rule.as_deref().map(Into::into),
+        why: denied.why.word(),
+    }
 }
 
 /// In the words of the server.

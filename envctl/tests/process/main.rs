@@ -7,6 +7,7 @@
 mod common;
 
 mod children;
+mod mcp;
 #[cfg(feature = "listen")]
 mod network;
 mod secrets;

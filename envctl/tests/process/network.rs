@@ -81,6 +81,6 @@ fn the_server_says_who_was_refused_and_ends_in_order_with_sigterm() {
     assert!(told.starts_with("mcp-connect mcp:unidentified: key-refused, address 127.0.0.1:"), "{told}");
     assert!(told.ends_with("reason not-tls"), "{told}");
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert_eq!(lines.next().unwrap(), format!("mcp-stop mcp:: ok, address {address}"));
+    assert_eq!(lines.last().unwrap(), format!("mcp-stop mcp:: ok, address {address}"));
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
 }

@@ -13,7 +13,7 @@ use envelope_sdk::printable;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics::counter;
 
-use crate::{Event, Failure, Kind, Recorder};
+use crate::{Denial, Event, Failure, Kind, Recorder};
 
 use super::{
     Client, Refusal,
@@ -74,6 +74,9 @@ impl Reports {
         }
         let kind = if refusal.is_limit() { Kind::Other } else { Kind::KeyRefused };
         let mut event = about(peer, operation, Some(kind)).with("reason", refusal.name());
+        if refusal == Refusal::NotAdmitted {
+            event = event.denied(Some(Denial::default()));
+        }
         if let Some(why) = why {
             event = event.with("why", printable::cut(why, 256));
         }

@@ -19,6 +19,7 @@ use envelope_sdk::{
 };
 use futures_util::stream::BoxStream;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 /// In the passphrase and in every plaintext: nowhere else may it ever be.
 pub(crate) const CANARY: &str = "canary-3f9c";
@@ -32,6 +33,25 @@ pub(crate) struct Served {
     pub(crate) denies: bool,
     pub(crate) panics: bool,
     pub(crate) cannot_record: bool,
+    /// Lists of keys wait here.
+    pub(crate) gate: Option<Arc<Gate>>,
+}
+
+/// Calls that have come, and that may go on.
+pub(crate) struct Gate {
+    pub(crate) come: Semaphore,
+    pub(crate) go: Semaphore,
+}
+
+impl Gate {
+    pub(crate) fn closed() -> Arc<Self> {
+        Arc::new(Self { come: Semaphore::new(0), go: Semaphore::new(0) })
+    }
+
+    /// Waits until so many have come.
+    pub(crate) async fn wait_for(&self, calls: u32) {
+        self.come.acquire_many(calls).await.unwrap().forget();
+    }
 }
 
 impl Served {
@@ -54,6 +74,7 @@ impl Served {
             denies: false,
             panics: false,
             cannot_record: false,
+            gate: None,
         };
         fs::create_dir_all(served.root().join("sub")).unwrap();
         served.write("both", &["old", "main"], &EncryptionContext::new().with("tenant", "42")).await;
@@ -97,6 +118,7 @@ impl Served {
             hidden: self.hidden.clone(),
             denies: self.denies,
             panics: self.panics,
+            gate: self.gate.clone(),
         });
         Facade {
             keys: asked.clone(),
@@ -120,6 +142,7 @@ struct Asked {
     hidden: Vec<String>,
     denies: bool,
     panics: bool,
+    gate: Option<Arc<Gate>>,
 }
 
 #[async_trait]
@@ -135,6 +158,10 @@ impl KeyMetadata for Asked {
 
     async fn list(&self, _: &Caller, _: &str, _: Option<&str>) -> Result<KeyPage, Failure> {
         assert!(!self.panics, "{CANARY} in a panic");
+        if let Some(gate) = &self.gate {
+            gate.come.add_permits(1);
+            gate.go.acquire().await.unwrap().forget();
+        }
         let keys = Keystore::read_keys(&self.keystore)
             .map_err(|error| Failure::new(Kind::InputOutput, error.to_string()))?;
         Ok(KeyPage::new(keys, None))

@@ -85,7 +85,7 @@ impl Installed {
     async fn audit(&self) -> Check {
         let Some(log) = self.audit.clone() else {
             return check("audit-log", CheckResult::NotConfigured, "none is named".into())
-                .with("name one as `audit-log` under [mcp]");
+                .with("name one as `file` under [audit], or as `audit-log` under [mcp] to be read alone");
         };
         match tokio::task::spawn_blocking(move || log.verify()).await {
             Ok(Ok(found)) => check(

@@ -17,7 +17,7 @@ use envelope_sdk::{
 };
 use zeroize::Zeroizing;
 
-use super::{failure, keystore::LookedAt, settings::Settings};
+use super::{failure, failure_of_call, keystore::LookedAt, settings::Settings};
 use crate::{
     cli::Global,
     error::{CliError, Result},
@@ -36,10 +36,15 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(global: &Global, settings: &Settings) -> Result<Self> {
-        let secrets: Arc<dyn Secrets> = Arc::new(Credentials(Passphrases::of(global)));
+    /// `secrets`: what was given at the start.
+    pub(super) fn new(global: &Global, settings: &Settings, secrets: Arc<Passphrases>) -> Result<Self> {
+        let secrets: Arc<dyn Secrets> = Arc::new(Credentials(secrets));
         let global = global.clone();
-        let make = move || Ok(builder(&global)?.register::<LookedAt>().secrets(Arc::clone(&secrets)));
+        // Each call of a client has its record, whatever it asks of key stores.
+        let make = move || {
+            let builder = builder(&global)?.without_audit();
+            Ok(builder.register::<LookedAt>().secrets(Arc::clone(&secrets)))
+        };
         let local = Arc::new(open(make()?, &Caller::local())?);
         let is_served = |name: &str| {
             settings.key_stores.contains(name) || (name == LOCAL && settings.key_stores.is_empty())
@@ -100,7 +105,7 @@ impl Keys {
     ) -> std::result::Result<(KeyUri, Arc<dyn KeyAdmin>), Failure> {
         let uri = self.key(name)?;
         let admin = self.of(caller)?.registry().admin(&uri);
-        Ok((uri, admin.map_err(|error| failure(&CliError::of_call(error)))?))
+        Ok((uri, admin.map_err(failure_of_call)?))
     }
 }
 
@@ -135,18 +140,18 @@ impl KeyMetadata for Keys {
     ) -> std::result::Result<KeyPage, Failure> {
         let providers = self.of(caller)?;
         let admin = providers.registry().named(store).and_then(|scheme| scheme.admin(None));
-        let admin = admin.map_err(|error| failure(&CliError::of_call(error)))?;
-        admin.list_keys(page).await.map_err(|error| failure(&CliError::of_call(error)))
+        let admin = admin.map_err(failure_of_call)?;
+        admin.list_keys(page).await.map_err(failure_of_call)
     }
 
     async fn describe(&self, caller: &Caller, key: &str) -> std::result::Result<KeyDescription, Failure> {
         let (uri, admin) = self.admin(caller, key)?;
-        admin.describe_key(&uri).await.map_err(|error| failure(&CliError::of_call(error)))
+        admin.describe_key(&uri).await.map_err(failure_of_call)
     }
 
     async fn rotations(&self, caller: &Caller, key: &str) -> std::result::Result<RotationStatus, Failure> {
         let (uri, admin) = self.admin(caller, key)?;
-        admin.rotation_status(&uri).await.map_err(|error| failure(&CliError::of_call(error)))
+        admin.rotation_status(&uri).await.map_err(failure_of_call)
     }
 
     fn store_of(&self, key: &KeyUri) -> Option<&'static str> {
@@ -156,8 +161,8 @@ impl KeyMetadata for Keys {
 }
 
 /// What key stores are asked with, such as a token of Vault. Nobody is asked for one: there is no person at this standard input.
-/// What opens a keystore or a file is not even read.
-struct Credentials(Passphrases);
+/// What opens a keystore or a file is none of them.
+struct Credentials(Arc<Passphrases>);
 
 impl Secrets for Credentials {
     fn given(&self, name: &str) -> std::result::Result<Option<Zeroizing<String>>, SecretError> {

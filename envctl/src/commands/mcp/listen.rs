@@ -21,7 +21,7 @@ use crate::{
     cli::Global,
     error::{CliError, Result},
     interrupt,
-    providers::Providers,
+    providers::builder,
     report,
     runtime::block_on,
 };
@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, address: Option<SocketAddr>) -> Result<()> {
     let mut settings = Settings::read(global)?.listen;
     settings.address = address.or(settings.address);
     let options = settings.options().map_err(|error| CliError::usage(error.to_string()))?;
-    let policy = Providers::new(global)?.opened().policy().cloned().ok_or_else(|| {
+    let policy = builder(global)?.without_audit().build()?.policy().cloned().ok_or_else(|| {
         CliError::usage("there is no policy, so that no client of a network may do anything").hint(
             "write `[policy]` and `file = \"PATH\"` into the configuration, with a rule for actors `mcp:…`",
         )

@@ -6,7 +6,7 @@ use envelope_mcp::{Caller, Explanation, Failure, Kind, Look, PolicyMetadata, Pol
 use envelope_policy::{Actor, Operation, Policy, Request};
 use envelope_sdk::{KeyState, KeyUri};
 
-use super::{super::context, super::moment, failure, keys::Keys};
+use super::{super::context, super::moment, denial, failure, keys::Keys};
 use crate::report;
 
 pub(super) struct ConfiguredPolicy(Arc<Keys>);
@@ -31,7 +31,7 @@ impl PolicyMetadata for ConfiguredPolicy {
         let Some(guard) = self.0.guard(caller)? else { return Ok(()) };
         let mut request = guard.request(operation(look));
         request.key = key;
-        guard.check(&request).map_err(|denied| Failure::new(Kind::KeyRefused, denied.to_string()))
+        guard.check(&request).map_err(|denied| Failure::denied(denied.to_string(), denial(&denied)))
     }
 
     fn shows(&self, caller: &Caller, key: &KeyUri) -> bool {

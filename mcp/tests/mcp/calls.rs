@@ -1,0 +1,98 @@
+//! Calls while they run: how many may, how they are told of, how they end.
+
+use envelope_mcp::{Kind, Server};
+use serde_json::json;
+
+use crate::{
+    client::Client,
+    served::{Gate, Served},
+};
+
+/// Lists keys, whose answer has this id.
+fn list(id: usize) -> String {
+    let params = json!({ "name": "list_keys", "arguments": {} });
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string()
+}
+
+#[tokio::test]
+async fn a_call_beyond_those_that_may_run_at_once_is_refused_and_the_others_go_on() {
+    let mut served = Served::new().await;
+    let gate = Gate::closed();
+    served.gate = Some(gate.clone());
+    let mut client = Client::begin(served.server()).await;
+    for id in 0..Server::MOST_CALLS {
+        client.send(&list(1000 + id)).await;
+    }
+    gate.wait_for(16).await;
+    let refused = client.fails("explain_error", json!({ "exit_code": 4 })).await;
+    assert_eq!(refused["message"], "16 calls run already");
+    gate.go.add_permits(Server::MOST_CALLS);
+    for _ in 0..Server::MOST_CALLS {
+        let answer = client.message().await;
+        assert!(answer["id"].as_u64().unwrap() >= 1000, "{answer}");
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+    }
+    assert_eq!(client.call("explain_error", json!({ "exit_code": 4 })).await["kind"], "not-authentic");
+}
+
+#[tokio::test]
+async fn a_call_that_the_client_cancels_ends_unanswered_and_is_recorded() {
+    let mut served = Served::new().await;
+    let gate = Gate::closed();
+    served.gate = Some(gate.clone());
+    let mut client = Client::begin(served.server()).await;
+    for id in 0..Server::MOST_CALLS {
+        client.send(&list(1000 + id)).await;
+    }
+    gate.wait_for(16).await;
+    for id in 0..Server::MOST_CALLS {
+        let cancelled = json!({ "requestId": 1000 + id, "reason": "enough" });
+        let notification =
+            json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled });
+        client.send(&notification.to_string()).await;
+    }
+    // What ended has made room: nothing opens the gate.
+    while served.recorded.lock().unwrap().len() < Server::MOST_CALLS {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.call("explain_error", json!({ "exit_code": 4 })).await["kind"], "not-authentic");
+    client.close().await.unwrap();
+    let recorded = served.recorded.lock().unwrap();
+    assert_eq!(recorded.len(), Server::MOST_CALLS + 1);
+    for event in &recorded[..Server::MOST_CALLS] {
+        assert_eq!((event.operation.as_str(), event.failure), ("mcp-list-keys", Some(Kind::Other)));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_it_is_told_how_far_a_search_came() {
+    let served = Served::new().await;
+    for number in 0..200 {
+        std::fs::write(served.root().join(format!("plain-{number:03}")), "no envelope").unwrap();
+    }
+    let mut client = Client::begin(served.server()).await;
+    let params =
+        json!({ "name": "find_envelopes", "arguments": {}, "_meta": { "progressToken": "how far" } });
+    let call = json!({ "jsonrpc": "2.0", "id": "search", "method": "tools/call", "params": params });
+    client.send(&call.to_string()).await;
+    let mut told = Vec::new();
+    let answer = loop {
+        let message = client.message().await;
+        if message["id"] == "search" {
+            break message;
+        }
+        assert_eq!(message["method"], "notifications/progress", "{message}");
+        assert_eq!(message["params"]["progressToken"], "how far", "{message}");
+        told.push(message["params"]["progress"].as_f64().unwrap());
+    };
+    assert_eq!(answer["result"]["structuredContent"]["envelopes"].as_array().unwrap().len(), 3);
+    assert!(!told.is_empty() && told.is_sorted(), "{told:?}");
+    // Nobody asked.
+    let quiet = json!({ "name": "find_envelopes", "arguments": {} });
+    client
+        .send(
+            &json!({ "jsonrpc": "2.0", "id": "quiet", "method": "tools/call", "params": quiet }).to_string(),
+        )
+        .await;
+    assert_eq!(client.message().await["id"], "quiet");
+}
