@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// What the tool answers, or its error.
-    fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, Value> {
+    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, Value> {
         let result = self.request("tools/call", &json!({ "name": tool, "arguments": arguments }));
         let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
         if result["isError"] == true { Err(text["error"].clone()) } else { Ok(text) }
@@ -121,8 +121,8 @@ fn each_call_of_an_agent_leaves_one_record_and_the_log_that_is_written_is_the_on
         let mut client = Client::begin(&sandbox, options);
         let tools = client.tools();
         let outcomes: Vec<_> =
-            tools.iter().map(|tool| client.call(tool, arguments(&sandbox, tool)).is_ok()).collect();
-        let found = client.call("audit_search", json!({ "actor": "mcp:local", "limit": 100 })).unwrap();
+            tools.iter().map(|tool| client.call(tool, &arguments(&sandbox, tool)).is_ok()).collect();
+        let found = client.call("audit_search", &json!({ "actor": "mcp:local", "limit": 100 })).unwrap();
         let found: Vec<_> = found["records"]
             .as_array()
             .unwrap()
@@ -153,7 +153,7 @@ fn what_the_policy_denies_an_agent_is_recorded_with_its_rule() {
     configure(&sandbox, &format!("[policy]\nfile = {policy:?}\n{}", log(&sandbox)));
     let mut client = Client::begin(&sandbox, &[]);
     for tool in ["inspect_envelope", "describe_key", "doctor"] {
-        let error = client.call(tool, arguments(&sandbox, tool)).unwrap_err();
+        let error = client.call(tool, &arguments(&sandbox, tool)).unwrap_err();
         assert_eq!(error["kind"], "key-refused", "{error}");
     }
     client.end();
@@ -175,7 +175,7 @@ fn an_agent_is_told_nothing_that_cannot_be_recorded() {
     configure(&sandbox, &format!("[audit]\nfile = {:?}\n", sandbox.file("none")));
     let mut client = Client::begin(&sandbox, &[]);
     for tool in client.tools() {
-        let error = client.call(&tool, arguments(&sandbox, &tool)).unwrap_err();
+        let error = client.call(&tool, &arguments(&sandbox, &tool)).unwrap_err();
         let message = error["message"].as_str().unwrap();
         assert!(message.contains("cannot be recorded: there is no audit log"), "{tool}: {error}");
         assert_eq!(error["kind"], "input-output", "{tool}: {error}");

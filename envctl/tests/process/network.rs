@@ -84,3 +84,38 @@ fn the_server_says_who_was_refused_and_ends_in_order_with_sigterm() {
     assert_eq!(lines.last().unwrap(), format!("mcp-stop mcp:: ok, address {address}"));
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
 }
+
+#[test]
+fn what_happens_at_the_network_is_in_the_audit_log_and_without_the_log_nobody_is_served() {
+    let sandbox = sandbox();
+    sandbox.keystore(&["main"]);
+    configure(&sandbox, true, &format!("[audit]\nfile = {:?}\n", sandbox.file("log")));
+    refused(&sandbox, 3).says("there is no audit log");
+    let create = ["--config", "config.toml", "audit", "create", "-k", "local:main", "log"];
+    sandbox.run(&create, 0);
+    let mut child: Child = sandbox.envctl(&LISTEN).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let begun = lines.next().unwrap();
+    let address = begun.strip_prefix("mcp-start mcp:: ok, address ").unwrap_or_else(|| panic!("{begun}"));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert!(lines.next().unwrap().ends_with("reason not-tls"));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(lines.last().unwrap().starts_with("mcp-stop"));
+    child.wait().unwrap();
+    let exported = sandbox.run(&["audit", "export", "log"], 0).json();
+    let told: Vec<_> = exported
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|record| record["operation"].as_str().unwrap().starts_with("mcp-"))
+        .map(|record| ["operation", "actor", "outcome"].map(|name| record[name].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ["mcp-start", "mcp:", "ok"],
+        ["mcp-connect", "mcp:unidentified", "failed"],
+        ["mcp-stop", "mcp:", "ok"],
+    ];
+    assert_eq!(told, expected);
+}

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{facade, settings::Settings};
 use crate::{
     cli::Global,
-    error::{CliError, Result},
+    error::{CliError, ErrorKind, Result},
     interrupt,
     providers::builder,
     report,
@@ -109,6 +109,7 @@ impl From<ListenError> for CliError {
     fn from(error: ListenError) -> Self {
         match error {
             ListenError::Options(_) => Self::usage(error.to_string()),
+            ListenError::NotRecorded(_) => Self::new(ErrorKind::InputOutput, error.to_string()),
             error => Self::other(error.to_string()),
         }
     }
