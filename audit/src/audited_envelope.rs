@@ -16,7 +16,7 @@ use crate::{AppendError, Entry, LazyLog, Outcome, about_envelope, audited::kind_
 /// knows, and [`LazyLog::record`] records. Ranges ([`Envelope::decrypt_range`]) are read behind [`unlock`](Self::unlock).
 ///
 /// ```
-/// # use envelope_audit::{AuditedEnvelope, Log, LogOptions, Filter, read};
+/// # use envelope_audit::{AuditedEnvelope, Filter, Log, LogOptions, VerifyError, read};
 /// # use envelope_sdk::{Envelope, EncryptionContext, Keyring};
 /// # use {envelope_testkit::MemoryProvider, std::sync::Arc};
 /// # #[tokio::main(flavor = "current_thread")]
@@ -33,7 +33,7 @@ use crate::{AppendError, Entry, LazyLog, Outcome, about_envelope, audited::kind_
 /// assert_eq!(envelope.decrypt(&sealed, &context).await?, b"attack at dawn");
 /// # drop(envelope);
 /// # let mut operations = Vec::new();
-/// # read(&path, &Filter::new(), |record, _| { operations.push(record.entry.operation.to_string()); Ok(()) })?;
+/// # read::<VerifyError>(&path, &Filter::new(), |record, _| { operations.push(record.entry.operation.to_string()); Ok(()) })?;
 /// # assert_eq!(operations, ["log-begin", "encrypt", "decrypt"]);
 /// # Ok(()) }
 /// ```

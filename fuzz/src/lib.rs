@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fixtures;
+#[cfg(feature = "mcp")]
 #[path = "../../mcp/benches/facade.rs"]
 pub mod mcp;
 pub mod memory;
