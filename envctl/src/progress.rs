@@ -129,11 +129,13 @@ impl Items {
     }
 
     /// Whether somebody looks: otherwise nothing need be counted.
+    #[cfg(feature = "sql")]
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
     /// Counts what there is to do in another way, on the runtime that calls this. `None`: it is not known.
+    #[cfg(feature = "sql")]
     pub(crate) fn count_by(&self, counting: impl Future<Output = Option<u64>> + Send + 'static) {
         if !self.wanted {
             return;

@@ -8,6 +8,7 @@ use std::{
 
 use envelope_files::{Access, Existing, NewFile};
 use envelope_rotation::{HtmlReport, ItemReport};
+#[cfg(feature = "sql")]
 use envelope_sdk::printable;
 use serde_json::{Value, json};
 
@@ -48,6 +49,7 @@ impl ReportFile {
     }
 
     /// JSON, whatever is in it.
+    #[cfg(feature = "sql")]
     pub(crate) fn create_json(path: &Path) -> Result<Self> {
         let report = Self::create(path)?;
         match report.form {
