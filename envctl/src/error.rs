@@ -15,6 +15,9 @@ use envelope_sdk::{
 
 use crate::{key_stores::registered, recorder, report};
 
+/// What failed, in the classes of the exit codes.
+pub(crate) use envelope_mcp::Kind as ErrorKind;
+
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
 /// An error for a person at a shell.
@@ -23,25 +26,6 @@ pub(crate) struct CliError {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
-}
-
-/// What failed, in the classes of the exit codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ErrorKind {
-    /// Anything else.
-    Other,
-    /// The call's words do not fit together.
-    Usage,
-    /// A file, pipe or directory.
-    InputOutput,
-    /// Tampered, or the wrong key, passphrase or context.
-    NotAuthentic,
-    /// A key refused: permission, state, policy, or it is not there.
-    KeyRefused,
-    /// A KMS did not answer.
-    Unreachable,
-    /// An audit log is not what was written.
-    LogInvalid,
 }
 
 impl CliError {
@@ -110,15 +94,7 @@ impl CliError {
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
-        match self.kind {
-            ErrorKind::Other => 1,
-            ErrorKind::Usage => 2,
-            ErrorKind::InputOutput => 3,
-            ErrorKind::NotAuthentic => 4,
-            ErrorKind::KeyRefused => 5,
-            ErrorKind::Unreachable => 6,
-            ErrorKind::LogInvalid => 7,
-        }
+        self.kind.exit_code()
     }
 
     /// Writes the error to standard error, as text or as one line of JSON.
@@ -141,20 +117,6 @@ impl CliError {
             let hint = hint.unwrap_or_default();
             writeln!(stderr, "\x1b[1;31merror\x1b[0m: {}{hint}", report::lines(&self.message))
         };
-    }
-}
-
-impl ErrorKind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Other => "other",
-            Self::Usage => "usage",
-            Self::InputOutput => "input-output",
-            Self::NotAuthentic => "not-authentic",
-            Self::KeyRefused => "key-refused",
-            Self::Unreachable => "unreachable",
-            Self::LogInvalid => "log-invalid",
-        }
     }
 }
 

@@ -182,10 +182,10 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Usage => "invalid",
         ErrorKind::InputOutput => "input_output",
-        ErrorKind::NotAuthentic => "unauthentic",
+        ErrorKind::NotAuthentic | ErrorKind::LogInvalid => "unauthentic",
         ErrorKind::KeyRefused => "refused",
         ErrorKind::Unreachable => "unavailable",
-        ErrorKind::Other | ErrorKind::LogInvalid => "other",
+        _ => "other",
     }
 }
 

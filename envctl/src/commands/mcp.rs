@@ -17,7 +17,7 @@ mod shown;
 
 use std::{path::Path, sync::Arc};
 
-use envelope_mcp::{Caller, Denial, Ended, Facade, Failure, Kind, Recorder, Roots, Server};
+use envelope_mcp::{Caller, Denial, Ended, Facade, Failure, Recorder, Roots, Server};
 use envelope_policy::Denied;
 use envelope_sdk::{ProviderError, http::find_cause, printable};
 
@@ -112,16 +112,7 @@ fn denial(denied: &Denied) -> Denial {
 
 /// In the words of the server.
 fn failure(error: &CliError) -> Failure {
-    let kind = match error.kind() {
-        ErrorKind::Other => Kind::Other,
-        ErrorKind::Usage => Kind::Usage,
-        ErrorKind::InputOutput => Kind::InputOutput,
-        ErrorKind::NotAuthentic => Kind::NotAuthentic,
-        ErrorKind::KeyRefused => Kind::KeyRefused,
-        ErrorKind::Unreachable => Kind::Unreachable,
-        ErrorKind::LogInvalid => Kind::LogInvalid,
-    };
-    let failure = Failure::new(kind, error.message());
+    let failure = Failure::new(error.kind(), error.message());
     match error.hint_text() {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -7,12 +7,18 @@ use std::{
 
 use async_trait::async_trait;
 use envelope_audit::{Entry, Outcome};
-use envelope_mcp::{Event, Failure, Kind};
+use envelope_mcp::{Event, Failure};
 use envelope_sdk::secret::{NoSecrets, Prompt, SecretError, Secrets};
 use zeroize::Zeroizing;
 
 use super::failure;
-use crate::{cli::Global, error::Result, passphrase::Passphrases, providers::builder, recorder::Recorder};
+use crate::{
+    cli::Global,
+    error::Result,
+    passphrase::Passphrases,
+    providers::builder,
+    recorder::{Recorder, word},
+};
 
 /// Records calls, each before it is answered.
 pub(super) struct Calls {
@@ -60,18 +66,6 @@ fn entry(event: &Event) -> Entry {
         None => entry.error = event.failure.map(|kind| word(kind).into()),
     }
     entry
-}
-
-/// As records of key stores have it.
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Usage => "invalid",
-        Kind::InputOutput => "input_output",
-        Kind::NotAuthentic | Kind::LogInvalid => "unauthentic",
-        Kind::KeyRefused => "refused",
-        Kind::Unreachable => "unavailable",
-        _ => "other",
-    }
 }
 
 /// Secrets that were given. There is nobody to be asked for others.
