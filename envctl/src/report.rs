@@ -156,6 +156,20 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The bytes of hexadecimal digits, of exactly this length.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    if pairs.len() != N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |digit: &u8| char::from(*digit).to_digit(16);
+        *byte = u8::try_from(16 * digit(high)? + digit(low)?).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Seconds since 1970 as RFC 3339 in UTC.
 pub(crate) fn time(seconds: u64) -> String {
     // Beyond the year 9999 there is no RFC 3339, and humantime panics.
@@ -185,6 +199,14 @@ mod tests {
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
         assert_eq!(time(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(time(u64::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn hexadecimal_is_of_digits_alone_and_of_its_length() {
+        assert_eq!(unhex("00fFa0"), Some([0, 255, 160]));
+        for text in ["", "00fFa", "00fFa00", "00fFa0a0", "+0fFa0", "00fF a", "0xfFa0", "\u{e4}\u{e4}\u{e4}"] {
+            assert_eq!(unhex::<3>(text), None, "{text}");
+        }
     }
 
     #[test]

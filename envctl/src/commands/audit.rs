@@ -103,12 +103,7 @@ fn verify(
         error => error.into(),
     })?;
     let mut verifier = match public_key {
-        Some(text) => {
-            let bytes = unhex(text).ok_or_else(|| {
-                CliError::usage("a public key is 64 hexadecimal digits, as `audit create` shows it")
-            })?;
-            Verifier::with_public_key(&file, bytes)
-        }
+        Some(text) => Verifier::with_public_key(&file, self::public_key(text)?),
         None => Verifier::with_key(key(global, log, &file, keys)?),
     };
     for path in anchors {
@@ -243,15 +238,11 @@ fn told(record: &Record) -> String {
     line
 }
 
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+/// The public key of a log, as a call has it.
+pub(super) fn public_key(text: &str) -> Result<[u8; 32]> {
+    report::unhex(text).ok_or_else(|| {
+        CliError::usage("a public key is 64 hexadecimal digits, as `audit create` shows it")
+    })
 }
 
 fn of_output(error: &io::Error) -> CliError {

@@ -258,11 +258,9 @@ impl<'a> Told<'a> {
 
 /// 32 hexadecimal digits, or a UUID.
 pub(super) fn data_key_id(text: &str) -> Result<DataKeyId> {
-    let digits = text.replace('-', "");
-    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
-    let number =
-        number.ok_or_else(|| CliError::usage("the id of a data key is 32 hexadecimal digits, or a UUID"))?;
-    Ok(number.to_be_bytes().into())
+    let id: Option<[u8; 16]> = report::unhex(&text.replace('-', ""));
+    let id = id.ok_or_else(|| CliError::usage("the id of a data key is 32 hexadecimal digits, or a UUID"))?;
+    Ok(id.into())
 }
 
 fn of_records(error: RecordsError) -> CliError {

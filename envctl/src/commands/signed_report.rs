@@ -12,7 +12,7 @@ use envelope_sdk::printable;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::audit::unhex;
+use super::audit;
 use crate::{
     cli::{DestructionReport, Global},
     error::{CliError, ErrorKind, Result},
@@ -85,9 +85,7 @@ pub(super) fn verify(
     public_key: Option<&str>,
 ) -> Result<()> {
     let public_key = match (public_key, log) {
-        (Some(text), _) => unhex(text).ok_or_else(|| {
-            CliError::usage("a public key is 64 hexadecimal digits, as `audit create` shows it")
-        })?,
+        (Some(text), _) => audit::public_key(text)?,
         (None, Some(log)) => *KeyFile::of(log)?.public_key(),
         (None, None) => return Err(CliError::usage("--public-key or --log says who should have signed it")),
     };

@@ -80,15 +80,10 @@ fn wanted(asked: &AuditFilter) -> Result<Filter, Failure> {
     filter.envelope = match &asked.envelope {
         None => None,
         Some(text) => {
-            Some(envelope_id(text).ok_or_else(|| Failure::usage("`envelope` is 32 hexadecimal digits"))?)
+            Some(report::unhex(text).ok_or_else(|| Failure::usage("`envelope` is 32 hexadecimal digits"))?)
         }
     };
     Ok(filter)
-}
-
-fn envelope_id(text: &str) -> Option<[u8; 16]> {
-    let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    u128::from_str_radix(text, 16).ok().filter(|_| is_hex).map(u128::to_be_bytes)
 }
 
 fn told(record: &Record) -> AuditRecord {

@@ -14,6 +14,7 @@ use crate::{
     cli::Global,
     error::{CliError, Result},
     key_stores::registered,
+    report,
 };
 
 /// What the server is told.
@@ -88,7 +89,7 @@ impl Settings {
         words.audit_log.iter().try_for_each(|log| absolute("audit-log", log))?;
         words.prices.iter().try_for_each(|prices| absolute("prices", prices))?;
         let public_key = words.audit_public_key.as_deref().map(|text| {
-            super::super::audit::unhex(text)
+            report::unhex(text)
                 .ok_or_else(|| CliError::usage("[mcp]: `audit-public-key` is 64 hexadecimal digits"))
         });
         let known = |name: &str| registered().iter().any(|store| store.provider == name);
