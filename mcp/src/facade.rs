@@ -103,6 +103,11 @@ pub enum Look {
     Survey,
 }
 
+impl Look {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::List, Self::Describe, Self::Inspect, Self::Survey];
+}
+
 /// What a policy says.
 pub trait PolicyMetadata: Send + Sync {
     /// Refuses what `caller` may not do, and counts it.

@@ -9,14 +9,14 @@ use std::{
 
 use async_trait::async_trait;
 use envelope_mcp::{
-    Event, Failure, Recorder, Server,
+    Event, Failure, Look, Recorder, Server,
     net::{Admission, Client, ListenError, Server as Network},
 };
-use envelope_policy::{Actor, Operation, PolicyFile, Request};
+use envelope_policy::{Actor, PolicyFile, Request};
 use envelope_sdk::printable;
 use tokio_util::sync::CancellationToken;
 
-use super::{facade, settings::Settings};
+use super::{facade, policy::operation, settings::Settings};
 use crate::{
     cli::Global,
     error::{CliError, ErrorKind, Result},
@@ -57,8 +57,8 @@ impl Admission for ByPolicy {
     fn admit(&self, client: &Client) -> std::result::Result<(), String> {
         let policy = self.0.current().map_err(|what| what.to_string())?;
         let actor = Actor::parse(client.caller().actor()).map_err(|error| error.to_string())?;
-        let may = |operation: &Operation| policy.may(&Request::new(&actor, *operation), report::now());
-        match LOOKS.iter().any(may) {
+        let may = |look| policy.may(&Request::new(&actor, operation(look)), report::now());
+        match Look::ALL.into_iter().any(may) {
             true => Ok(()),
             false => Err(format!("no rule of policy {} allows it to look at anything", policy.id())),
         }
@@ -114,6 +114,3 @@ impl From<ListenError> for CliError {
         }
     }
 }
-
-/// What a client of the server can do at all.
-const LOOKS: [Operation; 4] = [Operation::List, Operation::Describe, Operation::Inspect, Operation::Survey];

@@ -89,7 +89,7 @@ impl PolicyMetadata for ConfiguredPolicy {
     }
 }
 
-fn operation(look: Look) -> Operation {
+pub(super) fn operation(look: Look) -> Operation {
     match look {
         Look::List => Operation::List,
         Look::Describe => Operation::Describe,
