@@ -1,6 +1,7 @@
 //! Clients that are slow, many or greedy, in time that passes only when everybody waits.
 
 use std::{
+    io::ErrorKind,
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
@@ -57,10 +58,12 @@ async fn a_thousand_slow_or_half_open_clients_do_not_stop_another() {
     assert_eq!(name_in(&ask(&mut good, &call("whoami")).await.unwrap()), AGENT);
     assert_eq!(begun.elapsed(), Duration::ZERO, "nobody was waited for");
     for mut stream in slow {
-        assert!(matches!(stream.read_to_end(&mut Vec::new()).await, Ok(_) | Err(_)));
+        // With an error or without: it ends.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
     }
     assert_eq!(begun.elapsed().as_secs(), 10, "and all of them were given up");
     let reasons = running.records.reasons();
+    assert!(reasons.contains(&"crowded"), "{reasons:?}");
     assert!(reasons.iter().all(|reason| ["crowded", "handshake-timeout"].contains(reason)), "{reasons:?}");
     assert_eq!(name_in(&ask(&mut good, &call("whoami")).await.unwrap()), AGENT);
 }
@@ -74,6 +77,7 @@ async fn a_thousand_half_open_connections_of_one_address_displace_each_other() {
     let mut good =
         handshake(&config(&running.authority, Some(&running.agent()), &TLS13), early).await.unwrap();
     assert_eq!(name_in(&ask(&mut good, &call("whoami")).await.unwrap()), AGENT);
+    assert_eq!(running.records.refusal().await.reason, Some("crowded"));
     drop(slow);
 }
 
@@ -224,7 +228,7 @@ async fn a_client_that_does_not_take_its_answers_is_given_up() {
             break error;
         }
     };
-    assert!(failed.to_string().len() > 1);
+    assert_eq!(failed.kind(), ErrorKind::BrokenPipe);
     assert_eq!(running.records.refusal().await.reason, Some("stalled"));
 }
 
