@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use envelope_sdk::KeyUri;
 use serde::Serialize;
 
-use crate::Usage;
+use crate::{Usage, report::calls_text};
 
 /// Why an envelope is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,9 +143,9 @@ impl fmt::Display for Plan {
         for (reason, count) in &self.reasons {
             writeln!(f, "  because of {reason}: {count}")?;
         }
-        let calls: Vec<_> = self.calls.iter().map(|(store, count)| format!("{store} {count}")).collect();
-        let each = if calls.is_empty() { String::new() } else { format!(" ({})", calls.join(", ")) };
-        writeln!(f, "calls to key stores, at most: {}{each}", self.calls.values().sum::<u64>())?;
+        let calls = &self.calls;
+        let each = if calls.is_empty() { String::new() } else { format!(" ({})", calls_text(calls)) };
+        writeln!(f, "calls to key stores, at most: {}{each}", calls.values().sum::<u64>())?;
         write!(f, "{}", self.usage)
     }
 }

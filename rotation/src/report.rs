@@ -193,10 +193,15 @@ impl fmt::Display for Report {
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "  {count} {what}")?;
         }
-        let calls: Vec<_> = self.calls.iter().map(|(store, count)| format!("{store} {count}")).collect();
-        let calls = if calls.is_empty() { "none".into() } else { calls.join(", ") };
+        let calls = calls_text(&self.calls);
         write!(f, "calls to key stores: {calls}; bytes written: {bytes}")
     }
+}
+
+/// How many calls to each key store there were.
+pub(crate) fn calls_text(calls: &BTreeMap<&'static str, u64>) -> String {
+    let each: Vec<_> = calls.iter().map(|(store, count)| format!("{store} {count}")).collect();
+    if each.is_empty() { "none".into() } else { each.join(", ") }
 }
 
 fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

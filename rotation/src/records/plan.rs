@@ -13,7 +13,7 @@ use super::{
     Ready, RecordsError,
     keys::{Keys, context_key},
 };
-use crate::{Control, Key};
+use crate::{Control, Key, report::calls_text};
 
 /// What a [`RecordJob`](super::RecordJob) would do: made by [`RecordJob::plan`](super::RecordJob::plan), from counts and
 /// headers alone.
@@ -133,9 +133,9 @@ impl fmt::Display for RecordPlan {
             writeln!(f, "  {id}: {rows} rows; {what}")?;
         }
         writeln!(f, "new data keys, at most: {}", self.new)?;
-        let calls: Vec<_> = self.calls.iter().map(|(store, count)| format!("{store} {count}")).collect();
-        let each = if calls.is_empty() { String::new() } else { format!(" ({})", calls.join(", ")) };
-        writeln!(f, "calls to key stores, at most: {}{each}", self.calls.values().sum::<u64>())
+        let calls = &self.calls;
+        let each = if calls.is_empty() { String::new() } else { format!(" ({})", calls_text(calls)) };
+        writeln!(f, "calls to key stores, at most: {}{each}", calls.values().sum::<u64>())
     }
 }
 

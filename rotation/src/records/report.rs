@@ -6,6 +6,7 @@ use envelope_layers::DataKeyId;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 use super::RecordFailure;
+use crate::report::calls_text;
 
 /// What is told while records are moved.
 #[derive(Debug)]
@@ -110,12 +111,7 @@ impl fmt::Display for RecordReport {
         for id in &self.new {
             writeln!(f, "  to the data key {id}")?;
         }
-        let calls: Vec<_> = self.calls.iter().map(|(store, count)| format!("{store} {count}")).collect();
-        writeln!(
-            f,
-            "  calls to key stores: {}",
-            if calls.is_empty() { "none".into() } else { calls.join(", ") }
-        )?;
+        writeln!(f, "  calls to key stores: {}", calls_text(&self.calls))?;
         let counts = [
             (conflicts, "begun anew because others changed them meanwhile"),
             (failed, "failed and are as they were"),
