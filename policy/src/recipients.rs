@@ -37,21 +37,11 @@ fn may_be_one(one: &KeyUri, other: &KeyUri) -> bool {
             _ => false,
         },
         "pkcs11" => match (Pkcs11Attributes::of(one), Pkcs11Attributes::of(other)) {
-            (Some(one), Some(other)) => !contradict(&one, &other),
+            (Some(one), Some(other)) => !one.contradicts(&other),
             _ => false,
         },
         _ => false,
     }
-}
-
-/// Whether an attribute of both is not the same.
-fn contradict(one: &Pkcs11Attributes, other: &Pkcs11Attributes) -> bool {
-    let attributes = |of: &Pkcs11Attributes| {
-        let Pkcs11Attributes { token, manufacturer, serial, model, object, id } = of.clone();
-        [token, manufacturer, serial, model, object, id]
-    };
-    let pairs = attributes(one).into_iter().zip(attributes(other));
-    pairs.into_iter().any(|(one, other)| one.is_some() && other.is_some() && one != other)
 }
 
 #[cfg(test)]

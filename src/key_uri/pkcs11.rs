@@ -37,6 +37,22 @@ impl Pkcs11Attributes {
         KeyUri::parse(&format!("{SCHEME}:{}", self.encode()))
     }
 
+    /// Whether an attribute that both have is another, so that they cannot name one key.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        // Each of them: one that is left out would tell no keys apart.
+        let Self { token, manufacturer, serial, model, object, id } = self;
+        let pairs = [
+            (token, &other.token),
+            (manufacturer, &other.manufacturer),
+            (serial, &other.serial),
+            (model, &other.model),
+            (object, &other.object),
+            (id, &other.id),
+        ];
+        pairs.into_iter().any(|(one, other)| one.is_some() && other.is_some() && one != other)
+    }
+
     fn parse(rest: &str) -> Result<Self, &'static str> {
         let mut attributes = Self::default();
         for attribute in rest.split(';') {

@@ -255,15 +255,7 @@ fn may_be_same(one: &KeyUri, other: &KeyUri) -> bool {
     let (Some(own), Some(named)) = (Pkcs11Attributes::of(one), Pkcs11Attributes::of(other)) else {
         return one.scheme() == "azurekeyvault" && one.as_str().eq_ignore_ascii_case(other.as_str());
     };
-    let attributes = [
-        (own.token, named.token),
-        (own.manufacturer, named.manufacturer),
-        (own.serial, named.serial),
-        (own.model, named.model),
-        (own.object, named.object),
-        (own.id, named.id),
-    ];
-    attributes.iter().all(|(own, named)| own.is_none() || named.is_none() || own == named)
+    !own.contradicts(&named)
 }
 
 enum Stop {
