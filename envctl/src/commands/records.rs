@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     context,
     report_file::ReportFile,
-    rotate::{key_stores, prices, until_told_to_end, with_estimates},
+    rotate::{first_of, key_stores, prices, until_told_to_end, with_estimates},
 };
 use crate::{
     cli::{Expected, Global, RotateRecords},
@@ -234,12 +234,8 @@ impl<'a> Told<'a> {
         let is_cancelled = done.as_ref().is_some_and(|done| done.cancelled);
         let trouble = broken.as_deref().or_else(|| is_cancelled.then_some(CANCELLED));
         let written = self.report.map_or(Ok(()), |report| report.finish(&value, &text, trouble));
-        if done.is_some() {
-            report::print(self.global.json, &value, &text)?;
-        }
-        written?;
-        recorded?;
-        verdict
+        let said = if done.is_some() { report::print(self.global.json, &value, &text) } else { Ok(()) };
+        first_of([recorded, verdict, written, said])
     }
 
     fn verdict(failed: u64, done: Option<&RecordReport>) -> Result<()> {

@@ -272,12 +272,16 @@ impl<'a> Told<'a> {
         let failed = self.first.map(|kind| {
             CliError::new(kind, format!("{} envelopes failed and are as they were", self.failed))
         });
-        // The first is the exit code; standard output that is full hides none of the others.
-        let mut errors = [recorded.err(), why.or(failed), written.err(), said.err()].into_iter().flatten();
-        match errors.next() {
-            None => Ok(()),
-            Some(first) => Err(errors.fold(first, |first, more| first.noted(more.message()))),
-        }
+        first_of([recorded, why.or(failed).map_or(Ok(()), Err), written, said])
+    }
+}
+
+/// The first error is the exit code, and says the others: standard output that is full hides none of them.
+pub(super) fn first_of(ended: [Result<()>; 4]) -> Result<()> {
+    let mut errors = ended.into_iter().filter_map(Result::err);
+    match errors.next() {
+        None => Ok(()),
+        Some(first) => Err(errors.fold(first, |first, more| first.noted(more.message()))),
     }
 }
 
@@ -301,3 +305,17 @@ fn entry(item: &ItemReport, reencrypts: bool) -> Option<Entry> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_hides_no_other_and_the_first_is_the_exit_code() {
+        assert!(first_of([Ok(()), Ok(()), Ok(()), Ok(())]).is_ok());
+        let failed = CliError::new(ErrorKind::NotAuthentic, "2 rows failed");
+        let full = CliError::new(ErrorKind::InputOutput, "cannot write the output");
+        let error = first_of([Ok(()), Err(failed), Ok(()), Err(full)]).unwrap_err();
+        assert_eq!((error.exit_code(), error.message()), (4, "2 rows failed; cannot write the output"));
+    }
+}
