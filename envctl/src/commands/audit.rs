@@ -240,9 +240,8 @@ fn told(record: &Record) -> String {
 
 /// The public key of a log, as a call has it.
 pub(super) fn public_key(text: &str) -> Result<[u8; 32]> {
-    report::unhex(text).ok_or_else(|| {
-        CliError::usage("a public key is 64 hexadecimal digits, as `audit create` shows it")
-    })
+    report::unhex(text)
+        .ok_or_else(|| CliError::usage("a public key is 64 hexadecimal digits, as `audit create` shows it"))
 }
 
 fn of_output(error: &io::Error) -> CliError {
