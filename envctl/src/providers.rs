@@ -83,6 +83,11 @@ impl Providers {
         &self.passphrases
     }
 
+    /// The same for key stores of their own.
+    pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {
+        Arc::clone(&self.passphrases) as Arc<dyn Secrets>
+    }
+
     /// Where the keystore is, or would be.
     pub(crate) fn keystore(&self) -> Result<PathBuf> {
         self.opened.keystore().map(Into::into).or_else(envelope_local::default_keystore).ok_or_else(|| {

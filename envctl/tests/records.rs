@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    io::{BufRead as _, BufReader},
     os::unix::process::ExitStatusExt,
     process::{Command, Stdio},
     sync::Arc,
@@ -335,6 +336,43 @@ fn a_tenants_data_key_is_destroyed_with_a_signed_report_of_its_rows_and_its_reco
     assert_eq!(people.database.bytes("SELECT header FROM data_keys"), b"");
     people.run(&CONTEXT, 1).says("what is stored as the header");
     run(&["--id", &people.old, "--force", "--yes"], 0).says("destroyed before");
+}
+
+#[test]
+fn a_signal_while_data_keys_are_destroyed_takes_no_report_with_it_and_the_next_ones_stay() {
+    let Some(people) = People::new("envctl_shred_told", 3) else { return };
+    let other = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+    people.database.run(&format!("INSERT INTO data_keys VALUES ('{other}', 'no header')"));
+    // The first of them is waited for, as long as this session holds it.
+    people.database.run(&format!("BEGIN; SELECT 1 FROM data_keys WHERE id = '{}' FOR UPDATE", people.old));
+    let url = people.database.url.as_str();
+    let destroy = ["destroy-data-key", url, "--id", &people.old, "--id", other, "--force", "--yes"];
+    let mut command = people.sandbox.envctl(&[&destroy[..], &["--report", "gone.jsonl"]].concat());
+    command.env("PGPASSWORD", "test").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let waiting =
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
+    while people.count(waiting) == 0 {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("finishing what is under way")));
+    people.database.run("COMMIT");
+    let said: Vec<_> = said.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()), "{said:?}");
+    let report = String::from_utf8(people.sandbox.read("gone.jsonl")).unwrap();
+    let end: serde_json::Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
+    assert_eq!(end["end"]["data_keys"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(
+        (&end["end"]["data_keys"][0]["data_key"], &end["end"]["rows"]),
+        (&people.old.as_str().into(), &3.into())
+    );
+    assert_eq!(
+        people.database.bytes(&format!("SELECT header FROM data_keys WHERE id = '{other}'")),
+        b"no header"
+    );
 }
 
 /// Ended at random moments, again and again: `RECORD_KILLS` says how often, `KILL_LOOP_SEED` how.

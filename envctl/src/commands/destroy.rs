@@ -10,7 +10,7 @@ use std::{
 
 use envelope_rotation::{KeyVersion, Loss, UsageReader, UsageReportError, UsedEnvelope};
 use envelope_sdk::{
-    KeyDescription, KeyProvider, KeyUri,
+    KeyDescription, KeyProvider, KeyState, KeyUri,
     key_uri::{gcp::CryptoKeyName, pkcs11::Pkcs11Attributes},
     printable,
     registry::Purpose,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cli::{ChangeKey, DestructionReport, Global},
     error::{CliError, ErrorKind, Result},
-    providers::Providers,
+    providers::{Providers, builder},
     report::{self, now},
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct End {
 pub(crate) struct Destruction {
     loss: Loss,
     report: Option<SignedReport>,
+    /// The state of what is destroyed before that.
+    was: Option<KeyState>,
 }
 
 impl Destruction {
@@ -50,7 +52,7 @@ impl Destruction {
         args: &ChangeKey,
         end: &End,
     ) -> Result<Self> {
-        let mut destruction = Self { loss: Loss::default(), report: None };
+        let mut destruction = Self { loss: Loss::default(), report: None, was: None };
         if end.usage.is_empty() {
             if end.report.report.is_some() {
                 return Err(CliError::usage("--report is about what a --usage FILE counts: name one"));
@@ -63,6 +65,7 @@ impl Destruction {
             return Ok(destruction);
         }
         let ends = Ends::of(providers, key, args.version.as_deref())?;
+        destruction.was = Some(ends.state);
         let mut usage = end.usage.iter().map(|path| Usage::open(path)).collect::<Result<Vec<_>>>()?;
         if !args.dry_run.dry_run {
             destruction.report = SignedReport::begin(providers, &end.report)?;
@@ -93,16 +96,37 @@ impl Destruction {
     pub(crate) fn done(self, global: &Global, key: &KeyDescription, version: Option<&str>) -> Result<()> {
         let Some(mut report) = self.report else { return Ok(()) };
         let loss = serde_json::to_value(&self.loss).map_err(|error| CliError::other(error.to_string()))?;
-        let of_version = version.and_then(|named| key.versions.iter().find(|known| known.version == named));
-        let state = of_version.map_or(key.state, |known| known.state);
+        let state = state_of(key, version);
         let Loss { unreadable, .. } = self.loss;
         // A cloud destroys later.
-        let when = if state == envelope_sdk::KeyState::Destroyed { "now" } else { "once it is destroyed" };
+        let when = if state == KeyState::Destroyed { "now" } else { "once it is destroyed" };
         let text = format!("says which {unreadable} envelopes are unreadable {when}");
         let ended = report.line(&json!({ "end": loss, "state": state.name() }));
         ended
             .and_then(|()| report.finish(global, json!({ "unreadable": unreadable }), &text))
             .map_err(|error| error.hint(LOST))
+    }
+
+    /// As [`done`](Self::done), where the change failed: its answer or its record may be lost, and not the change. The key is
+    /// looked at without the audit log, which may be why.
+    pub(crate) fn failed(
+        self,
+        global: &Global,
+        providers: &Providers,
+        key: &KeyUri,
+        version: Option<&str>,
+        why: CliError,
+    ) -> CliError {
+        if self.report.is_none() {
+            return why;
+        }
+        match look(global, providers, key) {
+            Ok(now) if Some(state_of(&now, version)) != self.was => match self.done(global, &now, version) {
+                Ok(()) => why,
+                Err(also) => why.noted(also.message()),
+            },
+            _ => why,
+        }
     }
 
     fn begin(&mut self, ends: &Ends, end: &End, counted: &mut [Usage<'_>]) -> Result<()> {
@@ -164,6 +188,19 @@ impl Destruction {
     }
 }
 
+/// The key as it is now, with nothing recorded.
+fn look(global: &Global, providers: &Providers, key: &KeyUri) -> Result<KeyDescription> {
+    let opened = builder(global)?.without_audit().secrets(providers.secrets()).build()?;
+    let admin = opened.registry().admin(key).map_err(CliError::of_call)?;
+    ask(admin.describe_key(key))
+}
+
+/// Of a version of a key, or of the key.
+fn state_of(key: &KeyDescription, version: Option<&str>) -> KeyState {
+    let of_version = version.and_then(|named| key.versions.iter().find(|known| known.version == named));
+    of_version.map_or(key.state, |known| known.state)
+}
+
 /// A usage report, opened once: what is noted of it is of what is read.
 struct Usage<'p> {
     path: &'p Path,
@@ -204,6 +241,7 @@ impl<'p> Usage<'p> {
 struct Ends {
     key: KeyUri,
     version: Option<String>,
+    state: KeyState,
     names: Vec<KeyUri>,
     provider: Arc<dyn KeyProvider>,
 }
@@ -214,9 +252,10 @@ impl Ends {
         let provider = registry.provider(key, Purpose::Decrypt).map_err(CliError::of_call)?;
         let admin = registry.admin(key).map_err(CliError::of_call)?;
         // Headers have the full name of what may be called by an alias or a short one.
-        let described = ask(admin.describe_key(key))?.uri;
+        let described = ask(admin.describe_key(key))?;
+        let (state, described) = (state_of(&described, version), described.uri);
         let names = vec![key.clone(), described.clone()];
-        Ok(Self { key: described, version: version.map(ToOwned::to_owned), names, provider })
+        Ok(Self { key: described, version: version.map(ToOwned::to_owned), state, names, provider })
     }
 
     fn has(&self, of: &KeyVersion) -> bool {

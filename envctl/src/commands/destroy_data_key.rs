@@ -3,6 +3,10 @@
 use std::{
     collections::BTreeSet,
     io::{self, IsTerminal as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use envelope_audit::{Entry, Outcome};
@@ -22,6 +26,7 @@ use super::{
 use crate::{
     cli::{DestroyDataKey, Global},
     error::{CliError, ErrorKind, Result},
+    interrupt,
     providers::Providers,
     report::{self, now},
     runtime::block_on,
@@ -61,8 +66,16 @@ pub(crate) fn run(global: &Global, args: &DestroyDataKey) -> Result<()> {
     if let Some(written) = &mut written {
         block_on(write_down(written, &store, args, &mut ending))?;
     }
+    // A signal does not take the report with it: what is destroyed by then is written down.
+    let is_told = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_told);
+    interrupt::finish_when_told(move || told.store(true, Ordering::Relaxed));
     let (mut destroyed, mut why) = (Vec::with_capacity(ending.len()), None);
     for of in ending {
+        if is_told.load(Ordering::Relaxed) {
+            why = Some(CliError::other(format!("it was told to end before the data key {}", of.id)));
+            break;
+        }
         let Err(error) = end(&providers, &store, &of, args.force) else {
             destroyed.push(of);
             continue;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     cli::{ChangeKey, Global, Keys},
     error::{CliError, Result},
+    interrupt,
     providers::Providers,
     report::{self, details_json, key_json, now, safe},
     runtime::block_on,
@@ -126,8 +127,15 @@ pub(crate) fn run(global: &Global, command: Keys) -> Result<()> {
                 confirm(&args)?;
             }
             let destroyed = KeyChange::State(KeyState::Destroyed);
-            let report = |key: &KeyDescription| destruction.done(global, key, args.version.as_deref());
-            change_key(global, &*admin, &uri, &args, destroyed, report)
+            let version = args.version.as_deref();
+            // A signal does not take the report with it.
+            if end.report.report.is_some() && !args.dry_run.dry_run {
+                interrupt::finish_when_told(|| {});
+            }
+            change_key(global, &*admin, &uri, &args, destroyed, |key| match key {
+                Ok(key) => destruction.done(global, key, version),
+                Err(why) => Err(destruction.failed(global, &providers, &uri, version, why)),
+            })
         }
         Keys::Restore { key, dry_run } => {
             let (uri, admin) = key_of(&providers, &key)?;
@@ -150,17 +158,17 @@ fn create(global: &Global, admin: &dyn KeyAdmin, new: &NewKey, dry_run: bool) ->
 
 fn change(global: &Global, providers: &Providers, args: &ChangeKey, change: KeyChange) -> Result<()> {
     let (uri, admin) = key_of(providers, &args.key)?;
-    change_key(global, &*admin, &uri, args, change, |_| Ok(()))
+    change_key(global, &*admin, &uri, args, change, |key| key.map(|_| ()))
 }
 
-/// `write`: what is written down of the key as it is then. First, since standard output may be full.
+/// `write`: what is written down of the key as it is then, or of why it was not changed. First, since standard output may be full.
 fn change_key(
     global: &Global,
     admin: &dyn KeyAdmin,
     uri: &KeyUri,
     args: &ChangeKey,
     change: KeyChange,
-    write: impl FnOnce(&KeyDescription) -> Result<()>,
+    write: impl FnOnce(Result<&KeyDescription>) -> Result<()>,
 ) -> Result<()> {
     let version = args.version.as_deref();
     let what = match change {
@@ -171,8 +179,11 @@ fn change_key(
         ask(admin.check_change(uri, version, change))?;
         return would(global, &format!("make {what}:"), &args.key);
     }
-    let key = ask(admin.change_key(uri, version, change))?;
-    let written = write(&key);
+    let key = match ask(admin.change_key(uri, version, change)) {
+        Ok(key) => key,
+        Err(why) => return write(Err(why)),
+    };
+    let written = write(Ok(&key));
     // A cloud destroys later: the key is told as it is.
     let whole =
         if version.is_none() && matches!(change, KeyChange::State(_)) { key.state.name() } else { what };
