@@ -221,7 +221,8 @@ impl Log {
     }
 
     /// Brings everything to disk, the head too: for the end of a process that does not drop its log. Waits for
-    /// [sinks](crate::Sink) as the end of the log does.
+    /// [sinks](crate::Sink) as the end of the log does, up to 10 seconds; what is to be recorded meanwhile waits, too. What a sink
+    /// that takes nothing has not taken by then stays in its queue, and is not counted as lost.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! [`Teller`]: a sink on a thread of its own. Whoever reads standard output slowly, or not at all, holds up no operation.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -155,8 +156,11 @@ impl Shared {
             if self.given_up.load(Ordering::Acquire) {
                 return;
             }
-            if let Err(error) = sink.tell(&told.record, &told.line) {
-                self.lose(sink.name(), error);
+            // One that panics has lost this record alone: without its thread, nobody would count the others.
+            match catch_unwind(AssertUnwindSafe(|| sink.tell(&told.record, &told.line))) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.lose(sink.name(), error),
+                Err(_) => self.lose(sink.name(), "it panicked"),
             }
             self.waiting.fetch_sub(told.line.len(), Ordering::AcqRel);
             self.waiting_records.fetch_sub(1, Ordering::AcqRel);

@@ -129,6 +129,30 @@ fn a_flush_waits_for_what_a_sink_takes_and_records_what_it_lost() {
 }
 
 #[test]
+fn what_a_sink_that_panics_lost_is_counted_and_it_is_told_of_what_comes_after() {
+    struct Panics(Arc<Mutex<Vec<u64>>>);
+    impl Sink for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+        fn tell(&self, record: &Record, _: &str) -> io::Result<()> {
+            assert_ne!(record.seq, 2, "this one is too much");
+            self.0.lock().unwrap().push(record.seq);
+            Ok(())
+        }
+    }
+    let (place, told) = (Place::new(), Arc::<Mutex<Vec<u64>>>::default());
+    let log = place.create(options().tell(Arc::new(Panics(Arc::clone(&told)))));
+    for number in 0..3 {
+        log.append_blocking(entry(number)).unwrap();
+    }
+    drop(log);
+    assert_eq!(*told.lock().unwrap(), [3, 4]);
+    assert_eq!(lost(&place), [("panics".to_owned(), 1)]);
+    place.verify().unwrap();
+}
+
+#[test]
 fn syslog_is_found_again_when_its_daemon_was_begun_anew() {
     let place = Place::new();
     let socket = place.folder.path().join("dev-log");
