@@ -381,6 +381,18 @@ fn a_log_whose_folder_others_may_write_is_not_opened() {
     assert!(matches!(place.open(options()), Err(LogError::Trust(_))));
 }
 
+#[test]
+fn a_log_of_which_others_may_write_a_file_is_not_opened() {
+    use std::os::unix::fs::PermissionsExt;
+    for ending in ["", ".lock", ".head", ".key"] {
+        let place = Place::filled(0);
+        let mut name = place.path().into_os_string();
+        name.push(ending);
+        fs::set_permissions(&name, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(place.open(options()), Err(LogError::Trust(_))), "{ending}");
+    }
+}
+
 /// Bytes of a hole: read, and not written.
 const HOLE: u64 = 64 << 20;
 
