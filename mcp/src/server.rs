@@ -240,6 +240,8 @@ impl ServerHandler for Server {
     ) -> Result<GetPromptResponse, ErrorData> {
         let work = async {
             let caller = self.caller(&context)?;
+            // Its record may be waited for, as long as that of any other call.
+            let _running = self.admit()?;
             let made = prompts::get(&request.name, request.arguments.as_ref());
             self.record(&caller, "prompt", made).await
         };

@@ -26,6 +26,11 @@ async fn a_call_beyond_those_that_may_run_at_once_is_refused_and_the_others_go_o
     gate.wait_for(16).await;
     let refused = client.fails("explain_error", json!({ "exit_code": 4 })).await;
     assert_eq!(refused["message"], "16 calls run already");
+    // Nor a prompt or a resource: each has a record that may be waited for.
+    let prompt = client.request("prompts/get", json!({ "name": "plan_rotation" })).await;
+    assert_eq!(prompt["error"]["message"], "16 calls run already");
+    let resource = client.request("resources/read", json!({ "uri": "envctl://policy" })).await;
+    assert_eq!(resource["error"]["message"], "16 calls run already");
     gate.go.add_permits(Server::MOST_CALLS);
     for _ in 0..Server::MOST_CALLS {
         let answer = client.message().await;
