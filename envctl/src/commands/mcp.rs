@@ -20,6 +20,7 @@ use std::{path::Path, sync::Arc};
 use envelope_mcp::{Caller, Denial, Ended, Facade, Failure, Recorder, Roots, Server};
 use envelope_policy::Denied;
 use envelope_sdk::{ProviderError, http::find_cause, printable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::{
     audit::Log, buckets::ConfiguredBuckets, calls::Calls, installation::Installed, keys::Keys,
@@ -35,6 +36,7 @@ use crate::{
 
 /// Serves the client at standard input and output until it goes, or those of a network. Nothing but the protocol is written to standard output.
 pub(crate) fn run(global: &Global, args: &cli::Mcp) -> Result<()> {
+    take_descriptors();
     #[cfg(feature = "listen")]
     if let Some(address) = args.listen {
         return listen::run(global, address);
@@ -57,6 +59,17 @@ pub(crate) fn run(global: &Global, args: &cli::Mcp) -> Result<()> {
             let text = format!("the session ended: {}", printable::text(&error.to_string()));
             Err(CliError::new(ErrorKind::InputOutput, text))
         }
+    }
+}
+
+/// As many descriptors as may be open at once, if the system lets it: 16 calls that walk 128 folders deep, and 512 connections. With
+/// the 1024 of most systems, somebody who makes deep folders could keep the server from its clients and its audit log.
+fn take_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let most = maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    if current.is_some_and(|current| current < most) {
+        // Without them it serves as far as it can.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum });
     }
 }
 
@@ -118,3 +131,5 @@ fn failure(error: &CliError) -> Failure {
         None => failure,
     }
 }
+
+const DESCRIPTORS: u64 = 4096;
