@@ -170,6 +170,26 @@ fn what_the_policy_denies_an_agent_is_recorded_with_its_rule() {
 }
 
 #[test]
+fn a_policy_that_changes_while_the_server_runs_is_told_before_the_next_record() {
+    let sandbox = sandbox();
+    let policy = sandbox.write("policy.toml", b"version = 1\ndefault = \"allow\"\n");
+    configure(&sandbox, &format!("[policy]\nfile = {policy:?}\n{}", log(&sandbox)));
+    let mut client = Client::begin(&sandbox, &[]);
+    let _ = client.call("explain_error", &arguments(&sandbox, "explain_error"));
+    sandbox.write("policy.toml", b"version = 1\ndefault = \"deny\"\n");
+    for _ in 0..2 {
+        let _ = client.call("explain_error", &arguments(&sandbox, "explain_error"));
+    }
+    client.end();
+    let changed = sandbox.run(&["audit", "export", "--operation", "policy-changed", "log"], 0).json();
+    let [changed] = changed.as_array().unwrap().as_slice() else { panic!("{changed}") };
+    let detail =
+        |name: &str| changed["detail"].as_array().unwrap().iter().find(|pair| pair[0] == name).unwrap();
+    assert_ne!(detail("policy")[1], detail("before")[1], "{changed}");
+    assert_eq!(recorded(&sandbox).len(), 3);
+}
+
+#[test]
 fn an_agent_is_told_nothing_that_cannot_be_recorded() {
     let sandbox = sandbox();
     configure(&sandbox, &format!("[audit]\nfile = {:?}\n", sandbox.file("none")));

@@ -1,13 +1,11 @@
 //! Calls of clients, in the audit log of the configuration.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use envelope_audit::{Entry, Outcome};
+use envelope_audit::{Entry, LazyLog, Outcome};
 use envelope_mcp::{Event, Failure};
+use envelope_policy::PolicyFile;
 use envelope_sdk::secret::{NoSecrets, Prompt, SecretError, Secrets};
 use zeroize::Zeroizing;
 
@@ -23,7 +21,8 @@ use crate::{
 /// Records calls, each before it is answered.
 pub(super) struct Calls {
     recorder: Recorder,
-    path: PathBuf,
+    log: LazyLog,
+    policy: Option<PolicyFile>,
 }
 
 impl Calls {
@@ -32,17 +31,29 @@ impl Calls {
     pub(super) fn new(global: &Global, secrets: &Arc<Passphrases>) -> Result<Option<Self>> {
         let opened = builder(global)?.secrets(Arc::new(Given(Arc::clone(secrets)))).build()?;
         let Some(log) = opened.audit() else { return Ok(None) };
-        Ok(Some(Self { recorder: Recorder::new(Some(log)), path: log.path().to_owned() }))
+        let policy = opened.policy().cloned();
+        Ok(Some(Self { recorder: Recorder::new(Some(log)), log: log.clone(), policy }))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.log.path()
+    }
+
+    /// Key stores that are recorded say under which policy they were asked; those of clients are not, and the policy may change
+    /// while the server runs.
+    fn note_policy(&self) {
+        let (Some(log), Some(policy)) = (self.log.opened(), &self.policy) else { return };
+        match policy.look() {
+            Ok(policy) => log.works_under("policy", &policy.id().to_string()),
+            Err(_) => log.works_under("policy", "unusable"),
+        }
     }
 }
 
 #[async_trait]
 impl envelope_mcp::Recorder for Calls {
     async fn record(&self, event: &Event) -> std::result::Result<(), Failure> {
+        self.note_policy();
         self.recorder.recorded(entry(event)).await.map_err(|error| failure(&error))
     }
 }
