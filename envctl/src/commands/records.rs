@@ -53,7 +53,7 @@ pub(crate) fn run(global: &Global, args: &RotateRecords) -> Result<()> {
     told.finish(ended, |done, error| recorder.record_done(outcome(entry, done, error)))
 }
 
-/// What is recorded before a row is moved. The table's URL is not: it may hold a password.
+/// What is recorded before a row is moved. The table's URL is not: it names hosts and users, which a log need not tell.
 fn begun(args: &RotateRecords) -> Result<Entry> {
     let mut entry = Entry::new("rotate_records", Outcome::Begun);
     let ids = |ids: &[String]| ids.iter().map(|id| data_key_id(id)).collect::<Result<Vec<_>>>();
