@@ -5,7 +5,8 @@
 //! - [`LockedFile`]: an envelope that is rewrapped, in place behind a [`Journal`]
 //!   or by a file that replaces it.
 //! - [`open_header`]: the header of a file for who only reads, also when a rewrap
-//!   of it was interrupted.
+//!   of it was interrupted; [`read_settled`]: that of a file that may be rewrapped just
+//!   now, for who has no key.
 //! - [`tree`]: the files below a folder.
 //! - [`ReadFile`]: an input that may be removed once its output is on disk.
 //!
@@ -38,7 +39,7 @@ pub use journal::Journal;
 pub use locked::{HowWritten, LockedFile};
 pub use new_file::{Access, Existing, NewFile, Written, commit_both};
 pub use read_file::ReadFile;
-pub use recover::{JournalBeside, journal_beside, open_header};
+pub use recover::{JournalBeside, journal_beside, open_header, read_settled};
 pub use user_folder::user_folder;
 
 #[cfg(test)]

@@ -12,9 +12,16 @@ use envelope_sdk::{
     format::{MAC_LEN, MAX_BODY_LEN, PREAMBLE_LEN},
     stream::{self, StreamError},
 };
-use rustix::{fs::OFlags, process::geteuid};
+use rustix::{
+    fs::{FlockOperation, OFlags, flock},
+    process::geteuid,
+};
 
-use crate::{Journal, folder::Place};
+use crate::{
+    FileError, Journal,
+    disk::{self, Change},
+    folder::Place,
+};
 
 /// Opens the header at the front of `file`, which was opened at `path`, with the
 /// keys of `unlock`. Writes nothing and waits for no lock: where a rewrap is under way
@@ -120,6 +127,43 @@ fn read_believed(file: &File, place: &Place) -> io::Result<Option<Journal>> {
     let mut bytes = Vec::new();
     journal.take(Journal::MAX_LEN as u64 + 1).read_to_end(&mut bytes)?;
     Ok(Journal::parse(&bytes))
+}
+
+/// Reads what stands at the front of `file`, which was opened at `path`, by `read`: without a lock, and once more under
+/// one, which readers share, where the first look may have met half a header. A rewrap in place that was under way
+/// is done by then, and what cannot be read still is damaged or was cut off.
+///
+/// It waits for nobody. `may_be_half` tells of an error whether half a header may be its reason.
+///
+/// # Errors
+///
+/// [`FileError::Busy`]: another process has the file locked, and it cannot be read meanwhile. What `read` says of it
+/// otherwise is in the inner result.
+pub fn read_settled<T, E>(
+    file: &File,
+    path: &Path,
+    read: impl Fn() -> Result<T, E>,
+    may_be_half: impl Fn(&E) -> bool,
+) -> Result<Result<T, E>, FileError> {
+    match read() {
+        Err(error) if may_be_half(&error) => {}
+        done => return Ok(done),
+    }
+    let lock = || Ok(flock(file, FlockOperation::NonBlockingLockShared)?);
+    let locked = disk::change(Change::Lock(path), lock);
+    let again = read();
+    match locked {
+        // It would be let go of with the file, which others may keep.
+        Ok(()) => drop(flock(file, FlockOperation::Unlock)),
+        Err(error)
+            if error.kind() == io::ErrorKind::WouldBlock && again.as_ref().is_err_and(&may_be_half) =>
+        {
+            return Err(FileError::Busy { path: path.to_owned() });
+        }
+        // A file system without locks.
+        Err(_) => {}
+    }
+    Ok(again)
 }
 
 /// As many bytes as a header may have, from the front of a file.

@@ -8,6 +8,7 @@
 mod journal;
 mod locked;
 mod machine;
+mod settled;
 mod written;
 
 use std::{cell::Cell, path::Path, sync::Arc};

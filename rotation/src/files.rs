@@ -259,10 +259,8 @@ fn repair(
     if let Some(new) = pair::journal(path, locked.file()) {
         return pair::finish(&locked, &new, unlock);
     }
-    if locked.journal().is_none_or(|beside| beside.journal.is_none()) {
-        return Ok(false);
-    }
-    // What does not open by its journal either is told as it was without one.
+    // By its journal, if there is one; without, it may have been read while a rewrap wrote it, which is done since. What
+    // does not open under the lock either is told as it was.
     Ok(locked.open_header(|header| unlock(header).map_err(Unopened)).is_ok())
 }
 

@@ -13,6 +13,7 @@ mod metered;
 #[cfg(feature = "objects")]
 mod objects;
 mod outcomes;
+mod patience;
 mod plan;
 mod prices;
 pub mod records;

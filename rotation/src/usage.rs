@@ -6,7 +6,10 @@ use envelope_sdk::{Header, printable};
 use futures_util::StreamExt;
 use serde::Serialize;
 
-use crate::{Item, Job, Source, SourceError};
+use crate::{
+    Item, Job, Source, SourceError, Stored,
+    patience::{self, TRIES},
+};
 
 /// How many envelopes each key version opens, as their headers say: nothing of it is authenticated.
 ///
@@ -35,7 +38,7 @@ impl Usage {
     /// Key versions that are told apart: far more than an organisation has.
     pub const MOST: usize = 10_000;
 
-    /// Reads the headers of a source, without any key. `failed` is told of what could not be read; what is no
+    /// Reads the headers of a source, without any key, on a runtime of tokio with time. `failed` is told of what could not be read; what is no
     /// envelope is passed over where it was not named.
     pub async fn of(source: &dyn Source, failed: impl FnMut(Option<&Item>, SourceError)) -> Self {
         Self::each(source, |_, _| {}, failed).await
@@ -49,7 +52,7 @@ impl Usage {
     ) -> Self {
         let read = source.list().map(|listed| async move {
             let item = listed.map_err(|error| (None, error))?;
-            match source.read(&item).await {
+            match read(source, &item).await {
                 Ok(stored) => Ok(Some((item, stored.header))),
                 Err(SourceError::NotAnEnvelope | SourceError::Gone) if !item.must_be_envelope() => Ok(None),
                 Err(error) => Err((Some(item), error)),
@@ -87,6 +90,17 @@ impl Usage {
             opens.alone += u64::from(recipients.len() == 1);
         }
     }
+}
+
+/// Reads an item, also one that another process works on now.
+async fn read(source: &dyn Source, item: &Item) -> Result<Stored, SourceError> {
+    for tries in 0..TRIES {
+        match source.read(item).await {
+            Err(SourceError::Busy) => patience::wait(tries).await,
+            read => return read,
+        }
+    }
+    Err(SourceError::Busy)
 }
 
 impl fmt::Display for Usage {

@@ -1,6 +1,6 @@
 //! One item: read, decide, wrap, commit; again when somebody else was faster.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use envelope_layers::about_envelope;
 use envelope_sdk::{EncryptionContext, Header, Kind, PayloadKind};
@@ -8,7 +8,10 @@ use futures_util::FutureExt;
 
 use crate::{
     Checkpoint, Item, ItemError, ItemReport, Outcome, Reason, Reencryption, Source, SourceError, Stored,
-    Unlock, source::mac_of, target::Target,
+    Unlock,
+    patience::{self, TRIES},
+    source::mac_of,
+    target::Target,
 };
 
 /// What does one item after the other.
@@ -62,8 +65,7 @@ impl Worker {
             match error {
                 ItemError::Source(SourceError::Conflict | SourceError::Busy) => {
                     report.conflicts += 1;
-                    // Whoever works on it is done soon; after the first times, less often.
-                    tokio::time::sleep(FIRST_WAIT * (1 << tries.min(MAX_DOUBLINGS))).await;
+                    patience::wait(tries).await;
                 }
                 error => return Err(error),
             }
@@ -193,8 +195,3 @@ pub(crate) fn same_context(header: &Header, supplied: &EncryptionContext) -> Enc
 
 /// As `envctl` pads the headers of files.
 const HEADER_PADDING: usize = 4096;
-/// How often an item is begun.
-const TRIES: u32 = 20;
-const FIRST_WAIT: Duration = Duration::from_millis(1);
-/// Waits add up to some 6 seconds.
-const MAX_DOUBLINGS: u32 = 9;

@@ -2,7 +2,12 @@
 
 use std::fmt::Write as _;
 
-use envelope_sdk::{Header, Kind, WrappedDek, crypto::cobblestone};
+use envelope_files::read_settled;
+use envelope_sdk::{
+    Header, Kind, WrappedDek,
+    crypto::cobblestone,
+    stream::{self, StreamError},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,9 +24,16 @@ pub(crate) fn run(global: &Global, args: &Inspect) -> Result<()> {
     let name = input.name().clone();
     let path = input.path().map(ToOwned::to_owned);
     let mut envelope = input.into_envelope()?;
-    let header = envelope
-        .read_header()
-        .map_err(|error| in_place::explain(error.into(), envelope.file(), path.as_deref()).about(&name))?;
+    let read = match envelope.file().zip(path.as_deref()) {
+        // A rewrap in place may be at it.
+        Some((file, path)) => {
+            let may_be_half = |error: &StreamError| matches!(error, StreamError::Decrypt(_));
+            read_settled(file, path, || stream::read_header_at(file), may_be_half)?
+        }
+        None => envelope.read_header(),
+    };
+    let header =
+        read.map_err(|error| in_place::explain(error.into(), envelope.file(), path.as_deref()).about(&name))?;
     let keys: Vec<_> = header.recipients().iter().map(WrappedDek::key_uri).collect();
     check_inspect(global, &keys)?;
     let payload = envelope

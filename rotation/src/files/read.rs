@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use envelope_files::{Journal, LockedFile};
+use envelope_files::{Journal, LockedFile, read_settled};
 use envelope_sdk::{
     FormatError, Header, Kind,
     crypto::cobblestone::PREFIX_LEN,
@@ -24,23 +24,34 @@ use crate::{SourceError, Stored};
 /// Reads header and beginning of the payload, mostly in one call to the system.
 pub(super) fn read(path: &Path) -> Result<Stored, SourceError> {
     let file = LockedFile::open_unlocked(path).map_err(of_file)?;
-    let mut stored = match read_front(&file) {
-        Ok(stored) => stored,
+    // A job may be at it. What does not look like an envelope at all mostly is none.
+    let may_be_half = |error: &SourceError| match error {
+        SourceError::NotAnEnvelope => has_rewrap_journal(path),
+        error => matches!(error, SourceError::Format(_) | SourceError::CutOff),
+    };
+    let read = read_settled(&file, path, || read_whole(&file, path), may_be_half).map_err(of_file)?;
+    let mut stored = match read {
         // A header whose first sector was lost does not look like one.
         Err(SourceError::NotAnEnvelope) if has_rewrap_journal(path) => {
             return Err(FormatError::NotAnEnvelope.into());
         }
-        Err(error) => return Err(error),
+        read => read?,
     };
     if stored.header.kind() == Kind::Detached {
-        if pair::journal(path, &file).is_some() {
-            return Err(SourceError::CutOff);
-        }
         // Where a payload cannot be read, a rewrap does without.
         stored.payload = pair::read_prefix(path).ok();
     }
     stored.modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
     Ok(stored)
+}
+
+/// The front of a file that is not one of two of which the other was replaced already.
+fn read_whole(file: &File, path: &Path) -> Result<Stored, SourceError> {
+    let stored = read_front(file)?;
+    match stored.header.kind() {
+        Kind::Detached if pair::journal(path, file).is_some() => Err(SourceError::CutOff),
+        _ => Ok(stored),
+    }
 }
 
 fn read_front(file: &File) -> Result<Stored, SourceError> {
