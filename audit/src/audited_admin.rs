@@ -16,7 +16,9 @@ use crate::{
 };
 
 /// Records each call that manages keys in a [`Log`](crate::Log). A change that cannot be recorded as [`Begun`](Outcome::Begun) is not
-/// made; one whose outcome cannot be recorded was made, and the error says so. Looks and dry runs are recorded once.
+/// made; one whose outcome cannot be recorded was made, and the error says so. One whose answer got lost, since the key store
+/// was out of reach or gave one that makes no sense, is [`Dropped`](Outcome::Dropped): nobody knows whether it was made. Looks
+/// and dry runs are recorded once.
 pub struct AuditedAdmin<A> {
     below: A,
     log: LazyLog,
@@ -66,6 +68,10 @@ impl<A: KeyAdmin> AuditedAdmin<A> {
         pending.note(&decisions);
         for entry in &mut pending.entries {
             came_of(entry, said.as_ref().err(), &decisions);
+            // The keys may be changed all the same.
+            if entry.outcome == Outcome::Failed && said.as_ref().is_err_and(is_lost) {
+                entry.outcome = Outcome::Dropped;
+            }
         }
         if let (Some(entry), Ok(done)) = (pending.entries.first_mut(), &said) {
             say(entry, done);
@@ -195,6 +201,11 @@ impl<A: KeyAdmin> KeyAdmin for AuditedAdmin<A> {
         let entry = self.entry("check", Some(key), None).with_detail("of", "restore_key");
         self.looked(entry, self.below.check_restore_key(key)).await
     }
+}
+
+/// Whether the answer of a key store is lost, or makes no sense.
+fn is_lost(error: &ProviderError) -> bool {
+    matches!(error.kind(), ProviderErrorKind::Unavailable | ProviderErrorKind::Protocol)
 }
 
 /// The key that there is now.

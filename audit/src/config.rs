@@ -58,7 +58,8 @@ impl LogOptions {
         self
     }
 
-    /// Closes a segment once it has so many bytes. At least one record is in each.
+    /// Closes a segment before the records that come once it has so many bytes: it may have more, by what is written
+    /// together. At least one record is in each, so that 0 and other small numbers make a segment for each group.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self

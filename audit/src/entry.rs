@@ -86,7 +86,8 @@ pub enum Outcome {
     Begun,
     /// The provider has no such call, and the caller went another way.
     NotOffered,
-    /// The caller went away before it had ended: whether it was done is not known.
+    /// The answer reached nobody: the caller went away before it had ended, or it got lost on its way, and
+    /// [`Entry::error`] says how. Whether it was done is not known.
     Dropped,
 }
 

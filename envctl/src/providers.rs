@@ -64,9 +64,14 @@ impl Providers {
     }
 
     /// Asks the policy, if there is one, for what uses no key store, with these keys or with no particular one. What it denies is
-    /// recorded.
-    pub(crate) fn check(&self, operation: Operation, keys: &[&KeyUri]) -> Result<()> {
-        Ok(block_on(self.opened.check(operation, keys))?)
+    /// recorded by the word that what is done is recorded by.
+    pub(crate) fn check(
+        &self,
+        operation: Operation,
+        keys: &[&KeyUri],
+        recorded_as: &'static str,
+    ) -> Result<()> {
+        Ok(block_on(self.opened.check_as(operation, keys, recorded_as))?)
     }
 
     /// The configuration's keys and key stores.

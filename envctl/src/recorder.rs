@@ -25,6 +25,8 @@ pub(crate) struct Recorder(Option<LazyLog>);
 pub(crate) struct Act {
     operation: &'static str,
     entry: Option<Entry>,
+    /// Nothing is changed.
+    is_dry: bool,
 }
 
 impl Recorder {
@@ -46,9 +48,18 @@ impl Recorder {
 
     /// Records that it failed, if keys were asked for it, and returns the error.
     pub(crate) fn failed(&self, act: &Act, error: CliError) -> CliError {
-        let Some(entry) = &act.entry else { return error };
-        let mut entry = with_outcome(entry, Outcome::Failed);
-        entry.error = Some(word(error.kind()).into());
+        match &act.entry {
+            Some(entry) => self.ended(entry, Outcome::Failed, error),
+            None => error,
+        }
+    }
+
+    /// Records how it ended although there is this error, and returns the error.
+    fn ended(&self, entry: &Entry, outcome: Outcome, error: CliError) -> CliError {
+        let mut entry = with_outcome(entry, outcome);
+        if outcome != Outcome::Ok {
+            entry.error = Some(word(error.kind()).into());
+        }
         match self.record(entry) {
             Ok(()) => error,
             // Why it cannot be is said already where that was the reason.
@@ -59,7 +70,7 @@ impl Recorder {
 
     /// Records a change that came to nothing before it began, such as one whose passphrase was wrong, and returns the error.
     pub(crate) fn refused(&self, entry: Entry, error: CliError) -> CliError {
-        self.failed(&Act { operation: "", entry: Some(entry) }, error)
+        self.ended(&entry, Outcome::Failed, error)
     }
 
     /// What is recorded while a job goes on: many records share a flush.
@@ -69,12 +80,22 @@ impl Recorder {
 
     /// Records a change that cannot be taken back, before it is made and after.
     pub(crate) fn change<T>(&self, entry: Entry, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.change_or(entry, change, |_| Outcome::Failed)
+    }
+
+    /// As [`change`](Self::change); `came_of` finds out what was done although there is an error: its answer may be lost.
+    pub(crate) fn change_or<T>(
+        &self,
+        entry: Entry,
+        change: impl FnOnce() -> Result<T>,
+        came_of: impl FnOnce(&CliError) -> Outcome,
+    ) -> Result<T> {
         self.record(with_outcome(&entry, Outcome::Begun))?;
         match change() {
             Ok(done) => self.record_done(with_outcome(&entry, Outcome::Ok)).map(|()| done),
             Err(error) => {
-                let act = Act { operation: "", entry: Some(entry) };
-                Err(self.failed(&act, error))
+                let outcome = came_of(&error);
+                Err(self.ended(&entry, outcome, error))
             }
         }
     }
@@ -163,7 +184,12 @@ fn with_outcome(entry: &Entry, outcome: Outcome) -> Entry {
 impl Act {
     /// Nothing was asked for it yet. `operation`: `encrypt`, `decrypt`, `rewrap`.
     pub(crate) fn new(operation: &'static str) -> Self {
-        Self { operation, entry: None }
+        Self { operation, entry: None, is_dry: false }
+    }
+
+    /// The same, of which nothing is to be done: it is recorded as a `check`, as those of key stores are.
+    pub(crate) fn dry(self) -> Self {
+        Self { is_dry: true, ..self }
     }
 
     /// Keys are about to be asked, for an envelope that has no header yet.
@@ -173,7 +199,11 @@ impl Act {
 
     /// It is about this envelope. What an unopened header says of itself, whoever wrote it says.
     pub(crate) fn is_about(&mut self, header: &Header) {
-        self.entry = Some(Entry::about(self.operation, header));
+        self.entry = Some(if self.is_dry {
+            Entry::about("check", header).with_detail("of", self.operation)
+        } else {
+            Entry::about(self.operation, header)
+        });
     }
 }
 

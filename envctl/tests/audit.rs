@@ -305,6 +305,20 @@ fn each_envelope_of_a_rotation_has_its_record_with_the_wraps_that_were_made_for_
 }
 
 #[test]
+fn a_rewrap_that_is_only_tried_is_recorded_as_a_check_however_it_ends() {
+    let sandbox = audited("");
+    sandbox.run(&["encrypt", "plain", "-c", "tenant=acme", "-o", "sealed"], 0);
+    let known = records(&sandbox).len();
+    sandbox.run(&["rewrap", "--dry-run", "sealed"], 0);
+    sandbox.run(&["rewrap", "--dry-run", "-c", "tenant=other", "sealed"], 4);
+    let all = records(&sandbox);
+    let checks: Vec<_> = all[known..].iter().filter(|record| text(record, "operation") == "check").collect();
+    assert_eq!(checks.iter().map(|record| text(record, "outcome")).collect::<Vec<_>>(), ["ok", "failed"]);
+    assert!(checks.iter().all(|record| detail(record, "of") == Some("rewrap")), "{checks:?}");
+    assert!(!told(&all).iter().any(|said| said.starts_with("rewrap ")), "nothing was to be rewrapped");
+}
+
+#[test]
 fn what_a_policy_denies_is_recorded_with_the_rule_and_the_policy_that_was_asked() {
     let sandbox = audited("");
     let policy = |rules: &str| {
@@ -333,7 +347,7 @@ fn what_a_policy_denies_is_recorded_with_the_rule_and_the_policy_that_was_asked(
         [
             ("rotate_key", "no-rotation", &*first),
             ("unwrap_dek", "nobody", &second),
-            ("change-passphrase", "nobody", &second),
+            ("change_passphrase", "nobody", &second),
         ]
     );
     let wrap = all.iter().find(|record| text(record, "operation") == "wrap_dek").unwrap();

@@ -12,7 +12,7 @@ use envelope_audit::{
     AuditedScheme, Entry, KeyFile, LazyLog, Lines, LogOptions, Outcome, PolicyDecision, Spans, Syslog,
     Unwritable, policy_decided,
 };
-use envelope_policy::{Decided, Denied, Operation, PolicyFile, PolicyId, Request};
+use envelope_policy::{Decided, Denied, PolicyFile, PolicyId, Request};
 use envelope_sdk::{
     Envelope, KeyUri, Keyring, ProviderError, Registry,
     http::find_cause,
@@ -108,6 +108,10 @@ impl AuditWords {
         });
         options = words.show_values.into_iter().fold(options, LogOptions::show_value);
         if let Some(bytes) = words.segment_bytes {
+            // Smaller ones are a file for each group of records: a folder full of them, and nothing else is gained.
+            if bytes < LEAST_SEGMENT {
+                return Err("[audit]: `segment-bytes` is 65536, what one record may have, or more");
+            }
             options = options.segment_bytes(bytes);
         }
         if let Some(age) = words.segment_age {
@@ -198,9 +202,9 @@ impl Decided for Noted {
 }
 
 /// Records what the policy denies of what is no call of a key store. It stays denied if that cannot be.
-pub(crate) async fn denied(log: &LazyLog, operation: Operation, error: ProviderError) -> ProviderError {
+pub(crate) async fn denied(log: &LazyLog, recorded_as: &'static str, error: ProviderError) -> ProviderError {
     let Some(denied) = find_cause::<Denied>(&error) else { return error };
-    let mut entry = Entry::new(operation.name(), Outcome::Denied);
+    let mut entry = Entry::new(recorded_as, Outcome::Denied);
     entry.key = denied.key.as_ref().map(ToString::to_string);
     entry.rule = denied.rule.as_deref().map(Into::into);
     entry.error = denied.why.word().map(Into::into);
@@ -231,6 +235,9 @@ fn syslog(log: &Path) -> io::Result<Syslog> {
     let name = program.as_deref().and_then(Path::file_name).or(log.file_name());
     Syslog::local(&name.unwrap_or_default().to_string_lossy())
 }
+
+/// Bytes of a segment at least: those of the longest record.
+const LEAST_SEGMENT: u64 = 64 << 10;
 
 fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;

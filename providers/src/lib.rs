@@ -102,7 +102,22 @@ impl Providers {
     ///
     /// [`AccessDenied`](envelope_sdk::ProviderErrorKind::AccessDenied), with [`Denied`](envelope_policy::Denied) as its source.
     pub async fn check(&self, operation: Operation, keys: &[&KeyUri]) -> Result<(), ProviderError> {
-        self.governed.check(operation, keys).await
+        self.check_as(operation, keys, operation.name()).await
+    }
+
+    /// As [`check`](Self::check), for what has records of its own: a denial is one of `recorded_as`, as what is done is, and not
+    /// of the policy's word for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub async fn check_as(
+        &self,
+        operation: Operation,
+        keys: &[&KeyUri],
+        recorded_as: &'static str,
+    ) -> Result<(), ProviderError> {
+        self.governed.check(operation, keys, recorded_as).await
     }
 
     /// The log that records what is done through the key stores, if there is one: for what else is to be recorded. Nothing

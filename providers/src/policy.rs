@@ -70,17 +70,24 @@ impl Governed {
     }
 
     /// Asks for what uses no key store.
-    pub(crate) async fn check(&self, operation: Operation, keys: &[&KeyUri]) -> Result<(), ProviderError> {
+    pub(crate) async fn check(
+        &self,
+        operation: Operation,
+        keys: &[&KeyUri],
+        recorded_as: &'static str,
+    ) -> Result<(), ProviderError> {
         let Some(guard) = &self.guard else { return Ok(()) };
         let request = || guard.request(operation);
         let requests = keys.iter().map(|key| request().key(key));
         let none = keys.is_empty().then(request);
         let asked = requests.chain(none).try_for_each(|request| guard.check_for("policy", &request));
+        #[cfg(not(feature = "audit"))]
+        let _ = recorded_as;
         #[cfg(feature = "audit")]
         if let Some(log) = &self.log {
             return match asked {
                 Ok(()) => Ok(()),
-                Err(denied) => Err(crate::audit::denied(log, operation, denied).await),
+                Err(denied) => Err(crate::audit::denied(log, recorded_as, denied).await),
             };
         }
         asked

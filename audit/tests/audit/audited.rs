@@ -9,8 +9,8 @@ use envelope_audit::{
 };
 use envelope_layers::Observe;
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyProvider, KeyUri, Keyring, ProviderError,
-    ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
+    Dek, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyDescription, KeyProvider, KeyUri, Keyring,
+    ProviderError, ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
 };
 use envelope_testkit::{
     Fault as Trouble, FaultProvider, MemoryProvider, YieldingProvider,
@@ -263,6 +263,44 @@ fn a_change_of_keys_is_recorded_before_and_after_and_not_made_without_a_record()
     let expected =
         [("rotate_key", Outcome::Begun), ("rotate_key", Outcome::Failed), ("describe_key", Outcome::Failed)];
     assert_eq!(said, expected.map(|(operation, outcome)| (operation.to_owned(), outcome)));
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_not_recorded_as_one_that_failed() {
+    /// Says this of whatever it is asked.
+    struct Lost(ProviderErrorKind);
+    #[async_trait::async_trait]
+    impl KeyAdmin for Lost {
+        fn provider(&self) -> &'static str {
+            "keys"
+        }
+        async fn rotate_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+            Err(ProviderError::new(self.0, "keys", key, "no"))
+        }
+        async fn describe_key(&self, key: &KeyUri) -> Result<KeyDescription, ProviderError> {
+            Err(ProviderError::new(self.0, "keys", key, "no"))
+        }
+    }
+    let place = Place::new();
+    let log = place.create(options());
+    for kind in [ProviderErrorKind::Unavailable, ProviderErrorKind::Protocol, ProviderErrorKind::State] {
+        let admin = AuditedAdmin::new(Lost(kind), log.clone());
+        assert_eq!(block_on(admin.rotate_key(&place.key)).unwrap_err().kind(), kind);
+    }
+    // A look changes nothing.
+    let admin = AuditedAdmin::new(Lost(ProviderErrorKind::Unavailable), log.clone());
+    block_on(admin.describe_key(&place.key)).unwrap_err();
+    drop((admin, log));
+    let records = records(&place);
+    let said = |record: &Record| (record.entry.outcome, record.entry.error.clone().unwrap_or_default());
+    let ended = records.iter().filter(|record| record.entry.outcome != Outcome::Begun).map(said);
+    let expected = [
+        (Outcome::Dropped, "unavailable"),
+        (Outcome::Dropped, "protocol"),
+        (Outcome::Failed, "state"),
+        (Outcome::Failed, "unavailable"),
+    ];
+    assert_eq!(ended.collect::<Vec<_>>(), expected.map(|(outcome, error)| (outcome, error.into())));
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ pub(crate) fn run(global: &Global, args: &Rewrap) -> Result<()> {
     let recorder = providers.recorder();
     let (mut failed, mut unsaid) = (Vec::new(), Ok(()));
     for path in &args.files {
-        let mut act = Act::new("rewrap");
+        let act = Act::new("rewrap");
+        let mut act = if args.dry_run { act.dry() } else { act };
         match rewrap(global, &envelope, path, args, &expected, (recorder, &mut act))
             .map_err(|error| recorder.failed(&act, error).about(printable::path(path)))
         {
@@ -70,7 +71,9 @@ fn rewrap(
     if args.dry_run {
         let file = LockedFile::open_unlocked(path)?;
         let open = |unlock: Unlock<'_>| open_header(&file, path, unlock);
-        return Ok(new_header(envelope, &file, path, args, expected, act, open)?.new);
+        let new = new_header(envelope, &file, path, args, expected, act, open)?.new;
+        recorder.done(act)?;
+        return Ok(new);
     }
     let locked = LockedFile::open(path)?;
     let file = locked.file();

@@ -128,6 +128,11 @@ fn words_of_the_table_that_cannot_be_are_refused() {
         ("file = '/log'\nactor = ''", "[audit]: `actor` has 1 to 1024 bytes"),
         ("file = '/log'\nif-unwritable = 'later'", "unknown word …, expected `fail` or `go-on`"),
         ("file = '/log'\nsegment-age = '0s'", "it must be a time such as"),
+        (
+            "file = '/log'\nsegment-bytes = 0",
+            "[audit]: `segment-bytes` is 65536, what one record may have, or more",
+        ),
+        ("file = '/log'\nsegment-bytes = 65535", "`segment-bytes` is 65536"),
         ("file = '/log'\nsinks = ['paper']", "unknown word …, expected one of"),
         ("files = '/log'", "unknown field `files`"),
     ] {
