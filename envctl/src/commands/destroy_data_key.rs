@@ -44,7 +44,8 @@ struct Ending {
 pub(crate) fn run(global: &Global, args: &DestroyDataKey) -> Result<()> {
     let ids = args.ids.iter().map(|id| data_key_id(id)).collect::<Result<BTreeSet<_>>>()?;
     let providers = Providers::new(global)?;
-    let store = store(&args.table)?;
+    // Whatever the URL narrows: a data key ends for all of its rows.
+    let store = store(&args.table)?.of_all_rows();
     let mut ending = Vec::with_capacity(ids.len());
     for id in ids {
         ending.extend(block_on(look(global, &store, id))?);
@@ -70,31 +71,32 @@ pub(crate) fn run(global: &Global, args: &DestroyDataKey) -> Result<()> {
     let is_told = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&is_told);
     interrupt::finish_when_told(move || told.store(true, Ordering::Relaxed));
-    let (mut destroyed, mut why) = (Vec::with_capacity(ending.len()), None);
+    let (mut destroyed, mut unknown, mut why) = (Vec::with_capacity(ending.len()), None, None);
     for of in ending {
         if is_told.load(Ordering::Relaxed) {
             why = Some(CliError::other(format!("it was told to end before the data key {}", of.id)));
             break;
         }
-        let Err(error) = end(&providers, &store, &of, args.force) else {
-            destroyed.push(of);
-            continue;
-        };
-        why = Some(error);
-        // The answer or its record may be lost, and not the change.
-        if block_on(is_destroyed(&store, of.id)) {
-            destroyed.push(of);
+        let (fate, error) = end(&providers, &store, &of, args.force);
+        match fate {
+            Fate::Destroyed => destroyed.push(of),
+            Fate::Unknown => unknown = Some(of),
+            Fate::Kept => {}
         }
-        break;
+        if error.is_some() {
+            why = error;
+            break;
+        }
     }
     // What is destroyed is told and written down, however it ended.
-    let said = if destroyed.is_empty() {
-        Ok(())
-    } else {
-        let said = written.map_or(Ok(()), |written| finish(global, written, &destroyed));
-        said.and(done(global, &destroyed, false))
+    let written = match written {
+        Some(written) if !destroyed.is_empty() || unknown.is_some() => {
+            finish(global, written, &destroyed, unknown.as_ref())
+        }
+        _ => Ok(()),
     };
-    match (why, said) {
+    let said = if destroyed.is_empty() { Ok(()) } else { done(global, &destroyed, false) };
+    match (why, written.and(said)) {
         (Some(why), Err(also)) => Err(why.noted(also.message())),
         (Some(why), Ok(())) => Err(why),
         (None, said) => said,
@@ -122,7 +124,7 @@ async fn look(global: &Global, store: &SqlRecords, id: DataKeyId) -> Result<Opti
 /// all the same.
 fn may_destroy(providers: &Providers, of: &Ending) -> Result<()> {
     let keys: Vec<_> = of.recipients.iter().map(|(key, _)| key).collect();
-    Ok(block_on(providers.opened().check(Operation::Destroy, &keys))?)
+    providers.check(Operation::Destroy, &keys, DESTROY)
 }
 
 fn in_use(rows: u64, what: &str) -> CliError {
@@ -157,25 +159,74 @@ async fn write_down(
             }
             rows += page.len() as u64;
         }
-        // What was written since they were counted, and what a URL of one tenant does not list.
+        // What was written since they were counted.
         of.rows = of.rows.max(rows);
     }
     Ok(())
 }
 
-/// With a record before and after.
-fn end(providers: &Providers, store: &SqlRecords, of: &Ending, force: bool) -> Result<()> {
-    // Somebody may have written since they were counted: a person takes time to answer.
-    let rows = if force { 0 } else { block_on(store.count(&of.id)).map_err(of_store)? };
-    if rows > 0 {
-        return Err(in_use(rows, &format!("the data key {}", of.id)));
-    }
-    providers.recorder().change(of.entry(), || block_on(destroy(store, of)))
+/// What became of a data key that was to be destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Destroyed,
+    Kept,
+    /// The answer is lost, and the database does not say what is there now.
+    Unknown,
 }
 
-async fn is_destroyed(store: &SqlRecords, id: DataKeyId) -> bool {
-    let stored = store.data_key(&id).await;
-    stored.is_ok_and(|stored| stored.is_none_or(|stored| stored.header.is_empty()))
+/// With a record before and after. The error, if there is one, and what became of the data key: the answer or its record may be
+/// lost, and not the change.
+fn end(providers: &Providers, store: &SqlRecords, of: &Ending, force: bool) -> (Fate, Option<CliError>) {
+    // Somebody may have written since they were counted: a person takes time to answer.
+    let rows = if force { Ok(0) } else { block_on(store.count(&of.id)).map_err(of_store) };
+    match rows {
+        Ok(0) => {}
+        Ok(rows) => return (Fate::Kept, Some(in_use(rows, &format!("the data key {}", of.id)))),
+        Err(error) => return (Fate::Kept, Some(error)),
+    }
+    let (mut tried, mut asked) = (false, None);
+    let change = || {
+        tried = true;
+        block_on(destroy(store, of))
+    };
+    let came_of = |_: &CliError| asked.insert(block_on(fate_of(store, of.id))).outcome();
+    let Err(error) = providers.recorder().change_or(of.entry(), change, came_of) else {
+        return (Fate::Destroyed, None);
+    };
+    let fate = match asked {
+        Some(fate) => fate,
+        None if tried => block_on(fate_of(store, of.id)),
+        None => Fate::Kept,
+    };
+    let error = match fate {
+        Fate::Destroyed if asked.is_some() => {
+            error.noted(&format!("the data key {} is destroyed all the same", of.id))
+        }
+        Fate::Destroyed | Fate::Kept => error,
+        Fate::Unknown => error
+            .noted(&format!("whether the data key {} is destroyed is not known", of.id))
+            .hint("`envctl destroy-data-key --dry-run` tells it once the database answers again"),
+    };
+    (fate, Some(error))
+}
+
+/// What the database says now.
+async fn fate_of(store: &dyn RecordStore, id: DataKeyId) -> Fate {
+    match store.data_key(&id).await {
+        Ok(Some(stored)) if !stored.header.is_empty() => Fate::Kept,
+        Ok(_) => Fate::Destroyed,
+        Err(_) => Fate::Unknown,
+    }
+}
+
+impl Fate {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Destroyed => Outcome::Ok,
+            Self::Kept => Outcome::Failed,
+            Self::Unknown => Outcome::Dropped,
+        }
+    }
 }
 
 async fn destroy(store: &SqlRecords, of: &Ending) -> Result<()> {
@@ -186,14 +237,25 @@ async fn destroy(store: &SqlRecords, of: &Ending) -> Result<()> {
     }
 }
 
-fn finish(global: &Global, mut report: SignedReport, ending: &[Ending]) -> Result<()> {
-    let rows: u64 = ending.iter().map(|of| of.rows).sum();
-    let end =
-        json!({ "end": { "data_keys": ending.iter().map(Ending::json).collect::<Vec<_>>(), "rows": rows } });
-    let text = format!("says which {rows} rows are unreadable now");
-    let ended = report.line(&end);
+fn finish(
+    global: &Global,
+    mut report: SignedReport,
+    destroyed: &[Ending],
+    unknown: Option<&Ending>,
+) -> Result<()> {
+    let rows: u64 = destroyed.iter().map(|of| of.rows).sum();
+    let data_keys: Vec<_> = destroyed.iter().map(Ending::json).collect();
+    let mut end = json!({ "data_keys": data_keys, "rows": rows });
+    let mut value = json!({ "unreadable": rows });
+    let mut text = format!("says which {rows} rows are unreadable now");
+    if let Some(unknown) = unknown {
+        end["unknown"] = unknown.json();
+        value["unknown"] = json!(unknown.rows);
+        text.push_str(&format!(", and of {} more that are if {} is destroyed", unknown.rows, unknown.id));
+    }
+    let ended = report.line(&json!({ "end": end }));
     ended
-        .and_then(|()| report.finish(global, json!({ "unreadable": rows }), &text))
+        .and_then(|()| report.finish(global, value, &text))
         .map_err(|error| error.hint("the data keys are destroyed; the report of it is lost"))
 }
 
@@ -213,7 +275,7 @@ fn done(global: &Global, ending: &[Ending], is_dry: bool) -> Result<()> {
 impl Ending {
     /// For the audit log.
     fn entry(&self) -> Entry {
-        let mut entry = Entry::new("destroy_data_key", Outcome::Begun);
+        let mut entry = Entry::new(DESTROY, Outcome::Begun);
         entry.envelope = Some(*self.id.as_bytes());
         if let [(key, version)] = self.recipients.as_slice() {
             entry.key = Some(key.to_string());
@@ -260,5 +322,84 @@ fn confirm(ending: &[Ending], rows: u64) -> Result<()> {
 
 const COPIES: &str = "copies of a header in backups, replicas and the database's own log open until they have expired, or until \
                       the keys that wrap it are destroyed";
+/// As records of it are called.
+const DESTROY: &str = "destroy_data_key";
 /// Keys of rows at once; the records come with them.
 const PAGE: PageLimit = PageLimit { rows: 500, bytes: 8 * 1024 * 1024 };
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use envelope_layers::StoreError;
+    use envelope_rotation::records::{RecordKey, Retired, Row, StoredDataKey, Swap};
+
+    use super::*;
+
+    /// A database that says this of a header, and nothing else.
+    struct Says(std::result::Result<Option<&'static [u8]>, &'static str>);
+
+    #[async_trait]
+    impl RecordStore for Says {
+        async fn data_key(&self, id: &DataKeyId) -> std::result::Result<Option<StoredDataKey>, StoreError> {
+            let stored = |header: &[u8]| StoredDataKey { id: *id, header: header.to_vec(), made: None };
+            Ok(self.0?.map(stored))
+        }
+
+        async fn check(&self, _: &[String]) -> std::result::Result<(), StoreError> {
+            unreachable!()
+        }
+
+        async fn in_use(&self) -> std::result::Result<Vec<DataKeyId>, StoreError> {
+            unreachable!()
+        }
+
+        async fn page(
+            &self,
+            _: &DataKeyId,
+            _: &[String],
+            _: Option<&RecordKey>,
+            _: PageLimit,
+        ) -> std::result::Result<Vec<Row>, StoreError> {
+            unreachable!()
+        }
+
+        async fn swap(
+            &self,
+            _: &DataKeyId,
+            _: &DataKeyId,
+            _: &[Swap],
+        ) -> std::result::Result<Vec<RecordKey>, StoreError> {
+            unreachable!()
+        }
+
+        async fn count(&self, _: &DataKeyId) -> std::result::Result<u64, StoreError> {
+            unreachable!()
+        }
+
+        async fn data_keys(
+            &self,
+            _: Option<&DataKeyId>,
+        ) -> std::result::Result<Vec<StoredDataKey>, StoreError> {
+            unreachable!()
+        }
+
+        async fn insert(&self, _: &DataKeyId, _: &[u8]) -> std::result::Result<(), StoreError> {
+            unreachable!()
+        }
+
+        async fn retire(&self, _: &DataKeyId) -> std::result::Result<Retired, StoreError> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_say_of_a_data_key_is_neither_destroyed_nor_kept() {
+        let fate = |says| futures_executor::block_on(fate_of(&Says(says), [7; 16].into()));
+        assert_eq!(fate(Ok(Some(b"header"))), Fate::Kept);
+        assert_eq!(fate(Ok(Some(b""))), Fate::Destroyed);
+        assert_eq!(fate(Ok(None)), Fate::Destroyed);
+        assert_eq!(fate(Err("the connection was lost")), Fate::Unknown);
+        let outcomes = [Fate::Destroyed, Fate::Kept, Fate::Unknown].map(Fate::outcome);
+        assert_eq!(outcomes, [Outcome::Ok, Outcome::Failed, Outcome::Dropped]);
+    }
+}

@@ -118,11 +118,8 @@ fn plan(global: &Global, args: &RotateRecords) -> Result<()> {
         Ok(plan) => plan.cancelled.then_some(CANCELLED),
     };
     let written = report.map_or(Ok(()), |report| report.finish(&value, &text, trouble));
-    if !value.is_null() {
-        report::print(global.json, &value, &text)?;
-    }
-    written?;
-    ended.map(drop)
+    let said = if value.is_null() { Ok(()) } else { report::print(global.json, &value, &text) };
+    first_of([ended.map(drop), written, said])
 }
 
 /// The job; a second one is of the same keys.
@@ -268,6 +265,7 @@ fn of_records(error: RecordsError) -> CliError {
         error @ RecordsError::NothingOpens { .. } => {
             CliError::new(ErrorKind::NotAuthentic, error.to_string())
         }
+        error @ RecordsError::Destroyed { .. } => CliError::new(ErrorKind::KeyRefused, error.to_string()),
         error @ RecordsError::Job(_) => CliError::usage(error.to_string())
             .hint("--old ID names a data key that is to go, --new ID one that is there already"),
         RecordsError::Stopped { why, .. } => of_records(*why),

@@ -277,7 +277,7 @@ impl<'a> Told<'a> {
 }
 
 /// The first error is the exit code, and says the others: standard output that is full hides none of them.
-pub(super) fn first_of(ended: [Result<()>; 4]) -> Result<()> {
+pub(super) fn first_of<const N: usize>(ended: [Result<()>; N]) -> Result<()> {
     let mut errors = ended.into_iter().filter_map(Result::err);
     match errors.next() {
         None => Ok(()),

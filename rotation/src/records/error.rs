@@ -29,6 +29,13 @@ pub enum RecordsError {
         /// The data key.
         id: DataKeyId,
     },
+    /// A data key was [destroyed](super::RecordStore::destroy), before the job or meanwhile: nothing opens the rows under an old
+    /// one, and none moves to a new one any more.
+    #[error("the data key {id} was destroyed: nothing opens what is under it")]
+    Destroyed {
+        /// The data key.
+        id: DataKeyId,
+    },
     /// A data key does not open with the keys of the job.
     #[error("the data key {id} does not open: {source}")]
     Open {

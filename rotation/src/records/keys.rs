@@ -194,6 +194,9 @@ async fn made_after(
 
 fn header_of(stored: &StoredDataKey) -> Result<Header, RecordsError> {
     let wrong = || RecordsError::WrongHeader { id: stored.id };
+    if stored.header.is_empty() {
+        return Err(RecordsError::Destroyed { id: stored.id });
+    }
     let header = Header::parse_exact(&stored.header).map_err(|_| wrong())?;
     let is_it = header.kind() == Kind::DataKey && DataKeyId::of(&header) == stored.id;
     is_it.then_some(header).ok_or_else(wrong)

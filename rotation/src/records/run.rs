@@ -59,7 +59,11 @@ impl<'j, F: FnMut(RecordEvent<'_>)> Run<'j, F> {
             if !self.control.may_go_on().await {
                 break;
             }
-            self.empty(old).await?;
+            match self.empty(old).await {
+                // As one that was destroyed before: the end of one tenant's must not keep those of others where they are.
+                Err(RecordsError::Destroyed { id }) if id == old && self.ready.job.from.is_empty() => {}
+                ended => ended?,
+            }
             // Rows that failed in the last pass over them.
             self.report.failed += std::mem::take(&mut self.pass).failed;
         }
@@ -188,6 +192,9 @@ impl<'j, F: FnMut(RecordEvent<'_>)> Run<'j, F> {
         }
         let swapped = self.ready.job.store.swap(&from, &to, &sealed.swaps).await;
         let swapped = swapped.map_err(RecordsError::Store)?;
+        if swapped.is_empty() {
+            self.check_that_both_are_there(from, to).await?;
+        }
         let swapped: HashSet<_> = swapped.iter().collect();
         let (mut moved, mut conflicts) = (0, 0);
         for swap in &sealed.swaps {
@@ -204,6 +211,23 @@ impl<'j, F: FnMut(RecordEvent<'_>)> Run<'j, F> {
         self.report.conflicts += conflicts;
         let calls = self.ready.key_stores.total();
         (self.on_event)(RecordEvent::Moved { rows: moved, conflicts, calls });
+        Ok(())
+    }
+
+    /// Where no row of a batch moved: the store refuses that where one of the data keys came to its end meanwhile, which is no
+    /// conflict that passes.
+    async fn check_that_both_are_there(&self, from: DataKeyId, to: DataKeyId) -> Result<(), RecordsError> {
+        let store = &self.ready.job.store;
+        for id in [from, to] {
+            match store.data_key(&id).await.map_err(RecordsError::Store)? {
+                Some(stored) if stored.header.is_empty() => return Err(RecordsError::Destroyed { id }),
+                None if id == to => {
+                    let records = store.count(&id).await.map_err(RecordsError::Store)?;
+                    return Err(RecordsError::NoHeader { id, records });
+                }
+                _ => {}
+            }
+        }
         Ok(())
     }
 

@@ -46,6 +46,10 @@ pub trait RecordStore: Send + Sync + 'static {
     /// `from`, writes `new` and `to`, both or neither. Returns the keys of those that it did, or that a lost answer
     /// hid: they hold exactly `new` now. When this returns, what it did lasts.
     ///
+    /// None moves once `from` was [destroyed](Self::destroy), which a job that has it open cannot know otherwise, nor to a
+    /// data key that has no header or was destroyed: nobody would open them. The store makes sure of it at the same moment.
+    /// What it had begun when the data key was destroyed may be done still.
+    ///
     /// # Errors
     ///
     /// Whatever went wrong; some rows may be moved.

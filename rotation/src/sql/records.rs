@@ -70,6 +70,14 @@ impl SqlRecords {
         Ok(Self { pool: address.pool()?, layout, statements: OnceCell::new() })
     }
 
+    /// The same tables without the tenant that the URL narrows them to: for what concerns all rows of a data key.
+    #[must_use]
+    pub fn of_all_rows(mut self) -> Self {
+        self.layout.tenant = None;
+        self.statements = OnceCell::new();
+        self
+    }
+
     async fn statements(&self) -> Result<&Statements, SqlError> {
         self.statements.get_or_try_init(|| Statements::of(&self.pool, &self.layout)).await
     }

@@ -29,7 +29,7 @@ pub(super) struct Layout {
     keys_header: String,
     keys_made: Option<String>,
     /// A column, and the value that it has in the rows that are meant.
-    tenant: Option<(String, String)>,
+    pub(super) tenant: Option<(String, String)>,
 }
 
 impl Layout {
@@ -83,7 +83,8 @@ pub(super) struct Statements {
     pub(super) in_use: String,
     /// Rows under the data key `$1`.
     pub(super) count: String,
-    /// From the data key `$1` to `$2`: the keys of rows, then for each column old and new records, as arrays.
+    /// From the data key `$1` to `$2`, of which neither is destroyed: the keys of rows, then for each column old and new records,
+    /// as arrays.
     pub(super) swap: String,
     /// The same values: rows that are moved.
     pub(super) is_moved: String,
@@ -153,11 +154,19 @@ impl Statements {
             count: format!("SELECT count(*) FROM {records} WHERE {dk} = {}", of("$1")),
             swap: format!(
                 "UPDATE {records} AS t SET {dk} = {}, {set} FROM {rows} \
-                 WHERE {} AND t.{dk} = {} AND {} RETURNING {}",
+                 WHERE {} AND t.{dk} = {} AND {} \
+                 AND NOT EXISTS (SELECT FROM {keys} k WHERE k.{} = {} AND k.{} = ''::bytea) \
+                 AND EXISTS (SELECT FROM {keys} k WHERE k.{} = {} AND k.{} <> ''::bytea) RETURNING {}",
                 of("$2"),
                 key.is_that_of_n(),
                 of("$1"),
                 has("o"),
+                keys_id.quoted,
+                id_from(&keys_id, "$1"),
+                header.quoted,
+                keys_id.quoted,
+                id_from(&keys_id, "$2"),
+                header.quoted,
                 key.as_texts("t.")
             ),
             // `$1` is named, so that the values are the same.

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use envelope_rotation::records::Retirement;
+use envelope_rotation::records::{RecordsError, Retirement};
 use envelope_sdk::DataKey;
 
-use super::{People, row_context, run, seal, tenant_context};
+use super::{People, row_context, run, seal, tenant_context, try_run};
 use crate::database::connect;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +119,65 @@ async fn a_data_key_that_something_refers_to_is_not_retired() {
     assert_eq!((report.moved, report.emptied.len()), (0, 1), "{report}");
     assert_eq!(people.headers().await, 1);
     people.check(10).await;
+}
+
+/// Ends a data key in the statement that moves a row, so before the batch that comes next.
+const ENDS_OLD: &str = "CREATE FUNCTION finish() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS \
+        'BEGIN UPDATE data_keys SET header = '''' WHERE id = old.data_key; RETURN NULL; END'; \
+    CREATE TRIGGER finish AFTER UPDATE ON people FOR EACH ROW WHEN (old.id = 5) EXECUTE FUNCTION finish()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_moves_from_under_a_data_key_once_it_is_destroyed_though_the_job_has_it_open() {
+    let Some(people) = People::new("ended_meanwhile", 100).await else { return };
+    people.database.run(ENDS_OLD).await;
+    let error = try_run(people.job().batch(10)).await.unwrap_err();
+    let report = error.report().unwrap();
+    assert_eq!((report.moved, report.finished), (10, false), "{report}");
+    let RecordsError::Stopped { why, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**why, RecordsError::Destroyed { id } if id == people.old), "{why}");
+    let left = "SELECT count(*) FROM people JOIN data_keys k ON k.id = data_key WHERE k.header = ''";
+    assert_eq!(people.database.count(left).await, 90);
+    // Named, it is an error before anything is written.
+    let error = try_run(people.job()).await.unwrap_err();
+    assert!(matches!(error, RecordsError::Destroyed { id } if id == people.old), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_key_that_is_destroyed_meanwhile_keeps_the_rows_of_no_other_where_they_are() {
+    let Some(people) = People::new("ended_one", 30).await else { return };
+    people.add("acme", 30..60).await;
+    let new = people.add("acme", 60..61).await;
+    people.database.run(ENDS_OLD).await;
+    let report = run(people.job_over(people.store()).to(new).batch(10)).await;
+    assert_eq!((report.moved, report.failed, report.finished), (10 + 30, 0, true), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_moves_to_a_data_key_that_is_destroyed_or_gone() {
+    let Some(people) = People::new("no_place", 30).await else { return };
+    people.database.run("ALTER TABLE people DROP CONSTRAINT people_data_key_fkey").await;
+    for (name, end) in
+        [("emptied", "UPDATE data_keys SET header = ''''"), ("removed", "DELETE FROM data_keys")]
+    {
+        people
+            .database
+            .run(&format!(
+                "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS \
+                     'BEGIN {end} WHERE id = new.data_key; RETURN NULL; END'; \
+                 CREATE TRIGGER finish AFTER UPDATE ON people FOR EACH ROW WHEN (old.id % 10 = 5) \
+                     EXECUTE FUNCTION {name}()"
+            ))
+            .await;
+        let error = try_run(people.job().batch(10)).await.unwrap_err();
+        let RecordsError::Stopped { why, report } = &error else { panic!("{error}") };
+        assert_eq!(report.moved, 10, "{report}");
+        match (name, &**why) {
+            ("emptied", RecordsError::Destroyed { id }) => assert_eq!(*id, report.new[0]),
+            ("removed", RecordsError::NoHeader { id, records: 10 }) => assert_eq!(*id, report.new[0]),
+            _ => panic!("{name}: {why}"),
+        }
+        people.database.run("DROP TRIGGER finish ON people").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

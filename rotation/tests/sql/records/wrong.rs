@@ -163,5 +163,5 @@ async fn a_data_key_that_was_destroyed_keeps_no_other_from_being_emptied() {
     // One that somebody names is told.
     let named = people.job_over(people.store()).from(vec![people.old, other]);
     let error = try_run(named).await.unwrap_err();
-    assert!(matches!(error, RecordsError::WrongHeader { id } if id == other), "{error}");
+    assert!(matches!(error, RecordsError::Destroyed { id } if id == other), "{error}");
 }
