@@ -1,6 +1,8 @@
 //! How often: a token bucket for each actor and key.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{borrow::Cow, fmt, num::NonZeroU32, time::Duration};
+
+use envelope_sdk::KeyUri;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
@@ -20,8 +22,8 @@ impl Buckets {
         Ok(Self { limiter: RateLimiter::keyed(quota) })
     }
 
-    /// Takes a token of this actor's and key's bucket, if there is one.
-    pub(crate) fn take(&self, actor: &str, key: &str) -> bool {
+    /// Takes a token of this actor's and key's bucket, if there is one. What is about no key has one of its own.
+    pub(crate) fn take(&self, actor: &str, key: Option<&KeyUri>) -> bool {
         if self.limiter.len() > MANY {
             // Full buckets are as good as none.
             self.limiter.retain_recent();
@@ -30,7 +32,16 @@ impl Buckets {
                 return false;
             }
         }
+        let key = key.map_or(Cow::Borrowed(""), one_spelling);
         self.limiter.check_key(&(actor.into(), key.into())).is_ok()
+    }
+}
+
+/// The name of a bucket. Azure takes capitals in a key's name for small ones, and answers with those that it was made with.
+fn one_spelling(key: &KeyUri) -> Cow<'_, str> {
+    match key.scheme() {
+        "azurekeyvault" => key.as_str().to_ascii_lowercase().into(),
+        _ => key.as_str().into(),
     }
 }
 
@@ -61,21 +72,33 @@ const MANY: usize = 100_000;
 mod tests {
     use super::*;
 
+    fn key(text: &str) -> Option<KeyUri> {
+        Some(KeyUri::parse(text).unwrap())
+    }
+
     #[test]
     fn each_actor_and_key_has_a_bucket_of_its_own() {
         let buckets = Buckets::new("3/d", None).unwrap();
+        let (k, l) = (key("local:k"), key("local:l"));
         for _ in 0..3 {
-            assert!(buckets.take("cli:a", "local:k"));
+            assert!(buckets.take("cli:a", k.as_ref()));
         }
-        assert!(!buckets.take("cli:a", "local:k"));
-        assert!(buckets.take("cli:b", "local:k") && buckets.take("cli:a", "local:l"));
+        assert!(!buckets.take("cli:a", k.as_ref()));
+        assert!(buckets.take("cli:b", k.as_ref()) && buckets.take("cli:a", l.as_ref()));
+    }
+
+    #[test]
+    fn a_key_of_azure_has_one_bucket_in_whatever_letters() {
+        let buckets = Buckets::new("1/d", None).unwrap();
+        assert!(buckets.take("cli:a", key("https://v.vault.azure.net/keys/Main").as_ref()));
+        assert!(!buckets.take("cli:a", key("https://v.vault.azure.net/keys/main").as_ref()));
     }
 
     #[test]
     fn a_burst_may_be_smaller_than_the_rate() {
         let buckets = Buckets::new("1000/d", Some(2)).unwrap();
-        assert!(buckets.take("cli:a", "") && buckets.take("cli:a", ""));
-        assert!(!buckets.take("cli:a", ""));
+        assert!(buckets.take("cli:a", None) && buckets.take("cli:a", None));
+        assert!(!buckets.take("cli:a", None));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use envelope_sdk::{FullContext, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 
 use crate::{
-    Actor, Decision, Denied, Operation, Policy, PolicyFile, PolicyId, Request, Unmet, decision::Why,
-    policy::USES, rule::Rule, states::States, time::now,
+    Actor, Decision, Denied, Operation, Policy, PolicyFile, PolicyId, Request, Unmet, buckets::Buckets,
+    decision::Why, policy::USES, rule::Rule, states::States, time::now,
 };
 
 /// Asks a policy for one actor. Cheap to clone; a service makes one for each tenant or client.
@@ -35,7 +35,19 @@ pub trait Decided: Send + Sync {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowed {
     /// A new wrap has to be post-quantum safe, which shows when it is there.
-    post_quantum_safe: bool,
+    pub(crate) post_quantum_safe: bool,
+    /// Which limit it is under.
+    pub(crate) limit: Option<LimitId>,
+}
+
+/// Tells a limit from others while its policy is in use: where it is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LimitId(usize);
+
+impl LimitId {
+    fn of(limit: &Buckets) -> Self {
+        Self(std::ptr::from_ref(limit).addr())
+    }
 }
 
 impl Guard {
@@ -100,7 +112,7 @@ impl Guard {
     /// [`Denied`].
     pub fn check(&self, request: &Request<'_>) -> Result<(), Box<Denied>> {
         let policy = self.policy(request)?;
-        let said = decide(&policy, request, Counts::Yes).and_then(|(rule, allowed)| {
+        let said = decide(&policy, request, Counts::own(request)).and_then(|(rule, allowed)| {
             if allowed.post_quantum_safe {
                 let why = Why::Requires(Unmet::Unknown("whether the wrap is post-quantum safe"));
                 return Err(Denied::new(policy.id(), rule, request, why));
@@ -127,13 +139,7 @@ impl Guard {
         states: Option<&States>,
         usage: Use<'_>,
     ) -> Result<Allowed, ProviderError> {
-        let operation = if self.for_rewrap { Operation::Rewrap } else { usage.operation };
-        let mut request = self.request(operation).key(usage.key).context(usage.context);
-        request.recipients = self.recipients;
-        if usage.opens {
-            // Of a rewrap it is the new wrap that has to be good: it leads away from the old one.
-            (request.post_quantum_safe, request.is_due) = (Some(true), Some(false));
-        }
+        let mut request = self.request_of(usage);
         let policy = self.policy(&request).map_err(|denied| refusal(provider, denied))?;
         let mut first = policy.first(&request, policy.now());
         // Of what is denied anyway nobody is asked.
@@ -157,34 +163,53 @@ impl Guard {
         Ok(allowed)
     }
 
-    /// Refuses a new wrap of a key, or of a kind, that is not allowed.
-    pub(crate) async fn check_wrap(
+    /// Counts a use that was allowed before it was known that it is one of `key`.
+    pub(crate) fn count(
         &self,
         provider: &'static str,
-        states: Option<&States>,
+        usage: Use<'_>,
+        key: &KeyUri,
+    ) -> Result<(), ProviderError> {
+        let request = self.request_of(usage);
+        let policy = self.policy(&request).map_err(|denied| refusal(provider, denied))?;
+        let (rule, decision) = policy.first(&request, policy.now());
+        let limit = rule.and_then(|rule| rule.limit.as_ref());
+        if limit.is_none_or(|limit| limit.take(request.actor.as_str(), Some(key))) {
+            return Ok(());
+        }
+        let denied = Denied::new(policy.id(), decision.rule, &request, Why::TooOften);
+        self.tell_all(&request, policy.id(), Err(denied)).map_err(|denied| refusal(provider, denied))
+    }
+
+    /// Refuses a new wrap of a kind that is not allowed.
+    pub(crate) fn check_kind(
+        &self,
+        provider: &'static str,
         (asked, allowed): (Use<'_>, Allowed),
         wrapped: &WrappedDek,
     ) -> Result<(), ProviderError> {
-        // The key behind an alias has a name of its own, by which rules know it.
-        let again = if wrapped.key_uri() == asked.key {
-            allowed
-        } else {
-            let usage = Use { key: wrapped.key_uri(), counts: Counts::No, ..asked };
-            self.check_use(provider, states, usage).await?
-        };
-        if (allowed.post_quantum_safe || again.post_quantum_safe)
-            && wrapped.is_post_quantum_safe() != Some(true)
-        {
-            let mut request = self.request(asked.operation).key(wrapped.key_uri()).context(asked.context);
-            request.recipients = self.recipients;
-            let denied = self.policy(&request).and_then(|policy| {
-                let rule = policy.decide(&request, policy.now()).rule;
-                let denied = Denied::new(policy.id(), rule, &request, Why::Requires(Unmet::PostQuantumSafe));
-                self.tell_all(&request, policy.id(), Err(denied))
-            });
-            denied.map_err(|denied| refusal(provider, denied))?;
+        if !allowed.post_quantum_safe || wrapped.is_post_quantum_safe() == Some(true) {
+            return Ok(());
         }
-        Ok(())
+        let mut request = self.request(asked.operation).key(wrapped.key_uri()).context(asked.context);
+        request.recipients = self.recipients;
+        let denied = self.policy(&request).and_then(|policy| {
+            let rule = policy.decide(&request, policy.now()).rule;
+            let denied = Denied::new(policy.id(), rule, &request, Why::Requires(Unmet::PostQuantumSafe));
+            self.tell_all(&request, policy.id(), Err(denied))
+        });
+        denied.map_err(|denied| refusal(provider, denied))
+    }
+
+    fn request_of<'u>(&'u self, usage: Use<'u>) -> Request<'u> {
+        let operation = if self.for_rewrap { Operation::Rewrap } else { usage.operation };
+        let mut request = self.request(operation).key(usage.key).context(usage.context);
+        request.recipients = self.recipients;
+        if usage.opens {
+            // Of a rewrap it is the new wrap that has to be good: it leads away from the old one.
+            (request.post_quantum_safe, request.is_due) = (Some(true), Some(false));
+        }
+        request
     }
 
     /// Refuses to ask what an alias means, if nothing could be done with it anyway.
@@ -243,7 +268,7 @@ impl Guard {
 fn decide<'p>(
     policy: &'p Policy,
     request: &Request<'_>,
-    counts: Counts,
+    counts: Counts<'_>,
 ) -> Result<(Option<&'p str>, Allowed), Box<Denied>> {
     conclude(policy, request, policy.first(request, policy.now()), counts)
 }
@@ -253,7 +278,7 @@ fn conclude<'p>(
     policy: &'p Policy,
     request: &Request<'_>,
     (rule, decision): (Option<&'p Rule>, Decision<'p>),
-    counts: Counts,
+    counts: Counts<'_>,
 ) -> Result<(Option<&'p str>, Allowed), Box<Denied>> {
     let denied = |why| Denied::new(policy.id(), decision.rule, request, why);
     if let Some(unmet) = decision.unmet {
@@ -267,11 +292,15 @@ fn conclude<'p>(
     if let Some(what) = open.names().next() {
         return Err(denied(Why::Requires(Unmet::Unknown(what))));
     }
-    let limit = rule.and_then(|rule| rule.limit.as_ref()).filter(|_| counts == Counts::Yes);
-    if limit.is_some_and(|limit| !limit.take(request.actor.as_str(), request.key_text())) {
-        return Err(denied(Why::TooOften));
-    }
-    Ok((decision.rule, Allowed { post_quantum_safe }))
+    let limit = rule.and_then(|rule| rule.limit.as_ref());
+    let allowed = Allowed { post_quantum_safe, limit: limit.map(LimitId::of) };
+    let is_left = match (limit, counts) {
+        (Some(limit), Counts::As { key, but }) if but != allowed.limit => {
+            limit.take(request.actor.as_str(), key)
+        }
+        _ => true,
+    };
+    if is_left { Ok((decision.rule, allowed)) } else { Err(denied(Why::TooOften)) }
 }
 
 /// One use of a key.
@@ -282,14 +311,29 @@ pub(crate) struct Use<'a> {
     pub(crate) context: &'a FullContext,
     /// Whether it unwraps.
     pub(crate) opens: bool,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Counts<'a>,
 }
 
 /// Whether a limit counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Counts {
-    Yes,
+pub(crate) enum Counts<'a> {
+    /// As a use of this key, whatever it was asked for by; not by the limit that has counted it.
+    As {
+        key: Option<&'a KeyUri>,
+        but: Option<LimitId>,
+    },
     No,
+}
+
+impl<'a> Counts<'a> {
+    /// As a use of this key.
+    pub(crate) fn of(key: &'a KeyUri) -> Self {
+        Self::As { key: Some(key), but: None }
+    }
+
+    fn own(request: &Request<'a>) -> Self {
+        Self::As { key: request.key, but: None }
+    }
 }
 
 /// What the caller of a provider is told.
@@ -309,4 +353,4 @@ impl std::fmt::Debug for Guard {
     }
 }
 
-const NOTHING: Allowed = Allowed { post_quantum_safe: false };
+const NOTHING: Allowed = Allowed { post_quantum_safe: false, limit: None };

@@ -7,6 +7,7 @@ mod decision;
 mod document;
 mod file;
 mod guard;
+mod meanings;
 mod operation;
 mod pattern;
 mod policy;

@@ -9,7 +9,8 @@ use envelope_sdk::{
 
 use crate::{
     Guard, Operation,
-    guard::{Counts, Use},
+    guard::{Allowed, Counts, Use},
+    meanings::Meanings,
     states::States,
 };
 
@@ -18,7 +19,8 @@ use crate::{
 /// below hears nothing of it, and no secret is read.
 ///
 /// A key is judged by the name that it was asked for by, and an alias also by that of the key behind it: of a wrap when the
-/// key store has named it, so that what is denied is thrown away. Whether a wrap is post-quantum safe shows then too.
+/// key store has named it, so that what is denied is thrown away; before the call once that is known. Whether a wrap is
+/// post-quantum safe shows then too. A limit counts the key behind, whatever it is asked for by.
 ///
 /// # Where it stands
 /// Over all other layers: a cache answers without asking what is below.
@@ -26,13 +28,14 @@ pub struct Guarded<P> {
     below: P,
     guard: Guard,
     states: Option<States>,
+    meanings: Meanings,
 }
 
 impl<P: KeyProvider> Guarded<P> {
     /// Puts `guard` before `below`.
     #[must_use]
     pub fn new(below: P, guard: Guard) -> Self {
-        Self { below, guard, states: None }
+        Self { below, guard, states: None, meanings: Meanings::default() }
     }
 
     /// Asks `admin` for the states of keys, where a rule requires one; an answer is good for a minute. Without it such
@@ -51,8 +54,27 @@ impl<P: KeyProvider> Guarded<P> {
 
     async fn may_unwrap(&self, wrapped: &WrappedDek, context: &FullContext) -> Result<(), ProviderError> {
         let key = wrapped.key_uri();
-        let usage = Use { operation: Operation::Unwrap, key, context, opens: true, counts: Counts::Yes };
-        self.guard.check_use(self.below.name(), self.states.as_ref(), usage).await.map(|_| ())
+        let usage = Use { operation: Operation::Unwrap, key, context, opens: true, counts: Counts::of(key) };
+        self.check_use(usage).await.map(|_| ())
+    }
+
+    async fn check_use(&self, usage: Use<'_>) -> Result<Allowed, ProviderError> {
+        self.guard.check_use(self.below.name(), self.states.as_ref(), usage).await
+    }
+
+    /// Of a use of one name, the same of the key behind it. The limit that has counted that does not again.
+    async fn check_behind(
+        &self,
+        usage: Use<'_>,
+        key: &KeyUri,
+        mut allowed: Allowed,
+    ) -> Result<Allowed, ProviderError> {
+        if key != usage.key {
+            let counts = Counts::As { key: Some(key), but: allowed.limit };
+            allowed.post_quantum_safe |=
+                self.check_use(Use { key, counts, ..usage }).await?.post_quantum_safe;
+        }
+        Ok(allowed)
     }
 
     async fn wrapping<T>(
@@ -61,12 +83,23 @@ impl<P: KeyProvider> Guarded<P> {
         call: impl Future<Output = Result<T, ProviderError>>,
         new: impl Fn(&T) -> Option<&WrappedDek>,
     ) -> Result<T, ProviderError> {
-        let (name, states) = (self.below.name(), self.states.as_ref());
-        let allowed = self.guard.check_use(name, states, usage).await?;
-        let made = call.await?;
-        if let Some(wrapped) = new(&made) {
-            self.guard.check_wrap(name, states, (usage, allowed), wrapped).await?;
+        // As far as is known; of an alias nothing is, the first time.
+        let behind = self.meanings.of(usage.key);
+        let behind = behind.as_ref().or_else(|| usage.key.is_resolved().then_some(usage.key));
+        let counts = behind.map_or(Counts::No, Counts::of);
+        let mut allowed = self.check_use(Use { counts, ..usage }).await?;
+        if let Some(key) = behind {
+            allowed = self.check_behind(usage, key, allowed).await?;
         }
+        let made = call.await?;
+        let Some(wrapped) = new(&made) else { return Ok(made) };
+        let named = wrapped.key_uri();
+        self.meanings.learn(usage.key, named);
+        if behind != Some(named) {
+            self.guard.count(self.below.name(), usage, named)?;
+            allowed = self.check_behind(usage, named, allowed).await?;
+        }
+        self.guard.check_kind(self.below.name(), (usage, allowed), wrapped)?;
         Ok(made)
     }
 }
@@ -87,7 +120,7 @@ impl<P: KeyProvider> KeyProvider for Guarded<P> {
         dek: &Dek,
         context: &FullContext,
     ) -> Result<WrappedDek, ProviderError> {
-        let usage = Use { operation: Operation::Wrap, key, context, opens: false, counts: Counts::Yes };
+        let usage = Use { operation: Operation::Wrap, key, context, opens: false, counts: Counts::No };
         self.wrapping(usage, self.below.wrap_dek(key, dek, context), |wrapped| Some(wrapped)).await
     }
 
@@ -124,7 +157,7 @@ impl<P: KeyProvider> KeyProvider for Guarded<P> {
         key: &KeyUri,
         context: &FullContext,
     ) -> Result<(Dek, WrappedDek), ProviderError> {
-        let usage = Use { operation: Operation::Wrap, key, context, opens: false, counts: Counts::Yes };
+        let usage = Use { operation: Operation::Wrap, key, context, opens: false, counts: Counts::No };
         self.wrapping(usage, self.below.generate_dek(key, context), |(_, wrapped)| Some(wrapped)).await
     }
 
@@ -136,9 +169,9 @@ impl<P: KeyProvider> KeyProvider for Guarded<P> {
         context: &FullContext,
     ) -> Result<Option<WrappedDek>, ProviderError> {
         let operation = Operation::Rewrap;
-        let old = Use { operation, key: wrapped.key_uri(), context, opens: true, counts: Counts::Yes };
-        self.guard.check_use(self.below.name(), self.states.as_ref(), old).await?;
-        let new = Use { operation, key, context, opens: false, counts: Counts::Yes };
+        let of = wrapped.key_uri();
+        self.check_use(Use { operation, key: of, context, opens: true, counts: Counts::of(of) }).await?;
+        let new = Use { operation, key, context, opens: false, counts: Counts::No };
         self.wrapping(new, self.below.rewrap_dek(wrapped, key, context), Option::as_ref).await
     }
 }

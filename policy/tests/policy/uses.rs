@@ -237,6 +237,57 @@ fn a_limit_holds_for_each_actor_and_key() {
     wrap(&guard.for_actor(envelope_policy::Actor::parse("cli:y").unwrap()), "a").unwrap();
 }
 
+/// The key `a` of a key store, by whatever name it is asked for.
+fn aliased(below: &Arc<MemoryProvider>) -> AlteredProvider {
+    AlteredProvider::new(below.clone()).on_wrap(|below, _, dek, context| {
+        Box::pin(async move { below.wrap_dek(&MemoryProvider::key("a"), dek, context).await })
+    })
+}
+
+#[test]
+fn a_limit_counts_the_key_by_whatever_name_it_is_asked_for() {
+    let (alias, a, none) = (key("memory:alias"), MemoryProvider::key("a"), context(&[]));
+    for (rules, what) in [
+        ("[[rule]]\nname = 'few'\neffect = 'allow'\nlimit = '4/d'", "one rule for all names"),
+        (
+            "[[rule]]\nname = 'few'\neffect = 'allow'\nkey = ['memory:a']\nlimit = '4/d'",
+            "a rule that knows the key alone",
+        ),
+    ] {
+        let below = memory();
+        let guarded = Guarded::new(aliased(&below), guard("cli:x", rules));
+        let wrap = |name: &KeyUri| block_on(guarded.wrap_dek(name, &dek(), &none));
+        let wrapped = wrap(&alias).unwrap();
+        wrap(&alias).unwrap();
+        block_on(guarded.unwrap_dek(&wrapped, &none)).unwrap();
+        wrap(&a).unwrap();
+        let calls = below.calls();
+        for name in [&alias, &a] {
+            let error = wrap(name).unwrap_err();
+            assert_eq!(denied(&error), (Some("few".into()), Why::TooOften), "{what}: {name}");
+        }
+        let error = block_on(guarded.unwrap_dek(&wrapped, &none)).unwrap_err();
+        assert_eq!(denied(&error), (Some("few".into()), Why::TooOften), "{what}");
+        assert_eq!(below.calls(), calls, "{what}: the key store heard of what is denied");
+    }
+}
+
+#[test]
+fn a_use_by_a_name_that_nobody_knows_yet_is_counted_once_it_is_known_which_key_it_is() {
+    let (short, none) = (key("local:main"), context(&[]));
+    assert!(!short.is_resolved());
+    let guarded = Guarded::new(
+        aliased(&memory()),
+        guard("cli:x", "[[rule]]\nname = 'few'\neffect = 'allow'\nlimit = '2/d'"),
+    );
+    let wrapped = block_on(guarded.wrap_dek(&short, &dek(), &none)).unwrap();
+    block_on(guarded.unwrap_dek(&wrapped, &none)).unwrap();
+    for name in [&short, wrapped.key_uri()] {
+        let error = block_on(guarded.wrap_dek(name, &dek(), &none)).unwrap_err();
+        assert_eq!(denied(&error).1, Why::TooOften, "{name}");
+    }
+}
+
 type Told = (Operation, Option<(PolicyId, Option<String>)>);
 
 #[derive(Default)]
