@@ -24,7 +24,7 @@ use crate::{
     record::{MAX_LINE, OWN},
     segments::{beside, closed_numbers, closed_path, open, read_range},
     tell::Teller,
-    writer::{Group, Writer},
+    writer::{Flushing, Group, Writer},
 };
 
 /// An audit log that is written. Clones write to the same one; threads and processes may write to one log at once.
@@ -220,9 +220,10 @@ impl Log {
         self.shared.basis().set(name, digest);
     }
 
-    /// Brings everything to disk, the head too: for the end of a process that does not drop its log. Waits for
-    /// [sinks](crate::Sink) as the end of the log does, up to 10 seconds; what is to be recorded meanwhile waits, too. What a sink
-    /// that takes nothing has not taken by then stays in its queue, and is not counted as lost.
+    /// Brings everything to disk, the head too: for the end of a process that does not drop its log. Waits until
+    /// [sinks](crate::Sink) have taken what was recorded before, as long as they take something each second, up to 10 seconds; what is
+    /// to be recorded meanwhile does not wait. What a sink that takes nothing has not taken by then stays in its queue, and is
+    /// not counted as lost.
     ///
     /// # Errors
     ///
@@ -318,14 +319,21 @@ pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
     let mut next = None;
     // When the head has to be on disk, also if there is no pause until then.
     let mut due: Option<Instant> = None;
+    // They wait for sinks, and nobody else does.
+    let mut flushing: Vec<(Flushing, Reply<()>)> = Vec::new();
     loop {
         if due.is_some_and(|due| due <= Instant::now()) {
             flush(writer);
             due = None;
         }
+        let over: Vec<_> = flushing.extract_if(.., |(flushing, _)| writer.may_flush(flushing)).collect();
+        for (_, reply) in over {
+            let _ = reply.send(writer.flush().map_err(Into::into));
+        }
         due =
             if writer.head_is_flushed() { None } else { due.or_else(|| Some(Instant::now() + FLUSH_AFTER)) };
-        let order = match (next.take(), due) {
+        let looks = (!flushing.is_empty()).then(|| Instant::now() + LOOKS_AFTER);
+        let order = match (next.take(), due.into_iter().chain(looks).min()) {
             (Some(order), _) => Ok(order),
             (None, None) => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
             (None, Some(due)) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
@@ -355,11 +363,9 @@ pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
             Ok(Order::Prune(up_to, reply)) => {
                 let _ = reply.send(writer.prune(up_to).map_err(Into::into));
             }
-            Ok(Order::Flush(reply)) => {
-                let _ = reply.send(writer.flush().map_err(Into::into));
-            }
+            Ok(Order::Flush(reply)) => flushing.push((writer.begin_flush(), reply)),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break close(writer),
+            Err(RecvTimeoutError::Disconnected) => break close(writer, flushing),
         }
     }
 }
@@ -394,9 +400,14 @@ fn flush<D: Disk>(writer: &mut Writer<D>) {
     }
 }
 
-fn close<D: Disk>(writer: &mut Writer<D>) {
-    if let Err(error) = writer.close() {
+/// Waits for sinks itself: nobody is left to record anything.
+fn close<D: Disk>(writer: &mut Writer<D>, flushing: Vec<(Flushing, Reply<()>)>) {
+    let closed = writer.close().map_err(AppendError::from);
+    if let Err(error) = &closed {
         tracing::warn!(%error, "the audit log cannot be closed as it should be");
+    }
+    for (_, reply) in flushing {
+        let _ = reply.send(closed.clone());
     }
 }
 
@@ -435,3 +446,5 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
 /// Entries that are written together at most, and then some of the last one who asked.
 const GROUP: usize = 1024;
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// How soon the writer looks again how far sinks are, while somebody waits for them.
+const LOOKS_AFTER: Duration = Duration::from_millis(5);

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
@@ -17,6 +17,8 @@ use crate::{Entry, Outcome, Record, Sink, record::SINK_LOST};
 pub(crate) struct Teller {
     name: &'static str,
     queue: Option<Sender<Arc<Told>>>,
+    /// Records that were put into it.
+    queued: AtomicU64,
     shared: Arc<Shared>,
     /// Disconnected once the thread has ended.
     ended: Receiver<()>,
@@ -40,9 +42,17 @@ struct Shared {
     lost: AtomicU64,
     /// The log is closed, and what waits was counted as lost.
     given_up: AtomicBool,
-    /// For who waits until the sink has taken another record.
-    turn: Mutex<()>,
-    taken: Condvar,
+    /// Records that the sink has taken, or lost.
+    taken: AtomicU64,
+}
+
+/// A place in the queue of a sink, for who waits until the sink has come there.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    place: u64,
+    /// How far the sink was when somebody looked, and since when.
+    taken: u64,
+    since: Instant,
 }
 
 impl Told {
@@ -61,7 +71,15 @@ impl Teller {
             its.work(&*sink, &told);
             drop(alive);
         })?;
-        Ok(Self { name, queue: Some(queue), shared, ended, said_at: Instant::now(), saying: 0 })
+        Ok(Self {
+            name,
+            queue: Some(queue),
+            queued: AtomicU64::new(0),
+            shared,
+            ended,
+            said_at: Instant::now(),
+            saying: 0,
+        })
     }
 
     /// Puts a record in the queue, or counts it as lost where too much waits already.
@@ -71,6 +89,7 @@ impl Teller {
             && self.queue.as_ref().is_some_and(|queue| {
                 self.shared.waiting.fetch_add(length, Ordering::AcqRel);
                 self.shared.waiting_records.fetch_add(1, Ordering::AcqRel);
+                self.queued.fetch_add(1, Ordering::AcqRel);
                 queue.send(Arc::clone(told)).is_ok()
             });
         if !sent {
@@ -106,26 +125,25 @@ impl Teller {
         }
     }
 
-    /// Waits for the sink as long as it takes something, but not after `deadline`. Returns the record of what was lost;
-    /// [`said`](Self::said) has to follow.
-    pub(crate) fn drain(&mut self, deadline: Instant) -> Option<Entry> {
-        let mut turn = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let before = self.shared.waiting_records.load(Ordering::Acquire);
-            let left = deadline.saturating_duration_since(Instant::now());
-            if before == 0 || left.is_zero() {
-                break;
-            }
-            let waited = self.shared.taken.wait_timeout(turn, left.min(STUCK_AFTER));
-            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            turn = again;
-            if timeout.timed_out() && self.shared.waiting_records.load(Ordering::Acquire) == before {
-                break;
-            }
+    /// Behind all that the sink was told so far.
+    pub(crate) fn mark(&self, now: Instant) -> Mark {
+        let taken = self.shared.taken.load(Ordering::Acquire);
+        Mark { place: self.queued.load(Ordering::Acquire), taken, since: now }
+    }
+
+    /// Whether the sink has come to the mark, or takes nothing any more.
+    pub(crate) fn is_past(&self, mark: &mut Mark, now: Instant) -> bool {
+        let taken = self.shared.taken.load(Ordering::Acquire);
+        if taken != mark.taken {
+            (mark.taken, mark.since) = (taken, now);
         }
-        drop(turn);
+        taken >= mark.place || now.duration_since(mark.since) >= STUCK_AFTER
+    }
+
+    /// As [`lost`](Self::lost), whenever the last one was.
+    pub(crate) fn lost_by_now(&mut self, now: Instant) -> Option<Entry> {
         let entry = self.entry()?;
-        self.said_at = Instant::now();
+        self.said_at = now;
         Some(entry)
     }
 
@@ -164,8 +182,7 @@ impl Shared {
             }
             self.waiting.fetch_sub(told.line.len(), Ordering::AcqRel);
             self.waiting_records.fetch_sub(1, Ordering::AcqRel);
-            drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
-            self.taken.notify_all();
+            self.taken.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -202,6 +219,22 @@ mod tests {
         fn tell(&self, _: &Record, _: &str) -> io::Result<()> {
             Err(io::ErrorKind::BrokenPipe.into())
         }
+    }
+
+    #[test]
+    fn who_waits_for_a_sink_waits_as_long_as_it_takes_something() {
+        let (teller, begun) = (Teller::start(Arc::new(Broken)).unwrap(), Instant::now());
+        teller.queued.store(3, Ordering::Release);
+        let mut mark = teller.mark(begun);
+        assert!(!teller.is_past(&mut mark, begun + STUCK_AFTER / 2));
+        teller.shared.taken.store(1, Ordering::Release);
+        assert!(!teller.is_past(&mut mark, begun + STUCK_AFTER), "it has taken one");
+        assert!(!teller.is_past(&mut mark, begun + STUCK_AFTER + STUCK_AFTER / 2));
+        assert!(teller.is_past(&mut mark, begun + 2 * STUCK_AFTER), "it takes nothing any more");
+        let mut mark = teller.mark(begun);
+        teller.queued.store(9, Ordering::Release);
+        teller.shared.taken.store(3, Ordering::Release);
+        assert!(teller.is_past(&mut mark, begun), "what came behind the mark is not waited for");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
     key::LogKey,
     log::{Appended, Pruned},
     record::{self, BEGIN, CHECKPOINT, MAX_LINE, PRUNE, Position, SEGMENT, SEGMENT_END},
-    tell::{ENDS_AFTER, Teller, Told},
+    tell::{ENDS_AFTER, Mark, Teller, Told},
     text,
 };
 
@@ -32,6 +32,12 @@ pub(crate) struct Writer<D> {
     head_is_flushed: bool,
     lines: Vec<u8>,
     pub(crate) tellers: Vec<Teller>,
+}
+
+/// A flush that waits for sinks.
+pub(crate) struct Flushing {
+    marks: Vec<Mark>,
+    deadline: Instant,
 }
 
 /// Where the log ends.
@@ -119,10 +125,24 @@ impl<D: Disk> Writer<D> {
         self.flush_head()
     }
 
-    /// For a process that may end without closing the log: sinks are told what they take, and the head is brought to disk.
+    /// For a process that may end without closing the log: how far sinks are, which are [waited for](Self::may_flush) then.
+    pub(crate) fn begin_flush(&self) -> Flushing {
+        let now = Instant::now();
+        let marks = self.tellers.iter().map(|teller| teller.mark(now)).collect();
+        Flushing { marks, deadline: now + ENDS_AFTER }
+    }
+
+    /// Whether nothing is to be waited for any more. It does not wait.
+    pub(crate) fn may_flush(&self, flushing: &mut Flushing) -> bool {
+        let now = Instant::now();
+        let mut marked = self.tellers.iter().zip(&mut flushing.marks);
+        now >= flushing.deadline || marked.all(|(teller, mark)| teller.is_past(mark, now))
+    }
+
+    /// Records what sinks lost, and brings the head to disk.
     pub(crate) fn flush(&mut self) -> Result<(), LogError> {
-        let deadline = Instant::now() + ENDS_AFTER;
-        let lost: Vec<_> = self.tellers.iter_mut().filter_map(|teller| teller.drain(deadline)).collect();
+        let now = Instant::now();
+        let lost: Vec<_> = self.tellers.iter_mut().filter_map(|teller| teller.lost_by_now(now)).collect();
         if !lost.is_empty() {
             let put = self.append(&[&lost]);
             self.tellers.iter_mut().for_each(|teller| teller.said(put.is_ok()));

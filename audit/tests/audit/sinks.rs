@@ -4,6 +4,7 @@ use std::{
     io::{self, Read},
     os::unix::net::UnixDatagram,
     sync::{Arc, Mutex, mpsc},
+    task::{Context, Waker},
 };
 
 use envelope_audit::{Entry, Filter, Lines, Outcome, Record, Sink, Syslog, VerifyError, read};
@@ -96,23 +97,49 @@ fn a_pipe_that_nobody_reads_holds_up_no_operation_and_the_log_says_what_did_not_
     assert_eq!((sink.as_str(), lost + through), ("lines", count + 1));
 }
 
-#[test]
-fn a_flush_waits_for_what_a_sink_takes_and_records_what_it_lost() {
-    /// Waits to be let, and fails once.
-    struct Let(Mutex<mpsc::Receiver<bool>>, Arc<Mutex<Vec<u64>>>);
-    impl Sink for Let {
-        fn name(&self) -> &'static str {
-            "let"
-        }
-        fn tell(&self, record: &Record, _: &str) -> io::Result<()> {
-            if self.0.lock().unwrap().recv().unwrap_or(false) {
-                self.1.lock().unwrap().push(record.seq);
-                Ok(())
-            } else {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
+/// Waits to be let, or else fails.
+struct Let(Mutex<mpsc::Receiver<bool>>, Arc<Mutex<Vec<u64>>>);
+
+impl Sink for Let {
+    fn name(&self) -> &'static str {
+        "let"
+    }
+
+    fn tell(&self, record: &Record, _: &str) -> io::Result<()> {
+        if self.0.lock().unwrap().recv().unwrap_or(false) {
+            self.1.lock().unwrap().push(record.seq);
+            Ok(())
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
         }
     }
+}
+
+#[test]
+fn a_flush_that_waits_for_a_slow_sink_holds_up_nobody_who_records() {
+    // A sink is given up after a second: on a machine that stands still so long, once more.
+    for _ in 0..5 {
+        let (go, may) = mpsc::channel();
+        let told = Arc::<Mutex<Vec<u64>>>::default();
+        let place = Place::new();
+        let log = place.create(options().tell(Arc::new(Let(may.into(), Arc::clone(&told)))));
+        log.append_blocking(entry(1)).unwrap();
+        let mut flush = Box::pin(log.flush());
+        log.append_blocking(entry(2)).unwrap();
+        let is_waiting = flush.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        [true, true].into_iter().for_each(|goes| go.send(goes).unwrap());
+        if is_waiting {
+            futures_executor::block_on(flush).unwrap();
+            drop(log);
+            assert_eq!(*told.lock().unwrap(), [2, 3]);
+            return;
+        }
+    }
+    panic!("what was to be recorded waited for the flush each time");
+}
+
+#[test]
+fn a_flush_waits_for_what_a_sink_takes_and_records_what_it_lost() {
     let (go, may) = mpsc::channel();
     let told = Arc::<Mutex<Vec<u64>>>::default();
     let place = Place::new();
