@@ -254,8 +254,31 @@ fn a_version_goes_once_its_envelopes_were_rotated() {
     sandbox.run(&["keys", "usage", "tree", "--report", "usage.jsonl"], 0);
     sandbox.run(&destroy, 5).says("version 1 of ").says("still opens 2 envelopes");
     sandbox.run(&["rotate", "--to", "local:old", "tree"], 0);
-    sandbox.run(&["keys", "usage", "tree", "--report", "usage.jsonl"], 3).says("is there already");
+    sandbox
+        .run(&["keys", "usage", "tree", "--report", "usage.jsonl"], 3)
+        .says("is there already")
+        .says("name another file");
     sandbox.run(&["keys", "usage", "tree", "--report", "now.jsonl"], 0);
+    // A newer run does not take the place of an older one by itself: they may be of two machines.
+    let both = ["--usage", "now.jsonl", "--dry-run"];
+    let refused = sandbox.run(&[&destroy[..], &both].concat(), 5);
+    refused
+        .says("still opens 2 envelopes")
+        .says("usage.jsonl and now.jsonl both count tree")
+        .says("name now.jsonl alone");
+    let twice = [
+        "keys",
+        "destroy",
+        "old",
+        "--version",
+        "1",
+        "--yes",
+        "--usage",
+        "now.jsonl",
+        "--usage",
+        "./now.jsonl",
+    ];
+    sandbox.run(&twice, 2).says("now.jsonl: it is named twice");
     sandbox.run(&["keys", "destroy", "old", "--version", "1", "--yes", "--usage", "now.jsonl"], 0);
     sandbox.run(&["decrypt", "-k", "local:old", "tree/0.envelope", "-o", "out"], 0);
 }

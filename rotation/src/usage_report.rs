@@ -68,6 +68,7 @@ impl<W: Write> UsageWriter<W> {
 pub struct UsageReader<R> {
     from: R,
     made: String,
+    of: Vec<String>,
     envelopes: u64,
     end: Option<End>,
 }
@@ -79,9 +80,11 @@ impl<R: BufRead> UsageReader<R> {
     ///
     /// [`UsageReportError`].
     pub fn open(from: R) -> Result<Self, UsageReportError> {
-        let mut reader = Self { from, made: String::new(), envelopes: 0, end: None };
+        let mut reader = Self { from, made: String::new(), of: Vec::new(), envelopes: 0, end: None };
         match reader.line()? {
-            Some(Line::Begin(begin)) if begin.envelope_usage == VERSION => reader.made = begin.made,
+            Some(Line::Begin(begin)) if begin.envelope_usage == VERSION => {
+                (reader.made, reader.of) = (begin.made, begin.of);
+            }
             _ => return Err(UsageReportError::NotAReport),
         }
         Ok(reader)
@@ -91,6 +94,12 @@ impl<R: BufRead> UsageReader<R> {
     #[must_use]
     pub fn made(&self) -> &str {
         &self.made
+    }
+
+    /// The paths or URLs that were looked at, as whoever made it called them.
+    #[must_use]
+    pub fn of(&self) -> &[String] {
+        &self.of
     }
 
     /// The next envelope; `None` at the end, which is there and has the right number.
@@ -163,7 +172,8 @@ pub struct KeyVersion {
     pub version: String,
 }
 
-/// What the end of a key, or of one version of it, does to the envelopes of reports.
+/// What the end of a key, or of one version of it, does to the envelopes of reports. Each report counts: an envelope that two of them
+/// name is counted twice, since two machines may have one of the same name, and an older copy of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Loss {
     /// Envelopes of the reports, whatever opens them.

@@ -1,8 +1,10 @@
 //! What a key that is destroyed takes with it: asked before, and written down after.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{BufReader, Seek as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
@@ -67,6 +69,7 @@ impl Destruction {
         let ends = Ends::of(providers, key, args.version.as_deref())?;
         destruction.was = Some(ends.state);
         let mut usage = end.usage.iter().map(|path| Usage::open(path)).collect::<Result<Vec<_>>>()?;
+        check_each_once(&usage)?;
         if !args.dry_run.dry_run {
             destruction.report = SignedReport::begin(providers, &end.report)?;
             destruction.begin(&ends, end, &mut usage)?;
@@ -74,6 +77,7 @@ impl Destruction {
         for usage in &mut usage {
             destruction.read(global, usage, &ends)?;
         }
+        warn_of_runs(global, &usage);
         let Loss { opened, unreadable, not_read, .. } = destruction.loss;
         if (opened > 0 || not_read > 0) && !end.force {
             let what = ends.name();
@@ -158,6 +162,7 @@ impl Destruction {
         };
         let report = UsageReader::open(BufReader::new(&usage.file)).map_err(about)?;
         warn_if_old(global, path, report.made());
+        (usage.made, usage.of) = (report.made().to_owned(), report.of().to_vec());
         let mut loss = std::mem::take(&mut self.loss);
         let before = loss.envelopes;
         let read = loss.add(
@@ -206,12 +211,15 @@ struct Usage<'p> {
     path: &'p Path,
     file: File,
     sha256: Option<String>,
+    /// When it was made, and of which paths, once it was read.
+    made: String,
+    of: Vec<String>,
 }
 
 impl<'p> Usage<'p> {
     fn open(path: &'p Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| CliError::io("read", path, &error))?;
-        Ok(Self { path, file, sha256: None })
+        Ok(Self { path, file, sha256: None, made: String::new(), of: Vec::new() })
     }
 
     /// Its SHA-256, for the report.
@@ -305,6 +313,38 @@ enum Stop {
 impl From<UsageReportError> for Stop {
     fn from(error: UsageReportError) -> Self {
         Self::Report(error)
+    }
+}
+
+/// One that is named twice would count twice.
+fn check_each_once(usage: &[Usage<'_>]) -> Result<()> {
+    let mut seen = HashSet::new();
+    for Usage { file, path, .. } in usage {
+        let found = file.metadata().map_err(|error| CliError::io("read", path, &error))?;
+        if !seen.insert((found.dev(), found.ino())) {
+            return Err(CliError::usage("it is named twice").about(printable::path(path)));
+        }
+    }
+    Ok(())
+}
+
+/// A second run over the same paths does not take the place of the first: what it says of them counts, too.
+fn warn_of_runs(global: &Global, usage: &[Usage<'_>]) {
+    for (at, one) in usage.iter().enumerate() {
+        for other in &usage[at + 1..] {
+            let Some(path) = one.of.iter().find(|path| other.of.contains(path)) else { continue };
+            // RFC 3339 in UTC: the order of the texts is that of the times.
+            let (older, newer) = if one.made <= other.made { (one, other) } else { (other, one) };
+            let [older, newer] = [older, newer].map(|of| printable::path(of.path));
+            say(
+                global,
+                &format!(
+                    "{older} and {newer} both count {}: each of them counts. If they are two runs over the same files, name {newer} \
+                     alone, which is newer",
+                    printable::text(path)
+                ),
+            );
+        }
     }
 }
 

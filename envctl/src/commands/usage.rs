@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use envelope_files::{Access, Existing, NewFile};
+use envelope_files::{Access, Existing, FileError, NewFile};
 use envelope_rotation::{Usage, UsageWriter};
 use envelope_sdk::printable;
 
@@ -60,8 +60,15 @@ pub(crate) fn run(global: &Global, paths: &[PathBuf], report_file: Option<&Path>
 }
 
 fn begin(path: &Path, paths: &[PathBuf]) -> Result<UsageWriter<BufWriter<NewFile>>> {
-    let file = BufWriter::new(NewFile::create(path, Existing::Keep, Access::Public)?);
+    let file = NewFile::create(path, Existing::Keep, Access::Public).map_err(|error| {
+        let is_there = matches!(error, FileError::Exists { .. });
+        let error = CliError::from(error);
+        if is_there { error.hint_instead(NOT_ADDED.into()) } else { error }
+    })?;
+    let file = BufWriter::new(file);
     let paths: Vec<_> = paths.iter().map(|path| printable::path(path)).collect();
     UsageWriter::begin(file, &report::time(now()), &paths)
         .map_err(|error| CliError::io("write", path, &error))
 }
+
+const NOT_ADDED: &str = "each run has a report of its own, and `keys destroy` takes several: name another file";
