@@ -19,13 +19,17 @@ pub(crate) fn explain(error: CliError, file: Option<&File>, path: Option<&Path>)
         return error;
     };
     match journal_beside(file, path) {
-        Some(JournalBeside { path, journal: Some(journal) }) if journal.is_torn_in(file) => {
+        Some(JournalBeside { path, is_of_other_version: true, .. }) => error.hint_instead(format!(
+            "{} was left by another version of envctl: run `envctl rewrap` of that one, and then this one again",
+            printable::path(&path)
+        )),
+        Some(JournalBeside { path, journal: Some(journal), .. }) if journal.is_torn_in(file) => {
             error.hint_instead(format!(
                 "a rewrap was interrupted and left {}: `envctl rewrap` finishes it, with a key from before or one that it was for",
                 printable::path(&path)
             ))
         }
-        Some(JournalBeside { path, journal: None }) => error.hint_instead(format!(
+        Some(JournalBeside { path, journal: None, .. }) => error.hint_instead(format!(
             "{} is not believed: it is no whole journal of the owner of the file, or others may write it",
             printable::path(&path)
         )),

@@ -209,6 +209,13 @@ fn a_journal_that_is_forged_foreign_or_a_link_is_not_believed_and_stays() {
         assert_eq!(sandbox.read(JOURNAL), journal);
         assert_eq!(sandbox.files(), ["in.envelope", JOURNAL]);
     }
+    // Of another build: that one reads it.
+    let mut other_version = whole.clone();
+    other_version[7] = 1;
+    sandbox.write(JOURNAL, &other_version);
+    decrypt(&sandbox, 4).says("was left by another version of envctl");
+    sandbox.run(&REWRAP, 4).says("was left by another version of envctl");
+    assert_eq!(sandbox.read(JOURNAL), other_version);
     fs::remove_file(sandbox.file(JOURNAL)).unwrap();
     let elsewhere = tempfile::NamedTempFile::new().unwrap();
     elsewhere.as_file().write_all_at(&whole, 0).unwrap();

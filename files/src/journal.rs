@@ -12,9 +12,12 @@ use envelope_sdk::{
 /// Both headers of a rewrap in place, the old and the new one.
 ///
 /// ```text
-/// magic 8 ‖ length of a header u32 ‖ old header ‖ new header ‖ checksum 32
+/// 89 45 4e 4a 0d 0a 1a ‖ version 02 ‖ length of a header u32 ‖ old header ‖ new header ‖ checksum 32
 /// a header: length of its front u32 ‖ front ‖ MAC 32
 /// ```
+///
+/// Numbers are in big-endian order; the checksum is HMAC-SHA-256, under a key that is no secret, of all before. Version 1 had whole
+/// headers. A reader takes its own version alone: what is between two writes of one build is finished by that build.
 ///
 /// Between front and MAC are zeros, the padding, which are left out: a header that is padded to 4 KiB has some 300 other bytes.
 ///
@@ -59,9 +62,14 @@ impl Journal {
         Self::new(Header::parse_exact(&old).ok()?, Header::parse_exact(&new).ok()?)
     }
 
-    /// True when `start` begins as a journal does, whole or not.
+    /// True when `start` begins as a journal does, whole or not, of whatever version.
     pub(crate) fn is_begun(start: &[u8]) -> bool {
-        start.starts_with(&MAGIC)
+        start.starts_with(MAGIC_OF_ALL)
+    }
+
+    /// True when `bytes` are a journal of another version, which another build has left.
+    pub(crate) fn is_of_other_version(bytes: &[u8]) -> bool {
+        Self::is_begun(bytes) && bytes.len() > MAGIC.len() && !bytes.starts_with(&MAGIC)
     }
 
     /// The bytes of the journal.
@@ -238,7 +246,9 @@ fn digest(key: &[u8; 32], bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
 }
 
 /// As the magic of an envelope, and as little to be mistaken for text.
-const MAGIC: [u8; 8] = *b"\x89ENJ\r\n\x1a\x01";
+const MAGIC_OF_ALL: &[u8] = b"\x89ENJ\r\n\x1a";
+/// With the version: a change of the form raises it.
+const MAGIC: [u8; 8] = *b"\x89ENJ\r\n\x1a\x02";
 const CHECKSUM: &[u8; 32] = b"envelope-files journal checksum\0";
 const LONG_NAME: &[u8; 32] = b"envelope-files journal long name";
 const CHECKSUM_LEN: usize = 32;

@@ -85,6 +85,9 @@ pub struct JournalBeside {
     pub path: PathBuf,
     /// The journal; `None` when what is there is not one, or is not believed.
     pub journal: Option<Journal>,
+    /// Whether it would be believed, and is of a version that this build does not read: that of another build, which is
+    /// to finish what it has begun.
+    pub is_of_other_version: bool,
 }
 
 /// What stands where the journal of `file`, opened at `path`, would. `None` when
@@ -111,11 +114,16 @@ pub(crate) fn beside(file: &File, place: &Place) -> Option<JournalBeside> {
     if matches!(journal.stat(), Ok(None)) {
         return None;
     }
-    let read = read_believed(file, &journal).ok().flatten();
-    Some(JournalBeside { path: journal.path().to_owned(), journal: read })
+    let bytes = read_believed(file, &journal).ok().flatten().unwrap_or_default();
+    Some(JournalBeside {
+        path: journal.path().to_owned(),
+        journal: Journal::parse(&bytes),
+        is_of_other_version: Journal::is_of_other_version(&bytes),
+    })
 }
 
-fn read_believed(file: &File, place: &Place) -> io::Result<Option<Journal>> {
+/// The bytes of a file that may be believed.
+fn read_believed(file: &File, place: &Place) -> io::Result<Option<Vec<u8>>> {
     let journal = place.open_file(OFlags::RDONLY)?;
     let (of_file, found) = (file.metadata()?, journal.metadata()?);
     let is_of_owner = [of_file.uid(), 0, geteuid().as_raw()].contains(&found.uid());
@@ -126,7 +134,7 @@ fn read_believed(file: &File, place: &Place) -> io::Result<Option<Journal>> {
     }
     let mut bytes = Vec::new();
     journal.take(Journal::MAX_LEN as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(Journal::parse(&bytes))
+    Ok(Some(bytes))
 }
 
 /// Reads what stands at the front of `file`, which was opened at `path`, by `read`: without a lock, and once more under

@@ -113,3 +113,56 @@ fn names_of_journals_fit_and_differ() {
         assert!(long.ends_with(".rewrap-journal"));
     }
 }
+
+/// Whatever changes these bytes is another version of the form.
+#[test]
+fn a_journal_has_the_bytes_that_its_version_says() {
+    let vector = include_str!("../../../vectors/rewrap/context.vec");
+    let (_, body) = vector.split_once("\n\n").unwrap();
+    let (old, new) = body.split_once("\n\n").unwrap();
+    let [old, new] = [old, new].map(|text| header(&base64(text)));
+    let bytes = Journal::new(old.clone(), new.clone()).unwrap().to_bytes();
+    let mut expected = b"\x89ENJ\r\n\x1a\x02".to_vec();
+    let number = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();
+    expected.extend(number(old.len()));
+    for header in [&old, &new] {
+        let header = header.to_bytes();
+        let (front, mac) = header.split_last_chunk::<32>().unwrap();
+        assert_ne!(front.last(), Some(&0), "there is no padding");
+        expected.extend(number(front.len()));
+        expected.extend(front);
+        expected.extend(mac);
+    }
+    let (body, checksum) = bytes.split_last_chunk::<32>().unwrap();
+    assert_eq!(body, expected);
+    let checksum: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(checksum, "aa2f6196f83a4fd99bdb15dd954873e0fdabe584dad7e7284b19bb4097ece561");
+}
+
+#[test]
+fn a_journal_of_another_version_is_told_from_what_is_none() {
+    let keys = Keys::new();
+    let (old, new) = rewrapped(&keys);
+    let own = Journal::new(header(&old), header(&new)).unwrap().to_bytes();
+    let mut other = own.clone();
+    other[7] = 1;
+    for (bytes, is_other) in [(&own[..], false), (&other[..], true), (&other[..7], false), (b"hello", false)]
+    {
+        assert_eq!(Journal::is_of_other_version(bytes), is_other);
+    }
+    assert_eq!(Journal::parse(&other), None);
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text.bytes().filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte));
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_usize, 0);
+    for digit in digits {
+        (bits, count) = (bits << 6 | digit, count + 6);
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).unwrap());
+        }
+    }
+    bytes
+}
