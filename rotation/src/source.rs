@@ -194,7 +194,7 @@ pub enum SourceError {
     Gone,
     /// A process that was killed left it half-way between an old and a new envelope. A job [repairs](Source::repair)
     /// it; a plan says so.
-    #[error("writing it was interrupted, and the next job finishes it")]
+    #[error("writing it was interrupted: a job with a key from before, or one that it was for, finishes it")]
     CutOff,
     /// It begins as an envelope does, and is damaged.
     #[error(transparent)]

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use envelope_files::{Journal, LockedFile, read_settled};
+use envelope_files::{Journal, LockedFile, journal_beside, read_settled};
 use envelope_sdk::{
     FormatError, Header, Kind,
     crypto::cobblestone::PREFIX_LEN,
@@ -31,6 +31,9 @@ pub(super) fn read(path: &Path) -> Result<Stored, SourceError> {
     };
     let read = read_settled(&file, path, || read_whole(&file, path), may_be_half).map_err(of_file)?;
     let mut stored = match read {
+        Err(SourceError::Format(_) | SourceError::NotAnEnvelope) if is_cut_off(&file, path) => {
+            return Err(SourceError::CutOff);
+        }
         // A header whose first sector was lost does not look like one.
         Err(SourceError::NotAnEnvelope) if has_rewrap_journal(path) => {
             return Err(FormatError::NotAnEnvelope.into());
@@ -93,6 +96,14 @@ fn read_armored(file: &File) -> Result<Stored, SourceError> {
     }
     let payload = prefix.first_chunk().copied();
     Ok(Stored { header, payload, is_armored: true, modified: None, tag: None })
+}
+
+/// Whether it is half a header, and the journal beside it has both.
+fn is_cut_off(file: &File, path: &Path) -> bool {
+    has_rewrap_journal(path)
+        && journal_beside(file, path)
+            .and_then(|beside| beside.journal)
+            .is_some_and(|journal| journal.is_torn_in(file))
 }
 
 fn has_rewrap_journal(path: &Path) -> bool {

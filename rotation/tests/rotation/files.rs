@@ -267,6 +267,36 @@ async fn a_dead_journal_beside_a_header_in_the_target_state_goes() {
 }
 
 #[tokio::test]
+async fn a_plan_says_of_a_header_that_was_cut_off_what_finishes_it() {
+    let tree = Tree::new().await;
+    let (old, new) = headers(&tree, "padded.envelope").await;
+    let path = tree.path("padded.envelope");
+    let journal = path.with_file_name(Journal::name_of(path.file_name().unwrap()));
+    let whole = fs::read(&path).unwrap();
+    // The sector with the recipients, and the first one.
+    for lost in [16..512, 0..512] {
+        let mut bytes = whole.clone();
+        bytes[..4096].copy_from_slice(&new.to_bytes());
+        bytes[lost.clone()].fill(0);
+        fs::write(&path, bytes).unwrap();
+        fs::write(&journal, Journal::new(old.clone(), new.clone()).unwrap().to_bytes()).unwrap();
+        let mut said = Vec::new();
+        let plan = Job::new(tree.source(), a_to_b(&tree.keys));
+        let control = Control::new();
+        let plan = plan.plan(&control, |item| {
+            if let Outcome::Failed(error) = &item.outcome {
+                said.push(format!("{}: {error}", item.item));
+            }
+        });
+        assert_eq!(plan.await.unwrap().failed, 1, "{lost:?}");
+        let [said] = said.as_slice() else { panic!("{said:?}") };
+        assert!(said.contains("padded.envelope: writing it was interrupted"), "{lost:?}: {said}");
+    }
+    tree.run(a_to_b(&tree.keys)).await;
+    tree.check("b").await;
+}
+
+#[tokio::test]
 async fn a_journal_of_a_longer_file_that_was_there_before_does_no_harm() {
     let tree = Tree::new().await;
     let (old, new) = headers(&tree, "padded.envelope").await;
