@@ -6,7 +6,7 @@ use envelope_policy::{Actor, Decision, Operation, Policy, PolicyFile, Request};
 use envelope_sdk::{KeyState, KeyUri};
 use serde_json::json;
 
-use super::{context, moment};
+use super::{context, moment, rotate::first_of};
 use crate::{
     cli::{Global, Policy as Command, PolicyTest},
     error::{CliError, ErrorKind, Result},
@@ -100,10 +100,9 @@ fn say(global: &Global, policy: &Policy, request: &Request<'_>, decision: &Decis
         return report::print(global.json, &value, &text);
     }
     let why = unmet.map(|unmet| format!(": it requires {unmet}")).unwrap_or_default();
-    if global.json {
-        report::print(true, &value, "")?;
-    }
-    Err(CliError::new(ErrorKind::KeyRefused, format!("denied by {by}: {who}{why}")))
+    let said = if global.json { report::print(true, &value, "") } else { Ok(()) };
+    // A full standard output does not hide the verdict.
+    first_of([Err(CliError::new(ErrorKind::KeyRefused, format!("denied by {by}: {who}{why}"))), said])
 }
 
 impl From<envelope_policy::PolicyFileError> for CliError {

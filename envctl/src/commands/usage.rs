@@ -9,7 +9,7 @@ use envelope_files::{Access, Existing, FileError, NewFile};
 use envelope_rotation::{Usage, UsageWriter};
 use envelope_sdk::printable;
 
-use super::overlap;
+use super::{overlap, rotate::first_of};
 use crate::{
     cli::Global,
     error::{CliError, Result},
@@ -42,21 +42,34 @@ pub(crate) fn run(global: &Global, paths: &[PathBuf], report_file: Option<&Path>
         error.report(global.json);
         failed.push(error.kind());
     }));
-    if let (Some(writer), Some(path)) = (writer, report_file) {
-        let cannot = |error: io::Error| CliError::io("write", path, &error);
-        written.map_err(cannot)?;
-        let file = writer.end(failed.len() as u64).map_err(cannot)?;
-        drop(file.into_inner().map_err(|error| cannot(error.into_error()))?.commit()?);
-    }
+    let written = match (writer, report_file) {
+        (Some(writer), Some(path)) => end(writer, written, failed.len() as u64, path),
+        _ => Ok(()),
+    };
     let value = serde_json::to_value(&usage).map_err(|error| CliError::other(error.to_string()))?;
-    report::print(global.json, &value, &usage.to_string())?;
-    match failed.first() {
+    let said = report::print(global.json, &value, &usage.to_string());
+    let verdict = match failed.first() {
         None => Ok(()),
         Some(kind) => Err(CliError::new(
             *kind,
             format!("{} items could not be read, and are not counted", failed.len()),
         )),
-    }
+    };
+    first_of([verdict, written, said])
+}
+
+/// Gives the report its name, if all of it could be written.
+fn end(
+    writer: UsageWriter<BufWriter<NewFile>>,
+    written: io::Result<()>,
+    not_read: u64,
+    path: &Path,
+) -> Result<()> {
+    let cannot = |error: io::Error| CliError::io("write", path, &error);
+    written.map_err(cannot)?;
+    let file = writer.end(not_read).map_err(cannot)?;
+    drop(file.into_inner().map_err(|error| cannot(error.into_error()))?.commit()?);
+    Ok(())
 }
 
 fn begin(path: &Path, paths: &[PathBuf]) -> Result<UsageWriter<BufWriter<NewFile>>> {
@@ -71,4 +84,5 @@ fn begin(path: &Path, paths: &[PathBuf]) -> Result<UsageWriter<BufWriter<NewFile
         .map_err(|error| CliError::io("write", path, &error))
 }
 
-const NOT_ADDED: &str = "each run has a report of its own, and `keys destroy` takes several: name another file";
+const NOT_ADDED: &str =
+    "each run has a report of its own, and `keys destroy` takes several: name another file";

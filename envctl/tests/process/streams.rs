@@ -75,6 +75,19 @@ fn results_for_a_full_disk_are_an_error_of_output() {
     }
 }
 
+#[test]
+fn results_for_a_full_disk_hide_no_worse_error() {
+    let sandbox = sandbox();
+    sandbox.write("cut", &sandbox.read("1")[..60]);
+    run_shell(&sandbox, "envctl keys usage cut 1 >/dev/full", 4)
+        .says("1 items could not be read")
+        .says("No space left");
+    sandbox.write("policy.toml", b"version = 1\n[[rule]]\nname = 'no'\neffect = 'deny'\n");
+    let denied =
+        "envctl --json policy test policy.toml --actor cli:x --op unwrap --key local:main >/dev/full";
+    run_shell(&sandbox, denied, 5).says("denied by rule `no`").says("No space left");
+}
+
 /// What envctl opens itself has numbers too, and takes bytes that nobody ever sees.
 #[test]
 fn a_descriptor_that_was_not_given_is_refused_whatever_has_its_number_inside() {
