@@ -187,6 +187,20 @@ impl FullContext {
         })
     }
 
+    /// The value of the entry `name`, if there is one.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let mut reader = Reader::new(&self.encoded);
+        for _ in 0..reader.u16("context").ok()? {
+            let is_it = reader.bytes16("context name").ok()? == name.as_bytes();
+            let value = reader.bytes16("context value").ok()?;
+            if is_it {
+                return str::from_utf8(value).ok();
+            }
+        }
+        None
+    }
+
     /// Encodes entries that come in ascending order of their names.
     fn encode<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, ContextError> {
         let mut encoded = Vec::with_capacity(128);

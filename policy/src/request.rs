@@ -73,6 +73,6 @@ impl<'a> Request<'a> {
 
     /// The value of the context's entry `name`.
     pub(crate) fn value(&self, name: &str) -> Option<&'a str> {
-        self.context?.entries().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.context?.value(name)
     }
 }

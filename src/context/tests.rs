@@ -19,6 +19,10 @@ fn entries_are_encoded_in_order_of_their_names_stored_and_withheld_together() {
         b"\x00\x03\x00\x01b\x00\x00\x00\x06tenant\x00\x0242\x00\x02\xC3\xA4\x00\x02\xC3\x9F"
     );
     assert_eq!(full.entries().collect::<Vec<_>>(), [("b", ""), ("tenant", "42"), ("ä", "ß")]);
+    for (name, value) in full.entries() {
+        assert_eq!(full.value(name), Some(value));
+    }
+    assert_eq!((full.value("42"), full.value("c"), FullContext::empty().value("b")), (None, None, None));
 }
 
 #[test]
