@@ -70,7 +70,16 @@ fn verify(path: &Path, keys: &Envelope, key: &KeyUri) {
 }
 
 fn append(path: &Path, keys: &Envelope, key: &KeyUri) {
-    let log = block_on(Log::create(path, keys, LogOptions::new("payroll"))).unwrap();
+    drop(block_on(Log::create(path, keys, LogOptions::new("payroll"))).unwrap());
+    append_by(path, keys, key, ("a thread of the log writes", LogOptions::new("payroll")));
+    let on_callers = LogOptions::new("payroll").write_on_callers_threads();
+    append_by(path, keys, key, ("whoever appends writes", on_callers));
+    let key = block_on(KeyFile::of(path).unwrap().open(keys)).unwrap();
+    assert_eq!(Verifier::with_key(key).verify(path).unwrap().records, 4 * APPENDS + 1);
+}
+
+fn append_by(path: &Path, keys: &Envelope, key: &KeyUri, (who, options): (&str, LogOptions)) {
+    let log = block_on(Log::open(path, keys, options)).unwrap();
     for threads in [1, 16] {
         let began = Instant::now();
         std::thread::scope(|scope| {
@@ -82,13 +91,10 @@ fn append(path: &Path, keys: &Envelope, key: &KeyUri) {
             }
         });
         println!(
-            "append, {threads} threads that wait for each: {:.0} records/s",
+            "append, {threads} threads that wait for each, {who}: {:.0} records/s",
             rate(APPENDS, began.elapsed())
         );
     }
-    drop(log);
-    let key = block_on(KeyFile::of(path).unwrap().open(keys)).unwrap();
-    assert_eq!(Verifier::with_key(key).verify(path).unwrap().records, 2 * APPENDS + 1);
 }
 
 /// As an unwrap in a service has it.

@@ -12,7 +12,7 @@ use crate::{
 
 /// Records each call to the provider below in a [`Log`](crate::Log). A call is made once the log is open; a result is handed out once its record is on disk: a DEK whose
 /// unwrapping cannot be recorded is dropped, and the call fails, unless the log says
-/// [`BestEffort`](Unwritable::BestEffort).
+/// [`BestEffort`](Unwritable::BestEffort). Within [`recorded_later`](crate::recorded_later) it is the caller who waits.
 ///
 /// It is for the outside of a stack of layers: what the cache answers is recorded too, and what a policy denies
 /// ([`policy_decided`](crate::policy_decided)). Who acts, for which request and on which
@@ -218,13 +218,17 @@ impl Pending {
     pub(crate) async fn write(mut self) -> Result<(), AppendError> {
         let entries = std::mem::take(&mut self.entries);
         let Some(log) = self.log.as_ref().filter(|_| !entries.is_empty()) else { return Ok(()) };
-        match log.append_all(entries).await {
-            Err(error) if log.if_unwritable() == Unwritable::BestEffort => {
-                tracing::error!(%error, "an operation was not recorded in the audit log");
-                Ok(())
+        let (appended, unwritable) = (log.append_all(entries), log.if_unwritable());
+        let written = async move {
+            match appended.await {
+                Err(error) if unwritable == Unwritable::BestEffort => {
+                    tracing::error!(%error, "an operation was not recorded in the audit log");
+                    Ok(())
+                }
+                written => written.map(drop),
             }
-            written => written.map(drop),
-        }
+        };
+        scope::wait_or_leave(written).await
     }
 }
 

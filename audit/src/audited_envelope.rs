@@ -5,7 +5,9 @@ use envelope_sdk::{
     ProviderError, ProviderErrorKind, RewrapError, Started, crypto::cobblestone::PREFIX_LEN,
 };
 
-use crate::{AppendError, Entry, LazyLog, Outcome, about_envelope, audited::kind_name};
+use crate::{
+    AppendError, Entry, LazyLog, Outcome, Unwritten, about_envelope, audited::kind_name, recorded_later,
+};
 
 /// An [`Envelope`] that records what is done with which envelope: `encrypt`, `decrypt`, `rewrap` and the others, with envelope
 /// id, generation, keys and outcome. What cannot be recorded fails, and its result is withheld, unless the log says
@@ -72,7 +74,7 @@ impl AuditedEnvelope {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<Vec<u8>, EncryptError> {
-        let made = self.envelope.encrypt(plaintext, context).await;
+        let made = self.envelope.encrypt(plaintext, context);
         self.made("encrypt", made, |sealed| Envelope::inspect(sealed).ok()).await
     }
 
@@ -86,7 +88,7 @@ impl AuditedEnvelope {
         plaintext: &[u8],
         context: &EncryptionContext,
     ) -> Result<(Vec<u8>, Vec<u8>), EncryptError> {
-        let made = self.envelope.encrypt_detached(plaintext, context).await;
+        let made = self.envelope.encrypt_detached(plaintext, context);
         self.made("encrypt", made, |(header, _)| Envelope::inspect(header).ok()).await
     }
 
@@ -100,7 +102,7 @@ impl AuditedEnvelope {
         payload: PayloadKind,
         context: &EncryptionContext,
     ) -> Result<Started, EncryptError> {
-        let made = self.envelope.start(payload, context).await;
+        let made = self.envelope.start(payload, context);
         self.made("start", made, |started| Envelope::inspect(&started.header).ok()).await
     }
 
@@ -110,7 +112,7 @@ impl AuditedEnvelope {
     ///
     /// As there.
     pub async fn create_data_key(&self, context: &EncryptionContext) -> Result<DataKey, EncryptError> {
-        let made = self.envelope.create_data_key(context).await;
+        let made = self.envelope.create_data_key(context);
         self.made("create_data_key", made, |key| Some(key.header().clone())).await
     }
 
@@ -248,14 +250,15 @@ impl AuditedEnvelope {
     async fn made<T>(
         &self,
         operation: &'static str,
-        made: Result<T, EncryptError>,
+        make: impl Future<Output = Result<T, EncryptError>>,
         header: impl FnOnce(&T) -> Option<Header>,
     ) -> Result<T, EncryptError> {
+        let (made, calls) = recorded_later(make).await;
         let entry = match &made {
             Ok(new) => done(entry(operation, header(new).as_ref())),
             Err(error) => failed(entry(operation, None), of_encrypt(error)),
         };
-        match self.record(entry).await {
+        match self.record(entry, calls).await {
             Ok(()) => made,
             // Its own error says more.
             Err(unrecorded) => made.and(Err(withheld(unrecorded).into())),
@@ -268,13 +271,14 @@ impl AuditedEnvelope {
         header: &Header,
         open: impl Future<Output = Result<T, DecryptError>>,
     ) -> Result<T, DecryptError> {
-        let opened = about_envelope(*header.envelope_id(), header.generation(), open).await;
+        let open = about_envelope(*header.envelope_id(), header.generation(), open);
+        let (opened, calls) = recorded_later(open).await;
         let entry = entry(operation, Some(header));
         let entry = match &opened {
             Ok(_) => done(entry),
             Err(error) => failed(entry, of_decrypt(error)),
         };
-        match self.record(entry).await {
+        match self.record(entry, calls).await {
             Ok(()) => opened,
             Err(unrecorded) => opened.and(Err(DecryptError::Keys { attempts: vec![withheld(unrecorded)] })),
         }
@@ -287,7 +291,8 @@ impl AuditedEnvelope {
         change: impl Future<Output = Result<T, RewrapError>>,
         new: impl FnOnce(&T) -> Option<Header>,
     ) -> Result<T, RewrapError> {
-        let changed = about_envelope(*old.envelope_id(), old.generation(), change).await;
+        let change = about_envelope(*old.envelope_id(), old.generation(), change);
+        let (changed, calls) = recorded_later(change).await;
         let entry = match &changed {
             Ok(made) => {
                 let new = new(made);
@@ -297,17 +302,18 @@ impl AuditedEnvelope {
             }
             Err(error) => failed(entry(operation, Some(old)), of_rewrap(error)),
         };
-        match self.record(entry).await {
+        match self.record(entry, calls).await {
             Ok(()) => changed,
             Err(unrecorded) => changed.and(Err(EncryptError::from(withheld(unrecorded)).into())),
         }
     }
 
-    async fn record(&self, entry: Entry) -> Result<(), AppendError> {
-        match &self.log {
-            Some(log) => log.record(entry).await,
-            None => Ok(()),
+    /// Records it behind the `calls` that it was made of: one flush serves all of them.
+    async fn record(&self, entry: Entry, calls: Unwritten) -> Result<(), AppendError> {
+        if let Some(log) = &self.log {
+            log.record(entry).await?;
         }
+        calls.wait().await
     }
 }
 

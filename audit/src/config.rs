@@ -22,6 +22,16 @@ pub struct LogOptions {
     pub(crate) clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) request: Option<String>,
     pub(crate) basis: BTreeMap<String, String>,
+    pub(crate) writers: Writers,
+}
+
+/// Who writes to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// A thread of the log.
+    Thread,
+    /// Whoever appends.
+    Callers,
 }
 
 /// What becomes of an operation that cannot be recorded.
@@ -49,6 +59,7 @@ impl LogOptions {
             clock: Arc::new(|| text::milliseconds(SystemTime::now())),
             request: None,
             basis: BTreeMap::new(),
+            writers: Writers::Thread,
         }
     }
 
@@ -95,6 +106,14 @@ impl LogOptions {
     /// `policy-changed` where the last one was another.
     pub fn works_under(mut self, name: &str, digest: impl Into<String>) -> Self {
         self.basis.insert(name.into(), digest.into());
+        self
+    }
+
+    /// For a program whose threads may wait for a disk: [`append`](crate::Log::append) writes where it is called, unless another
+    /// thread is writing already, which then writes this too. That spares two changes of threads for each record. Without this a
+    /// thread of the log writes, and no executor is held up.
+    pub fn write_on_callers_threads(mut self) -> Self {
+        self.writers = Writers::Callers;
         self
     }
 

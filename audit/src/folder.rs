@@ -28,9 +28,25 @@ use crate::{
 pub(crate) struct Folder {
     path: PathBuf,
     folder: OwnedFd,
-    lock: Option<File>,
-    head: Option<File>,
-    current: Option<File>,
+    lock: Option<Held>,
+    head: Option<Held>,
+    current: Option<Held>,
+}
+
+/// A file that is open, and which one it is: that does not change, and is asked once.
+struct Held {
+    file: File,
+    id: (u64, u64),
+}
+
+impl Held {
+    fn new(file: File) -> io::Result<Self> {
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        Ok(Self { id: (found.dev(), found.ino()), file })
+    }
 }
 
 impl Folder {
@@ -70,17 +86,21 @@ impl Folder {
     }
 
     /// Opens what has this name to be written; `None` when nothing has.
-    fn open_file(&self, name: &OsString) -> io::Result<Option<File>> {
+    fn open_file(&self, name: &OsString) -> io::Result<Option<Held>> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match openat(&self.folder, name, flags, Mode::empty()) {
-            Ok(file) => {
-                let file = File::from(file);
-                let regular = file.metadata()?.is_file();
-                regular.then_some(Some(file)).ok_or_else(|| io::Error::other("it is not a regular file"))
-            }
+            Ok(file) => Held::new(file.into()).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn head_file(&self) -> io::Result<&File> {
+        self.head.as_ref().map(|held| &held.file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn current_file(&self) -> io::Result<&File> {
+        self.current.as_ref().map(|held| &held.file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Opens what has the names of the log now, under the lock.
@@ -96,15 +116,14 @@ impl Folder {
     }
 
     /// Whether this name means this file still.
-    fn is_still(&self, name: &OsString, file: Option<&File>) -> io::Result<bool> {
-        let held = file.map(File::metadata).transpose()?.map(|held| (held.dev(), held.ino()));
+    fn is_still(&self, name: &OsString, held: Option<&Held>) -> io::Result<bool> {
         let there = match statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
             Ok(stat) => Some((stat.st_dev as u64, stat.st_ino as u64)),
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(held.is_some() && held == there)
+        Ok(held.is_some_and(|held| Some(held.id) == there))
     }
 }
 
@@ -123,7 +142,7 @@ impl Disk for Folder {
             if !self.is_still(&lock, self.lock.as_ref())? {
                 self.lock = self.open_file(&lock)?;
             }
-            let Some(file) = &self.lock else {
+            let Some(Held { file, .. }) = &self.lock else {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "its lock file is gone"));
             };
             retry_on_intr(|| flock(file, FlockOperation::LockExclusive))?;
@@ -145,21 +164,21 @@ impl Disk for Folder {
     }
 
     fn unlock(&mut self) {
-        if let Some(lock) = &self.lock {
-            let _ = flock(lock, FlockOperation::Unlock);
+        if let Some(Held { file, .. }) = &self.lock {
+            let _ = flock(file, FlockOperation::Unlock);
         }
     }
 
     fn head(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.head.as_ref().map(|head| read_range(head, 0, 4096)).transpose()
+        self.head.as_ref().map(|head| read_range(&head.file, 0, 4096)).transpose()
     }
 
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.head.as_ref().ok_or(io::ErrorKind::NotFound)?.write_all_at(bytes, 0)
+        self.head_file()?.write_all_at(bytes, 0)
     }
 
     fn sync_head(&mut self) -> io::Result<()> {
-        self.head.as_ref().ok_or(io::ErrorKind::NotFound)?.sync_data()
+        self.head_file()?.sync_data()
     }
 
     fn closed(&mut self) -> io::Result<Vec<u64>> {
@@ -167,12 +186,12 @@ impl Disk for Folder {
     }
 
     fn length(&mut self) -> io::Result<Option<u64>> {
-        Ok(self.current.as_ref().map(File::metadata).transpose()?.map(|held| held.len()))
+        Ok(self.current.as_ref().map(|held| held.file.metadata()).transpose()?.map(|held| held.len()))
     }
 
     fn read(&mut self, segment: Option<u64>, from: u64, length: usize) -> io::Result<Vec<u8>> {
         match segment {
-            None => read_range(self.current.as_ref().ok_or(io::ErrorKind::NotFound)?, from, length),
+            None => read_range(self.current_file()?, from, length),
             Some(number) => {
                 read_range(&crate::segments::open(&closed_path(&self.path, number))?, from, length)
             }
@@ -180,15 +199,15 @@ impl Disk for Folder {
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.current.as_ref().ok_or(io::ErrorKind::NotFound)?.write_all_at(bytes, at)
+        self.current_file()?.write_all_at(bytes, at)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.current.as_ref().ok_or(io::ErrorKind::NotFound)?.sync_data()
+        self.current_file()?.sync_data()
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
-        let current = self.current.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let current = self.current_file()?;
         current.set_len(length)?;
         current.sync_data()
     }
@@ -213,7 +232,7 @@ impl Disk for Folder {
 
     fn open_segment(&mut self) -> io::Result<()> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.current = Some(openat(&self.folder, self.current_name(), flags, OWNER)?.into());
+        self.current = Some(Held::new(openat(&self.folder, self.current_name(), flags, OWNER)?.into())?);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod chain;
 mod checkpoint;
 mod config;
 mod damage;
+mod desk;
 mod disk;
 mod document;
 mod entry;
@@ -49,7 +50,9 @@ pub use log::{Appended, Log, Pruned};
 pub use observer::LogObserver;
 pub use query::{Filter, read};
 pub use record::{NotARecord, Record};
-pub use scope::{PolicyDecision, about_envelope, acting_as, in_request, policy_decided};
+pub use scope::{
+    PolicyDecision, Unwritten, about_envelope, acting_as, in_request, policy_decided, recorded_later,
+};
 pub use sink::{Lines, Sink, Spans, Syslog};
 pub use verify::{Verified, Verifier, VerifyError};
 

@@ -19,12 +19,14 @@ use futures_executor::block_on;
 use crate::{
     Anchor, AppendError, Entry, KeyFile, LogError, LogKey, LogOptions, NotARecord, Unwritable,
     basis::Basis,
+    config::Writers,
+    desk::Desk,
     disk::Disk,
     folder::Folder,
     record::{MAX_LINE, OWN},
     segments::{beside, closed_numbers, closed_path, open, read_range},
     tell::Teller,
-    writer::{Flushing, Group, Writer},
+    writer::{Flushing, Writer},
 };
 
 /// An audit log that is written. Clones write to the same one; threads and processes may write to one log at once.
@@ -124,7 +126,7 @@ impl Log {
     }
 
     fn start(path: &Path, key: LogKey, options: LogOptions) -> Result<Self, LogError> {
-        let unwritable = options.unwritable;
+        let (unwritable, writers) = (options.unwritable, options.writers);
         let (shown, request) = (options.shown.clone(), options.request.clone());
         let (basis, sinks) = (options.basis.clone(), options.sinks.clone());
         let key = Arc::new(key);
@@ -133,9 +135,11 @@ impl Log {
         writer.tellers = tellers.map_err(|error| LogError::io("start the sinks of", path, error))?;
         writer.open()?;
         let (orders, received) = channel();
+        let desk = Arc::new(Desk::new(writer));
+        let its = Arc::clone(&desk);
         let thread = Builder::new()
             .name("envelope-audit".into())
-            .spawn(move || write(&received, &mut writer))
+            .spawn(move || work(&received, &its, writers))
             .map_err(|error| LogError::io("start the writer of", path, error))?;
         let basis = Basis::of(path, basis).into();
         let shared = Shared {
@@ -145,6 +149,8 @@ impl Log {
             shown,
             request,
             basis,
+            desk,
+            writers,
             thread: Some(thread).into(),
         };
         Ok(Self { orders: Some(orders), shared: Arc::new(shared) })
@@ -198,11 +204,13 @@ impl Log {
             let error = NotARecord("operations that begin with log- are the log's own");
             (reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok(), None)
         } else {
-            // What comes later stands behind it: nobody else sends meanwhile.
+            // What comes later stands behind it: nobody else puts anything down meanwhile.
             let mut basis = self.shared.basis();
             let (unsaid, before) = basis.unsaid().unzip();
             entries.splice(0..0, unsaid.into_iter().flatten());
-            (self.send(Order::Append(entries, reply)), before)
+            self.shared.desk.put(entries, reply);
+            drop(basis);
+            (self.write(), before)
         };
         let shared = Arc::clone(&self.shared);
         async move {
@@ -262,7 +270,18 @@ impl Log {
         wait(self.send(Order::Prune(up_to, reply)), answer)
     }
 
-    /// Whether the writer has it now.
+    /// Has written what was put on the desk. Whether somebody will.
+    fn write(&self) -> bool {
+        match self.shared.writers {
+            Writers::Thread => self.send(Order::Write),
+            Writers::Callers => {
+                self.shared.desk.write();
+                true
+            }
+        }
+    }
+
+    /// Whether the thread has it now.
     fn send(&self, order: Order) -> bool {
         self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
     }
@@ -288,6 +307,8 @@ struct Shared {
     shown: std::collections::BTreeSet<String>,
     request: Option<String>,
     basis: Mutex<Basis>,
+    desk: Arc<Desk<Folder>>,
+    writers: Writers,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -308,20 +329,21 @@ impl Drop for Shared {
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
 pub(crate) enum Order {
-    Append(Vec<Entry>, Reply<Appended>),
+    /// What was put on the desk.
+    Write,
     Checkpoint(Reply<Anchor>),
     Prune(u64, Reply<Pruned>),
     Flush(Reply<()>),
 }
 
-/// The thread that writes, until nobody can ask it any more.
-pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
-    let mut next = None;
+/// The thread of the log, until nobody can ask it any more.
+pub(crate) fn work<D: Disk>(orders: &Receiver<Order>, desk: &Desk<D>, writers: Writers) {
     // When the head has to be on disk, also if there is no pause until then.
     let mut due: Option<Instant> = None;
     // They wait for sinks, and nobody else does.
     let mut flushing: Vec<(Flushing, Reply<()>)> = Vec::new();
-    loop {
+    // A writer that panicked writes no more: the log is closed.
+    while let Some(is_clean) = desk.with(|writer| {
         if due.is_some_and(|due| due <= Instant::now()) {
             flush(writer);
             due = None;
@@ -330,67 +352,36 @@ pub(crate) fn write<D: Disk>(orders: &Receiver<Order>, writer: &mut Writer<D>) {
         for (_, reply) in over {
             let _ = reply.send(writer.flush().map_err(Into::into));
         }
-        due =
-            if writer.head_is_flushed() { None } else { due.or_else(|| Some(Instant::now() + FLUSH_AFTER)) };
+        writer.head_is_flushed()
+    }) {
+        // Others write without a word to this thread.
+        let may_wait = is_clean && writers == Writers::Thread;
+        due = if may_wait { None } else { due.or_else(|| Some(Instant::now() + FLUSH_AFTER)) };
         let looks = (!flushing.is_empty()).then(|| Instant::now() + LOOKS_AFTER);
-        let order = match (next.take(), due.into_iter().chain(looks).min()) {
-            (Some(order), _) => Ok(order),
-            (None, None) => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            (None, Some(due)) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+        let order = match due.into_iter().chain(looks).min() {
+            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
         match order {
-            Ok(Order::Append(entries, reply)) => {
-                let mut group = vec![(entries, reply)];
-                let mut count = group[0].0.len();
-                while count < GROUP {
-                    match orders.try_recv() {
-                        Ok(Order::Append(entries, reply)) => {
-                            count += entries.len();
-                            group.push((entries, reply));
-                        }
-                        Ok(other) => {
-                            next = Some(other);
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                append(writer, group);
+            Ok(Order::Write) => desk.write(),
+            Ok(Order::Checkpoint(reply)) => answer(reply, desk.with(Writer::checkpoint)),
+            Ok(Order::Prune(up_to, reply)) => answer(reply, desk.with(|writer| writer.prune(up_to))),
+            Ok(Order::Flush(reply)) => {
+                flushing.extend(desk.with(|writer| writer.begin_flush()).map(|begun| (begun, reply)));
             }
-            Ok(Order::Checkpoint(reply)) => {
-                let _ = reply.send(writer.checkpoint().map_err(Into::into));
-            }
-            Ok(Order::Prune(up_to, reply)) => {
-                let _ = reply.send(writer.prune(up_to).map_err(Into::into));
-            }
-            Ok(Order::Flush(reply)) => flushing.push((writer.begin_flush(), reply)),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break close(writer, flushing),
-        }
-    }
-}
-
-fn append<D: Disk>(writer: &mut Writer<D>, group: Vec<(Vec<Entry>, Reply<Appended>)>) {
-    let groups: Vec<Group<'_>> = group.iter().map(|(entries, _)| entries.as_slice()).collect();
-    match writer.append(&groups) {
-        Ok(appended) => {
-            for ((_, reply), appended) in group.into_iter().zip(appended) {
-                answer(reply, appended.map_err(Into::into));
-            }
-        }
-        Err(error) => {
-            let error = AppendError::from(error);
-            for (_, reply) in group {
-                answer(reply, Err(error.clone()));
+            Err(RecvTimeoutError::Disconnected) => {
+                desk.with(|writer| close(writer, flushing));
+                return;
             }
         }
     }
 }
 
-/// Tells who waits, and the log of the program where nobody does and something went wrong.
-fn answer(reply: Reply<Appended>, appended: Result<Appended, AppendError>) {
-    if let Err(Err(error)) = reply.send(appended) {
-        tracing::error!(%error, "an operation was not recorded in the audit log");
+/// Tells who waits; where there is nothing to tell the log is closed, which shows by itself.
+fn answer<T>(reply: Reply<T>, done: Option<Result<T, LogError>>) {
+    if let Some(done) = done {
+        let _ = reply.send(done.map_err(Into::into));
     }
 }
 
@@ -443,8 +434,6 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Entries that are written together at most, and then some of the last one who asked.
-const GROUP: usize = 1024;
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 /// How soon the writer looks again how far sinks are, while somebody waits for them.
 const LOOKS_AFTER: Duration = Duration::from_millis(5);

@@ -1,10 +1,10 @@
 //! What is around a call: who acts, for which request, on which envelope. A key provider hears of none of it.
 
-use std::{cell::RefCell, mem};
+use std::{cell::RefCell, mem, pin::Pin};
 
 use tokio::task_local;
 
-use crate::Entry;
+use crate::{AppendError, Entry};
 
 /// Runs `future` as acts of `actor`: what is recorded in it names that one in place of the log's own actor.
 pub fn acting_as<F: Future>(actor: impl Into<String>, future: F) -> impl Future<Output = F::Output> {
@@ -70,6 +70,59 @@ pub(crate) async fn with_decisions<F: Future>(future: F) -> (F::Output, Vec<Poli
     DECISIONS.scope(RefCell::default(), both).await
 }
 
+/// Runs `future`, in which calls to key providers are recorded without waiting for the disk, and says what is to be waited for. For who
+/// does more before anything comes of the calls: a record of his own stands behind theirs, and one flush serves all.
+///
+/// Nothing that came of `future` may be handed out, nor given a name, before [`Unwritten::wait`] has ended well.
+pub async fn recorded_later<F: Future>(future: F) -> (F::Output, Unwritten) {
+    let both = async {
+        let output = future.await;
+        let records = LATER.try_with(|later| mem::take(&mut *later.borrow_mut()));
+        (output, Unwritten(records.unwrap_or_default()))
+    };
+    LATER.scope(RefCell::default(), both).await
+}
+
+/// Records that the writer of the log has, and that may not be on disk yet.
+#[derive(Default)]
+#[must_use = "what was not recorded must not be done"]
+pub struct Unwritten(Vec<Record>);
+
+type Record = Pin<Box<dyn Future<Output = Result<(), AppendError>> + Send>>;
+
+impl Unwritten {
+    /// Waits until all of them are on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] of the first that is not: what was done must fail. Never with
+    /// [`BestEffort`](crate::Unwritable::BestEffort).
+    pub async fn wait(self) -> Result<(), AppendError> {
+        for record in self.0 {
+            record.await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for `record`, or leaves it to whoever waits for all of them.
+pub(crate) async fn wait_or_leave<F>(record: F) -> Result<(), AppendError>
+where
+    F: Future<Output = Result<(), AppendError>> + Send + 'static,
+{
+    let mut record = Some(record);
+    let leave = |later: &RefCell<Vec<Record>>| {
+        if let Ok(mut later) = later.try_borrow_mut() {
+            later.extend(record.take().map(|record| Box::pin(record) as Record));
+        }
+    };
+    let _ = LATER.try_with(leave);
+    match record {
+        Some(record) => record.await,
+        None => Ok(()),
+    }
+}
+
 /// Says in `entry` what is around the call, where it says nothing itself.
 pub(crate) fn fill(entry: &mut Entry) {
     let Scope { actor, request, envelope } = Scope::current();
@@ -103,4 +156,5 @@ impl Scope {
 task_local! {
     static SCOPE: Scope;
     static DECISIONS: RefCell<Vec<PolicyDecision>>;
+    static LATER: RefCell<Vec<Record>>;
 }

@@ -3,7 +3,8 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -128,9 +129,17 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// So many bytes of `file` from `from` on; fewer when it has fewer.
-pub(crate) fn read_range(mut file: &File, from: u64, length: usize) -> io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.take(length as u64).read_to_end(&mut bytes)?;
+pub(crate) fn read_range(file: &File, from: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut there = 0;
+    while there < length {
+        match file.read_at(&mut bytes[there..], from + there as u64) {
+            Ok(0) => break,
+            Ok(read) => there += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(there);
     Ok(bytes)
 }

@@ -33,7 +33,8 @@ pub(crate) struct Providers {
 impl Providers {
     /// Reads the configuration, and the secrets that the call names.
     pub(crate) fn new(global: &Global) -> Result<Self> {
-        Self::of(global, builder(global)?)
+        // Of many files each has a thread, and that may wait for a disk. A job has one for all of its calls.
+        Self::of(global, builder(global)?.record_on_callers_threads())
     }
 
     /// The same, for what is done with the audit log `log`. If it is the one of this call, its keys are used without a record: it

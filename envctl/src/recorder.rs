@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use envelope_audit::{AppendError, Appended, Entry, LazyLog, LogError, Outcome, Unwritable};
+use envelope_audit::{AppendError, Appended, Entry, LazyLog, LogError, Outcome, Unwritable, Unwritten};
 use envelope_providers::ProvidersError;
 use envelope_sdk::{
     DecryptError, Header,
@@ -44,6 +44,11 @@ impl Recorder {
             Some(entry) => self.record(with_outcome(entry, Outcome::Ok)),
             None => Ok(()),
         }
+    }
+
+    /// Waits until the calls of key stores are recorded that were to be [recorded later](envelope_audit::recorded_later).
+    pub(crate) fn wait(&self, calls: Unwritten) -> Result<()> {
+        block_on(calls.wait()).map_err(|error| CliError::not_recorded(&error))
     }
 
     /// Records that it failed, if keys were asked for it, and returns the error.

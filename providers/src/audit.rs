@@ -61,6 +61,7 @@ pub(crate) struct AuditGiven {
     pub(crate) file: Option<PathBuf>,
     pub(crate) request: Option<String>,
     pub(crate) keeps_stdout: bool,
+    pub(crate) on_callers_threads: bool,
     pub(crate) is_off: bool,
 }
 
@@ -116,6 +117,9 @@ impl AuditWords {
         }
         if let Some(age) = words.segment_age {
             options = options.segment_age(age);
+        }
+        if given.on_callers_threads {
+            options = options.write_on_callers_threads();
         }
         if let Some(request) = given.request {
             options = options.request(request);

@@ -206,6 +206,14 @@ impl Builder {
         self
     }
 
+    /// Lets the log be [written by whoever records](envelope_audit::LogOptions::write_on_callers_threads), for a program whose threads
+    /// may wait for a disk.
+    #[cfg(feature = "audit")]
+    pub fn record_on_callers_threads(mut self) -> Self {
+        self.audit.on_callers_threads = true;
+        self
+    }
+
     /// Leaves the sink `stdout` of `[audit]` out: standard output is the program's own.
     #[cfg(feature = "audit")]
     pub fn keep_standard_output(mut self) -> Self {

@@ -17,7 +17,9 @@ use futures_executor::block_on;
 use super::memory_disk::{MemoryDisk, Platter, Random, Reader, Trouble};
 use crate::{
     Entry, LogKey, LogOptions, Outcome, Verified, Verifier, VerifyError,
-    log::{Order, write},
+    config::Writers,
+    desk::Desk,
+    log::{Order, work},
     writer::Writer,
 };
 
@@ -115,26 +117,34 @@ fn a_group_costs_one_flush() {
 
 #[test]
 fn the_head_is_flushed_within_a_second_also_when_there_is_no_pause() {
-    let mut honest = Honest::new(13);
-    honest.segment_bytes = 1 << 20;
-    let mut writer = honest.writer(None);
-    writer.open().unwrap();
-    let (before, mut appends) = (writer.disk.syncs, 0);
-    let (orders, received) = channel();
-    let (begin, writing) = (Instant::now(), &mut writer);
-    thread::scope(|scope| {
-        scope.spawn(move || write(&received, writing));
-        while begin.elapsed() < Duration::from_millis(1500) {
-            let (reply, answer) = oneshot::channel();
-            orders.send(Order::Append(vec![entry(1)], reply)).unwrap();
-            block_on(answer).unwrap().unwrap();
-            appends += 1;
-            thread::sleep(Duration::from_millis(10));
-        }
-        drop(orders);
-    });
-    // Once then, and once at the end.
-    assert!(writer.disk.syncs - before >= appends + 2, "{} of {appends}", writer.disk.syncs - before);
+    for writers in [Writers::Thread, Writers::Callers] {
+        let mut honest = Honest::new(13);
+        honest.segment_bytes = 1 << 20;
+        let mut writer = honest.writer(None);
+        writer.open().unwrap();
+        let (before, mut appends) = (writer.disk.syncs, 0);
+        let (orders, received) = channel();
+        let (begin, desk) = (Instant::now(), Desk::new(writer));
+        thread::scope(|scope| {
+            let desk = &desk;
+            scope.spawn(move || work(&received, desk, writers));
+            while begin.elapsed() < Duration::from_millis(1500) {
+                let (reply, answer) = oneshot::channel();
+                desk.put(vec![entry(1)], reply);
+                match writers {
+                    Writers::Thread => orders.send(Order::Write).unwrap(),
+                    Writers::Callers => desk.write(),
+                }
+                block_on(answer).unwrap().unwrap();
+                appends += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            drop(orders);
+        });
+        let syncs = desk.into_writer().disk.syncs - before;
+        // Once then, and once at the end.
+        assert!(syncs >= appends + 2, "{syncs} of {appends} by {writers:?}");
+    }
 }
 
 #[test]

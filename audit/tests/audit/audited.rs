@@ -3,14 +3,14 @@
 use std::{fs, sync::Arc};
 
 use envelope_audit::{
-    AppendError, Audited, AuditedAdmin, Entry, Fault, Filter, Log, LogError, LogObserver, Outcome,
-    PolicyDecision, Record, Unwritable, VerifyError, about_envelope, acting_as, in_request, policy_decided,
-    read,
+    AppendError, Audited, AuditedAdmin, AuditedEnvelope, Entry, Fault, Filter, Log, LogError, LogObserver,
+    Outcome, PolicyDecision, Record, Unwritable, VerifyError, about_envelope, acting_as, in_request,
+    policy_decided, read, recorded_later,
 };
 use envelope_layers::Observe;
 use envelope_sdk::{
-    Dek, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyDescription, KeyProvider, KeyUri, Keyring,
-    ProviderError, ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
+    DecryptError, Dek, EncryptionContext, Envelope, FullContext, KeyAdmin, KeyDescription, KeyProvider,
+    KeyUri, Keyring, ProviderError, ProviderErrorKind, WrappedDek, crypto::DefaultEngine,
 };
 use envelope_testkit::{
     Fault as Trouble, FaultProvider, MemoryProvider, YieldingProvider,
@@ -98,6 +98,45 @@ fn what_cannot_be_recorded_is_refused_and_no_dek_is_handed_out() {
     let provider = Audited::new(place.provider.clone(), log);
     fs::remove_file(&head).unwrap();
     block_on(provider.unwrap_dek(&wrapped, &context)).unwrap();
+}
+
+#[test]
+fn what_is_recorded_later_is_waited_for_before_an_envelope_is_handed_out() {
+    let place = Place::new();
+    let log = place.create(options());
+    let provider = Arc::new(Audited::new(place.provider.clone(), log.clone()));
+    let keys = Envelope::new(Keyring::new().both(provider.clone(), place.key.clone()));
+    let audited = AuditedEnvelope::new(keys, log.clone());
+    let none = EncryptionContext::new();
+    let sealed = block_on(audited.encrypt(b"text", &none)).unwrap();
+    assert_eq!(block_on(audited.decrypt(&sealed, &none)).unwrap(), b"text");
+    let context = none.full().unwrap();
+    let (made, unwritten) = block_on(recorded_later(provider.generate_dek(&place.key, &context)));
+    made.unwrap();
+    block_on(unwritten.wait()).unwrap();
+    // Nothing can be written any more: who waits later is told so, and who waits for an envelope has none.
+    let head = beside(&place.path(), "head");
+    let kept = fs::read(&head).unwrap();
+    fs::remove_file(&head).unwrap();
+    let (made, unwritten) = block_on(recorded_later(provider.generate_dek(&place.key, &context)));
+    made.unwrap();
+    let error = block_on(unwritten.wait()).unwrap_err();
+    assert!(matches!(error.reason(), LogError::Damaged(_)), "{error:?}");
+    let error = block_on(audited.encrypt(b"text", &none)).unwrap_err();
+    assert!(error.to_string().contains("not recorded, so its result is withheld"), "{error}");
+    let error = block_on(audited.decrypt(&sealed, &none)).unwrap_err();
+    let DecryptError::Keys { attempts } = &error else { panic!("{error:?}") };
+    assert!(attempts[0].to_string().contains("not recorded, so its result is withheld"), "{error}");
+    drop((log, provider, audited));
+    fs::write(&head, kept).unwrap();
+    let mut operations = Vec::new();
+    read::<VerifyError>(&place.path(), &Filter::new(), |record, _| {
+        operations.push(record.entry.operation.to_string());
+        Ok(())
+    })
+    .unwrap();
+    let expected = ["log-begin", "wrap_dek", "encrypt", "unwrap_dek", "decrypt", "generate_dek"];
+    assert_eq!(operations, expected);
 }
 
 /// A result that is not handed out, since the head of the log is gone.

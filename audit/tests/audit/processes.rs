@@ -3,9 +3,13 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use envelope_audit::{Filter, Log, LogError, VerifyError, read};
@@ -21,8 +25,9 @@ fn sixteen_threads_of_two_processes_make_one_chain_without_a_gap() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     drop(block_on(Log::create(&path, &keys(), options())).unwrap());
-    let children: Vec<_> = (0..2).map(|_| child(&path, "200", "20000")).collect();
-    let log = block_on(Log::open(&path, &keys(), options().segment_bytes(20_000))).unwrap();
+    let children = [false, true].map(|callers| child(&path, "200", "20000", callers));
+    let options = options().segment_bytes(20_000).write_on_callers_threads();
+    let log = block_on(Log::open(&path, &keys(), options)).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| (0..100).for_each(|number| assert!(log.append_blocking(entry(number)).is_ok())));
@@ -73,7 +78,7 @@ fn what_a_process_was_told_of_is_there_after_sigkill() {
     let path = folder.path().join("log");
     drop(block_on(Log::create(&path, &keys(), options())).unwrap());
     for round in 1..=6 {
-        let mut child = child(&path, "1000000", "4000");
+        let mut child = child(&path, "1000000", "4000", round % 2 == 0);
         let mut acknowledged = 0;
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // Somewhere in the middle, another place in each round.
@@ -101,7 +106,7 @@ fn a_file_that_may_not_grow_refuses_and_stays_whole() {
         format!("trap '' XFSZ; ulimit -f 40; exec {} {CHILD}", std::env::current_exe().unwrap().display());
     let mut command = Command::new("sh");
     command.args(["-c", &script]);
-    let mut child = start(&mut command, &path, "200", "100000000");
+    let mut child = start(&mut command, &path, "200", "100000000", false);
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(child.wait().unwrap().success(), "{said}");
@@ -124,12 +129,43 @@ fn clones_of_a_log_end_with_the_last_of_them() {
     assert_eq!(place.verify().unwrap().last, 2);
 }
 
+#[test]
+fn a_writer_that_panicked_writes_no_more_and_nobody_waits_for_it() {
+    let place = Place::new();
+    drop(place.create(options()));
+    for callers in [false, true] {
+        let panics = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&panics);
+        let mut options = options().clock(move || {
+            assert!(!asked.load(Ordering::Relaxed), "the clock");
+            1_700_000_000_000
+        });
+        if callers {
+            options = options.write_on_callers_threads();
+        }
+        let log = place.open(options).unwrap();
+        log.append_blocking(entry(1)).unwrap();
+        panics.store(true, Ordering::Relaxed);
+        // On the thread of the caller it is the caller's panic.
+        let appended = catch_unwind(AssertUnwindSafe(|| log.append_blocking(entry(2))));
+        assert_eq!(appended.is_err(), callers);
+        panics.store(false, Ordering::Relaxed);
+        let error = log.append_blocking(entry(3)).unwrap_err();
+        assert!(matches!(error.reason(), LogError::Closed), "{error:?}");
+        assert!(matches!(block_on(log.checkpoint()).unwrap_err().reason(), LogError::Closed));
+    }
+    assert_eq!(place.verify().unwrap().last, 3);
+}
+
 /// Not a test: what the processes of the others do.
 #[test]
 fn as_a_child() {
     let Ok(path) = std::env::var("AUDIT_TEST_LOG") else { return };
     let number = |name: &str| std::env::var(name).unwrap().parse::<u64>().unwrap();
-    let options = options().segment_bytes(number("AUDIT_TEST_SEGMENT"));
+    let mut options = options().segment_bytes(number("AUDIT_TEST_SEGMENT"));
+    if number("AUDIT_TEST_CALLERS") == 1 {
+        options = options.write_on_callers_threads();
+    }
     let log = block_on(Log::open(Path::new(&path), &keys(), options)).unwrap();
     let count = number("AUDIT_TEST_COUNT");
     std::thread::scope(|scope| {
@@ -146,17 +182,19 @@ fn as_a_child() {
     });
 }
 
-fn child(path: &Path, count: &str, segment: &str) -> Child {
+fn child(path: &Path, count: &str, segment: &str, callers: bool) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(CHILD.split(' '));
-    start(&mut command, path, count, segment)
+    start(&mut command, path, count, segment, callers)
 }
 
-fn start(command: &mut Command, path: &Path, count: &str, segment: &str) -> Child {
+/// `callers`: who records writes, too.
+fn start(command: &mut Command, path: &Path, count: &str, segment: &str, callers: bool) -> Child {
     command
         .env("AUDIT_TEST_LOG", path)
         .env("AUDIT_TEST_COUNT", count)
         .env("AUDIT_TEST_SEGMENT", segment)
+        .env("AUDIT_TEST_CALLERS", u8::from(callers).to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

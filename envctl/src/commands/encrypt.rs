@@ -4,10 +4,12 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, Metadata},
     io::Write,
+    mem,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use envelope_audit::recorded_later;
 use envelope_files::Access;
 use envelope_rotation::{is_left_over, payload_path};
 use envelope_sdk::{
@@ -115,9 +117,13 @@ impl Sealing<'_> {
         let kind = if args.detached { PayloadKind::Detached } else { PayloadKind::Attached };
         let plaintext_len = input.seekable().and_then(|file| Some(file.metadata().ok()?.len()));
         // Where the keystore is unlocked.
-        let start = || block_on(envelope.reporting(*wrap).start(kind, bound));
-        let started = payload.as_ref().unwrap_or(&output).reserve_while(plaintext_len, start);
+        let start = || block_on(recorded_later(envelope.reporting(*wrap).start(kind, bound)));
+        let (started, mut calls) = payload.as_ref().unwrap_or(&output).reserve_while(plaintext_len, start);
         let started = started.map_err(|error| Failure::Keys(error.into()))?;
+        // A file has its name after all is recorded; a stream is read as it comes.
+        if output.file().is_none() {
+            recorder.wait(mem::take(&mut calls)).map_err(Failure::Keys)?;
+        }
         let (started, missing) = started.into_parts();
         let header = Header::parse_exact(&started.header).map_err(CliError::from)?;
         act.is_about(&header);
@@ -138,7 +144,7 @@ impl Sealing<'_> {
         drop(progress);
         drop(share);
         let total = sealed.map_err(|error| CliError::from(error).about(&name))?;
-        recorder.done(act).map_err(Failure::Keys)?;
+        recorder.done(act).and_then(|()| recorder.wait(calls)).map_err(Failure::Keys)?;
         // The payload first: without its header it is nothing.
         match payload {
             Some(payload) => commit_both(payload, output)?,
