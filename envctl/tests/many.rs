@@ -464,7 +464,8 @@ fn memory_does_not_grow_with_the_number_of_files() {
             let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok());
             most = most.max(kib.unwrap_or(0));
             assert!(begun.elapsed() < Duration::from_secs(300));
-            std::thread::yield_now();
+            // The kernel keeps the most there was: only what comes in the last of these is missed.
+            std::thread::sleep(Duration::from_millis(2));
         }
         assert!(child.wait().unwrap().success());
         most
