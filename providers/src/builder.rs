@@ -50,6 +50,8 @@ enum Source {
     Nothing,
     /// Must be there.
     File(PathBuf),
+    /// The program's own.
+    Text(PathBuf, String),
     /// The user's own, if it is there.
     User,
 }
@@ -59,6 +61,7 @@ impl Source {
         match self {
             Self::Nothing => Ok(None),
             Self::File(path) => file::read(&path).map(|text| Some((path, text))),
+            Self::Text(name, text) => Ok(Some((name, text))),
             Self::User => {
                 let Some(folder) = envelope_files::user_folder("XDG_CONFIG_HOME", ".config") else {
                     return Ok(None);
@@ -108,6 +111,13 @@ impl Builder {
     /// Reads this configuration, which must be there.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.source = Source::File(path.into());
+        self
+    }
+
+    /// Takes `text` for the configuration: for a program that has its settings from elsewhere, and trusts that. Errors call
+    /// it `name`.
+    pub fn text(mut self, name: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        self.source = Source::Text(name.into(), text.into());
         self
     }
 

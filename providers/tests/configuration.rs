@@ -78,6 +78,17 @@ fn a_profile_goes_before_the_file_and_the_call_before_both() {
 }
 
 #[test]
+fn a_program_may_say_the_configuration_itself_and_errors_call_it_by_its_name() {
+    let named = |text: &str| Providers::builder().text("settings of the shop", text).build();
+    let providers = named("keys = ['local:main']\nkeystore = '/nowhere'").unwrap();
+    assert_eq!(providers.keystore(), Some("/nowhere".as_ref()));
+    assert_eq!(providers.configured_keys().unwrap().0, [KeyUri::parse("local:main").unwrap()]);
+    let error = named("\nkees = []").err().unwrap().to_string();
+    assert!(error.starts_with("configuration settings of the shop: unknown field `kees`"), "{error}");
+    assert!(error.ends_with("line 2"), "{error}");
+}
+
+#[test]
 fn the_keystore_at_the_top_is_that_of_its_table_whose_passphrase_file_is_for_it() {
     let place = Place::new(&["main"]);
     let encrypts = |text: &str| {
