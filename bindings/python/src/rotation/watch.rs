@@ -1,0 +1,48 @@
+//! Waits for a job, and ends it in order when a signal says so.
+
+use std::{pin::pin, time::Duration};
+
+use envelope_rotation::{Control, RotationError};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::{
+    failure::Result,
+    run::{LOOK, check_signals},
+    runtime::runtime,
+};
+
+/// Waits for the job of `control`. When the handler of a signal raises, the job begins nothing more, and finishes what is under
+/// way, for 10 seconds at most; then the exception goes on.
+pub(super) fn until_done<T>(
+    control: &Control,
+    job: impl Future<Output = std::result::Result<T, RotationError>>,
+) -> Result<std::result::Result<T, RotationError>> {
+    runtime()?.block_on(async {
+        let mut job = pin!(job);
+        let mut look = interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = None;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut job => return match told {
+                    Some((raised, _)) => Err(raised),
+                    None => Ok(done),
+                },
+                _ = look.tick() => match (&told, check_signals()) {
+                    (None, Ok(())) => {}
+                    (None, Err(raised)) => {
+                        control.cancel();
+                        told = Some((raised, Instant::now() + PATIENCE));
+                    }
+                    // A second one is not waited with.
+                    (Some(_), Err(_)) => control.stop(),
+                    (Some((_, end)), Ok(())) if Instant::now() >= *end => control.stop(),
+                    (Some(_), Ok(())) => {}
+                },
+            }
+        }
+    })
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);

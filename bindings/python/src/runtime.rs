@@ -1,0 +1,66 @@
+//! The runtime that key stores are waited for on: one for the process, and another one after a fork, which takes no threads
+//! along.
+
+use std::{
+    process,
+    sync::{Mutex, PoisonError},
+};
+
+use pyo3::prelude::*;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::failure::{Failure, Result};
+
+/// The runtime of this process, which is started when it is first needed.
+pub(crate) fn runtime() -> Result<&'static Runtime> {
+    // What is called from here may call this package in turn: it would wait for itself.
+    if Handle::try_current().is_ok() {
+        return Err(Failure::usage(
+            "a function that envelope_sdk calls, for a secret or for each item of a job, cannot wait for envelope_sdk",
+        ));
+    }
+    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = *current {
+        return Ok(runtime);
+    }
+    let started = Builder::new_multi_thread().enable_all().thread_name("envelope-sdk").build();
+    // It lives as long as the process: what waits on it has no end that is known here.
+    let runtime: &'static Runtime = Box::leak(Box::new(started.map_err(|error| {
+        Failure::other(format!("cannot start the threads that wait for key stores: {error}"))
+    })?));
+    *current = Some(runtime);
+    Ok(runtime)
+}
+
+/// Called in the child of a fork: the threads of the runtime are in the parent.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    // A thread that held the lock is not here to give it back; then there was no runtime yet.
+    if let Ok(mut current) = CURRENT.try_lock() {
+        *current = None;
+    }
+}
+
+/// The process that something was made in. Connections and threads of key stores do not come through a fork.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Home(u32);
+
+impl Home {
+    /// This process.
+    pub(crate) fn here() -> Self {
+        Self(process::id())
+    }
+
+    /// Refuses another process.
+    pub(crate) fn check(self) -> Result<()> {
+        if self.0 == process::id() {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "key stores were opened before this process was forked, and their connections are the parent's",
+        )
+        .hint("make Providers and Envelope after the fork, in each process"))
+    }
+}
+
+static CURRENT: Mutex<Option<&'static Runtime>> = Mutex::new(None);

@@ -1,0 +1,47 @@
+"""Exceptions: one for each kind, with the words of the library, and fit to be sent to another process."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from conftest import Place
+from envelope_sdk import Envelope, EnvelopeError, errors
+
+CLASSES = [getattr(errors, name) for name in errors.__all__]
+
+
+@pytest.mark.parametrize("made", CLASSES)
+def test_each_is_pickled_with_what_it_says(made: type[EnvelopeError]) -> None:
+    error = made("what failed", hint="what to do", key="local:main", retry=True, row=3)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is made and str(again) == "what failed (what to do)" == str(error)
+    assert (again.hint, again.key, again.retry, again.row) == ("what to do", "local:main", True, 3)
+    assert again.kind in ("usage", "input-output", "not-authentic", "key-refused", "unreachable", "other")
+    assert issubclass(made, EnvelopeError)
+
+
+def test_kinds_are_those_of_python_too() -> None:
+    assert issubclass(errors.UsageError, ValueError)
+    assert issubclass(errors.InputOutputError, OSError)
+
+
+def test_what_failed_inside_a_worker_is_what_its_caller_gets(env: Envelope) -> None:
+    with pytest.raises(errors.NotAuthenticError) as caught:
+        env.decrypt(env.encrypt(b"data")[:-1])
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is type(caught.value) and str(again) == str(caught.value)
+
+
+def test_a_key_store_that_does_not_answer_may_be_asked_again(place: Place) -> None:
+    providers = place.providers(
+        {"keys": ["hashivault://transit/main"], "vault": {"address": "http://127.0.0.1:1", "token-file": str(place.keystore)}}
+    )
+    try:
+        env = Envelope(providers)
+    except errors.UsageError as error:
+        pytest.skip(f"this build has local keys alone: {error}")
+    with pytest.raises(errors.UnreachableError) as caught:
+        env.encrypt(b"data")
+    assert caught.value.retry and caught.value.key
