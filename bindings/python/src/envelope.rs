@@ -242,9 +242,10 @@ impl Envelope {
         wrapped: Data,
         entries: Entries,
         record: Option<(Data, Entries)>,
+        armored: bool,
     ) -> PyResult<DataKey> {
         let keys = self.keys_here()?;
-        wait(py, open_data_key(keys, wrapped, context(entries), record))
+        wait(py, open_data_key(keys, wrapped, context(entries), record, armored))
     }
 
     /// The same without waiting.
@@ -253,10 +254,11 @@ impl Envelope {
         wrapped: Data,
         entries: Entries,
         record: Option<(Data, Entries)>,
+        armored: bool,
         done: Py<PyAny>,
     ) -> PyResult<Task> {
         let keys = self.keys_here()?;
-        Task::begin(open_data_key(keys, wrapped, context(entries), record), done)
+        Task::begin(open_data_key(keys, wrapped, context(entries), record, armored), done)
     }
 
     /// Encrypts a file. Returns the number of plaintext bytes.
@@ -337,7 +339,9 @@ async fn open_data_key(
     wrapped: Data,
     context: EncryptionContext,
     record: Option<(Data, Entries)>,
+    armored: bool,
 ) -> Result<DataKey> {
+    let wrapped = Binary::of(wrapped, armored)?;
     let opened = match record {
         None => keys.opener.open_data_key(&wrapped, &context).await,
         Some((record, entries)) => {

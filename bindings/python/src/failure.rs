@@ -221,8 +221,12 @@ impl From<ProvidersError> for Failure {
     fn from(error: ProvidersError) -> Self {
         match error {
             ProvidersError::File(error) => error.into(),
-            // Which providers there are is known before anything is asked: the call's words are wrong.
-            ProvidersError::Provider(error) if error.kind() == ProviderErrorKind::Unsupported => {
+            // Which providers there are is known before anything is asked: the call's words are wrong. A keystore of
+            // another version is asked whether a bare name is a key of it.
+            ProvidersError::Provider(error)
+                if error.kind() == ProviderErrorKind::Unsupported
+                    && find_cause::<KeystoreError>(&error).is_none() =>
+            {
                 Self::usage(with_causes(&error)).with_key(error.key())
             }
             ProvidersError::Provider(error) => error.into(),
@@ -326,10 +330,10 @@ impl From<RotationError> for Failure {
 }
 
 /// Of several keys, the error that says most: a refusal says more than a wrong key, and waiting may help where nothing was
-/// refused.
+/// refused. Of those that say as much, the first.
 fn of_attempts(attempts: &[ProviderError]) -> Failure {
     let rank = |attempt: &&ProviderError| match kind_of(attempt) {
-        Kind::KeyRefused | Kind::KeyNotFound | Kind::AccessDenied | Kind::KeyState => 0,
+        Kind::KeyRefused | Kind::AccessDenied | Kind::KeyState => 0,
         Kind::Unreachable => 1,
         Kind::InputOutput => 2,
         Kind::NotAuthentic => 4,

@@ -299,7 +299,13 @@ class Envelope:
         return key, key.wrapped
 
     def open_data_key(
-        self, wrapped: Buffer, context: Context = {}, *, record: Buffer | None = None, record_context: Context = {}
+        self,
+        wrapped: Buffer,
+        context: Context = {},
+        *,
+        record: Buffer | None = None,
+        record_context: Context = {},
+        armor: bool = False,
     ) -> DataKey:
         """Opens a data key: one call of a key store.
 
@@ -308,21 +314,28 @@ class Envelope:
             context: As it was made with.
             record: One of its records, with its own context ``record_context``: they show that withheld values are right where the
                 key that opens binds no context.
+            armor: ``wrapped`` is text.
 
         Raises:
             As :meth:`decrypt`.
         """
         shown = None if record is None else (record, entries(record_context))
-        return DataKey._of(self._native.open_data_key(wrapped, entries(context), shown))
+        return DataKey._of(self._native.open_data_key(wrapped, entries(context), shown, armor))
 
     async def aopen_data_key(
-        self, wrapped: Buffer, context: Context = {}, *, record: Buffer | None = None, record_context: Context = {}
+        self,
+        wrapped: Buffer,
+        context: Context = {},
+        *,
+        record: Buffer | None = None,
+        record_context: Context = {},
+        armor: bool = False,
     ) -> DataKey:
         """:meth:`open_data_key`, for ``await``."""
         shown = None if record is None else (record, entries(record_context))
         said = entries(context)
         begin = self._native.begin_open_data_key
-        return DataKey._of(await awaited(lambda done: begin(wrapped, said, shown, done)))
+        return DataKey._of(await awaited(lambda done: begin(wrapped, said, shown, armor, done)))
 
     def __repr__(self) -> str:
         return f"<Envelope for {', '.join(self.keys)}>"

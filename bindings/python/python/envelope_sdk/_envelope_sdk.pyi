@@ -83,10 +83,16 @@ class Envelope:
     def new_data_key(self, entries: Entries, /) -> DataKey: ...
     def begin_new_data_key(self, entries: Entries, done: Done, /) -> Task: ...
     def open_data_key(
-        self, wrapped: Buffer, entries: Entries, record: tuple[Buffer, Entries] | None, /
+        self, wrapped: Buffer, entries: Entries, record: tuple[Buffer, Entries] | None, armored: bool, /
     ) -> DataKey: ...
     def begin_open_data_key(
-        self, wrapped: Buffer, entries: Entries, record: tuple[Buffer, Entries] | None, done: Done, /
+        self,
+        wrapped: Buffer,
+        entries: Entries,
+        record: tuple[Buffer, Entries] | None,
+        armored: bool,
+        done: Done,
+        /,
     ) -> Task: ...
     def encrypt_file(
         self,

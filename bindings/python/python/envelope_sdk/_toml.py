@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from .errors import UsageError
 
@@ -18,6 +20,7 @@ def dumps(table: Mapping[str, object]) -> str:
 
 def _value(value: object, name: str) -> str:
     # What cannot be is named and not shown: somebody may have put a secret there.
+    kind = type(value).__name__
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -26,17 +29,18 @@ def _value(value: object, name: str) -> str:
         return repr(value)
     if isinstance(value, str):
         return _string(value)
-    if hasattr(value, "__fspath__"):
-        return _value(value.__fspath__(), name)
+    if isinstance(value, os.PathLike):
+        return _value(cast("os.PathLike[str]", value).__fspath__(), name)
     if isinstance(value, Mapping):
-        members = (f"{_string(key)} = {_value(member, f'{name}.{key}')}" for key, member in value.items())
+        table = cast("Mapping[object, object]", value)
+        members = (f"{_string(key)} = {_value(member, f'{name}.{key}')}" for key, member in table.items())
         return "{" + ", ".join(members) + "}"
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
-        return "[" + ", ".join(_value(member, name) for member in value) + "]"
-    raise UsageError(f"the configuration {name!r} is a {type(value).__name__}, which no setting is")
+        return "[" + ", ".join(_value(member, name) for member in cast("Sequence[object]", value)) + "]"
+    raise UsageError(f"the configuration {name!r} is a {kind}, which no setting is")
 
 
-def _string(text: str) -> str:
+def _string(text: object) -> str:
     # A name of TOML may be quoted like a value. JSON escapes the same, but for DEL.
     if not isinstance(text, str):
         raise UsageError(f"a name in the configuration is a {type(text).__name__} and not a str")
