@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from conftest import PASSPHRASE, ROOT, Place
-from envelope_sdk import Envelope, Withheld, inspect
+from envelope_sdk import Envelope, Withheld, errors, inspect, rotation
 from test_vectors import opened, opener, vectors
 
 
@@ -153,3 +154,35 @@ def test_envctl_and_python_rewrap_for_each_other(place: Place, env: Envelope, en
     assert opener.decrypt(path.read_bytes()) == b"data" and inspect(path).generation == 1
     opener.rewrap_file(path, ["local:main"])
     assert envctl("decrypt", "-o", "-", str(path)) == b"data" and inspect(path).generation == 2
+
+
+def test_what_python_does_is_in_the_log_that_envctl_verifies(place: Place, envctl: Any) -> None:
+    log = place.folder / "audit"
+    envctl("audit", "create", str(log))
+    providers = place.providers({"audit": {"file": str(log)}}, actor="library:tests")
+    env = Envelope(providers)
+    sealed = env.encrypt(b"data", {"tenant": "42"})
+    env.decrypt(sealed)
+    with pytest.raises(errors.NotAuthenticError):
+        env.decrypt(sealed, {"tenant": "43"})
+    key, wrapped = env.new_data_key()
+    env.open_data_key(wrapped)
+    path = place.folder / "a.envelope"
+    path.write_bytes(sealed)
+    assert env.rewrap_file(path, ["local:new"]).outcome == "rewrapped"
+    report = rotation.run([path], ["local:old"], ["local:new"], providers=providers, reencrypt=True)
+    assert report["totals"]["reencrypted"] == 1
+    envctl("audit", "verify", str(log))
+    records = [json.loads(line) for line in envctl("--json", "audit", "list", str(log)).splitlines()]
+    done = [(record["operation"], record["outcome"]) for record in records]
+    for wanted in ("start", "unlock", "create_data_key", "open_data_key", "rewrap", "reencrypt", "wrap_dek", "unwrap_dek"):
+        assert (wanted, "ok") in done, (wanted, done)
+    assert ("unlock", "failed") in done
+    assert {record["actor"] for record in records[1:]} == {"library:tests"}
+    [rewrapped] = [record for record in records if record["operation"] == "rewrap"]
+    assert rewrapped["envelope"] == inspect(sealed).envelope_id and rewrapped["generation"] == 1
+    # What cannot be recorded is not done.
+    log.with_name("audit.head").unlink()
+    fresh = Envelope(place.providers({"audit": {"file": str(log)}}))
+    with pytest.raises(errors.InputOutputError):
+        fresh.encrypt(b"data")
