@@ -197,7 +197,7 @@ impl Offsets {
         if width != 4 && width != 8 {
             return Err(wrong(format!("offsets have 4 or 8 bytes, and not {width}")));
         }
-        if bytes.len() % width != 0 {
+        if !bytes.len().is_multiple_of(width) {
             return Err(wrong(format!("{} bytes of offsets are not a multiple of {width}", bytes.len())));
         }
         // An array without values may come without any offset.

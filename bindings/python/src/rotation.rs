@@ -11,9 +11,7 @@ mod watch;
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use envelope_providers::Providers as Opened;
-use envelope_rotation::{
-    Checkpoint, Control, Goal, ItemReport, Job, KeyStores, Prices, RotationError, Shard, Source,
-};
+use envelope_rotation::{Checkpoint, Control, Goal, ItemReport, Job, KeyStores, Prices, Shard, Source};
 use futures_util::StreamExt;
 use pyo3::{prelude::*, types::PyBytes};
 use serde_json::Value;
@@ -99,7 +97,6 @@ impl Runner {
             let control = Control::new();
             let plan =
                 told.listen(&control, |on_item| watch::until_done(&control, job.plan(&control, on_item)))?;
-            let plan = plan.map_err(failed)?;
             let estimates = Prices::builtin().estimate(&plan.calls, self.rate);
             let mut value = json_of(&plan)?;
             if let Value::Object(plan) = &mut value {
@@ -128,7 +125,7 @@ impl Runner {
             let control = Control::new();
             let report =
                 told.listen(&control, |on_item| watch::until_done(&control, job.run(&control, on_item)))?;
-            Ok(json_of(&report.map_err(failed)?)?.to_string())
+            Ok(json_of(&report)?.to_string())
         })?)
     }
 
@@ -215,8 +212,7 @@ impl Runner {
             outcomes.push(outcome);
             *failure = failure.take().or(failed);
         };
-        let report = watch::until_done(&control, job.run(&control, &mut collect))?;
-        report.map_err(failed)?;
+        watch::until_done(&control, job.run(&control, &mut collect))?;
         if let Some(recorder) = recorder {
             recorder.finish()?;
         }
@@ -244,20 +240,6 @@ pub(crate) fn items(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Vec<OsStrin
         }
         Ok::<_, Failure>(names)
     })
-}
-
-/// A job that did not come to its end, with what it did until then.
-fn failed(error: RotationError) -> Failure {
-    let report = error.report().and_then(|report| json_of(report).ok());
-    let failure = Failure::from(error);
-    let Some(report) = report else { return failure };
-    Failure::Raised(Python::attach(|py| {
-        let raised = PyErr::from(failure);
-        match raised.value(py).setattr("_report", report.to_string()) {
-            Ok(()) => raised,
-            Err(other) => other,
-        }
-    }))
 }
 
 fn not_reached() -> Failure {

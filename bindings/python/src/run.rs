@@ -36,7 +36,7 @@ pub(crate) fn wait_detached<T, E: Into<Failure>>(
 
 /// Runs the handlers of signals that came, if this is the main thread.
 pub(crate) fn check_signals() -> Result<(), Failure> {
-    Ok(Python::attach(|py| py.check_signals())?)
+    Python::attach(|py| Ok(py.check_signals()?))
 }
 
 /// How long a person waits for Ctrl-C, at most, and hardly notices.

@@ -65,6 +65,8 @@ def test_a_report_is_that_of_envctl_and_replaces_nothing(place: Place) -> None:
     assert len(path.read_text().splitlines()) == 3 + 2
     with pytest.raises(errors.UsageError, match="is there already"):
         rotation.run([folder], ["local:new"], providers=place.providers(), report=path)
+    with pytest.raises(errors.UsageError, match="JSON here"):
+        rotation.run([folder], ["local:new"], providers=place.providers(), report=place.folder / "report.html")
     assert [name for name in os.listdir(place.folder) if name.startswith(".envelope-report")] == []
 
 
@@ -79,7 +81,7 @@ def test_a_job_is_resumed(place: Place) -> None:
             raise KeyError("enough")
 
     report = place.folder / "report.json"
-    with pytest.raises(KeyError, match="enough"):
+    with pytest.raises(KeyError, match="enough") as ended:
         rotation.run(
             [folder],
             ["local:new"],
@@ -92,6 +94,7 @@ def test_a_job_is_resumed(place: Place) -> None:
         )
     said = json.loads(report.read_text())
     assert not said["finished"] and "enough" in said["error"]
+    assert said["totals"] == ended.value.report and ended.value.report["totals"]["reencrypted"] >= 3  # type: ignore[attr-defined]
     # Reencrypting would do all of them anew without the notes.
     done = rotation.run(
         [folder], ["local:new"], providers=place.providers(), reencrypt=True, concurrency=1, resume=notes
@@ -280,13 +283,15 @@ def test_ctrl_c_ends_a_job_in_order(place: Place) -> None:
 
     threading.Thread(target=interrupt_soon).start()
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         # Three calls each: without an end, it took 18 seconds.
         rotation.run([folder], ["local:new"], providers=place.providers(), rate=10, report=report)
     assert time.monotonic() - begun < 10
     said = json.loads(report.read_text())
     assert not said["finished"] and said["error"] == "KeyboardInterrupt"
     rewrapped = sum(keys(path) == ["new"] for path in folder.iterdir())
+    assert rewrapped == said["totals"]["totals"]["rewrapped"] == caught.value.report["totals"]["rewrapped"]  # type: ignore[attr-defined]
+    assert said["totals"]["cancelled"]
     assert rewrapped == sum(item["outcome"] == "rewrapped" for item in said["items"]) < 60
 
 

@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from . import _envelope_sdk as native
 from ._providers import Providers
 from ._types import Buffer, Context, StrPath, entries
-from .errors import EnvelopeError, UsageError
+from .errors import UsageError
 
 __all__ = ["Outcome", "Plan", "Report", "Runner", "items", "plan", "run", "run_items"]
 
@@ -228,7 +228,10 @@ def run(
     All other arguments are those of :class:`Runner`.
 
     Raises:
-        EnvelopeError: The job could not begin, or broke down: then its attribute ``report`` is the :class:`Report`.
+        EnvelopeError: The job could not begin, or broke down.
+
+    Whatever ends a job that had begun, an exception of the library, of ``on_item`` or of a signal, has an attribute ``report`` then: the
+    :class:`Report` of what was done.
     """
     runner = Runner(
         providers,
@@ -257,7 +260,7 @@ def run(
     except BaseException as error:
         said = error.__dict__.pop("_report", None)
         totals = None if said is None else Report(json.loads(said))
-        if isinstance(error, EnvelopeError):
+        if totals is not None:
             error.report = totals  # type: ignore[attr-defined]
         if written is not None:
             written.finish(totals, str(error) or type(error).__name__)
@@ -302,6 +305,8 @@ class _ReportFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        if path.lower().endswith((".html", ".htm")):
+            raise UsageError("a report is JSON here: `envctl rotate --report` makes pages, too")
         if os.path.lexists(path):
             raise UsageError(f"the report {path!r} is there already: name another file")
         folder = os.path.dirname(path) or "."

@@ -8,6 +8,7 @@ use std::{
 
 use envelope_rotation::{Control, Item, ItemReport, Outcome as Core};
 use pyo3::prelude::*;
+use serde::Serialize;
 
 use super::record::Recorder;
 use crate::failure::{Failure, Result, Told as Words};
@@ -66,12 +67,12 @@ impl Told {
         Self { callback, recorder }
     }
 
-    /// Runs a job that tells of its items. An exception of the callback ends it.
-    pub(super) fn listen<T>(
+    /// Runs a job that tells of its items. An exception of the callback ends it, and has the report of what was done.
+    pub(super) fn listen<R: Serialize>(
         self,
         control: &Control,
-        run: impl FnOnce(&mut (dyn FnMut(ItemReport) + Send)) -> Result<T>,
-    ) -> Result<T> {
+        run: impl FnOnce(&mut (dyn FnMut(ItemReport) + Send)) -> Result<R>,
+    ) -> Result<R> {
         let Self { callback, recorder } = self;
         let raised = Mutex::new(None);
         let mut tell = |item: ItemReport| {
@@ -90,9 +91,19 @@ impl Told {
         };
         let done = run(&mut tell);
         let recorded = recorder.map_or(Ok(()), Recorder::finish);
-        match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error.into()),
-            None => recorded.and(done),
+        match (raised.into_inner().unwrap_or_else(PoisonError::into_inner), done) {
+            (Some(error), Ok(report)) => Err(carrying(error, &report)),
+            (Some(error), Err(_)) => Err(error.into()),
+            (None, done) => recorded.and(done),
         }
     }
+}
+
+/// The exception, with the report of what was done until then: the Python side takes it off.
+pub(super) fn carrying(error: PyErr, report: &impl Serialize) -> Failure {
+    let Ok(report) = serde_json::to_string(report) else { return error.into() };
+    Python::attach(|py| match error.value(py).setattr("_report", report) {
+        Ok(()) => error.into(),
+        Err(other) => other.into(),
+    })
 }
