@@ -201,6 +201,24 @@ def test_envelopes_and_headers_in_a_column_are_rewrapped(spark, world) -> None:
     assert bytes(done[4].sealed) == b"no envelope" and done[4].error
 
 
+def test_offsets_of_64_bits_are_taken_and_given(spark, world) -> None:
+    paths = world.files(2, "large")
+    keys = DataKeys(world.config, world.envelope.new_data_key()[1])
+    config = RotationConfig(world.config, to=[NEW])
+    frame = spark.createDataFrame([(path, world.envelope.encrypt(b"one")) for path in paths], "item string, sealed binary")
+    spark.conf.set("spark.sql.execution.arrow.useLargeVarTypes", "true")
+    try:
+        rows = on_spark.rotate(frame, config, workers=1).collect()
+        assert [row.outcome for row in rows] == ["rewrapped"] * 2
+        rows = on_spark.rotate_envelopes(frame, "sealed", config, workers=1).collect()
+        assert [row.outcome for row in rows] == ["rewrapped"] * 2
+        sealed = frame.withColumn("item", on_spark.encrypt_column("item", keys))
+        opened = sealed.withColumn("item", on_spark.decrypt_column("item", keys, text=True))
+        assert sorted(row.item for row in opened.collect()) == sorted(paths)
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.useLargeVarTypes")
+
+
 def test_a_wrong_configuration_fails_the_job_and_says_why(spark, world) -> None:
     frame = spark.createDataFrame([("x",)], "item string")
     with pytest.raises(ValueError, match="take at most 1 workers"):
