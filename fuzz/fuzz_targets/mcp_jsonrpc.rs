@@ -1,7 +1,7 @@
 //! Whatever comes to the MCP server's standard input is answered line by line with JSON-RPC, or ends the session.
 #![no_main]
 
-use std::{cell::RefCell, fs, io, pin::Pin, sync::LazyLock, task};
+use std::{cell::RefCell, collections::HashSet, fs, io, pin::Pin, sync::LazyLock, task};
 
 use envelope_fuzz::{fixtures::ENVELOPES, mcp::facade, memory::bounded};
 use envelope_mcp::{Caller, Ended, Facade, Server, serve};
@@ -22,12 +22,16 @@ static SERVED: LazyLock<(TempDir, Facade)> = LazyLock::new(|| {
     let folder = folder.expect("a folder");
     fs::write(folder.path().join("a.envelope"), ENVELOPES[1][0]).expect("a file");
     let facade = facade(folder.path().into());
+    // The first server describes the tools, for all of them: what that takes is not of an input.
+    drop(Server::for_caller(facade.clone(), Caller::local()));
     (folder, facade)
 });
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().max_blocking_threads(1).build().expect("a runtime");
     static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Long lines that were found right.
+    static RIGHT: RefCell<HashSet<String>> = RefCell::default();
 }
 
 /// Keeps what is written beyond the server, which owns its output.
@@ -60,6 +64,30 @@ const BEGIN: &str = concat!(
     "\n",
 );
 
+/// A line of output is one message, short and with nothing that hides.
+fn check(line: &str) {
+    // The list of tools has 50 KiB and is the same each time: to read it takes longer than all the rest.
+    let is_long = line.len() > 16 * 1024;
+    if is_long && RIGHT.with_borrow(|right| right.contains(line)) {
+        return;
+    }
+    assert!(!line.chars().any(char::is_control), "{line:?}");
+    assert!(line.len() < 96 * 1024, "{} bytes", line.len());
+    let answer: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+    assert_eq!(answer["jsonrpc"], "2.0", "{line:?}");
+    if is_long {
+        RIGHT.with_borrow_mut(|right| {
+            // Of other ids, they are other lines.
+            if right.len() == MOST_RIGHT {
+                right.clear();
+            }
+            right.insert(line.to_owned());
+        });
+    }
+}
+
+const MOST_RIGHT: usize = 64;
+
 fuzz_target!(|data: &[u8]| {
     // What the first byte does not say is the input: whether the session has begun.
     let Some((first, rest)) = data.split_first() else { return };
@@ -81,12 +109,7 @@ fuzz_target!(|data: &[u8]| {
         let mut answers = 0;
         for line in written.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").expect("whole lines");
-            let line = std::str::from_utf8(line).expect("UTF-8");
-            assert!(!line.chars().any(char::is_control), "{line:?}");
-            assert!(line.len() < 96 * 1024, "{} bytes", line.len());
-            let answer: Value =
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-            assert_eq!(answer["jsonrpc"], "2.0", "{line:?}");
+            check(std::str::from_utf8(line).expect("UTF-8"));
             answers += 1;
         }
         let lines = rest.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();

@@ -54,7 +54,7 @@ impl Server {
     #[must_use]
     pub fn for_each_request(facade: Facade) -> Self {
         let running = Arc::new(AtomicUsize::new(0));
-        Self { facade: Arc::new(facade), tools: tools::all().into(), caller: None, running }
+        Self { facade: Arc::new(facade), tools: tools::all(), caller: None, running }
     }
 
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Failure> {

@@ -12,7 +12,11 @@ mod policy;
 mod status;
 mod usage;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+};
 
 use rmcp::model::{JsonObject, Tool as Described, ToolAnnotations};
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -64,8 +68,13 @@ impl Registered {
 }
 
 /// Every tool, by name.
-pub(crate) fn all() -> Vec<Registered> {
-    vec![
+pub(crate) fn all() -> Arc<[Registered]> {
+    Arc::clone(&ALL)
+}
+
+/// Their schemas take two milliseconds to make, and are the same for every server.
+static ALL: LazyLock<Arc<[Registered]>> = LazyLock::new(|| {
+    let all = [
         Registered::of::<audit::AuditSearch>(),
         Registered::of::<audit::AuditVerify>(),
         Registered::of::<keys::DescribeKey>(),
@@ -79,8 +88,9 @@ pub(crate) fn all() -> Vec<Registered> {
         Registered::of::<policy::PolicyExplain>(),
         Registered::of::<plan::RotationPlan>(),
         Registered::of::<status::RotationStatus>(),
-    ]
-}
+    ];
+    all.into()
+});
 
 async fn run<T: Tool>(call: Call, arguments: JsonObject) -> Result<Value, Failure> {
     // What is wrong is told without the value, which may be anything.
