@@ -83,14 +83,23 @@ impl Policy {
     /// Whether any context, and any key where `request` has none, could be allowed this operation.
     #[must_use]
     pub fn may(&self, request: &Request<'_>, now: u64) -> bool {
+        self.check_may(request, now).is_ok()
+    }
+
+    /// The same, with the rule that denies it.
+    ///
+    /// # Errors
+    ///
+    /// It could not be allowed, by this rule; without one, no rule allows it, and the default does not.
+    pub fn check_may(&self, request: &Request<'_>, now: u64) -> Result<(), Option<&str>> {
         for rule in &self.rules {
             match (rule.may_match(request, now), rule.effect) {
                 (Match::No, _) | (Match::Maybe, Effect::Deny) => {}
-                (Match::Yes | Match::Maybe, Effect::Allow) => return true,
-                (Match::Yes, Effect::Deny) => return false,
+                (Match::Yes | Match::Maybe, Effect::Allow) => return Ok(()),
+                (Match::Yes, Effect::Deny) => return Err(Some(&rule.name)),
             }
         }
-        self.default_of(request) == Effect::Allow
+        if self.default_of(request) == Effect::Allow { Ok(()) } else { Err(None) }
     }
 
     /// Whether a rule requires a state or a cryptoperiod.

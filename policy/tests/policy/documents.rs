@@ -1,6 +1,6 @@
 //! What is no policy is refused, with the rule and what is wrong with it.
 
-use envelope_policy::Policy;
+use envelope_policy::{Actor, Operation, Policy, Request};
 
 fn refused(rules: &str) -> String {
     Policy::parse(&format!("version = 1\n{rules}")).unwrap_err().to_string()
@@ -81,4 +81,34 @@ fn rules_behind_one_that_takes_everything_are_told() {
     let rule = |name: &str, words: &str| format!("[[rule]]\nname = '{name}'\neffect = 'allow'\n{words}\n");
     let text = format!("version = 1\n{}{}{}", rule("a", "actor = ['cli:*']"), rule("b", ""), rule("c", ""));
     assert_eq!(Policy::parse(&text).unwrap().unreachable().collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn what_could_not_be_allowed_is_told_with_the_rule_that_denies_it() {
+    let text = r#"
+        version = 1
+        default = "deny"
+        [[rule]]
+        name = "no-strangers"
+        effect = "deny"
+        actor = ["mcp:stranger"]
+        [[rule]]
+        name = "some-keys"
+        effect = "deny"
+        key = ["local:secret"]
+        [[rule]]
+        name = "inspect"
+        effect = "allow"
+        operation = ["inspect"]
+    "#;
+    let policy = Policy::parse(text).unwrap();
+    let said = |actor: &str, operation| {
+        policy
+            .check_may(&Request::new(&Actor::parse(actor).unwrap(), operation), 0)
+            .map_err(|rule| rule.map(str::to_owned))
+    };
+    assert_eq!(said("mcp:stranger", Operation::Inspect), Err(Some("no-strangers".into())));
+    // Whether the second rule denies it depends on the key.
+    assert_eq!(said("mcp:agent", Operation::Inspect), Ok(()));
+    assert_eq!(said("mcp:agent", Operation::List), Err(None));
 }
