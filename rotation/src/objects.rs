@@ -137,6 +137,19 @@ impl Objects {
         self
     }
 
+    /// The objects behind the one of this name, such as `s3://bucket/2026/a.envelope`, whether or not it is there still: the rest of a
+    /// [listing](Source::list) that was cut off. S3 and Google begin there; of Azure's store all names are listed, and those before
+    /// are passed over. Objects of another store are all listed.
+    #[must_use]
+    pub fn list_after(&self, name: &str) -> Listing {
+        self.listed(Some(name.to_owned()))
+    }
+
+    fn listed(&self, behind: Option<String>) -> Listing {
+        let cleaned = self.cleans.then(|| Arc::clone(&self.left));
+        listing::list(Arc::clone(&self.roots), behind, cleaned)
+    }
+
     /// The store and the key of an item.
     fn find(&self, item: &Item) -> Result<(&Root, Path), SourceError> {
         let name = std::str::from_utf8(item.name()).map_err(|_| SourceError::Gone)?;
@@ -187,8 +200,7 @@ impl Root {
 #[async_trait]
 impl Source for Objects {
     fn list(&self) -> Listing {
-        let cleaned = self.cleans.then(|| Arc::clone(&self.left));
-        listing::list(Arc::clone(&self.roots), cleaned)
+        self.listed(None)
     }
 
     async fn read(&self, item: &Item) -> Result<Stored, SourceError> {

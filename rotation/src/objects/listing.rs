@@ -16,10 +16,12 @@ use super::{
 };
 use crate::{Item, Listing, SourceError};
 
-/// The objects of all roots. Where `left` is given, temporary objects of jobs that were killed are looked for first.
-pub(super) fn list(roots: Arc<[Root]>, left: Option<Arc<RwLock<Left>>>) -> Listing {
+/// The objects of all roots, behind the one of the name `behind` in the store that it is in. Where `left` is given, temporary objects of jobs that were killed are looked for first.
+pub(super) fn list(roots: Arc<[Root]>, behind: Option<String>, left: Option<Arc<RwLock<Left>>>) -> Listing {
     let each = stream::iter(0..roots.len()).flat_map(move |index| {
-        let walk = Walk::new(roots[index].clone(), left.clone());
+        let root = roots[index].clone();
+        let behind = behind.as_deref().and_then(|name| name.strip_prefix(root.store.name()));
+        let walk = Walk::new(root.clone(), behind, left.clone());
         stream::unfold(walk, |mut walk| async move {
             let listed = walk.next().await?;
             Some((listed, walk))
@@ -37,14 +39,14 @@ struct Walk {
     has_found: bool,
     prefix: String,
     token: Option<String>,
-    /// The last name that had to be passed over.
+    /// Where the listing begins: behind the last name that had to be passed over, or that was seen before.
     behind: Option<String>,
     /// Names that are asked for at once: fewer, the nearer one is that the client does not take.
     page: usize,
 }
 
 impl Walk {
-    fn new(root: Root, left: Option<Arc<RwLock<Left>>>) -> Self {
+    fn new(root: Root, behind: Option<&str>, left: Option<Arc<RwLock<Left>>>) -> Self {
         let prefix = match root.key.as_str() {
             key if key.is_empty() || key.ends_with('/') => key.to_owned(),
             key => format!("{key}/"),
@@ -55,10 +57,11 @@ impl Walk {
             ready: VecDeque::new(),
             has_begun: false,
             is_over: false,
-            has_found: false,
+            // Of which something was seen before, it is there.
+            has_found: behind.is_some(),
             prefix,
             token: None,
-            behind: None,
+            behind: behind.map(ToOwned::to_owned),
             page: PAGE,
         }
     }
@@ -105,6 +108,8 @@ impl Walk {
                 }
             }
         }
+        // Its name comes before all those below it.
+        let exact = exact.filter(|key| self.behind.as_deref().is_none_or(|behind| key.as_ref() > behind));
         if let Some(key) = exact {
             match store.size(&key).await {
                 Ok(_) => self.ready.push_back(Ok(Item::named(self.name(key.as_ref())))),
@@ -117,8 +122,9 @@ impl Walk {
 
     /// One page.
     async fn turn(&mut self) {
+        let begins_behind = self.root.store.lists_from_a_name();
         let options = PaginatedListOptions {
-            offset: self.behind.clone(),
+            offset: self.behind.clone().filter(|_| begins_behind),
             max_keys: Some(self.page),
             page_token: self.token.clone(),
             ..PaginatedListOptions::default()
@@ -128,6 +134,9 @@ impl Walk {
                 for object in page.result.objects {
                     let key = object.location.as_ref();
                     self.has_found = true;
+                    if self.behind.as_deref().is_some_and(|behind| key <= behind) {
+                        continue;
+                    }
                     // What is empty is no envelope; consoles write such objects for folders.
                     if object.size > 0 && !left::is_temporary(key) {
                         self.ready.push_back(Ok(Item::found(self.name(key))));

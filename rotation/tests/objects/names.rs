@@ -5,12 +5,16 @@ use std::{
     net::TcpStream,
 };
 
-use envelope_rotation::{Item, ItemError, Outcome, Source, SourceError};
+use envelope_rotation::{Item, ItemError, Listing, Outcome, Source, SourceError};
 use futures_util::StreamExt;
 
 use crate::{Bucket, Keys, on_each_store, run, try_run};
 
-on_each_store!(odd_keys_are_done_and_none_is_shown_as_it_is, an_item_that_is_of_no_url_is_not_touched,);
+on_each_store!(
+    odd_keys_are_done_and_none_is_shown_as_it_is,
+    an_item_that_is_of_no_url_is_not_touched,
+    a_listing_goes_on_behind_a_name,
+);
 
 async fn odd_keys_are_done_and_none_is_shown_as_it_is(bucket: Bucket) {
     let keys = Keys::new();
@@ -42,6 +46,26 @@ async fn an_item_that_is_of_no_url_is_not_touched(bucket: Bucket) {
         let read = source.read(&Item::named(bucket.url(key))).await;
         assert!(matches!(read, Err(SourceError::Unsupported(_))), "{key}");
     }
+}
+
+async fn a_listing_goes_on_behind_a_name(bucket: Bucket) {
+    for key in ["x/a", "x/b", "x/b.txt", "x/b/c", "x/c", "xy"] {
+        bucket.put(key, b"no envelope".to_vec()).await;
+    }
+    let source = bucket.objects(&["x"]);
+    let names = |listing: Listing| async {
+        let names: Vec<_> =
+            listing.map(|item| String::from_utf8(item.unwrap().name().to_vec()).unwrap()).collect().await;
+        names
+    };
+    let all = names(source.list()).await;
+    assert_eq!(all.len(), 5, "{all:?}");
+    for (number, name) in all.iter().enumerate() {
+        assert_eq!(names(source.list_after(name)).await, all[number + 1..], "behind {name}");
+    }
+    // Whether or not it is there, and of whatever store it is.
+    assert_eq!(names(source.list_after(&bucket.url("x/bb"))).await, all[4..]);
+    assert_eq!(names(source.list_after(&format!("{}://other/x/b", bucket.scheme))).await, all);
 }
 
 /// Puts an object whose key no client writes as it is.
