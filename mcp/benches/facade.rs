@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use envelope_mcp::{
-    Buckets, Caller, Check, ConfiguredKeys, Document, Estimate, Explanation, Facade, Failure, FoundEnvelope,
+    Buckets, Caller, Check, ConfiguredKeys, Document, Estimate, Explanation, Facade, Failure, FoundObject,
     Installation, KeyMetadata, KeyStore, Kind, Look, PolicyMetadata, PolicySummary, Prices, Question, Roots,
 };
 use envelope_sdk::{
@@ -69,6 +69,10 @@ impl PolicyMetadata for Nothing {
         Ok(())
     }
 
+    fn may(&self, _: &Caller, _: Look) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn shows(&self, _: &Caller, _: &KeyUri) -> bool {
         true
     }
@@ -87,7 +91,11 @@ impl Buckets for Nothing {
         Vec::new()
     }
 
-    fn envelopes(&self, _: &str) -> Result<BoxStream<'static, Result<FoundEnvelope, Failure>>, Failure> {
+    fn objects(
+        &self,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<FoundObject, Failure>>, Failure> {
         Ok(Box::pin(empty()))
     }
 }

@@ -66,7 +66,7 @@ impl ServerHandler for Trivial {
 struct Anybody;
 
 impl Admission for Anybody {
-    fn admit(&self, _: &Client) -> Result<(), String> {
+    fn admit(&self, _: &Client) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 struct Everybody;
 
 impl Admission for Everybody {
-    fn admit(&self, _: &Client) -> Result<(), String> {
+    fn admit(&self, _: &Client) -> Result<(), Failure> {
         Ok(())
     }
 }

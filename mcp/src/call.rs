@@ -10,14 +10,14 @@ use rmcp::{
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::{Caller, Facade, Failure, Kind, server::Running};
+use crate::{Caller, Facade, Failure, Kind, places::Place};
 
 /// One call.
 pub(crate) struct Call {
     pub(crate) facade: Arc<Facade>,
     pub(crate) caller: Caller,
     /// Counts the call.
-    running: Arc<Running>,
+    place: Arc<Place>,
     progress: Option<(Peer<RoleServer>, ProgressToken)>,
 }
 
@@ -25,11 +25,11 @@ impl Call {
     pub(crate) fn new(
         facade: Arc<Facade>,
         caller: Caller,
-        running: Arc<Running>,
+        place: Arc<Place>,
         context: &RequestContext<RoleServer>,
     ) -> Self {
         let token = context.meta.get_progress_token();
-        Self { facade, caller, running, progress: token.map(|token| (context.peer.clone(), token)) }
+        Self { facade, caller, place, progress: token.map(|token| (context.peer.clone(), token)) }
     }
 
     /// Does what blocks. Nothing can stop that: when the call is cancelled it goes on, and counts as a call until it ends.
@@ -37,9 +37,9 @@ impl Call {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let running = Arc::clone(&self.running);
+        let place = Arc::clone(&self.place);
         ended(spawn_blocking(move || {
-            let _running = running;
+            let _place = place;
             work()
         }))
         .await
@@ -50,9 +50,9 @@ impl Call {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
-        let running = Arc::clone(&self.running);
+        let place = Arc::clone(&self.place);
         ended(tokio::spawn(async move {
-            let _running = running;
+            let _place = place;
             work.await
         }))
         .await

@@ -117,6 +117,13 @@ pub trait PolicyMetadata: Send + Sync {
     /// [`Failure`] of kind [`KeyRefused`](crate::Kind::KeyRefused).
     fn check(&self, caller: &Caller, look: Look, key: Option<&KeyUri>) -> Result<(), Failure>;
 
+    /// Refuses a caller to whom `look` is allowed at no key at all: a tool tells such a one nothing. Nothing is counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    fn may(&self, caller: &Caller, look: Look) -> Result<(), Failure>;
+
     /// Whether `caller` may see an envelope of this key. Nothing is counted.
     fn shows(&self, caller: &Caller, key: &KeyUri) -> bool;
 
@@ -191,19 +198,32 @@ pub trait Buckets: Send + Sync {
     /// The URLs that the configuration names: `s3://NAME/PREFIX`, `gs://…`, `az://…`.
     fn urls(&self) -> Vec<String>;
 
-    /// The envelopes of one of those URLs, in the order of their names, their headers alone.
+    /// The objects of one of those URLs, in the order of their names, with the headers of those that are envelopes. `after`: the
+    /// name of an object, whether or not it is there still; only what comes behind it is listed. An error in the stream is of the
+    /// listing.
     ///
     /// # Errors
     ///
     /// [`Failure`] when it cannot be opened.
-    fn envelopes(&self, url: &str) -> Result<BoxStream<'static, Result<FoundEnvelope, Failure>>, Failure>;
+    fn objects(
+        &self,
+        url: &str,
+        after: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<FoundObject, Failure>>, Failure>;
+}
+
+/// An object that was listed, and looked at.
+#[derive(Debug, Clone)]
+pub struct FoundObject {
+    /// Its name, such as `s3://bucket/2026/a.envelope`.
+    pub name: String,
+    /// What it is; `None` where it is no envelope, or is gone. The failure is of this object alone.
+    pub envelope: Result<Option<FoundEnvelope>, Failure>,
 }
 
 /// An object that is an envelope, or a detached header.
 #[derive(Debug, Clone)]
 pub struct FoundEnvelope {
-    /// Its name, such as `s3://bucket/2026/a.envelope`.
-    pub name: String,
     /// Its header. Nothing of it is verified.
     pub header: Header,
     /// Whether it is armored.

@@ -12,6 +12,7 @@ mod failure;
 mod header;
 #[cfg(feature = "listen")]
 pub mod net;
+mod places;
 mod prompts;
 mod resources;
 mod roots;
@@ -24,8 +25,8 @@ mod words;
 pub use caller::{Caller, CallerError};
 pub use facade::{
     AuditFilter, AuditMetadata, AuditRecord, AuditVerified, Buckets, Check, CheckResult, ConfiguredKeys,
-    Document, Estimate, Event, Explanation, Facade, FoundEnvelope, Installation, KeyMetadata, KeyStore, Look,
-    PolicyMetadata, PolicySummary, Prices, Question, Recorder,
+    Document, Estimate, Event, Explanation, Facade, FoundEnvelope, FoundObject, Installation, KeyMetadata,
+    KeyStore, Look, PolicyMetadata, PolicySummary, Prices, Question, Recorder,
 };
 pub use failure::{Denial, Failure, Kind};
 pub use roots::{Roots, RootsError};

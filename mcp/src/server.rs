@@ -1,12 +1,6 @@
 //! [`Server`]: from requests of the protocol to tools, and back.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use rmcp::{
@@ -24,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     Caller, Event, Facade, Failure, Kind, Look,
     call::Call,
+    places::{Place, Places},
     prompts, resources,
     tools::{self, Registered},
     words,
@@ -36,35 +31,45 @@ pub struct Server {
     tools: Arc<[Registered]>,
     /// Who asks where a request does not say.
     caller: Option<Caller>,
-    running: Arc<AtomicUsize>,
+    places: Arc<Places>,
 }
 
 impl Server {
-    /// Calls that run at once; more are refused.
+    /// Calls of one client that run at once; more are refused.
     pub const MOST_CALLS: usize = 16;
+
+    /// Calls of all clients that run at once. Beyond them, a client has one at a time.
+    pub const MOST_CALLS_OF_ALL: usize = 32;
 
     /// Answers a client that is known beforehand, over standard input and output.
     #[must_use]
     pub fn for_caller(facade: Facade, caller: Caller) -> Self {
-        Self { caller: Some(caller), ..Self::for_each_request(facade) }
+        Self::for_each_request(facade).for_client(caller)
     }
 
     /// Answers clients whose requests say who they are: a [`Caller`] among the extensions of each request, or of the HTTP request
     /// that it came in. One without is refused.
     #[must_use]
     pub fn for_each_request(facade: Facade) -> Self {
-        let running = Arc::new(AtomicUsize::new(0));
-        Self { facade: Arc::new(facade), tools: tools::all(), caller: None, running }
+        Self { facade: Arc::new(facade), tools: tools::all(), caller: None, places: Arc::default() }
     }
 
-    fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Failure> {
+    /// The same server, limits and all, for a client that its transport knows: whatever its requests say.
+    #[must_use]
+    pub fn for_client(&self, caller: Caller) -> Self {
+        Self { caller: Some(caller), ..self.clone() }
+    }
+
+    fn asker(&self, context: &RequestContext<RoleServer>) -> Result<Asker, Failure> {
         if let Some(caller) = &self.caller {
-            return Ok(caller.clone());
+            return Ok(Asker::from(caller));
         }
-        let named = context.extensions.get::<Caller>().cloned();
+        let named = context.extensions.get::<Caller>().map(Asker::from);
         #[cfg(feature = "listen")]
         let named = named.or_else(|| {
-            context.extensions.get::<http::request::Parts>()?.extensions.get::<Caller>().cloned()
+            let request = &context.extensions.get::<http::request::Parts>()?.extensions;
+            let client = request.get::<crate::net::Client>().map(Asker::from);
+            client.or_else(|| request.get::<Caller>().map(Asker::from))
         });
         named.ok_or_else(|| Failure::new(Kind::KeyRefused, "nobody knows who asks"))
     }
@@ -75,9 +80,10 @@ impl Server {
         request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<Value, Failure> {
-        let caller = self.caller(context)?;
-        let running = Arc::new(self.admit()?);
-        let call = Call::new(Arc::clone(&self.facade), caller.clone(), Arc::clone(&running), context);
+        let asker = self.asker(context)?;
+        let place = Arc::new(self.place(&asker)?);
+        let caller = asker.caller.clone();
+        let call = Call::new(Arc::clone(&self.facade), caller.clone(), Arc::clone(&place), context);
         let work = async {
             if let Some(look) = tool.asks {
                 self.facade.policy.check(&caller, look, None)?;
@@ -88,35 +94,41 @@ impl Server {
             answer = unless_it_panics(work) => answer,
             () = context.ct.cancelled() => Err(Failure::new(Kind::Other, "the client cancelled the call")),
         };
-        self.record(&caller, &tool.described.name.replace('_', "-"), answer).await
+        self.record(&asker, &tool.described.name.replace('_', "-"), answer).await
     }
 
     /// An answer that cannot be written down is not given.
-    async fn record<T>(&self, caller: &Caller, what: &str, answer: Result<T, Failure>) -> Result<T, Failure> {
+    async fn record<T>(&self, asker: &Asker, what: &str, answer: Result<T, Failure>) -> Result<T, Failure> {
         let Some(recorder) = &self.facade.recorder else { return answer };
         let failure = answer.as_ref().err();
-        let event = Event::new(caller.actor(), format!("mcp-{what}"), failure.map(|failure| failure.kind));
+        let kind = failure.map(|failure| failure.kind);
         let denial = failure.and_then(|failure| failure.denial.as_deref().cloned());
-        recorder.record(&event.denied(denial)).await?;
+        let event = Event::new(asker.caller.actor(), format!("mcp-{what}"), kind).denied(denial);
+        recorder.record(&Event { details: asker.facts.clone(), ..event }).await?;
         answer
     }
 
-    fn admit(&self) -> Result<Running, Failure> {
-        let running = Running(Arc::clone(&self.running));
-        if self.running.fetch_add(1, Ordering::Relaxed) >= Self::MOST_CALLS {
-            return Err(Failure::new(Kind::Other, format!("{} calls run already", Self::MOST_CALLS))
-                .hint("wait for one to end"));
-        }
-        Ok(running)
+    fn place(&self, asker: &Asker) -> Result<Place, Failure> {
+        self.places.take(&asker.caller)
     }
 }
 
-/// Counts a call until it is dropped.
-pub(crate) struct Running(Arc<AtomicUsize>);
+/// Who asks, and what a record says of them besides.
+struct Asker {
+    caller: Caller,
+    facts: Vec<(&'static str, String)>,
+}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl From<&Caller> for Asker {
+    fn from(caller: &Caller) -> Self {
+        Self { caller: caller.clone(), facts: Vec::new() }
+    }
+}
+
+#[cfg(feature = "listen")]
+impl From<&crate::net::Client> for Asker {
+    fn from(client: &crate::net::Client) -> Self {
+        Self { caller: client.caller().clone(), facts: client.facts() }
     }
 }
 
@@ -207,15 +219,15 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let work = async {
-            let caller = self.caller(&context)?;
-            let _running = self.admit()?;
+            let asker = self.asker(&context)?;
+            let _place = self.place(&asker)?;
             let read = unless_it_panics(async {
                 if !resources::is_public(&request.uri) {
-                    self.facade.policy.check(&caller, Look::Survey, None)?;
+                    self.facade.policy.check(&asker.caller, Look::Survey, None)?;
                 }
-                resources::read(&self.facade, &caller, &request.uri).await
+                resources::read(&self.facade, &asker.caller, &request.uri).await
             });
-            self.record(&caller, "resource", read.await).await
+            self.record(&asker, "resource", read.await).await
         };
         work.await.map(ReadResourceResponse::from).map_err(|failure: Failure| match failure.kind {
             Kind::Usage => {
@@ -239,11 +251,11 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let work = async {
-            let caller = self.caller(&context)?;
+            let asker = self.asker(&context)?;
             // Its record may be waited for, as long as that of any other call.
-            let _running = self.admit()?;
+            let _place = self.place(&asker)?;
             let made = prompts::get(&request.name, request.arguments.as_ref());
-            self.record(&caller, "prompt", made).await
+            self.record(&asker, "prompt", made).await
         };
         work.await.map(GetPromptResponse::from).map_err(|failure: Failure| protocol_error(&failure))
     }

@@ -62,7 +62,7 @@ pub(crate) fn run(global: &Global, args: &cli::Mcp) -> Result<()> {
     }
 }
 
-/// As many descriptors as may be open at once, if the system lets it: 16 calls that walk 128 folders deep, and 512 connections. With
+/// As many descriptors as may be open at once, if the system lets it: 32 calls that walk 128 folders deep, and 512 connections. With
 /// the 1024 of most systems, somebody who makes deep folders could keep the server from its clients and its audit log.
 fn take_descriptors() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -132,4 +132,4 @@ fn failure(error: &CliError) -> Failure {
     }
 }
 
-const DESCRIPTORS: u64 = 4096;
+const DESCRIPTORS: u64 = 8192;

@@ -78,6 +78,11 @@ impl Client {
         })
     }
 
+    /// What records say of it beside its name.
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        vec![("address", self.address.to_string()), ("fingerprint", self.fingerprint_text())]
+    }
+
     /// Where it connects from.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

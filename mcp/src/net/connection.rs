@@ -26,7 +26,7 @@ use super::{
     Client, Refusal, Server,
     http::{Exchange, Verified},
     metrics::{HANDSHAKE, OPEN, RESUMED},
-    reports::{At, Peer},
+    reports::{At, Peer, Refused},
     server::Loaded,
     slots::{Connection, Handshake},
     stall::Stalling,
@@ -49,8 +49,8 @@ impl<S: ServerHandler> Server<S> {
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let shared = &self.shared;
-        let refuse = |refusal| async move {
-            shared.reports.refused(Peer { address, client: None }, At::Connection, refusal, None).await;
+        let refuse = |refusal: Refusal| async move {
+            shared.reports.refused(Peer { address, client: None }, At::Connection, refusal).await;
         };
         if !shared.options.is_of_network(address.ip()) {
             return refuse(Refusal::Network).await;
@@ -82,11 +82,8 @@ impl<S: ServerHandler> Server<S> {
             .collect();
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         match self.identify(&chain, resumed, &loaded, address) {
-            Err((refusal, why)) => {
-                shared
-                    .reports
-                    .refused(Peer { address, client: None }, At::Connection, refusal, why.as_deref())
-                    .await;
+            Err(refused) => {
+                shared.reports.refused(Peer { address, client: None }, At::Connection, refused).await;
             }
             Ok(client) => {
                 histogram!(HANDSHAKE).record(begun.elapsed().as_secs_f64());
@@ -97,9 +94,9 @@ impl<S: ServerHandler> Server<S> {
                     Ok(connection) => {
                         return self.requests(stream, client, chain, loaded.generation, connection).await;
                     }
-                    Err((refusal, why)) => {
+                    Err(refused) => {
                         let peer = Peer { address, client: Some(&client) };
-                        shared.reports.refused(peer, At::Connection, refusal, why.as_deref()).await;
+                        shared.reports.refused(peer, At::Connection, refused).await;
                     }
                 }
             }
@@ -115,13 +112,14 @@ impl<S: ServerHandler> Server<S> {
         resumed: bool,
         loaded: &Loaded,
         address: SocketAddr,
-    ) -> Result<Client, (Refusal, Option<String>)> {
+    ) -> Result<Client, Refused> {
         if resumed {
             // rustls verifies a certificate in the first handshake of a session only.
-            loaded.credentials.verify(chain).map_err(|refusal| (refusal, None))?;
+            loaded.credentials.verify(chain)?;
         }
-        let first = chain.first().ok_or((Refusal::NoCertificate, None))?;
-        Client::of_certificate(first, address).map_err(|error| (Refusal::NoName, Some(error.to_string())))
+        let first = chain.first().ok_or(Refusal::NoCertificate)?;
+        Client::of_certificate(first, address)
+            .map_err(|error| Refused::from(Refusal::NoName).since(error.to_string()))
     }
 
     /// Whether it may connect now.
@@ -130,15 +128,18 @@ impl<S: ServerHandler> Server<S> {
         client: &Client,
         resumed: bool,
         handshake: Handshake,
-    ) -> Result<Connection, (Refusal, Option<String>)> {
+    ) -> Result<Connection, Refused> {
         let shared = &self.shared;
-        shared.admission.admit(client).map_err(|why| (Refusal::NotAdmitted, Some(why)))?;
+        shared.admission.admit(client).map_err(|why| {
+            let denial = why.denial.as_deref().cloned().unwrap_or_default();
+            Refused { denial: Some(denial), ..Refused::from(Refusal::NotAdmitted).since(why.message) }
+        })?;
         if !shared.requests.take(client.name()) {
-            return Err((Refusal::TooManyRequests, None));
+            return Err(Refusal::TooManyRequests.into());
         }
-        let connection = handshake.connect(client.name()).map_err(|refusal| (refusal, None))?;
+        let connection = handshake.connect(client.name())?;
         let recorded = shared.reports.connected(client, resumed).await;
-        recorded.map_err(|error| (Refusal::NotRecorded, Some(error.to_string())))?;
+        recorded.map_err(|error| Refused::from(Refusal::NotRecorded).since(error.message))?;
         Ok(connection)
     }
 
@@ -204,7 +205,7 @@ impl<S: ServerHandler> Server<S> {
         let was_used = exchange.used.load(Ordering::Relaxed);
         if refusal != Refusal::HeaderTimeout || !was_used {
             let peer = Peer { address: exchange.client.address(), client: Some(&exchange.client) };
-            self.shared.reports.refused(peer, At::Request, refusal, None).await;
+            self.shared.reports.refused(peer, At::Request, refusal).await;
         }
     }
 }

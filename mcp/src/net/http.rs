@@ -60,7 +60,7 @@ impl<S: ServerHandler> Exchange<S> {
             }
             Err(refusal) => {
                 let peer = Peer { address: self.client.address(), client: Some(&self.client) };
-                self.shared.reports.refused(peer, At::Request, refusal, None).await;
+                self.shared.reports.refused(peer, At::Request, refusal).await;
                 refused(refusal)
             }
         }

@@ -37,6 +37,28 @@ pub(crate) struct Peer<'a> {
     pub(crate) client: Option<&'a Client>,
 }
 
+/// Why somebody was refused.
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    /// In words, for the log.
+    pub(crate) why: Option<String>,
+    /// The decision, where a policy was the reason.
+    pub(crate) denial: Option<Denial>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, why: None, denial: None }
+    }
+}
+
+impl Refused {
+    /// Says it in words.
+    pub(crate) fn since(self, why: String) -> Self {
+        Self { why: Some(why), ..self }
+    }
+}
+
 /// Where somebody was refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
@@ -59,7 +81,8 @@ impl Reports {
     }
 
     /// Somebody was refused. The record has how many came before it without one.
-    pub(crate) async fn refused(&self, peer: Peer<'_>, at: At, refusal: Refusal, why: Option<&str>) {
+    pub(crate) async fn refused(&self, peer: Peer<'_>, at: At, refused: impl Into<Refused>) {
+        let Refused { refusal, why, denial } = refused.into();
         let (operation, metric) = match at {
             At::Connection => (CONNECT, CONNECTIONS),
             At::Request => (REQUEST, REQUESTS),
@@ -73,12 +96,9 @@ impl Reports {
             return;
         }
         let kind = if refusal.is_limit() { Kind::Other } else { Kind::KeyRefused };
-        let mut event = about(peer, operation, Some(kind)).with("reason", refusal.name());
-        if refusal == Refusal::NotAdmitted {
-            event = event.denied(Some(Denial::default()));
-        }
+        let mut event = about(peer, operation, Some(kind)).with("reason", refusal.name()).denied(denial);
         if let Some(why) = why {
-            event = event.with("why", printable::cut(why, 256));
+            event = event.with("why", printable::cut(&why, 256));
         }
         let unrecorded = self.unrecorded.swap(0, Ordering::Relaxed);
         if unrecorded > 0 {
@@ -135,10 +155,10 @@ impl Reports {
 
 fn about(peer: Peer<'_>, operation: &'static str, failure: Option<Kind>) -> Event {
     let actor = peer.client.map_or(UNIDENTIFIED, |client| client.caller().actor());
-    let event = Event::new(actor, operation, failure).with("address", peer.address.to_string());
+    let event = Event::new(actor, operation, failure);
     match peer.client {
-        Some(client) => event.with("fingerprint", client.fingerprint_text()),
-        None => event,
+        Some(client) => Event { details: client.facts(), ..event },
+        None => event.with("address", peer.address.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure,
+    Failure, FoundEnvelope, Look,
     call::Call,
     header::{self, NoHeader},
     roots::{Found, Position, Walk},
@@ -62,6 +62,7 @@ pub(super) async fn scan(
     most: u64,
     mut each: impl FnMut(&Seen) -> Said,
 ) -> Result<Scanned, Failure> {
+    call.facade.policy.may(&call.caller, Look::Inspect)?;
     let buckets = call.facade.buckets.urls();
     let (files, objects) = match under {
         None => (true, (0..buckets.len()).collect()),
@@ -87,8 +88,8 @@ pub(super) async fn scan(
     for number in objects {
         let behind = match &first_object {
             Some((bucket, _)) if number < *bucket => continue,
-            Some((bucket, name)) if number == *bucket => name.as_str(),
-            _ => "",
+            Some((bucket, name)) if number == *bucket => Some(name.as_str()),
+            _ => None,
         };
         if scan.objects(number, &buckets[number], behind, &mut each).await?.is_break() {
             return scan.stopped();
@@ -137,22 +138,27 @@ impl Scan<'_> {
         &mut self,
         number: usize,
         url: &str,
-        behind: &str,
+        behind: Option<&str>,
         each: &mut impl FnMut(&Seen) -> Said,
     ) -> Result<Flow, Failure> {
-        let mut objects = match self.call.facade.buckets.envelopes(url) {
+        let mut objects = match self.call.facade.buckets.objects(url, behind) {
             Ok(objects) => objects,
             Err(failure) => return Ok(self.add(None, Looked::Failed(failure), each)),
         };
         while let Some(object) = objects.next().await {
             let (place, looked) = match object {
-                Ok(object) if object.name.as_str() <= behind => continue,
+                // Of a store that cannot begin behind a name.
+                Ok(object) if behind.is_some_and(|behind| object.name.as_str() <= behind) => continue,
                 Ok(object) => {
-                    let place = Place::Objects(number, object.name.clone());
-                    let (name, header) = (words::shown(&object.name, words::MAX_STRING), object.header);
-                    let seen =
-                        Seen { name, header, modified: object.modified, is_armored: object.is_armored };
-                    (Some(place), Looked::Envelope(Box::new(seen)))
+                    let name = words::shown(&object.name, words::MAX_STRING);
+                    let looked = match object.envelope {
+                        Ok(Some(FoundEnvelope { header, is_armored, modified })) => {
+                            Looked::Envelope(Box::new(Seen { name, header, modified, is_armored }))
+                        }
+                        Ok(None) => Looked::Other,
+                        Err(failure) => Looked::Failed(failure),
+                    };
+                    (Some(Place::Objects(number, object.name)), looked)
                 }
                 Err(failure) => (None, Looked::Failed(failure)),
             };

@@ -65,6 +65,8 @@ impl Tool for InspectEnvelope {
     type Output = Output;
 
     async fn call(call: Call, input: Input) -> Result<Output, Failure> {
+        // To whoever may look at no envelope, not even whether there is such a file.
+        call.facade.policy.may(&call.caller, Look::Inspect)?;
         let roots = std::sync::Arc::clone(&call.facade.roots);
         let opened = call.blocking(move || {
             let (path, file) = roots.file(&input.path)?;

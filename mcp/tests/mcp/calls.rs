@@ -1,6 +1,6 @@
 //! Calls while they run: how many may, how they are told of, how they end.
 
-use envelope_mcp::{Kind, Server};
+use envelope_mcp::{Caller, Kind, Server};
 use serde_json::json;
 
 use crate::{
@@ -38,6 +38,36 @@ async fn a_call_beyond_those_that_may_run_at_once_is_refused_and_the_others_go_o
         assert_eq!(answer["result"]["isError"], false, "{answer}");
     }
     assert_eq!(client.call("explain_error", json!({ "exit_code": 4 })).await["kind"], "not-authentic");
+}
+
+#[tokio::test]
+async fn a_client_that_fills_its_places_stops_no_other() {
+    let mut served = Served::new().await;
+    let gate = Gate::closed();
+    served.gate = Some(gate.clone());
+    let shared = Server::for_each_request(served.facade());
+    let client = |name: &str| Client::begin(shared.for_client(Caller::named(name).unwrap()));
+    let mut greedy = Vec::new();
+    for name in ["spiffe://acme.example/greedy", "spiffe://acme.example/also"] {
+        let mut client = client(name).await;
+        for id in 0..Server::MOST_CALLS {
+            client.send(&list(1000 + id)).await;
+        }
+        greedy.push(client);
+    }
+    gate.wait_for(32).await;
+    for client in &mut greedy {
+        let refused = client.fails("explain_error", json!({ "exit_code": 4 })).await;
+        assert_eq!(refused["message"], "16 calls run already");
+    }
+    let mut other = client("spiffe://acme.example/other").await;
+    other.send(&list(1000)).await;
+    gate.wait_for(1).await;
+    let refused = other.fails("explain_error", json!({ "exit_code": 4 })).await;
+    assert_eq!(refused["message"], "33 calls of all clients run already");
+    gate.go.add_permits(33);
+    assert_eq!(other.message().await["result"]["isError"], false);
+    assert_eq!(other.call("explain_error", json!({ "exit_code": 4 })).await["kind"], "not-authentic");
 }
 
 #[tokio::test]

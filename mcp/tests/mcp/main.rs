@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests too")]
 #![allow(clippy::print_stderr, reason = "seeds speak through it")]
 
+mod buckets;
 mod calls;
 mod client;
 mod dependencies;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use envelope_local::{Argon2Params, Keystore, Passphrase};
 use envelope_mcp::{
     Buckets, Caller, Check, CheckResult, ConfiguredKeys, Document, Estimate, Event, Explanation, Facade,
-    Failure, FoundEnvelope, Installation, KeyMetadata, KeyStore, Kind, Look, PolicyMetadata, PolicySummary,
+    Failure, FoundObject, Installation, KeyMetadata, KeyStore, Kind, Look, PolicyMetadata, PolicySummary,
     Prices, Question, Recorder, Roots, Server,
 };
 use envelope_sdk::{
@@ -35,7 +35,14 @@ pub(crate) struct Served {
     pub(crate) cannot_record: bool,
     /// Lists of keys wait here.
     pub(crate) gate: Option<Arc<Gate>>,
+    /// Where there are any, there is a bucket.
+    pub(crate) objects: Vec<FoundObject>,
+    /// Behind which names the bucket was listed.
+    pub(crate) listed: Arc<Mutex<Vec<Option<String>>>>,
 }
+
+/// The bucket.
+pub(crate) const BUCKET: &str = "s3://bucket";
 
 /// Calls that have come, and that may go on.
 pub(crate) struct Gate {
@@ -75,6 +82,8 @@ impl Served {
             panics: false,
             cannot_record: false,
             gate: None,
+            objects: Vec::new(),
+            listed: Arc::default(),
         };
         fs::create_dir_all(served.root().join("sub")).unwrap();
         served.write("both", &["old", "main"], &EncryptionContext::new().with("tenant", "42")).await;
@@ -108,6 +117,12 @@ impl Served {
         fs::write(self.root().join(name), self.sealed(keys, context).await).unwrap();
     }
 
+    /// The beginning of an envelope: whose it is cannot be told.
+    pub(crate) async fn write_broken(&self, name: &str) {
+        let sealed = self.sealed(&["main"], &EncryptionContext::new()).await;
+        fs::write(self.root().join(name), &sealed[..40]).unwrap();
+    }
+
     pub(crate) fn server(&self) -> Server {
         Server::for_caller(self.facade(), Caller::local())
     }
@@ -119,6 +134,8 @@ impl Served {
             denies: self.denies,
             panics: self.panics,
             gate: self.gate.clone(),
+            objects: self.objects.clone(),
+            listed: Arc::clone(&self.listed),
         });
         Facade {
             keys: asked.clone(),
@@ -143,6 +160,8 @@ struct Asked {
     denies: bool,
     panics: bool,
     gate: Option<Arc<Gate>>,
+    objects: Vec<FoundObject>,
+    listed: Arc<Mutex<Vec<Option<String>>>>,
 }
 
 #[async_trait]
@@ -197,6 +216,10 @@ impl PolicyMetadata for Asked {
         Ok(())
     }
 
+    fn may(&self, caller: &Caller, look: Look) -> Result<(), Failure> {
+        self.check(caller, look, None)
+    }
+
     fn shows(&self, caller: &Caller, key: &KeyUri) -> bool {
         self.check(caller, Look::Inspect, Some(key)).is_ok()
     }
@@ -218,11 +241,19 @@ impl PolicyMetadata for Asked {
 
 impl Buckets for Asked {
     fn urls(&self) -> Vec<String> {
-        Vec::new()
+        if self.objects.is_empty() { Vec::new() } else { vec![BUCKET.into()] }
     }
 
-    fn envelopes(&self, _: &str) -> Result<BoxStream<'static, Result<FoundEnvelope, Failure>>, Failure> {
-        Err(Failure::usage("there is no bucket"))
+    fn objects(
+        &self,
+        url: &str,
+        after: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<FoundObject, Failure>>, Failure> {
+        assert_eq!(url, BUCKET);
+        self.listed.lock().unwrap().push(after.map(ToOwned::to_owned));
+        let behind = |object: &&FoundObject| after.is_none_or(|after| object.name.as_str() > after);
+        let objects: Vec<_> = self.objects.iter().filter(behind).cloned().map(Ok).collect();
+        Ok(Box::pin(futures_util::stream::iter(objects)))
     }
 }
 

@@ -83,7 +83,7 @@ async fn an_agent_finds_the_one_file_that_only_the_compromised_key_opens() {
 
 #[tokio::test]
 async fn a_plan_of_everything_has_commands_for_folders_and_for_buckets() {
-    use envelope_mcp::{Failure, FoundEnvelope};
+    use envelope_mcp::{Failure, FoundObject};
     use futures_util::stream::{self, BoxStream};
 
     struct Empty;
@@ -93,7 +93,11 @@ async fn a_plan_of_everything_has_commands_for_folders_and_for_buckets() {
             vec!["s3://archive/2026".into()]
         }
 
-        fn envelopes(&self, _: &str) -> Result<BoxStream<'static, Result<FoundEnvelope, Failure>>, Failure> {
+        fn objects(
+            &self,
+            _: &str,
+            _: Option<&str>,
+        ) -> Result<BoxStream<'static, Result<FoundObject, Failure>>, Failure> {
             Ok(Box::pin(stream::empty()))
         }
     }
@@ -258,7 +262,7 @@ async fn errors_are_explained_and_the_installation_is_looked_at() {
 
 #[tokio::test]
 async fn a_bucket_of_which_nothing_can_be_read_has_no_page_that_looks_like_the_last() {
-    use envelope_mcp::{Failure, FoundEnvelope};
+    use envelope_mcp::{Failure, FoundObject};
     use futures_util::stream::{self, BoxStream};
 
     struct Broken;
@@ -268,8 +272,12 @@ async fn a_bucket_of_which_nothing_can_be_read_has_no_page_that_looks_like_the_l
             vec!["s3://broken".into()]
         }
 
-        fn envelopes(&self, _: &str) -> Result<BoxStream<'static, Result<FoundEnvelope, Failure>>, Failure> {
-            let failed = || -> Result<FoundEnvelope, Failure> {
+        fn objects(
+            &self,
+            _: &str,
+            _: Option<&str>,
+        ) -> Result<BoxStream<'static, Result<FoundObject, Failure>>, Failure> {
+            let failed = || -> Result<FoundObject, Failure> {
                 Err(Failure::new(Kind::Unreachable, "the bucket does not answer"))
             };
             Ok(Box::pin(stream::repeat_with(failed)))
@@ -306,6 +314,44 @@ async fn arguments_that_do_not_fit_are_refused_without_being_repeated() {
     assert_eq!(client.request("tools/call", counted).await["result"]["isError"], false);
     let no_tool = client.request("tools/call", json!({ "name": "decrypt", "arguments": {} })).await;
     assert_eq!(no_tool["error"]["message"], "there is no such tool");
+}
+
+#[tokio::test]
+async fn whoever_may_look_at_no_envelope_is_not_told_even_how_many_there_are() {
+    let mut served = Served::new().await;
+    served.write_broken("broken").await;
+    served.denies = true;
+    let mut client = Client::begin(served.server()).await;
+    for tool in ["find_envelopes", "key_usage", "rotation_plan"] {
+        let arguments = if tool == "rotation_plan" { json!({ "to": ["main"] }) } else { json!({}) };
+        let error = client.fails(tool, arguments).await;
+        let expected = json!({ "kind": "key-refused", "exit_code": 5, "message": "denied by the default", "hint": null });
+        assert_eq!(error, expected, "{tool}");
+    }
+    // Nor which files there are.
+    for name in ["both", "broken", "plain.txt", "none", "../keystore.json"] {
+        let error = client.fails("inspect_envelope", json!({ "path": served.path(name) })).await;
+        assert_eq!(error["message"], "denied by the default", "{name}");
+    }
+}
+
+/// Whoever plans has to know that an answer is not all: how many envelopes were left out. Of a file whose keys nobody can read no policy
+/// can be asked: that it is there is told to whoever may look at some envelopes.
+#[tokio::test]
+async fn of_envelopes_that_are_not_shown_only_their_number_is_told() {
+    let mut served = Served::new().await;
+    served.write_broken("broken").await;
+    served.hidden = vec!["/old".into()];
+    let mut client = Client::begin(served.server()).await;
+    for tool in ["find_envelopes", "key_usage", "rotation_plan"] {
+        let arguments = if tool == "rotation_plan" { json!({ "to": ["main"] }) } else { json!({}) };
+        let told = client.call(tool, arguments).await;
+        assert_eq!((&told["hidden_by_policy"], &told["next_cursor"]), (&json!(2), &Value::Null), "{told}");
+        for hidden in ["both", "only-old", "/old"] {
+            assert!(!told.to_string().contains(hidden), "{tool}: {told}");
+        }
+        assert!(told["unreadable_examples"][0].as_str().unwrap().contains("broken"), "{tool}: {told}");
+    }
 }
 
 #[tokio::test]

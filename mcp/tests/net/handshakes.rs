@@ -132,6 +132,9 @@ async fn a_name_that_nobody_knows_is_refused() {
     let event = running.records.refusal().await;
     assert_eq!(event.client.as_deref(), Some("spiffe://acme.example/other"));
     assert_eq!(event.value("why"), Some("no rule allows it anything"));
+    let denial = event.denial.unwrap();
+    assert_eq!(denial.policy.as_deref(), Some("0123456789abcdef"));
+    assert_eq!(denial.rule.as_deref(), Some("no-strangers"));
 }
 
 #[tokio::test]

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
+use tokio::io::AsyncWriteExt;
+
 use crate::{
-    client::{post, send},
-    running::Running,
+    client::{answer, call, name_in, post, send},
+    running::{AGENT, Running},
 };
 
 /// Sends one request, and returns the status and the answer.
@@ -63,4 +65,18 @@ async fn the_version_of_2026_is_spoken_without_initialize() {
     // What stands before the message is what the message says.
     let (status, answer) = exchange(&running, &ask("tools/list"), &header("tools/call")).await;
     assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32020)), "{answer}");
+}
+
+/// Two programs with one certificate both count their requests from 1: the notification of one must not end the call of the other.
+#[tokio::test]
+async fn a_notification_that_a_request_is_cancelled_is_accepted_and_ends_no_call() {
+    let running = Running::start().await;
+    let mut waiting = running.connect(&running.agent()).await;
+    waiting.write_all(post(&call("wait"), "").as_bytes()).await.unwrap();
+    running.handler.begun.notified().await;
+    let cancelled =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } });
+    assert_eq!(exchange(&running, &cancelled, "").await.0, 202);
+    running.handler.go_on.notify_one();
+    assert_eq!(name_in(&answer(&mut waiting).await.unwrap()), AGENT);
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use envelope_mcp::{Event, Failure, Kind, Recorder};
+use envelope_mcp::{Denial, Event, Failure, Kind, Recorder};
 use tokio::{sync::Notify, time::timeout};
 
 /// Keeps what is recorded.
@@ -28,6 +28,7 @@ pub(crate) struct Record {
     pub(crate) operation: &'static str,
     pub(crate) failure: Option<Kind>,
     pub(crate) reason: Option<&'static str>,
+    pub(crate) denial: Option<Denial>,
     details: Vec<(&'static str, String)>,
 }
 
@@ -53,6 +54,7 @@ impl Recorder for Records {
                 .iter()
                 .find(|(name, _)| *name == "reason")
                 .map(|(_, reason)| &*reason.clone().leak()),
+            denial: event.denial.clone(),
             details: event.details.clone(),
         };
         assert_eq!(record.failure.is_some(), record.reason.is_some() || record.value("why").is_some());

@@ -139,3 +139,26 @@ async fn requests_that_are_sent_ahead_are_answered_in_their_order() {
     let second = answer(&mut stream).await.unwrap();
     assert_eq!((name_in(&first).as_str(), second.json()["id"].as_i64()), (AGENT, Some(2)));
 }
+
+#[tokio::test]
+async fn three_requests_of_one_client_are_worked_on_at_once() {
+    let running = Running::start().await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = running.connect(&running.agent()).await;
+        stream.write_all(post(&call("wait"), "").as_bytes()).await.unwrap();
+        running.handler.begun.notified().await;
+        streams.push(stream);
+    }
+    // None was answered yet, and each goes on once it is let go.
+    let let_go = async {
+        loop {
+            running.handler.go_on.notify_one();
+            tokio::task::yield_now().await;
+        }
+    };
+    let answers = futures_util::future::join_all(streams.iter_mut().map(answer));
+    let answers = tokio::select! { answers = answers => answers, () = let_go => Vec::new() };
+    let names: Vec<_> = answers.iter().map(|answer| name_in(answer.as_ref().unwrap())).collect();
+    assert_eq!(names, [AGENT; 3]);
+}

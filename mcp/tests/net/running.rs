@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use envelope_mcp::net::{Admission, Client, CredentialFiles, ListenError, ListenOptions, Server};
+use envelope_mcp::{
+    Denial, Failure,
+    net::{Admission, Client, CredentialFiles, ListenError, ListenOptions, Server},
+};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,10 +40,14 @@ pub(crate) struct Running {
 pub(crate) struct Admitted(pub(crate) Mutex<Vec<String>>);
 
 impl Admission for Admitted {
-    fn admit(&self, client: &Client) -> Result<(), String> {
+    fn admit(&self, client: &Client) -> Result<(), Failure> {
         match self.0.lock().unwrap().iter().any(|name| name == client.name()) {
             true => Ok(()),
-            false => Err("no rule allows it anything".into()),
+            false => {
+                let policy = Some("0123456789abcdef".into());
+                let denial = Denial { policy, rule: Some("no-strangers".into()), ..Denial::default() };
+                Err(Failure::denied("no rule allows it anything", denial))
+            }
         }
     }
 }

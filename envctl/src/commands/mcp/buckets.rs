@@ -1,6 +1,6 @@
 //! Envelopes in buckets, their headers alone.
 
-use envelope_mcp::{Buckets, Failure, FoundEnvelope};
+use envelope_mcp::{Buckets, Failure, FoundObject};
 use futures_util::stream::BoxStream;
 
 use crate::error::{CliError, Result};
@@ -37,12 +37,14 @@ impl Buckets for ConfiguredBuckets {
     }
 
     #[cfg(feature = "objects")]
-    fn envelopes(
+    fn objects(
         &self,
         url: &str,
-    ) -> std::result::Result<BoxStream<'static, std::result::Result<FoundEnvelope, Failure>>, Failure> {
+        after: Option<&str>,
+    ) -> std::result::Result<BoxStream<'static, std::result::Result<FoundObject, Failure>>, Failure> {
         use std::sync::Arc;
 
+        use envelope_mcp::FoundEnvelope;
         use envelope_rotation::{Objects, Source, SourceError};
         use futures_util::StreamExt;
 
@@ -53,34 +55,38 @@ impl Buckets for ConfiguredBuckets {
                 .hint("docs/rotation-objects.md names the variables of the environment")
         })?;
         let objects = Arc::new(objects);
-        let listing = objects.list();
+        let listing = match after {
+            Some(name) => objects.list_after(name),
+            None => objects.list(),
+        };
         let read = move |item| {
             let objects = Arc::clone(&objects);
             async move {
                 let item = match item {
                     Ok(item) => item,
-                    Err(error) => return Some(Err(failure(&CliError::from(error)))),
+                    Err(error) => return Err(failure(&CliError::from(error))),
                 };
-                match objects.read(&item).await {
-                    Ok(stored) => Some(Ok(FoundEnvelope {
-                        name: String::from_utf8_lossy(item.name()).into_owned(),
+                let envelope = match objects.read(&item).await {
+                    Ok(stored) => Ok(Some(FoundEnvelope {
                         header: stored.header,
                         is_armored: stored.is_armored,
                         modified: stored.modified,
                     })),
-                    Err(SourceError::NotAnEnvelope | SourceError::Gone) => None,
-                    Err(error) => Some(Err(failure(&CliError::from(error).about(&item)))),
-                }
+                    Err(SourceError::NotAnEnvelope | SourceError::Gone) => Ok(None),
+                    Err(error) => Err(failure(&CliError::from(error).about(&item))),
+                };
+                Ok(FoundObject { name: String::from_utf8_lossy(item.name()).into_owned(), envelope })
             }
         };
-        Ok(Box::pin(listing.map(read).buffered(AT_ONCE).filter_map(std::future::ready)))
+        Ok(Box::pin(listing.map(read).buffered(AT_ONCE)))
     }
 
     #[cfg(not(feature = "objects"))]
-    fn envelopes(
+    fn objects(
         &self,
         _: &str,
-    ) -> std::result::Result<BoxStream<'static, std::result::Result<FoundEnvelope, Failure>>, Failure> {
+        _: Option<&str>,
+    ) -> std::result::Result<BoxStream<'static, std::result::Result<FoundObject, Failure>>, Failure> {
         Err(Failure::usage("this envctl was built without object stores"))
     }
 }

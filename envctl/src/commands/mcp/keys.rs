@@ -117,7 +117,7 @@ fn policy_of(providers: &Providers) -> Option<&std::path::Path> {
     providers.policy().map(envelope_policy::PolicyFile::path)
 }
 
-fn actor(caller: &Caller) -> Result<Actor> {
+pub(super) fn actor(caller: &Caller) -> Result<Actor> {
     Actor::parse(caller.actor()).map_err(|error| CliError::other(error.to_string()))
 }
 

@@ -12,22 +12,34 @@ use envelope_mcp::{
     Event, Failure, Look, Recorder, Server,
     net::{Admission, Client, ListenError, Server as Network},
 };
-use envelope_policy::{Actor, PolicyFile, Request};
+use envelope_policy::PolicyFile;
 use envelope_sdk::printable;
 use tokio_util::sync::CancellationToken;
 
-use super::{facade, policy::operation, settings::Settings};
+use super::{facade, failure, keys::actor, policy::may_any, settings::Settings};
 use crate::{
     cli::Global,
-    error::{CliError, ErrorKind, Result},
+    error::{CliError, Result},
     interrupt,
     providers::builder,
-    report,
     runtime::block_on,
 };
 
 /// Serves until a signal ends it.
 pub(super) fn run(global: &Global, address: Option<SocketAddr>) -> Result<()> {
+    let network = network(global, address)?;
+    let stop = CancellationToken::new();
+    let told_to_end = stop.clone();
+    interrupt::finish_when_told(move || told_to_end.cancel());
+    block_on(async {
+        let listener = network.bind().await?;
+        network.run(listener, stop).await
+    })?;
+    Ok(())
+}
+
+/// The server, before it listens.
+pub(super) fn network(global: &Global, address: Option<SocketAddr>) -> Result<Network<Server>> {
     let mut settings = Settings::read(global)?.listen;
     settings.address = address.or(settings.address);
     let options = settings.options().map_err(|error| CliError::usage(error.to_string()))?;
@@ -39,29 +51,15 @@ pub(super) fn run(global: &Global, address: Option<SocketAddr>) -> Result<()> {
     let facade = facade(global)?;
     let told = Arc::new(Told { log: facade.recorder.clone(), as_json: global.json });
     let server = Server::for_each_request(facade);
-    let network = Network::new(options, Arc::new(ByPolicy(policy)), told, move || server.clone())?;
-    let stop = CancellationToken::new();
-    let told_to_end = stop.clone();
-    interrupt::finish_when_told(move || told_to_end.cancel());
-    block_on(async {
-        let listener = network.bind().await?;
-        network.run(listener, stop).await
-    })?;
-    Ok(())
+    Ok(Network::new(options, Arc::new(ByPolicy(policy)), told, move || server.clone())?)
 }
 
 /// Whoever the policy may allow a look at anything.
 struct ByPolicy(PolicyFile);
 
 impl Admission for ByPolicy {
-    fn admit(&self, client: &Client) -> std::result::Result<(), String> {
-        let policy = self.0.current().map_err(|what| what.to_string())?;
-        let actor = Actor::parse(client.caller().actor()).map_err(|error| error.to_string())?;
-        let may = |look| policy.may(&Request::new(&actor, operation(look)), report::now());
-        match Look::ALL.into_iter().any(may) {
-            true => Ok(()),
-            false => Err(format!("no rule of policy {} allows it to look at anything", policy.id())),
-        }
+    fn admit(&self, client: &Client) -> std::result::Result<(), Failure> {
+        may_any(&self.0, &actor(client.caller()).map_err(|error| failure(&error))?, &Look::ALL)
     }
 }
 
@@ -109,7 +107,14 @@ impl From<ListenError> for CliError {
     fn from(error: ListenError) -> Self {
         match error {
             ListenError::Options(_) => Self::usage(error.to_string()),
-            ListenError::NotRecorded(_) => Self::new(ErrorKind::InputOutput, error.to_string()),
+            // Whatever keeps the log from being written: its disk, or the key store of its secret.
+            ListenError::NotRecorded(ref failure) => {
+                let new = Self::new(failure.kind, error.to_string());
+                match &failure.hint {
+                    Some(hint) => new.hint(hint.as_str()),
+                    None => new,
+                }
+            }
             error => Self::other(error.to_string()),
         }
     }

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use envelope_mcp::{Caller, Explanation, Failure, Kind, Look, PolicyMetadata, PolicySummary, Question};
-use envelope_policy::{Actor, Operation, Policy, Request};
+use envelope_mcp::{Caller, Denial, Explanation, Failure, Look, PolicyMetadata, PolicySummary, Question};
+use envelope_policy::{Actor, Operation, Policy, PolicyFile, Request};
 use envelope_sdk::{KeyState, KeyUri};
 
-use super::{super::context, super::moment, denial, failure, keys::Keys};
+use super::{
+    super::context,
+    super::moment,
+    denial, failure,
+    keys::{Keys, actor},
+};
 use crate::report;
 
 pub(super) struct ConfiguredPolicy(Arc<Keys>);
@@ -18,12 +23,36 @@ impl ConfiguredPolicy {
 
     /// As its file has it now.
     fn policy(&self) -> Result<Option<Arc<Policy>>, Failure> {
-        let Some(file) = self.0.configuration().policy() else { return Ok(None) };
-        file.current().map(Some).map_err(|what| {
-            Failure::new(Kind::KeyRefused, what.to_string())
-                .hint("until the policy is right, everything is denied")
-        })
+        self.0.configuration().policy().map(current).transpose()
     }
+}
+
+fn current(file: &PolicyFile) -> Result<Arc<Policy>, Failure> {
+    file.current().map_err(|what| {
+        let denial = Denial { why: Some(UNUSABLE), ..Denial::default() };
+        Failure::denied(what.to_string(), denial).hint("until the policy is right, everything is denied")
+    })
+}
+
+/// Refuses an actor to whom none of these is allowed, at whatever key.
+pub(super) fn may_any(file: &PolicyFile, actor: &Actor, looks: &[Look]) -> Result<(), Failure> {
+    let (policy, now) = (current(file)?, report::now());
+    let mut rules = Vec::new();
+    for look in looks {
+        match policy.check_may(&Request::new(actor, operation(*look)), now) {
+            Ok(()) => return Ok(()),
+            Err(rule) => rules.push(rule),
+        }
+    }
+    // Where each is denied by another rule, none of them is the reason.
+    let rule =
+        rules.first().copied().flatten().filter(|rule| rules.iter().all(|other| *other == Some(*rule)));
+    let what = match rule {
+        Some(rule) => format!("denied by rule `{rule}` of policy {}", policy.id()),
+        None => format!("no rule of policy {} allows it", policy.id()),
+    };
+    let policy = Some(policy.id().to_string());
+    Err(Failure::denied(what, Denial { policy, rule: rule.map(ToOwned::to_owned), why: None }))
 }
 
 impl PolicyMetadata for ConfiguredPolicy {
@@ -32,6 +61,13 @@ impl PolicyMetadata for ConfiguredPolicy {
         let mut request = guard.request(operation(look));
         request.key = key;
         guard.check(&request).map_err(|denied| Failure::denied(denied.to_string(), denial(&denied)))
+    }
+
+    fn may(&self, caller: &Caller, look: Look) -> Result<(), Failure> {
+        match self.0.configuration().policy() {
+            Some(file) => may_any(file, &actor(caller).map_err(|error| failure(&error))?, &[look]),
+            None => Ok(()),
+        }
     }
 
     fn shows(&self, caller: &Caller, key: &KeyUri) -> bool {
@@ -98,3 +134,6 @@ pub(super) fn operation(look: Look) -> Operation {
         _ => Operation::Survey,
     }
 }
+
+/// As records of key stores have it: there is no policy that can be used.
+const UNUSABLE: &str = "no_policy";
