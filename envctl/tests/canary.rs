@@ -135,6 +135,88 @@ fn no_command_prints_a_secret_or_leaves_one_in_a_file() {
     assert!(searched >= 3, "the keystore and two envelopes");
 }
 
+/// As a client starts it, with everything on that could make it talk. The tests of the crate itself hear what its libraries log.
+#[test]
+fn the_server_for_agents_prints_no_secret_and_leaves_none_in_a_file() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    fs::create_dir(sandbox.file("served")).unwrap();
+    let withheld = format!("case={WITHHELD}");
+    sandbox.write("in", PLAINTEXT.as_bytes());
+    let encrypt = [
+        "encrypt",
+        "-k",
+        "local:main",
+        "in",
+        "-o",
+        "served/a.envelope",
+        "-c",
+        &withheld,
+        "--withhold",
+        "case",
+    ];
+    sandbox.run(&encrypt, 0);
+    sandbox.run(&["audit", "create", "-k", "local:main", "log"], 0);
+    let served = fs::canonicalize(sandbox.file("served")).unwrap();
+    let log = sandbox.file("log");
+    sandbox
+        .configure(&format!("keys = ['local:main']\n[audit]\nfile = {log:?}\n[mcp]\nroots = [{served:?}]\n"));
+    let canaries = [
+        Canary::new("plaintext", PLAINTEXT.as_bytes()),
+        Canary::new("passphrase", PASSPHRASE.as_bytes()),
+        Canary::new("withheld value", WITHHELD.as_bytes()),
+        Canary::new("PIN", NEW_PASSPHRASE.as_bytes()),
+        Canary::new("secret of AWS", WRONG_PASSPHRASE.as_bytes()),
+    ];
+    let requests = |calls: &[(String, serde_json::Value)]| -> Vec<u8> {
+        let hello = serde_json::json!({
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" }
+        });
+        let begin = [("initialize".to_owned(), hello)];
+        let lines = begin.iter().chain(calls).enumerate().map(|(id, (method, params))| {
+            serde_json::json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
+                + "\n"
+        });
+        lines.collect::<String>().into_bytes()
+    };
+    let serve = |calls: &[(String, serde_json::Value)]| {
+        let mut command = traced(&sandbox, &["--trace", "mcp"]);
+        command.env("ENVCTL_PKCS11_PIN", NEW_PASSPHRASE).env("AWS_SECRET_ACCESS_KEY", WRONG_PASSPHRASE);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&requests(calls)).unwrap();
+        let output = child.wait_with_output().unwrap();
+        secrets::demand_none(&canaries, "standard output", &output.stdout);
+        secrets::demand_none(&canaries, "standard error", &output.stderr);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
+        let answers = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
+        answers.collect::<Vec<_>>()
+    };
+    let listed = serve(&[("tools/list".into(), serde_json::json!({}))]);
+    let tools = listed.iter().find_map(|answer| answer["result"]["tools"].as_array()).unwrap();
+    let calls = tools.iter().map(|tool| {
+        let tool = tool["name"].as_str().unwrap();
+        let path = served.join("a.envelope");
+        let arguments = match tool {
+            "describe_key" | "rotation_status" => serde_json::json!({ "key": "main" }),
+            "inspect_envelope" => serde_json::json!({ "path": path }),
+            "policy_explain" => serde_json::json!({ "actor": "mcp:local", "operation": "list" }),
+            "explain_error" => serde_json::json!({ "exit_code": 4 }),
+            _ => serde_json::json!({}),
+        };
+        ("tools/call".to_owned(), serde_json::json!({ "name": tool, "arguments": arguments }))
+    });
+    let calls: Vec<_> = calls.collect();
+    let answers = serve(&calls);
+    assert_eq!(answers.len(), calls.len() + 1);
+    let answered = answers.iter().filter(|answer| answer["result"]["isError"] == false).count();
+    // No policy is configured, and the local keystore has no history.
+    assert_eq!(answered, calls.len() - 2, "{answers:?}");
+    fs::remove_file(sandbox.file("in")).unwrap();
+    search_files(&canaries, sandbox.file("").parent().unwrap());
+}
+
 #[test]
 fn a_configuration_that_does_not_parse_is_not_repeated() {
     let sandbox = Sandbox::new();

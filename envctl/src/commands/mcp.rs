@@ -14,6 +14,8 @@ mod policy;
 mod prices;
 mod settings;
 mod shown;
+#[cfg(all(test, feature = "listen"))]
+mod tests;
 
 use std::{path::Path, sync::Arc};
 
