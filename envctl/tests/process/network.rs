@@ -93,6 +93,10 @@ fn what_happens_at_the_network_is_in_the_audit_log_and_without_the_log_nobody_is
     refused(&sandbox, 3).says("there is no audit log");
     let create = ["--config", "config.toml", "audit", "create", "-k", "local:main", "log"];
     sandbox.run(&create, 0);
+    // There is a log, and it is not the disk that is wrong.
+    let mut command = sandbox.envctl(&LISTEN);
+    command.env("ENVCTL_PASSPHRASE", "not this one");
+    Ran::of(command.output().unwrap(), 4).says("the server is not recorded");
     let mut child: Child = sandbox.envctl(&LISTEN).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let begun = lines.next().unwrap();
