@@ -27,15 +27,16 @@ use super::{
 };
 use crate::runtime;
 
-const PASSPHRASE: &str = "canary-of-a-passphrase-1f7d02";
-const PLAINTEXT: &str = "canary of a plaintext 8c3b55";
-const WITHHELD: &str = "withheld-canary-value-a90e41";
-const PIN: &str = "canary-of-a-pin-730c1d";
-const VAULT_TOKEN: &str = "hvs.canary-of-a-token-5d2e9b";
-const AWS_SECRET: &str = "canary/of/an/aws/secret/66ab0f";
-const AWS_SESSION: &str = "canary-of-a-session-token-e4c718";
-const CLIENT_SECRET: &str = "canary-of-a-client-secret-2b94f6";
-const STORE_KEY: &str = "canary-of-an-object-store-key-cc0d83";
+// Each is looked for by its first 12 bytes.
+const PASSPHRASE: &str = "1f7d02b8-canary-of-a-passphrase";
+const PLAINTEXT: &str = "8c3b5577 canary of a plaintext";
+const WITHHELD: &str = "a90e41d3-canary-of-a-withheld-value";
+const PIN: &str = "730c1dee-canary-of-a-pin";
+const VAULT_TOKEN: &str = "hvs.5d2e9b04-canary-of-a-token";
+const AWS_SECRET: &str = "66ab0f19/canary/of/an/aws/secret";
+const AWS_SESSION: &str = "e4c71852-canary-of-a-session";
+const CLIENT_SECRET: &str = "2b94f6aa-canary-of-a-client-secret";
+const STORE_KEY: &str = "cc0d833c-canary-of-an-object-store-key";
 
 fn canaries() -> Vec<Canary> {
     let secrets = [
@@ -240,7 +241,7 @@ fn search(canaries: &[Canary], folder: &Path) -> usize {
         if path.is_dir() {
             searched += search(canaries, &path);
         } else {
-            demand_none(canaries, &path.display().to_string(), &fs::read(&path).unwrap());
+            demand_none(canaries, &envelope_sdk::printable::path(&path), &fs::read(&path).unwrap());
             searched += 1;
         }
     }

@@ -214,7 +214,7 @@ fn check(came: &str, about: &str) {
 
 /// The configuration with these words where they are to stand.
 fn write(installed: &Installed, random: &mut Random, keystore: &str, words: &BTreeMap<&str, String>) {
-    let path = |name: &str| installed.path(name).display().to_string();
+    let path = |name: &str| installed.path(name).to_str().unwrap().to_owned();
     // In the place of a key, of an alias, or of a setting that is not there.
     let secret = words.get("secret").map(|word| quoted(random, &format!("{CANARY}{word}")));
     let secret_in = |place: usize| secret.clone().filter(|secret| secret.len() % 4 == place);

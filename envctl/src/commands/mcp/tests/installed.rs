@@ -71,7 +71,7 @@ impl Installed {
     }
 
     pub(super) fn configure(&self, more: &str) {
-        let path = |name: &str| self.path(name).display().to_string();
+        let path = |name: &str| self.path(name).to_str().unwrap().to_owned();
         let text = format!(
             "keys = ['local:main']\nkeystore = '{}'\n{more}\n[policy]\nfile = '{}'\n[audit]\nfile = '{}'\n\
              [mcp]\nroots = ['{}']\nkey-stores = ['local', 'aws', 'vault']\n\
