@@ -113,7 +113,7 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
             came_of(entry, dek.as_ref().err(), &own);
         }
         pending.note(&decisions);
-        match pending.write().await {
+        match pending.write_or_leave().await {
             Ok(()) => said,
             Err(error) => {
                 let refuse = |dek: Result<Dek, ProviderError>| refused(self.below.name(), dek, &error);
@@ -155,7 +155,7 @@ impl<P: KeyProvider> KeyProvider for Audited<P> {
         if let (Ok(Some(new)), Some(entry)) = (&said, pending.entries.last_mut()) {
             names(entry, new);
         }
-        match pending.write().await {
+        match pending.write_or_leave().await {
             Ok(()) => said,
             Err(error) => refused(self.below.name(), said, &error),
         }
@@ -201,7 +201,7 @@ impl Pending {
                 say(entry, done);
             }
         }
-        match self.write().await {
+        match self.write_or_leave().await {
             Ok(()) => said,
             Err(error) => refused(provider, said, &error),
         }
@@ -214,12 +214,29 @@ impl Pending {
         }
     }
 
-    /// Records it. With a log of best effort it never fails.
-    pub(crate) async fn write(mut self) -> Result<(), AppendError> {
+    /// Records it, and waits until that is on disk. With a log of best effort it never fails.
+    pub(crate) async fn write(self) -> Result<(), AppendError> {
+        match self.written() {
+            Some(written) => written.await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same of a call whose result is all that there is to withhold: within [`recorded_later`](crate::recorded_later) it is
+    /// left to the caller to wait.
+    pub(crate) async fn write_or_leave(self) -> Result<(), AppendError> {
+        match self.written() {
+            Some(written) => scope::wait_or_leave(written).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Hands it over.
+    fn written(mut self) -> Option<impl Future<Output = Result<(), AppendError>> + Send + 'static> {
         let entries = std::mem::take(&mut self.entries);
-        let Some(log) = self.log.as_ref().filter(|_| !entries.is_empty()) else { return Ok(()) };
+        let log = self.log.as_ref().filter(|_| !entries.is_empty())?;
         let (appended, unwritable) = (log.append_all(entries), log.if_unwritable());
-        let written = async move {
+        Some(async move {
             match appended.await {
                 Err(error) if unwritable == Unwritable::BestEffort => {
                     tracing::error!(%error, "an operation was not recorded in the audit log");
@@ -227,8 +244,7 @@ impl Pending {
                 }
                 written => written.map(drop),
             }
-        };
-        scope::wait_or_leave(written).await
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{Read as _, Seek as _, SeekFrom},
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{Entry, Outcome, Record, segments};
@@ -29,7 +30,7 @@ impl Basis {
     }
 
     /// What has to be recorded before anything else is, if the log does not say it yet, and what it says so far. It counts as
-    /// recorded from then on, unless [`take_back`](Self::take_back) says otherwise.
+    /// recorded from then on, unless [`Saying`] says otherwise.
     pub(crate) fn unsaid(&mut self) -> Option<(Vec<Entry>, Recorded)> {
         if self.now.is_empty() || self.recorded.as_ref() == Some(&self.now) {
             return None;
@@ -53,15 +54,36 @@ impl Basis {
         let before = self.recorded.replace(self.now.clone());
         Some((entries, Recorded(before)))
     }
-
-    /// It was not recorded after all: the log says still what it said `before`.
-    pub(crate) fn take_back(&mut self, before: Recorded) {
-        self.recorded = before.0;
-    }
 }
 
 /// What the log says, if it says anything.
 pub(crate) struct Recorded(Option<BTreeMap<String, String>>);
+
+/// What is unsaid and on its way to the log: it goes with its entries, since who handed them over may not wait to hear of them.
+pub(crate) struct Saying {
+    basis: Arc<Mutex<Basis>>,
+    before: Option<Recorded>,
+}
+
+impl Saying {
+    pub(crate) fn new(basis: &Arc<Mutex<Basis>>, before: Recorded) -> Self {
+        Self { basis: Arc::clone(basis), before: Some(before) }
+    }
+
+    /// The log says it now.
+    pub(crate) fn end(mut self) {
+        self.before = None;
+    }
+}
+
+impl Drop for Saying {
+    /// It was not recorded after all: the log says still what it said before.
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.basis.lock().unwrap_or_else(PoisonError::into_inner).recorded = before.0;
+        }
+    }
+}
 
 /// The last of such records near the end of the log. One that is further back is said again.
 fn last(path: &Path) -> Option<BTreeMap<String, String>> {

@@ -3,11 +3,12 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     AppendError, Entry,
+    basis::Saying,
     disk::Disk,
     log::{Appended, Reply},
     writer::{Group, Writer},
@@ -19,7 +20,8 @@ pub(crate) struct Desk<D> {
     waiting: Mutex<VecDeque<Waiting>>,
 }
 
-type Waiting = (Vec<Entry>, Reply<Appended>);
+/// What was put down, and what of it says what the log works under.
+type Waiting = (Vec<Entry>, Reply<Appended>, Option<Saying>);
 
 impl<D: Disk> Desk<D> {
     pub(crate) fn new(writer: Writer<D>) -> Self {
@@ -27,36 +29,44 @@ impl<D: Disk> Desk<D> {
     }
 
     /// Leaves entries to whoever [writes](Self::write) next.
-    pub(crate) fn put(&self, entries: Vec<Entry>, reply: Reply<Appended>) {
-        self.waiting().push_back((entries, reply));
+    pub(crate) fn put(&self, entries: Vec<Entry>, reply: Reply<Appended>, saying: Option<Saying>) {
+        self.waiting().push_back((entries, reply, saying));
     }
 
     /// Writes what waits, unless somebody does. Whoever writes looks once more when he has left the writer, so that
-    /// nothing stays that was put down while others found it taken.
-    pub(crate) fn write(&self) {
-        loop {
-            match self.writer.try_lock() {
-                Ok(mut writer) => self.write_with(&mut writer),
-                Err(TryLockError::WouldBlock) => return,
-                // It panicked, and nothing is written any more: who waits is told that the log is closed.
-                Err(TryLockError::Poisoned(_)) => return drop(mem::take(&mut *self.waiting())),
-            }
-            if self.waiting().is_empty() {
-                return;
+    /// nothing stays that was put down while others found it taken; but not for ever, since others may record without end. True:
+    /// something is left, and somebody else has to write it.
+    pub(crate) fn write(&self) -> bool {
+        let _closes = Closes(self);
+        for _ in 0..TURNS {
+            // Taken, or of no use any more.
+            let Ok(mut writer) = self.writer.try_lock() else { return false };
+            self.write_with(&mut writer);
+            drop(writer);
+            if self.is_empty() {
+                return false;
             }
         }
+        true
     }
 
-    /// Does something else with the writer, after what was put down before. `None` if it panicked once.
+    /// Does something else with the writer, after what was put down before. `None` if it panicked once. What was put down
+    /// meanwhile may be [left](Self::is_empty).
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Writer<D>) -> T) -> Option<T> {
+        let _closes = Closes(self);
         let mut writer = self.writer.lock().ok()?;
         self.write_with(&mut writer);
-        let done = work(&mut writer);
-        drop(writer);
-        if !self.waiting().is_empty() {
-            self.write();
-        }
-        Some(done)
+        Some(work(&mut writer))
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting().is_empty()
+    }
+
+    /// For a thread that is to be asked to write: what was put down before nobody could ask it any more is not left there.
+    pub(crate) fn closes(&self) -> Closes<'_, D> {
+        Closes(self)
     }
 
     #[cfg(test)]
@@ -64,25 +74,29 @@ impl<D: Disk> Desk<D> {
         self.writer.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes what was put down before, and not what comes meanwhile.
     fn write_with(&self, writer: &mut Writer<D>) {
+        let mut left = self.waiting().len();
         loop {
-            let group = self.next_group();
+            let group = self.next_group(left);
             if group.is_empty() {
                 return;
             }
+            left -= group.len();
             append(writer, group);
         }
     }
 
-    fn next_group(&self) -> Vec<Waiting> {
+    /// Of the first so many who wait.
+    fn next_group(&self, left: usize) -> Vec<Waiting> {
         let mut waiting = self.waiting();
         let mut count = 0;
-        let fits = |(entries, _): &&Waiting| {
+        let fits = |(entries, ..): &&Waiting| {
             let begins_below = count < GROUP;
             count += entries.len();
             begins_below
         };
-        let groups = waiting.iter().take_while(fits).count();
+        let groups = waiting.iter().take(left).take_while(fits).count();
         waiting.drain(..groups).collect()
     }
 
@@ -91,25 +105,43 @@ impl<D: Disk> Desk<D> {
     }
 }
 
+/// When it is dropped, all who wait are told that the log is closed if the writer has panicked: nobody writes any more.
+pub(crate) struct Closes<'d, D: Disk>(&'d Desk<D>);
+
+impl<D: Disk> Drop for Closes<'_, D> {
+    fn drop(&mut self) {
+        if self.0.writer.is_poisoned() {
+            // Dropped once others can put something down again: what is told may lead to that.
+            let left = mem::take(&mut *self.0.waiting());
+            drop(left);
+        }
+    }
+}
+
 fn append<D: Disk>(writer: &mut Writer<D>, group: Vec<Waiting>) {
-    let groups: Vec<Group<'_>> = group.iter().map(|(entries, _)| entries.as_slice()).collect();
+    let groups: Vec<Group<'_>> = group.iter().map(|(entries, ..)| entries.as_slice()).collect();
     match writer.append(&groups) {
         Ok(appended) => {
-            for ((_, reply), appended) in group.into_iter().zip(appended) {
-                answer(reply, appended.map_err(Into::into));
+            for ((_, reply, saying), appended) in group.into_iter().zip(appended) {
+                answer(reply, saying, appended.map_err(Into::into));
             }
         }
         Err(error) => {
             let error = AppendError::from(error);
-            for (_, reply) in group {
-                answer(reply, Err(error.clone()));
+            for (_, reply, saying) in group {
+                answer(reply, saying, Err(error.clone()));
             }
         }
     }
 }
 
 /// Tells who waits, and the log of the program where nobody does and something went wrong.
-fn answer(reply: Reply<Appended>, appended: Result<Appended, AppendError>) {
+fn answer(reply: Reply<Appended>, saying: Option<Saying>, appended: Result<Appended, AppendError>) {
+    // First: whoever hears of it may record the next at once.
+    match &appended {
+        Ok(_) => saying.into_iter().for_each(Saying::end),
+        Err(_) => drop(saying),
+    }
     if let Err(Err(error)) = reply.send(appended) {
         tracing::error!(%error, "an operation was not recorded in the audit log");
     }
@@ -117,3 +149,5 @@ fn answer(reply: Reply<Appended>, appended: Result<Appended, AppendError>) {
 
 /// Entries that are written together at most, and then some of the last one who asked.
 const GROUP: usize = 1024;
+/// How often somebody writes who found something to write, at most.
+const TURNS: usize = 4;

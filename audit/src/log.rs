@@ -18,7 +18,7 @@ use futures_executor::block_on;
 
 use crate::{
     Anchor, AppendError, Entry, KeyFile, LogError, LogKey, LogOptions, NotARecord, Unwritable,
-    basis::Basis,
+    basis::{Basis, Saying},
     config::Writers,
     desk::Desk,
     disk::Disk,
@@ -139,9 +139,9 @@ impl Log {
         let its = Arc::clone(&desk);
         let thread = Builder::new()
             .name("envelope-audit".into())
-            .spawn(move || work(&received, &its, writers))
+            .spawn(move || work(received, &its, writers))
             .map_err(|error| LogError::io("start the writer of", path, error))?;
-        let basis = Basis::of(path, basis).into();
+        let basis = Arc::new(Mutex::new(Basis::of(path, basis)));
         let shared = Shared {
             path: path.to_owned(),
             key,
@@ -200,26 +200,20 @@ impl Log {
         }
         let (reply, answer) = oneshot::channel();
         // What stands in the log by such a word, a reader takes for the log's own.
-        let (sent, before) = if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
+        let sent = if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
             let error = NotARecord("operations that begin with log- are the log's own");
-            (reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok(), None)
+            reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok()
         } else {
             // What comes later stands behind it: nobody else puts anything down meanwhile.
             let mut basis = self.shared.basis();
             let (unsaid, before) = basis.unsaid().unzip();
             entries.splice(0..0, unsaid.into_iter().flatten());
-            self.shared.desk.put(entries, reply);
+            let saying = before.map(|before| Saying::new(&self.shared.basis, before));
+            self.shared.desk.put(entries, reply, saying);
             drop(basis);
-            (self.write(), before)
+            self.write()
         };
-        let shared = Arc::clone(&self.shared);
-        async move {
-            let appended = wait(sent, answer).await;
-            if let (Err(_), Some(before)) = (&appended, before) {
-                shared.basis().take_back(before);
-            }
-            appended
-        }
+        wait(sent, answer)
     }
 
     /// As [`LogOptions::works_under`], from now on: of a policy that was changed while the program runs, `policy-changed`
@@ -274,10 +268,8 @@ impl Log {
     fn write(&self) -> bool {
         match self.shared.writers {
             Writers::Thread => self.send(Order::Write),
-            Writers::Callers => {
-                self.shared.desk.write();
-                true
-            }
+            // The thread goes on with what others record: nobody is held up by that as long as it lasts.
+            Writers::Callers => !self.shared.desk.write() || self.send(Order::Write),
         }
     }
 
@@ -306,7 +298,7 @@ struct Shared {
     unwritable: Unwritable,
     shown: std::collections::BTreeSet<String>,
     request: Option<String>,
-    basis: Mutex<Basis>,
+    basis: Arc<Mutex<Basis>>,
     desk: Arc<Desk<Folder>>,
     writers: Writers,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -337,7 +329,10 @@ pub(crate) enum Order {
 }
 
 /// The thread of the log, until nobody can ask it any more.
-pub(crate) fn work<D: Disk>(orders: &Receiver<Order>, desk: &Desk<D>, writers: Writers) {
+pub(crate) fn work<D: Disk>(received: Receiver<Order>, desk: &Desk<D>, writers: Writers) {
+    // Of what is put down nobody is asked to write once the orders are dropped, which is before this is.
+    let _closes = desk.closes();
+    let orders = received;
     // When the head has to be on disk, also if there is no pause until then.
     let mut due: Option<Instant> = None;
     // They wait for sinks, and nobody else does.
@@ -358,18 +353,25 @@ pub(crate) fn work<D: Disk>(orders: &Receiver<Order>, desk: &Desk<D>, writers: W
         let may_wait = is_clean && writers == Writers::Thread;
         due = if may_wait { None } else { due.or_else(|| Some(Instant::now() + FLUSH_AFTER)) };
         let looks = (!flushing.is_empty()).then(|| Instant::now() + LOOKS_AFTER);
-        let order = match due.into_iter().chain(looks).min() {
+        // What came while it wrote is not waited for: who put it down found the writer taken.
+        let until = if desk.is_empty() { due.into_iter().chain(looks).min() } else { Some(Instant::now()) };
+        let mut order = match until {
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+            Some(until) => orders.recv_timeout(until.saturating_duration_since(Instant::now())),
         };
+        // Each who puts something down says so, and all that waits is written at once.
+        if matches!(order, Ok(Order::Write)) {
+            let other = orders.try_iter().find(|order| !matches!(order, Order::Write));
+            order = other.ok_or(RecvTimeoutError::Timeout);
+        }
         match order {
-            Ok(Order::Write) => desk.write(),
+            // It is what the next turn begins with.
+            Ok(Order::Write) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Order::Checkpoint(reply)) => answer(reply, desk.with(Writer::checkpoint)),
             Ok(Order::Prune(up_to, reply)) => answer(reply, desk.with(|writer| writer.prune(up_to))),
             Ok(Order::Flush(reply)) => {
                 flushing.extend(desk.with(|writer| writer.begin_flush()).map(|begun| (begun, reply)));
             }
-            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 desk.with(|writer| close(writer, flushing));
                 return;

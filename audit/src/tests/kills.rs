@@ -1,10 +1,11 @@
 //! Honest runs: killed, without power, without room. No false alarm, and nothing lost that was acknowledged.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::channel,
     },
     thread,
@@ -127,13 +128,13 @@ fn the_head_is_flushed_within_a_second_also_when_there_is_no_pause() {
         let (begin, desk) = (Instant::now(), Desk::new(writer));
         thread::scope(|scope| {
             let desk = &desk;
-            scope.spawn(move || work(&received, desk, writers));
+            scope.spawn(move || work(received, desk, writers));
             while begin.elapsed() < Duration::from_millis(1500) {
                 let (reply, answer) = oneshot::channel();
-                desk.put(vec![entry(1)], reply);
+                desk.put(vec![entry(1)], reply, None);
                 match writers {
                     Writers::Thread => orders.send(Order::Write).unwrap(),
-                    Writers::Callers => desk.write(),
+                    Writers::Callers => assert!(!desk.write()),
                 }
                 block_on(answer).unwrap().unwrap();
                 appends += 1;
@@ -145,6 +146,98 @@ fn the_head_is_flushed_within_a_second_also_when_there_is_no_pause() {
         // Once then, and once at the end.
         assert!(syncs >= appends + 2, "{syncs} of {appends} by {writers:?}");
     }
+}
+
+#[test]
+fn who_writes_is_not_held_up_by_what_others_record_meanwhile() {
+    let mut honest = Honest::new(16);
+    honest.segment_bytes = 1 << 20;
+    let desk = Arc::new(OnceLock::<Desk<MemoryDisk>>::new());
+    let (busy, puts) = (Arc::clone(&desk), AtomicU64::new(0));
+    let options = honest.options().clock(move || {
+        // Whenever something is written, something else comes.
+        if let Some(desk) = busy.get() {
+            assert!(puts.fetch_add(1, Ordering::Relaxed) < 10_000, "it does not end");
+            desk.put(vec![entry(2)], oneshot::channel().0, None);
+        }
+        45_000
+    });
+    let disk = MemoryDisk::new(&honest.platter, 16);
+    assert!(desk.set(Desk::new(Writer::new(disk, Arc::clone(&honest.key), options))).is_ok());
+    let desk = desk.get().unwrap();
+    let (reply, answer) = oneshot::channel();
+    desk.put(vec![entry(1)], reply, None);
+    assert!(desk.write(), "something is left");
+    block_on(answer).unwrap().unwrap();
+    desk.with(Writer::checkpoint).unwrap().unwrap();
+    assert!(!desk.is_empty());
+}
+
+#[test]
+fn a_checkpoint_of_a_log_that_many_write_without_a_pause_is_made() {
+    for writers in [Writers::Thread, Writers::Callers] {
+        let mut honest = Honest::new(18);
+        honest.segment_bytes = 1 << 20;
+        let (orders, received) = channel();
+        let (desk, is_over) = (Desk::new(honest.writer(None)), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let (desk, is_over) = (&desk, &is_over);
+            scope.spawn(move || work(received, desk, writers));
+            for _ in 0..8 {
+                let orders = orders.clone();
+                scope.spawn(move || {
+                    let begin = Instant::now();
+                    while !is_over.load(Ordering::Relaxed) {
+                        assert!(begin.elapsed() < Duration::from_secs(60), "no checkpoint by {writers:?}");
+                        let (reply, answer) = oneshot::channel();
+                        desk.put(vec![entry(1)], reply, None);
+                        if writers == Writers::Thread || desk.write() {
+                            orders.send(Order::Write).unwrap();
+                        }
+                        block_on(answer).unwrap().unwrap();
+                    }
+                });
+            }
+            let (reply, answer) = oneshot::channel();
+            orders.send(Order::Checkpoint(reply)).unwrap();
+            let made = block_on(answer);
+            is_over.store(true, Ordering::Relaxed);
+            made.unwrap().unwrap();
+            drop(orders);
+        });
+        assert!(desk.is_empty());
+    }
+}
+
+#[test]
+fn who_waits_while_the_writer_panics_is_told_that_the_log_is_closed() {
+    let honest = Honest::new(17);
+    let desk = Arc::new(OnceLock::<Desk<MemoryDisk>>::new());
+    let others = Arc::new(Mutex::new(Vec::new()));
+    let (busy, answers) = (Arc::clone(&desk), Arc::clone(&others));
+    let options = honest.options().clock(move || {
+        // Another thread finds the writer taken.
+        let (reply, answer) = oneshot::channel();
+        busy.get().unwrap().put(vec![entry(2)], reply, None);
+        answers.lock().unwrap().push(answer);
+        panic!("the clock")
+    });
+    let disk = MemoryDisk::new(&honest.platter, 17);
+    assert!(desk.set(Desk::new(Writer::new(disk, Arc::clone(&honest.key), options))).is_ok());
+    let desk = desk.get().unwrap();
+    let (reply, mut own) = oneshot::channel();
+    desk.put(vec![entry(1)], reply, None);
+    assert!(catch_unwind(AssertUnwindSafe(|| desk.write())).is_err());
+    assert!(own.try_recv().is_err());
+    let mut others = others.lock().unwrap();
+    assert_eq!(others.len(), 1);
+    assert!(others[0].try_recv().is_err(), "it waits for ever");
+    // And who comes later.
+    let (reply, mut later) = oneshot::channel();
+    desk.put(vec![entry(3)], reply, None);
+    assert!(!desk.write());
+    assert!(later.try_recv().is_err());
+    assert!(desk.with(Writer::checkpoint).is_none());
 }
 
 #[test]

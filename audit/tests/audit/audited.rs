@@ -294,6 +294,11 @@ fn a_change_of_keys_is_recorded_before_and_after_and_not_made_without_a_record()
     fs::remove_file(beside(&place.path(), "head")).unwrap();
     let refused = block_on(admin.rotate_key(&place.key)).unwrap_err();
     assert!(refused.to_string().contains("nothing was changed"), "{refused}");
+    // Nothing could be taken back by whoever waits later.
+    let (refused, unwritten) = block_on(recorded_later(admin.rotate_key(&place.key)));
+    let refused = refused.unwrap_err();
+    assert!(refused.to_string().contains("nothing was changed"), "{refused}");
+    block_on(unwritten.wait()).unwrap();
     drop((admin, log));
     let said: Vec<_> = records(&place)
         .into_iter()

@@ -426,3 +426,25 @@ fn a_change_of_the_configuration_that_could_not_be_recorded_is_said_with_what_wa
         expected.map(|(operation, before, now)| (operation.to_owned(), before.to_owned(), now.to_owned()));
     assert_eq!(said, expected);
 }
+
+#[test]
+fn what_a_log_works_under_is_said_later_if_nobody_waited_to_hear_that_it_was_not_recorded() {
+    let place = Place::new();
+    let log = place.create(options().works_under("configuration", "one"));
+    let head = beside(&place.path(), "head");
+    let kept = fs::read(&head).unwrap();
+    fs::remove_file(&head).unwrap();
+    // As a call that is dropped, or whose records are left behind when another one of them fails.
+    drop(log.append(entry(1)));
+    log.append_blocking(entry(2)).unwrap_err();
+    fs::write(&head, kept).unwrap();
+    log.append_blocking(entry(3)).unwrap();
+    drop(log);
+    let mut said = Vec::new();
+    read::<VerifyError>(&place.path(), &Filter::new(), |record, _| {
+        said.push(record.entry.operation.to_string());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(said, ["log-begin", "config", "unwrap_dek"]);
+}
