@@ -40,5 +40,6 @@ impl<T: Serialize> Page<T> {
     }
 }
 
-/// For what is told beside the items: a cursor above all.
-const RESERVED: usize = 8 * 1024;
+/// For what is told beside the items: a cursor with the longest path that is gone through (6 KiB, twice in base64 and sealed between), and
+/// five failures of 256 bytes, each of which may take two in JSON. Not every tool can be asked for less.
+const RESERVED: usize = 10 * 1024;

@@ -10,12 +10,14 @@ use rmcp::{
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::{Caller, Facade, Failure, Kind, places::Place};
+use crate::{Caller, Facade, Failure, Kind, cursor::Asked, places::Place};
 
 /// One call.
 pub(crate) struct Call {
     pub(crate) facade: Arc<Facade>,
     pub(crate) caller: Caller,
+    /// What cursors of it are good for.
+    pub(crate) asked: Asked,
     /// Counts the call.
     place: Arc<Place>,
     progress: Option<(Peer<RoleServer>, ProgressToken)>,
@@ -25,11 +27,12 @@ impl Call {
     pub(crate) fn new(
         facade: Arc<Facade>,
         caller: Caller,
+        asked: Asked,
         place: Arc<Place>,
         context: &RequestContext<RoleServer>,
     ) -> Self {
         let token = context.meta.get_progress_token();
-        Self { facade, caller, place, progress: token.map(|token| (context.peer.clone(), token)) }
+        Self { facade, caller, asked, place, progress: token.map(|token| (context.peer.clone(), token)) }
     }
 
     /// Does what blocks. Nothing can stop that: when the call is cancelled it goes on, and counts as a call until it ends.

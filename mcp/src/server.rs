@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     Caller, Event, Facade, Failure, Kind, Look,
     call::Call,
+    cursor::Asked,
     places::{Place, Places},
     prompts, resources,
     tools::{self, Registered},
@@ -83,17 +84,16 @@ impl Server {
         let asker = self.asker(context)?;
         let place = Arc::new(self.place(&asker)?);
         let caller = asker.caller.clone();
-        let call = Call::new(Arc::clone(&self.facade), caller.clone(), Arc::clone(&place), context);
+        let arguments = request.arguments.unwrap_or_default();
+        let asked = Asked::new(&tool.described.name, &caller, &arguments);
+        let call = Call::new(Arc::clone(&self.facade), caller.clone(), asked, Arc::clone(&place), context);
         let work = async {
             if let Some(look) = tool.asks {
                 self.facade.policy.check(&caller, look, None)?;
             }
-            tool.call(call, request.arguments.unwrap_or_default()).await
+            tool.call(call, arguments).await
         };
-        let answer = tokio::select! {
-            answer = unless_it_panics(work) => answer,
-            () = context.ct.cancelled() => Err(Failure::new(Kind::Other, "the client cancelled the call")),
-        };
+        let answer = unless_it_ends(work, context).await;
         self.record(&asker, &tool.described.name.replace('_', "-"), answer).await
     }
 
@@ -129,6 +129,17 @@ impl From<&Caller> for Asker {
 impl From<&crate::net::Client> for Asker {
     fn from(client: &crate::net::Client) -> Self {
         Self { caller: client.caller().clone(), facts: client.facts() }
+    }
+}
+
+/// The answer, unless it panics, or its client goes away or has enough of it.
+async fn unless_it_ends<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    context: &RequestContext<RoleServer>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        answer = unless_it_panics(work) => answer,
+        () = context.ct.cancelled() => Err(Failure::new(Kind::Other, "the client cancelled the call")),
     }
 }
 
@@ -221,13 +232,13 @@ impl ServerHandler for Server {
         let work = async {
             let asker = self.asker(&context)?;
             let _place = self.place(&asker)?;
-            let read = unless_it_panics(async {
+            let read = async {
                 if !resources::is_public(&request.uri) {
                     self.facade.policy.check(&asker.caller, Look::Survey, None)?;
                 }
                 resources::read(&self.facade, &asker.caller, &request.uri).await
-            });
-            self.record(&asker, "resource", read.await).await
+            };
+            self.record(&asker, "resource", unless_it_ends(read, &context).await).await
         };
         work.await.map(ReadResourceResponse::from).map_err(|failure: Failure| match failure.kind {
             Kind::Usage => {

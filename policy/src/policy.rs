@@ -92,11 +92,13 @@ impl Policy {
     ///
     /// It could not be allowed, by this rule; without one, no rule allows it, and the default does not.
     pub fn check_may(&self, request: &Request<'_>, now: u64) -> Result<(), Option<&str>> {
+        let tenant = self.tenant(request);
         for rule in &self.rules {
-            match (rule.may_match(request, now), rule.effect) {
-                (Match::No, _) | (Match::Maybe, Effect::Deny) => {}
-                (Match::Yes | Match::Maybe, Effect::Allow) => return Ok(()),
-                (Match::Yes, Effect::Deny) => return Err(Some(&rule.name)),
+            let could_allow = rule.effect == Effect::Allow && rule.could_allow(request, tenant);
+            match (rule.may_match(request, tenant, now), could_allow) {
+                (Match::No, _) | (Match::Maybe, false) => {}
+                (Match::Yes | Match::Maybe, true) => return Ok(()),
+                (Match::Yes, false) => return Err(Some(&rule.name)),
             }
         }
         if self.default_of(request) == Effect::Allow { Ok(()) } else { Err(None) }

@@ -67,16 +67,25 @@ impl Rule {
             && self.context.iter().all(|entry| entry.holds(request, tenant))
     }
 
-    /// As [`matches`](Self::matches), before the context is known, and the key if `request` has none.
-    pub(crate) fn may_match(&self, request: &Request<'_>, now: u64) -> Match {
+    /// As [`matches`](Self::matches), before the context of a use is known, and the key if `request` has none.
+    pub(crate) fn may_match(&self, request: &Request<'_>, tenant: Option<&str>, now: u64) -> Match {
         let key_is_known = request.key.is_some() || self.keys.is_none();
-        if !self.is_about(request, now) || key_is_known && !any(self.keys.as_deref(), request.key_text()) {
+        let context_holds = || self.context.iter().all(|entry| entry.holds(request, tenant));
+        if !self.is_about(request, now)
+            || key_is_known && !any(self.keys.as_deref(), request.key_text())
+            || context_is_known(request) && !context_holds()
+        {
             Match::No
-        } else if key_is_known && self.context.is_empty() {
+        } else if key_is_known && (context_is_known(request) || self.context.is_empty()) {
             Match::Yes
         } else {
             Match::Maybe
         }
+    }
+
+    /// Whether what it requires could hold, as far as that is known then.
+    pub(crate) fn could_allow(&self, request: &Request<'_>, tenant: Option<&str>) -> bool {
+        !context_is_known(request) || self.require.look(request, tenant).0.is_none()
     }
 
     fn is_about(&self, request: &Request<'_>, now: u64) -> bool {
@@ -154,6 +163,11 @@ impl Entry {
             Wanted::Text(text) => **text == *value,
         }
     }
+}
+
+/// Only keys are used in a context that may come later: whoever looks at them or manages them has none but that of the request.
+fn context_is_known(request: &Request<'_>) -> bool {
+    request.operation.group() != "use"
 }
 
 /// The bit of an operation.

@@ -41,7 +41,7 @@ pub use job::Job;
 pub use memory::Memory;
 pub use metered::KeyStores;
 #[cfg(feature = "objects")]
-pub use objects::{Objects, ObjectsError};
+pub use objects::{Objects, ObjectsError, Passed};
 pub use plan::{Plan, Reason};
 pub use prices::{Estimate, Price, Prices, PricesError};
 pub use reencryption::{Reencryption, Sealed};

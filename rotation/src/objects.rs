@@ -27,7 +27,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use self::{left::Left, store::Store, url::Url};
 use crate::{Item, Listing, Reencryption, Source, SourceError, Stored, source::mac_of};
 
-pub use error::ObjectsError;
+pub use error::{ObjectsError, Passed};
 
 /// Objects by URL: `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, `az://CONTAINER/KEY`.
 ///

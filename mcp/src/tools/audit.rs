@@ -86,7 +86,7 @@ impl Tool for AuditSearch {
             request: input.request,
             envelope: input.envelope,
         };
-        let before = cursor::read(Self::NAME, input.cursor.as_deref())?.unwrap_or(u64::MAX);
+        let before = cursor::read(&call.asked, input.cursor.as_deref())?.unwrap_or(u64::MAX);
         let mut found = call.blocking(move || newest(&*log, &filter, before)).await??;
         let mut page = Page::new(input.limit);
         let mut next = None;
@@ -99,7 +99,7 @@ impl Tool for AuditSearch {
         }
         Ok(Output {
             records: page.items,
-            next_cursor: next.map(|before| cursor::write(Self::NAME, &before)).transpose()?,
+            next_cursor: next.map(|before| cursor::write(&call.asked, &before)).transpose()?,
             unverified: format!("No record is verified: audit_verify does that. {}", words::UNVERIFIED),
         })
     }

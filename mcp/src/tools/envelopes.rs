@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use envelope_sdk::Header;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub(super) struct Seen {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Place {
     Files(Position),
-    /// Behind all files: the number of a bucket, and the name of the last object.
+    /// Behind all files: the number of a bucket, and the name of the last object in base64, since JSON may take six bytes for one.
     Objects(usize, String),
 }
 
@@ -75,7 +76,11 @@ pub(super) async fn scan(
         Scan { call, most, scanned: Scanned::default(), began: after.clone(), last: after.clone() };
     let mut first_object = None;
     match after {
-        Some(Place::Objects(bucket, name)) => first_object = Some((bucket, name)),
+        Some(Place::Objects(bucket, name)) => {
+            let name =
+                Base64UrlUnpadded::decode_vec(&name).ok().and_then(|name| String::from_utf8(name).ok());
+            first_object = Some((bucket, name.unwrap_or_default()));
+        }
         after if files => {
             let after = after.and_then(|place| if let Place::Files(at) = place { Some(at) } else { None });
             let walk = call.facade.roots.walk(under, after)?;
@@ -158,7 +163,8 @@ impl Scan<'_> {
                         Ok(None) => Looked::Other,
                         Err(failure) => Looked::Failed(failure),
                     };
-                    (Some(Place::Objects(number, object.name)), looked)
+                    let name = Base64UrlUnpadded::encode_string(object.name.as_bytes());
+                    (Some(Place::Objects(number, name)), looked)
                 }
                 Err(failure) => (None, Looked::Failed(failure)),
             };

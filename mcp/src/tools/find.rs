@@ -109,7 +109,7 @@ impl Tool for FindEnvelopes {
     type Output = Output;
 
     async fn call(call: Call, input: Input) -> Result<Output, Failure> {
-        let after = cursor::read(Self::NAME, input.cursor.as_deref())?;
+        let after = cursor::read(&call.asked, input.cursor.as_deref())?;
         let wanted = Wanted::of(&call, &input).await?;
         let mut page = Page::new(input.limit);
         let scanned = scan(&call, input.under.as_deref(), after, MOST_EXAMINED, |seen| {
@@ -125,7 +125,7 @@ impl Tool for FindEnvelopes {
             hidden_by_policy: scanned.hidden,
             unreadable: scanned.failed,
             unreadable_examples: scanned.failures,
-            next_cursor: scanned.next.map(|place| cursor::write(Self::NAME, &place)).transpose()?,
+            next_cursor: scanned.next.map(|place| cursor::write(&call.asked, &place)).transpose()?,
             unverified: words::UNVERIFIED.into(),
         })
     }

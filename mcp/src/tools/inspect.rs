@@ -82,7 +82,8 @@ impl Tool for InspectEnvelope {
         let (path, read, modified) = opened.await??;
         let header = &read.header;
         for recipient in header.recipients() {
-            call.facade.policy.check(&call.caller, Look::Inspect, Some(recipient.key_uri()))?;
+            let checked = call.facade.policy.check(&call.caller, Look::Inspect, Some(recipient.key_uri()));
+            checked.map_err(hidden)?;
         }
         let recipients = header.recipients().iter().map(|of| Recipient {
             key: words::shown(of.key_uri().as_str(), MAX_KEY),
@@ -113,6 +114,16 @@ impl Tool for InspectEnvelope {
             withheld,
             unverified: words::UNVERIFIED.into(),
         })
+    }
+}
+
+/// The rule that hides an envelope may say by its name whose key opens it: the log is told, and the client is not.
+fn hidden(failure: Failure) -> Failure {
+    match &failure.denial {
+        Some(denial) if denial.why.is_none() => {
+            Failure { message: "the policy does not show this envelope".into(), ..failure }
+        }
+        _ => failure,
     }
 }
 

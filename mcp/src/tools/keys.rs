@@ -151,7 +151,7 @@ impl Tool for ListKeys {
 
     async fn call(call: Call, input: ListInput) -> Result<ListOutput, Failure> {
         let state = input.state.as_deref().map(state).transpose()?;
-        let at = cursor::read(Self::NAME, input.cursor.as_deref())?.unwrap_or_default();
+        let at = cursor::read(&call.asked, input.cursor.as_deref())?.unwrap_or_default();
         let wanted = |key: &KeyDescription, store: &str, authenticated| {
             state.is_none_or(|state| key.state == state).then(|| Key::of(key, store, authenticated))
         };
@@ -159,7 +159,7 @@ impl Tool for ListKeys {
         Ok(ListOutput {
             keys: listed.page.items,
             unavailable: listed.unavailable,
-            next_cursor: listed.next.map(|at| cursor::write(Self::NAME, &at)).transpose()?,
+            next_cursor: listed.next.map(|at| cursor::write(&call.asked, &at)).transpose()?,
             unverified: words::UNVERIFIED.into(),
         })
     }
@@ -319,7 +319,7 @@ impl Tool for KeysDue {
             Some(by) => times::parse("by", by)?,
             None => now.saturating_add(30 * DAY),
         };
-        let at = cursor::read(Self::NAME, input.cursor.as_deref())?.unwrap_or_default();
+        let at = cursor::read(&call.asked, input.cursor.as_deref())?.unwrap_or_default();
         let mut without_end = 0;
         let due = |key: &KeyDescription, store: &str, authenticated| {
             let current = key.current().filter(|_| key.state == KeyState::Active)?;
@@ -343,7 +343,7 @@ impl Tool for KeysDue {
             by: times::shown(by),
             without_end,
             unavailable: listed.unavailable,
-            next_cursor: listed.next.map(|at| cursor::write(Self::NAME, &at)).transpose()?,
+            next_cursor: listed.next.map(|at| cursor::write(&call.asked, &at)).transpose()?,
             unverified: words::UNVERIFIED.into(),
         })
     }

@@ -93,7 +93,7 @@ impl Tool for RotationPlan {
     type Output = Output;
 
     async fn call(call: Call, input: Input) -> Result<Output, Failure> {
-        let after = cursor::read(Self::NAME, input.cursor.as_deref())?;
+        let after = cursor::read(&call.asked, input.cursor.as_deref())?;
         let older_than =
             input.older_than.as_deref().map(|text| times::parse("older_than", text)).transpose()?;
         let keys = std::sync::Arc::clone(&call.facade.keys);
@@ -158,7 +158,7 @@ impl Tool for RotationPlan {
             hidden_by_policy: scanned.hidden,
             unreadable: scanned.failed,
             unreadable_examples: scanned.failures,
-            next_cursor: scanned.next.map(|place| cursor::write(Self::NAME, &place)).transpose()?,
+            next_cursor: scanned.next.map(|place| cursor::write(&call.asked, &place)).transpose()?,
             unverified: words::UNVERIFIED.into(),
         })
     }

@@ -76,7 +76,12 @@ impl Tool for RotationStatus {
         let mut output = match (input.path, input.key) {
             (Some(path), None) => {
                 let roots = std::sync::Arc::clone(&call.facade.roots);
-                call.blocking(move || read(&roots.file(&path)?.1)).await??
+                let read = call.blocking(move || read(&roots.file(&path)?.1)).await?;
+                // To whoever may look at no envelope, not even whether there is such a file.
+                read.map_err(|failure| match call.facade.policy.may(&call.caller, Look::Inspect) {
+                    Ok(()) => failure,
+                    Err(_) => neither(),
+                })?
             }
             (None, Some(key)) => of_key(&call, &key).await?,
             _ => return Err(Failure::usage("name either `path` or `key`")),
@@ -125,7 +130,11 @@ fn read(file: &File) -> Result<Output, Failure> {
     if first.starts_with(b"{\"items\":[") {
         return of_report(file, metadata.len(), modified);
     }
-    Err(Failure::usage("the file is neither a checkpoint nor a report in JSON of `envctl rotate`"))
+    Err(neither())
+}
+
+fn neither() -> Failure {
+    Failure::usage("the file is neither a checkpoint nor a report in JSON of `envctl rotate`")
 }
 
 /// Whole lines: half a one is of a job that was killed.

@@ -76,7 +76,7 @@ impl Tool for KeyUsage {
     type Output = Output;
 
     async fn call(call: Call, input: Input) -> Result<Output, Failure> {
-        let after = cursor::read(Self::NAME, input.cursor.as_deref())?;
+        let after = cursor::read(&call.asked, input.cursor.as_deref())?;
         let (mut counts, mut others) = (BTreeMap::<(String, String), Opens>::new(), Opens::default());
         let scanned = scan(&call, input.under.as_deref(), after, MOST_EXAMINED, |seen| {
             let recipients = seen.header.recipients();
@@ -110,7 +110,7 @@ impl Tool for KeyUsage {
             hidden_by_policy: scanned.hidden,
             unreadable: scanned.failed,
             unreadable_examples: scanned.failures,
-            next_cursor: scanned.next.map(|place| cursor::write(Self::NAME, &place)).transpose()?,
+            next_cursor: scanned.next.map(|place| cursor::write(&call.asked, &place)).transpose()?,
             unverified: words::UNVERIFIED.into(),
         })
     }

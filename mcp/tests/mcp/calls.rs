@@ -99,6 +99,27 @@ async fn a_call_that_the_client_cancels_ends_unanswered_and_is_recorded() {
     }
 }
 
+/// The list of keys is read page by page, as a tool reads it.
+#[tokio::test]
+async fn a_resource_that_nobody_waits_for_any_more_is_read_no_further_and_is_recorded() {
+    let mut served = Served::new().await;
+    let gate = Gate::closed();
+    served.gate = Some(gate.clone());
+    let mut client = Client::begin(served.server()).await;
+    let read = json!({ "jsonrpc": "2.0", "id": 1000, "method": "resources/read", "params": { "uri": "envctl://keys" } });
+    client.send(&read.to_string()).await;
+    gate.wait_for(1).await;
+    let cancelled =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1000 } });
+    client.send(&cancelled.to_string()).await;
+    // Nothing opens the gate.
+    while served.recorded.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let recorded = served.recorded.lock().unwrap();
+    assert_eq!((recorded[0].operation.as_str(), recorded[0].failure), ("mcp-resource", Some(Kind::Other)));
+}
+
 #[tokio::test]
 async fn a_client_that_asks_for_it_is_told_how_far_a_search_came() {
     let served = Served::new().await;

@@ -122,6 +122,28 @@ async fn a_thousand_hostile_envelopes_show_no_control_character_and_no_secret_an
     }
 }
 
+/// Whoever makes folders cannot make a page that is longer than an answer may be: nobody would come behind it.
+#[tokio::test]
+async fn a_page_that_ends_as_deep_as_can_be_with_the_longest_failures_is_an_answer() {
+    let served = Served::new().await;
+    for number in 0..5 {
+        served.write_broken(&format!("!{}{number}", "\\".repeat(250))).await;
+    }
+    let sealed = served.sealed(&["main"], &EncryptionContext::new()).await;
+    let deep = format!("{}{}", format!("{}/", "d".repeat(250)).repeat(12), "d".repeat(50));
+    for number in 10..99 {
+        // Whichever envelope has no room any more, what comes before it lies deep.
+        let folder = served.root().join(format!("{number}-a")).join(&deep);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("f".repeat(255)), "no envelope").unwrap();
+        fs::write(served.root().join(format!("{number}-b")), &sealed).unwrap();
+    }
+    let mut client = Client::begin(served.server()).await;
+    let found = client.call("find_envelopes", json!({ "limit": 200 })).await;
+    assert!(found["next_cursor"].as_str().unwrap().len() > 5_900, "{found}");
+    assert_eq!(found["unreadable_examples"].as_array().unwrap().len(), 5, "{found}");
+}
+
 #[tokio::test]
 async fn hostile_arguments_are_answered_and_bounded() {
     let served = Served::new().await;

@@ -33,6 +33,8 @@ pub(crate) struct Served {
     pub(crate) denies: bool,
     pub(crate) panics: bool,
     pub(crate) cannot_record: bool,
+    /// The client may look at no envelope, and at all else.
+    pub(crate) inspects_nothing: bool,
     /// Lists of keys wait here.
     pub(crate) gate: Option<Arc<Gate>>,
     /// Where there are any, there is a bucket.
@@ -81,6 +83,7 @@ impl Served {
             denies: false,
             panics: false,
             cannot_record: false,
+            inspects_nothing: false,
             gate: None,
             objects: Vec::new(),
             listed: Arc::default(),
@@ -132,6 +135,7 @@ impl Served {
             keystore: self.keystore.path().to_owned(),
             hidden: self.hidden.clone(),
             denies: self.denies,
+            inspects_nothing: self.inspects_nothing,
             panics: self.panics,
             gate: self.gate.clone(),
             objects: self.objects.clone(),
@@ -158,6 +162,7 @@ struct Asked {
     keystore: PathBuf,
     hidden: Vec<String>,
     denies: bool,
+    inspects_nothing: bool,
     panics: bool,
     gate: Option<Arc<Gate>>,
     objects: Vec<FoundObject>,
@@ -207,8 +212,9 @@ impl KeyMetadata for Asked {
 }
 
 impl PolicyMetadata for Asked {
-    fn check(&self, _: &Caller, _: Look, key: Option<&KeyUri>) -> Result<(), Failure> {
+    fn check(&self, _: &Caller, look: Look, key: Option<&KeyUri>) -> Result<(), Failure> {
         if self.denies
+            || (self.inspects_nothing && look == Look::Inspect)
             || key.is_some_and(|key| self.hidden.iter().any(|hidden| key.as_str().ends_with(hidden)))
         {
             return Err(Failure::new(Kind::KeyRefused, "denied by the default"));

@@ -1,6 +1,6 @@
 //! What the tools tell.
 
-use envelope_mcp::Kind;
+use envelope_mcp::{Caller, Kind, Server};
 use serde_json::{Value, json};
 
 use crate::{
@@ -335,6 +335,23 @@ async fn whoever_may_look_at_no_envelope_is_not_told_even_how_many_there_are() {
     }
 }
 
+/// Jobs are of whoever surveys, and the same folders have their checkpoints and envelopes.
+#[tokio::test]
+async fn of_files_that_are_of_no_job_a_status_tells_nothing_to_whoever_may_look_at_no_envelope() {
+    let mut served = Served::new().await;
+    served.inspects_nothing = true;
+    let mut client = Client::begin(served.server()).await;
+    let message = "the file is neither a checkpoint nor a report in JSON of `envctl rotate`";
+    let expected = json!({ "kind": "usage", "exit_code": 2, "message": message, "hint": null });
+    for name in ["both", "sub", "none", "none/none", "../keystore.json", "/etc/passwd"] {
+        let error = client.fails("rotation_status", json!({ "path": served.path(name) })).await;
+        assert_eq!(error, expected, "{name}");
+    }
+    std::fs::write(served.path("checkpoint"), "{\"envelope_rotation\":1,\"job\":\"a\"}\n").unwrap();
+    let told = client.call("rotation_status", json!({ "path": served.path("checkpoint") })).await;
+    assert_eq!(told["what"], "checkpoint");
+}
+
 /// Whoever plans has to know that an answer is not all: how many envelopes were left out. Of a file whose keys nobody can read no policy
 /// can be asked: that it is there is told to whoever may look at some envelopes.
 #[tokio::test]
@@ -352,6 +369,25 @@ async fn of_envelopes_that_are_not_shown_only_their_number_is_told() {
         }
         assert!(told["unreadable_examples"][0].as_str().unwrap().contains("broken"), "{tool}: {told}");
     }
+}
+
+/// Otherwise a folder of known names would tell, page by page, where among them the name of a hidden file stands.
+#[tokio::test]
+async fn a_cursor_leads_nowhere_for_another_client_or_question() {
+    let served = Served::new().await;
+    let server = Server::for_each_request(served.facade());
+    let client = |name: &str| Client::begin(server.for_client(Caller::named(name).unwrap()));
+    let (mut one, mut other) = (client("spiffe://a/one").await, client("spiffe://a/other").await);
+    let cursor = one.call("find_envelopes", json!({ "limit": 1 })).await["next_cursor"].clone();
+    let refused = other.fails("find_envelopes", json!({ "limit": 1, "cursor": cursor })).await;
+    assert_eq!(refused["message"], "`cursor` is none of this tool");
+    for arguments in
+        [json!({ "under": served.path("sub"), "cursor": cursor }), json!({ "key": "main", "cursor": cursor })]
+    {
+        assert_eq!(one.fails("find_envelopes", arguments).await, refused);
+    }
+    let rest = one.call("find_envelopes", json!({ "limit": 9, "cursor": cursor })).await;
+    assert_eq!(rest["envelopes"].as_array().unwrap().len(), 2, "{rest}");
 }
 
 #[tokio::test]
@@ -401,7 +437,7 @@ async fn a_cancelled_call_counts_until_its_work_ends() {
         mpsc::{Receiver, channel},
     };
 
-    use envelope_mcp::{AuditFilter, AuditMetadata, AuditRecord, AuditVerified, Caller, Failure, Server};
+    use envelope_mcp::{AuditFilter, AuditMetadata, AuditRecord, AuditVerified, Failure};
 
     struct Slow {
         begun: Arc<AtomicUsize>,

@@ -112,3 +112,27 @@ fn what_could_not_be_allowed_is_told_with_the_rule_that_denies_it() {
     assert_eq!(said("mcp:agent", Operation::Inspect), Ok(()));
     assert_eq!(said("mcp:agent", Operation::List), Err(None));
 }
+
+/// Otherwise whoever can see no key at all would be taken for one who sees some.
+#[test]
+fn who_only_looks_has_no_context_that_could_come_later() {
+    let rule = |condition: &str| {
+        format!(
+            "version = 1\ndefault = 'deny'\n[[rule]]\nname = 'own'\neffect = 'allow'\noperation = ['look', 'use']\n{condition}"
+        )
+    };
+    for (condition, by) in [
+        ("context = { tenant = '*' }", None),
+        ("require = { context = { tenant = '42' } }", Some("own".to_owned())),
+    ] {
+        let policy = Policy::parse(&rule(condition)).unwrap();
+        let actor = Actor::parse("mcp:agent").unwrap();
+        let said = |operation| {
+            policy.check_may(&Request::new(&actor, operation), 0).map_err(|rule| rule.map(str::to_owned))
+        };
+        for operation in [Operation::Inspect, Operation::List] {
+            assert_eq!(said(operation), Err(by.clone()), "{condition}");
+        }
+        assert_eq!(said(Operation::Unwrap), Ok(()), "{condition}: it may come yet");
+    }
+}

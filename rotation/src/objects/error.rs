@@ -1,6 +1,10 @@
 //! Why a store cannot be opened.
 
+use std::{error::Error, fmt};
+
 use envelope_sdk::printable;
+
+use super::store::Told;
 
 /// Why [`Objects`](super::Objects) cannot be opened. No store was asked.
 #[derive(Debug, thiserror::Error)]
@@ -35,4 +39,33 @@ pub enum ObjectsError {
         /// What the client of the store said.
         reason: String,
     },
+}
+
+/// What a listing passed over, since its key is none that can be asked for: the source of a
+/// [`SourceError::Store`](crate::SourceError::Store).
+pub struct Passed {
+    pub(super) name: String,
+    pub(super) told: Told,
+}
+
+impl Passed {
+    /// Its name, as it is: [`list_after`](super::Objects::list_after) goes on behind it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Error for Passed {}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.told, f)
+    }
+}
+
+impl fmt::Debug for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.told, f)
+    }
 }

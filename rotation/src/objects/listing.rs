@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use object_store::{Error, list::PaginatedListOptions, path};
 
 use super::{
-    Root,
+    Passed, Root,
     left::{self, Left},
     store::{Told, path_of},
 };
@@ -142,6 +142,7 @@ impl Walk {
                         self.ready.push_back(Ok(Item::found(self.name(key))));
                     }
                 }
+                self.page = (self.page * 2).min(PAGE);
                 self.token = page.page_token;
                 self.is_over = self.token.is_none();
             }
@@ -159,12 +160,15 @@ impl Walk {
         self.has_found = true;
         let goes_on = self.root.store.lists_from_a_name();
         let rest = if goes_on { "" } else { ", and what comes behind it is not listed" };
-        self.ready.push_back(Err(SourceError::store(Told(format!(
+        let name = self.name(&key);
+        let told = Told(format!(
             "{}: its key has control characters, an empty part, `.` or `..` between slashes: rename it first{rest}",
-            printable::cut(&self.name(&key), 2048)
-        )))));
+            printable::cut(&name, 2048)
+        ));
+        self.ready.push_back(Err(SourceError::store(Passed { name, told })));
         self.is_over = !goes_on;
-        (self.behind, self.token, self.page) = (Some(key), None, PAGE);
+        // The next may be one like it: pages grow again with those that are taken.
+        (self.behind, self.token, self.page) = (Some(key), None, 1);
     }
 
     fn tell_of(&mut self, error: &Error) {

@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use envelope_rotation::{Item, ItemError, Listing, Outcome, Source, SourceError};
+use envelope_rotation::{Item, ItemError, Listing, Outcome, Passed, Source, SourceError};
 use futures_util::StreamExt;
 
 use crate::{Bucket, Keys, on_each_store, run, try_run};
@@ -109,6 +109,16 @@ async fn keys_that_cannot_be_written_are_told_one_by_one_and_the_rest_is_done(bu
     assert!(told[0].starts_with(&begin("x/07///1")), "{told:?}");
     assert!(told[1].starts_with(&begin("x/15\\u{7f}")), "{told:?}");
     assert!(told[2].starts_with(&begin("x/99/../1")), "{told:?}");
+    // A listing goes on behind one of them as behind any other.
+    let source = bucket.objects(&[""]);
+    let listed: Vec<_> = source.list().collect().await;
+    let first = listed.iter().find_map(|listed| match listed {
+        Err(SourceError::Store(error)) => error.downcast_ref::<Passed>(),
+        _ => None,
+    });
+    let rest: Vec<_> = source.list_after(first.unwrap().name()).collect().await;
+    let (found, passed): (Vec<_>, Vec<_>) = rest.iter().partition(|listed| listed.is_ok());
+    assert_eq!((found.len(), passed.len()), (22, 2), "08 to 29, and two more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,11 +45,16 @@ impl Buckets for ConfiguredBuckets {
         use std::sync::Arc;
 
         use envelope_mcp::FoundEnvelope;
-        use envelope_rotation::{Objects, Source, SourceError};
+        use envelope_rotation::{Objects, Passed, Source, SourceError};
         use futures_util::StreamExt;
 
         use super::failure;
 
+        // A page can end with it, too: somebody may put any number of such there, and what is behind them must not be lost.
+        let passed = |error: &SourceError| match error {
+            SourceError::Store(why) => why.downcast_ref::<Passed>().map(|passed| passed.name().to_owned()),
+            _ => None,
+        };
         let objects = Objects::open(&[url]).map_err(|error| {
             Failure::usage(error.to_string())
                 .hint("docs/rotation-objects.md names the variables of the environment")
@@ -64,7 +69,14 @@ impl Buckets for ConfiguredBuckets {
             async move {
                 let item = match item {
                     Ok(item) => item,
-                    Err(error) => return Err(failure(&CliError::from(error))),
+                    Err(error) => {
+                        let name = passed(&error);
+                        let failure = failure(&CliError::from(error));
+                        return match name {
+                            Some(name) => Ok(FoundObject { name, envelope: Err(failure) }),
+                            None => Err(failure),
+                        };
+                    }
                 };
                 let envelope = match objects.read(&item).await {
                     Ok(stored) => Ok(Some(FoundEnvelope {

@@ -65,6 +65,24 @@ fn each_call_over_mtls_is_recorded_with_its_caller_certificate_and_a_request_of_
 }
 
 #[test]
+fn the_rule_that_hides_an_envelope_is_told_to_the_log_and_not_to_the_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let installed = installed(&folder);
+    let hides = "[[rule]]\nname = 'payroll'\neffect = 'deny'\noperation = ['inspect']\nkey = ['local://*/main']\n[[rule]]";
+    installed.write("policy.toml", &POLICY.replacen("[[rule]]", hides, 1));
+    let network = network(&installed.global(&[]), None).unwrap();
+    let path = installed.path("served/a.envelope");
+    let error = Runtime::new().unwrap().block_on(async {
+        let (mut client, _) = Client::over_mtls(&network, &installed, AGENT).await;
+        client.call("inspect_envelope", &json!({ "path": path })).await.0.unwrap_err()
+    });
+    assert_eq!(error["message"], "the policy does not show this envelope");
+    let records = recorded(&installed, "mcp-inspect-envelope");
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!((record.entry.outcome, record.entry.rule.as_deref()), (Outcome::Denied, Some("payroll")));
+}
+
+#[test]
 fn whoever_may_not_connect_is_recorded_with_the_policy_and_the_rule_that_denied_it() {
     let folder = tempfile::tempdir().unwrap();
     let installed = installed(&folder);
