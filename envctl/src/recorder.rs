@@ -74,8 +74,8 @@ impl Recorder {
     }
 
     /// Records a change that came to nothing before it began, such as one whose passphrase was wrong, and returns the error.
-    pub(crate) fn refused(&self, entry: Entry, error: CliError) -> CliError {
-        self.ended(&entry, Outcome::Failed, error)
+    pub(crate) fn refused(&self, entry: &Entry, error: CliError) -> CliError {
+        self.ended(entry, Outcome::Failed, error)
     }
 
     /// What is recorded while a job goes on: many records share a flush.
@@ -84,23 +84,23 @@ impl Recorder {
     }
 
     /// Records a change that cannot be taken back, before it is made and after.
-    pub(crate) fn change<T>(&self, entry: Entry, change: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn change<T>(&self, entry: &Entry, change: impl FnOnce() -> Result<T>) -> Result<T> {
         self.change_or(entry, change, |_| Outcome::Failed)
     }
 
     /// As [`change`](Self::change); `came_of` finds out what was done although there is an error: its answer may be lost.
     pub(crate) fn change_or<T>(
         &self,
-        entry: Entry,
+        entry: &Entry,
         change: impl FnOnce() -> Result<T>,
         came_of: impl FnOnce(&CliError) -> Outcome,
     ) -> Result<T> {
-        self.record(with_outcome(&entry, Outcome::Begun))?;
+        self.record(with_outcome(entry, Outcome::Begun))?;
         match change() {
-            Ok(done) => self.record_done(with_outcome(&entry, Outcome::Ok)).map(|()| done),
+            Ok(done) => self.record_done(with_outcome(entry, Outcome::Ok)).map(|()| done),
             Err(error) => {
                 let outcome = came_of(&error);
-                Err(self.ended(&entry, outcome, error))
+                Err(self.ended(entry, outcome, error))
             }
         }
     }
@@ -316,7 +316,7 @@ mod tests {
         let recorder = Recorder(Some(log.into()));
         let entry = Entry::new("change_passphrase", Outcome::Begun);
         let error = recorder
-            .change(entry, || {
+            .change(&entry, || {
                 fs::remove_file(folder.path().join("log.head")).unwrap();
                 Ok(())
             })

@@ -46,7 +46,8 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`SourceError`]; [`NotAnEnvelope`](SourceError::NotAnEnvelope) for what is something else.
+    /// [`SourceError`]; [`NotAnEnvelope`](SourceError::NotAnEnvelope) for what is something else;
+    /// [`Busy`](SourceError::Busy) for what another process has half written now: whoever asks comes back to it.
     async fn read(&self, item: &Item) -> Result<Stored, SourceError>;
 
     /// Puts `new` in the place of the header that was read, and returns how many bytes were written.

@@ -190,7 +190,7 @@ fn end(providers: &Providers, store: &SqlRecords, of: &Ending, force: bool) -> (
         block_on(destroy(store, of))
     };
     let came_of = |_: &CliError| asked.insert(block_on(fate_of(store, of.id))).outcome();
-    let Err(error) = providers.recorder().change_or(of.entry(), change, came_of) else {
+    let Err(error) = providers.recorder().change_or(&of.entry(), change, came_of) else {
         return (Fate::Destroyed, None);
     };
     let fate = match asked {

@@ -28,7 +28,7 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
             }
             let passphrase = providers.passphrases().of_new_keystore(&path)?;
             let create = || Ok(LocalKeystore::create(&path, &passphrase)?);
-            let keystore = providers.recorder().change(entry(CREATE), create)?;
+            let keystore = providers.recorder().change(&entry(CREATE), create)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
             let text = format!("{}: created\nnext: `envctl keys create NAME`\n", printable::path(&path));
             report::print(global.json, &value, &text)
@@ -38,10 +38,10 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
             let passphrase = providers.passphrases().of_keystore(&path)?;
             // Whoever guesses passphrases is to be seen.
             let keystore = LocalKeystore::open(&path, &passphrase)
-                .map_err(|error| providers.recorder().refused(entry(CHANGE_PASSPHRASE), error.into()))?;
+                .map_err(|error| providers.recorder().refused(&entry(CHANGE_PASSPHRASE), error.into()))?;
             let replacement = providers.passphrases().replacement()?;
             let change = || Ok(keystore.change_passphrase(&replacement)?);
-            providers.recorder().change(entry(CHANGE_PASSPHRASE), change)?;
+            providers.recorder().change(&entry(CHANGE_PASSPHRASE), change)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
             report::print(global.json, &value, &format!("{}: passphrase changed\n", printable::path(&path)))
         }

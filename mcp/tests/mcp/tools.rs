@@ -105,7 +105,7 @@ async fn a_plan_of_everything_has_commands_for_folders_and_for_buckets() {
     let served = Served::new().await;
     let mut facade = served.facade();
     facade.buckets = std::sync::Arc::new(Empty);
-    let server = envelope_mcp::Server::for_caller(facade, envelope_mcp::Caller::local());
+    let server = Server::for_caller(facade, Caller::local());
     let mut client = Client::begin(server).await;
     let plan = client.call("rotation_plan", json!({ "to": ["main"] })).await;
     let commands = plan["commands_for_a_person"].as_array().unwrap();
@@ -287,7 +287,7 @@ async fn a_bucket_of_which_nothing_can_be_read_has_no_page_that_looks_like_the_l
     let served = Served::new().await;
     let mut facade = served.facade();
     facade.buckets = std::sync::Arc::new(Broken);
-    let server = envelope_mcp::Server::for_caller(facade, envelope_mcp::Caller::local());
+    let server = Server::for_caller(facade, Caller::local());
     let mut client = Client::begin(server).await;
     let error = client.fails("find_envelopes", json!({ "under": "s3://broken" })).await;
     assert_eq!(error["message"], "none of 20000 items could be read: the bucket does not answer");
