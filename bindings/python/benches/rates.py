@@ -19,7 +19,7 @@ from envelope_sdk import Envelope, Providers
 
 LENGTH, RECORD = 64 << 20, 1024
 WORK = ("seal_column, 64 MiB of 1 KiB", "open_column, the same", "encrypt, 64 MiB", "decrypt, 64 MiB")
-IN_RUST = ("DataKey::seal, one by one", "DataKey::open", "start and Parallel::seal_slice", "unlock and Parallel::open_slice")
+IN_RUST = ("DataKey::seal, one by one", "DataKey::open", "Envelope::encrypt", "Envelope::decrypt")
 
 
 def main(rust: str, rounds: int) -> None:
@@ -40,12 +40,12 @@ def main(rust: str, rounds: int) -> None:
         there.wait()
     medians = [statistics.median(column) for column in zip(*rows[1:])]
     mib = LENGTH / (1 << 20)
-    rust_seconds, one = medians[:4], medians[4]
     print(f"{'':36} {'Python':>12} {'Rust':>12}  ratio of rates")
-    for what, same, python, seconds in zip(WORK, IN_RUST, medians[5:9], rust_seconds):
+    for what, same, python, seconds in zip(WORK, IN_RUST, medians[6:10], medians[:4]):
         print(f"{what:36} {mib / python:8.0f} MiB/s {mib / seconds:6.0f} MiB/s  {seconds / python:5.2f}   ({same})")
-    print(f"{'decrypt, beside Envelope::decrypt':36} {mib / medians[8]:8.0f} MiB/s {mib / one:6.0f} MiB/s  {one / medians[8]:5.2f}   (one thread)")
-    for (what, _), seconds in zip(others, medians[9:]):
+    for what, seconds in zip(("Parallel::seal_slice, memory there", "Parallel::open_slice, memory there"), medians[4:6]):
+        print(f"{what:36} {'':14} {mib / seconds:6.0f} MiB/s")
+    for (what, _), seconds in zip(others, medians[10:]):
         print(f"{what:36} {mib / seconds:8.0f} MiB/s")
 
 

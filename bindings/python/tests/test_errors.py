@@ -6,7 +6,6 @@ import pickle
 
 import pytest
 
-from conftest import Place
 from envelope_sdk import Envelope, EnvelopeError, errors
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
@@ -32,16 +31,3 @@ def test_what_failed_inside_a_worker_is_what_its_caller_gets(env: Envelope) -> N
         env.decrypt(env.encrypt(b"data")[:-1])
     again = pickle.loads(pickle.dumps(caught.value))
     assert type(again) is type(caught.value) and str(again) == str(caught.value)
-
-
-def test_a_key_store_that_does_not_answer_may_be_asked_again(place: Place) -> None:
-    providers = place.providers(
-        {"keys": ["hashivault://transit/main"], "vault": {"address": "http://127.0.0.1:1", "token-file": str(place.keystore)}}
-    )
-    try:
-        env = Envelope(providers)
-    except errors.UsageError as error:
-        pytest.skip(f"this build has local keys alone: {error}")
-    with pytest.raises(errors.UnreachableError) as caught:
-        env.encrypt(b"data")
-    assert caught.value.retry and caught.value.key
