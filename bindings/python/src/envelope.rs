@@ -11,6 +11,7 @@ use pyo3::{prelude::*, types::PyBytes};
 use tokio::task::spawn_blocking;
 
 use crate::{
+    aside::Aside,
     context::{Entries, context},
     data::Data,
     data_key::DataKey,
@@ -25,11 +26,11 @@ use crate::{
 
 /// Encrypts and decrypts with the keys of a configuration.
 #[pyclass(frozen, module = "envelope_sdk._envelope_sdk")]
-pub(crate) struct Envelope(Arc<Keys>);
+pub(crate) struct Envelope(Arc<Aside<Keys>>);
 
 /// The keys of an [`Envelope`]. What is done with them is recorded, where the configuration has an audit log.
 pub(crate) struct Keys {
-    pub(crate) providers: Arc<Shared>,
+    pub(crate) providers: Arc<Aside<Shared>>,
     pub(crate) sealer: AuditedEnvelope,
     /// Leaves room in headers, so that a rewrap of a file may fit in place.
     pub(crate) file_sealer: AuditedEnvelope,
@@ -37,7 +38,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    fn new(providers: Arc<Shared>, keys: &[String], decrypt_with: Option<&[String]>) -> Result<Self> {
+    fn new(providers: Arc<Aside<Shared>>, keys: &[String], decrypt_with: Option<&[String]>) -> Result<Self> {
         let opened = providers.opened()?;
         let sealer = Core::new(opened.keyring_to_encrypt(keys)?);
         let opener = match decrypt_with {
@@ -82,7 +83,7 @@ impl Envelope {
         let providers = providers.shared();
         // Whether a passphrase is given may have to be asked of a function of Python.
         let keys = py.detach(|| Keys::new(providers, &keys, decrypt_with.as_deref()))?;
-        Ok(Self(Arc::new(keys)))
+        Ok(Self(Arc::new(Aside::new(keys))))
     }
 
     /// The keys that encrypt and those that may decrypt.
@@ -328,14 +329,14 @@ impl Envelope {
 
 impl Envelope {
     /// The keys, in the process that they were opened in.
-    fn keys_here(&self) -> PyResult<Arc<Keys>> {
+    fn keys_here(&self) -> PyResult<Arc<Aside<Keys>>> {
         self.0.providers.opened().map_err(raised)?;
         Ok(Arc::clone(&self.0))
     }
 }
 
 async fn open_data_key(
-    keys: Arc<Keys>,
+    keys: Arc<Aside<Keys>>,
     wrapped: Data,
     context: EncryptionContext,
     record: Option<(Data, Entries)>,

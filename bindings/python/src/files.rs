@@ -20,6 +20,7 @@ use pyo3::prelude::*;
 use tokio::task::spawn_blocking;
 
 use crate::{
+    aside::Aside,
     envelope::Keys,
     failure::{Failure, Result},
     objects::{Reader, Writer},
@@ -46,7 +47,7 @@ impl FromPyObject<'_, '_> for Place {
 
 /// A file to be encrypted or decrypted.
 pub(crate) struct Job {
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) keys: Arc<Aside<Keys>>,
     pub(crate) context: EncryptionContext,
     /// Of what is encrypted: as text. What is decrypted says so itself.
     pub(crate) armored: bool,

@@ -6,6 +6,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "arguments of Python are owned")]
 
+mod aside;
 mod column;
 mod context;
 mod data;

@@ -8,6 +8,7 @@ use envelope_rotation::KeyStores;
 use pyo3::prelude::*;
 
 use crate::{
+    aside::Aside,
     failure::{Failure, Result, raised},
     runtime::Home,
     secrets::Given,
@@ -15,7 +16,7 @@ use crate::{
 
 /// The key stores of a configuration. Nothing is asked of them before a key is used.
 #[pyclass(frozen, module = "envelope_sdk._envelope_sdk")]
-pub(crate) struct Providers(Arc<Shared>);
+pub(crate) struct Providers(Arc<Aside<Shared>>);
 
 /// What envelopes and jobs have of it.
 pub(crate) struct Shared {
@@ -61,7 +62,7 @@ impl Providers {
         let actor = actor.map_err(|error| raised(Failure::usage(error.to_string())))?;
         let recipe = Recipe { configuration, profile, keystore, actor, secrets: Given::new(secrets)? };
         let opened = py.detach(|| recipe.builder().build().map_err(Failure::from))?;
-        Ok(Self(Arc::new(Shared { opened, recipe, home: Home::here() })))
+        Ok(Self(Arc::new(Aside::new(Shared { opened, recipe, home: Home::here() }))))
     }
 
     /// The keys that encrypt and those that may decrypt, as the configuration names them.
@@ -73,7 +74,7 @@ impl Providers {
 }
 
 impl Providers {
-    pub(crate) fn shared(&self) -> Arc<Shared> {
+    pub(crate) fn shared(&self) -> Arc<Aside<Shared>> {
         Arc::clone(&self.0)
     }
 }

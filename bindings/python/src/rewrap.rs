@@ -6,6 +6,7 @@ use envelope_rotation::{Control, Job, Source};
 use envelope_sdk::{EncryptionContext, Envelope as Core, format::armor};
 
 use crate::{
+    aside::Aside,
     data::Data,
     envelope::{Binary, Keys},
     failure::{Failure, Result},
@@ -18,7 +19,7 @@ pub(crate) type Recipients = (Vec<String>, Vec<String>, Vec<String>);
 
 /// Wraps the DEK of `sealed` anew. What follows the header is copied as it is.
 pub(crate) async fn rewrap(
-    keys: Arc<Keys>,
+    keys: Arc<Aside<Keys>>,
     sealed: Data,
     recipients: Recipients,
     context: EncryptionContext,

@@ -17,6 +17,7 @@ use pyo3::{prelude::*, types::PyBytes};
 use serde_json::Value;
 
 use crate::{
+    aside::Aside,
     context::{Entries, context},
     data::Data,
     failure::{Failure, Result, raised},
@@ -34,14 +35,14 @@ use record::Recorder;
 /// the whole life of one.
 #[pyclass(frozen, module = "envelope_sdk._envelope_sdk")]
 pub(crate) struct Runner {
-    goal: Goal,
+    goal: Aside<Goal>,
     key_stores: KeyStores,
     concurrency: usize,
     rate: Option<u32>,
     reencrypts: bool,
-    providers: Arc<Shared>,
+    providers: Arc<Aside<Shared>>,
     /// Key stores of its own, where something stands over them.
-    own: Option<Opened>,
+    own: Aside<Option<Opened>>,
 }
 
 #[pymethods]
@@ -78,6 +79,7 @@ impl Runner {
             };
             let goal = wanted.goal(opened, over)?.with_context(context(entries));
             let reencrypts = wanted.reencrypt;
+            let (goal, own) = (Aside::new(goal), Aside::new(own));
             Ok(Self { goal, key_stores, concurrency, rate, reencrypts, providers, own })
         })?)
     }
@@ -220,7 +222,7 @@ impl Runner {
     }
 
     fn recorder(&self) -> Result<Option<Recorder>> {
-        let opened = match &self.own {
+        let opened = match &*self.own {
             Some(own) => own,
             None => self.providers.opened()?,
         };
