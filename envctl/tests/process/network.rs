@@ -106,7 +106,8 @@ fn what_happens_at_the_network_is_in_the_audit_log_and_without_the_log_nobody_is
     let _ = stream.read_to_end(&mut Vec::new());
     assert!(lines.next().unwrap().ends_with("reason not-tls"));
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(lines.last().unwrap().starts_with("mcp-stop"));
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("mcp-stop"), "{last}");
     child.wait().unwrap();
     let exported = sandbox.run(&["audit", "export", "log"], 0).json();
     let told: Vec<_> = exported
