@@ -30,8 +30,8 @@ class Envelope:
         decrypt_with: Further keys that may decrypt. Those of the configuration, if it is left out.
 
     Methods whose name begins with ``a`` are for ``await``: the same, without blocking the event loop. When they are cancelled, the
-    work is dropped. All others release the GIL while they wait or compute, and Ctrl-C interrupts them. An envelope may be used by
-    several threads at once.
+    work is dropped. All others release the GIL while they wait or compute, and Ctrl-C ends what waits for a key store or goes through a
+    file. An envelope may be used by several threads at once.
 
     ``context`` is bound to an envelope: what was encrypted with it is decrypted with it alone. When encrypting, entries are stored
     readable in the header, or only their names, for values that are :class:`Withheld`. When decrypting, every entry that is given
