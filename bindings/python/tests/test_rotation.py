@@ -101,8 +101,9 @@ def test_a_job_is_resumed(place: Place) -> None:
     )
     totals = done["totals"]
     assert totals["done_before"] >= 3 and totals["done_before"] + totals["reencrypted"] == 6
-    with pytest.raises(errors.UsageError, match="another job"):
+    with pytest.raises(errors.UsageError, match="another job") as other:
         rotation.run([folder], ["local:other"], providers=place.providers(), resume=notes)
+    assert other.value.report is None
 
 
 def test_shards_do_each_item_once(place: Place) -> None:

@@ -50,6 +50,7 @@ class EnvelopeError(Exception):
         key: The URI of the key that it is about, if it is about one.
         retry: Whether the same call may succeed later, without anybody acting.
         row: For columns: the first row that failed, counted from 0.
+        report: Of a rotation that had begun: what it did until then.
     """
 
     kind: ClassVar[str] = "other"
@@ -57,6 +58,7 @@ class EnvelopeError(Exception):
     key: str | None
     retry: bool
     row: int | None
+    report: dict[str, Any] | None = None
 
     def __init__(
         self,
