@@ -40,7 +40,7 @@ mod _envelope_sdk {
         providers::Providers,
         ranged::RangedReader,
         rotation::{Runner, items},
-        runtime::after_fork,
+        runtime::{after_fork, before_fork},
         task::Task,
     };
 

@@ -2,8 +2,9 @@
 //! along.
 
 use std::{
+    cell::Cell,
     process,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use pyo3::prelude::*;
@@ -32,11 +33,19 @@ pub(crate) fn runtime() -> Result<&'static Runtime> {
     Ok(runtime)
 }
 
-/// Called in the child of a fork: the threads of the runtime are in the parent.
+/// Called by the thread that forks, before it does: no other may hold the lock then, which would not be there in the child to give
+/// it back.
 #[pyfunction]
-pub(crate) fn after_fork() {
-    // A thread that held the lock is not here to give it back; then there was no runtime yet.
-    if let Ok(mut current) = CURRENT.try_lock() {
+pub(crate) fn before_fork() {
+    HELD.set(Some(CURRENT.lock().unwrap_or_else(PoisonError::into_inner)));
+}
+
+/// Called after that, in the parent and in the child. The threads of the runtime are in the parent alone.
+#[pyfunction]
+pub(crate) fn after_fork(is_child: bool) {
+    if let Some(mut current) = HELD.take()
+        && is_child
+    {
         *current = None;
     }
 }
@@ -63,4 +72,11 @@ impl Home {
     }
 }
 
-static CURRENT: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+type Current = Option<&'static Runtime>;
+
+static CURRENT: Mutex<Current> = Mutex::new(None);
+
+thread_local! {
+    /// The lock, while this thread forks.
+    static HELD: Cell<Option<MutexGuard<'static, Current>>> = const { Cell::new(None) };
+}

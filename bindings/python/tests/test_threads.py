@@ -6,7 +6,9 @@ import io
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -151,6 +153,34 @@ def test_a_forked_process_makes_its_own(place: Place, env: Envelope) -> None:
     assert (opened, own) == ("of the parent", "of the child")
     # The parent goes on.
     assert env.decrypt(env.encrypt(b"data")) == b"data"
+
+
+def test_forks_while_others_begin(place: Place) -> None:
+    """The runtime is begun by one thread while another forks: no child waits for the first one."""
+    program = f"""
+        import os, sys, threading, time
+        from envelope_sdk import Envelope, Providers
+
+        def env():
+            return Envelope(Providers.from_dict(
+                {{"keys": ["local:main"], "local": {{"keystore": {str(place.keystore)!r}}}}}, passphrase={PASSPHRASE!r}))
+
+        beginning = threading.Thread(target=lambda: env().encrypt(b"data"))
+        beginning.start()
+        time.sleep(float(sys.argv[1]))
+        child = os.fork()
+        if child == 0:
+            own = env()
+            os._exit(0 if own.decrypt(own.encrypt(b"data")) == b"data" else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        beginning.join()
+        own = env()
+        assert own.decrypt(own.encrypt(b"data")) == b"data"
+    """
+    for pause in (0, 0.0002, 0.001, 0.005, 0.02):
+        command = [sys.executable, "-c", textwrap.dedent(program), str(pause)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (pause, done.stderr)
 
 
 def test_a_spawned_process_makes_its_own(place: Place) -> None:

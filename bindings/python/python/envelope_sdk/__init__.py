@@ -50,4 +50,8 @@ RECORD_OVERHEAD: int = _native.RECORD_OVERHEAD
 """Bytes that a record is longer than its plaintext: 40."""
 
 # Threads do not come through a fork.
-_os.register_at_fork(after_in_child=_native.after_fork)
+_os.register_at_fork(
+    before=_native.before_fork,
+    after_in_parent=lambda: _native.after_fork(False),
+    after_in_child=lambda: _native.after_fork(True),
+)
