@@ -21,6 +21,7 @@ use crate::{
     ranged::RangedReader,
     rewrap::{self, Recipients},
     run::wait,
+    start::Sealer,
     task::Task,
 };
 
@@ -31,9 +32,9 @@ pub(crate) struct Envelope(Arc<Aside<Keys>>);
 /// The keys of an [`Envelope`]. What is done with them is recorded, where the configuration has an audit log.
 pub(crate) struct Keys {
     pub(crate) providers: Arc<Aside<Shared>>,
-    pub(crate) sealer: AuditedEnvelope,
+    pub(crate) sealer: Sealer,
     /// Leaves room in headers, so that a rewrap of a file may fit in place.
-    pub(crate) file_sealer: AuditedEnvelope,
+    pub(crate) file_sealer: Sealer,
     pub(crate) opener: AuditedEnvelope,
 }
 
@@ -57,9 +58,11 @@ impl Keys {
                 opened.keyring_to_decrypt(&both(&own, named.iter().cloned()))?
             }
         };
+        let of =
+            |envelope| Sealer::new(opened.audited(envelope), opened.wrap_policy(), opened.audit().cloned());
         Ok(Self {
-            sealer: opened.audited(sealer.clone()),
-            file_sealer: opened.audited(sealer.pad_headers_to(FILE_HEADER_PADDING)),
+            sealer: of(sealer.clone()),
+            file_sealer: of(sealer.pad_headers_to(FILE_HEADER_PADDING)),
             opener: opened.audited(Core::new(opener)),
             providers,
         })
@@ -88,7 +91,7 @@ impl Envelope {
 
     /// The keys that encrypt and those that may decrypt.
     fn keys(&self) -> (Vec<String>, Vec<String>) {
-        let encrypting = self.0.sealer.unrecorded().keyring().encrypting().map(ToString::to_string).collect();
+        let encrypting = self.0.sealer.envelope().keyring().encrypting().map(ToString::to_string).collect();
         let decrypting = self.0.opener.unrecorded().keyring().decrypting().map(ToString::to_string).collect();
         (encrypting, decrypting)
     }

@@ -24,6 +24,7 @@ mod rotation;
 mod run;
 mod runtime;
 mod secrets;
+mod start;
 mod stop;
 mod task;
 

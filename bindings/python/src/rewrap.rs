@@ -44,7 +44,7 @@ async fn replace(
     context: &EncryptionContext,
 ) -> Result<Vec<u8>> {
     let opened = keys.providers.opened()?;
-    let own = || keys.sealer.unrecorded().keyring().encrypting().map(ToString::to_string).collect();
+    let own = || keys.sealer.envelope().keyring().encrypting().map(ToString::to_string).collect();
     let to = if to.is_empty() { own() } else { to };
     let keyring = opened.keyring_to_rewrap(&to, &may_open(keys))?;
     Ok(opened.audited(Core::new(keyring)).rewrap(sealed, context).await?)

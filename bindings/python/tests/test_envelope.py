@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,18 @@ def test_every_text_comes_through_a_configuration_as_it_is(place: Place) -> None
     place.keystore.rename(keystore)
     env = Envelope(Providers.from_dict({"keys": ["local:main"], "local": {"keystore": keystore}}, passphrase="correct horse"))
     assert env.decrypt(env.encrypt(b"data")) == b"data"
+
+
+def test_fewer_keys_may_wrap_but_those_that_do_all_wrap(place: Place) -> None:
+    configuration = {"keys": ["local:main", "local:new"], "keyring": {"wrap-at-least": 1}}
+    env = Envelope(place.providers(configuration))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sealed = env.encrypt(b"data")
+        key, wrapped = env.new_data_key()
+    for made in (sealed, wrapped):
+        assert [recipient.key for recipient in inspect(made).recipients] == [place.uri("main"), place.uri("new")]
+    assert env.decrypt(sealed) == b"data" and env.open_data_key(wrapped).open(key.seal(b"x")) == b"x"
+    # One that is not there is no key store that is away.
+    with pytest.raises(errors.KeyNotFoundError):
+        Envelope(place.providers(configuration), ["local:main", "local:nobody"]).encrypt(b"data")

@@ -8,7 +8,7 @@ import pytest
 
 from envelope_sdk import Envelope, EnvelopeError, errors
 
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [made for made in map(errors.__dict__.get, errors.__all__) if issubclass(made, EnvelopeError)]
 
 
 @pytest.mark.parametrize("made", CLASSES)

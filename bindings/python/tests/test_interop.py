@@ -172,6 +172,8 @@ def test_what_python_does_is_in_the_log_that_envctl_verifies(place: Place, envct
     assert env.rewrap_file(path, ["local:new"]).outcome == "rewrapped"
     report = rotation.run([path], ["local:old"], ["local:new"], providers=providers, reencrypt=True)
     assert report["totals"]["reencrypted"] == 1
+    fewer = place.providers({"audit": {"file": str(log)}, "keyring": {"wrap-at-least": 1}}, actor="library:tests")
+    last = Envelope(fewer).encrypt(b"data")
     envctl("audit", "verify", str(log))
     records = [json.loads(line) for line in envctl("--json", "audit", "list", str(log)).splitlines()]
     done = [(record["operation"], record["outcome"]) for record in records]
@@ -181,6 +183,8 @@ def test_what_python_does_is_in_the_log_that_envctl_verifies(place: Place, envct
     assert {record["actor"] for record in records[1:]} == {"library:tests"}
     [rewrapped] = [record for record in records if record["operation"] == "rewrap"]
     assert rewrapped["envelope"] == inspect(sealed).envelope_id and rewrapped["generation"] == 1
+    started = [record["envelope"] for record in records if record["operation"] == "start"]
+    assert started == [inspect(sealed).envelope_id, inspect(last).envelope_id]
     # What cannot be recorded is not done.
     log.with_name("audit.head").unlink()
     fresh = Envelope(place.providers({"audit": {"file": str(log)}}))

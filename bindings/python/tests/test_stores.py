@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import urllib.request
 import uuid
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -78,3 +79,28 @@ def test_a_key_store_that_does_not_answer_may_be_asked_again(place: Place) -> No
     with pytest.raises(errors.UnreachableError) as caught:
         env.encrypt(b"data")
     assert caught.value.retry and caught.value.key and caught.value.kind == "unreachable"
+
+
+def test_a_key_store_that_is_away_may_be_missing_with_a_warning(place: Place) -> None:
+    token = place.folder / "token"
+    token.write_text("token")
+    token.chmod(0o600)
+    both = {"keys": ["local:main", "hashivault://transit/main"]}
+    vault = {"vault": {"address": "http://127.0.0.1:1", "token-file": str(token)}}
+    with pytest.raises(errors.UnreachableError):
+        Envelope(place.providers(both | vault)).encrypt(b"data")
+    env = Envelope(place.providers(both | vault | {"keyring": {"wrap-at-least": 1}}))
+    with pytest.warns(errors.MissingKeyWarning, match="does not open with hashivault://transit/main yet"):
+        sealed = env.encrypt(b"data")
+    assert [recipient.key for recipient in inspect(sealed).recipients] == [place.uri("main")]
+    assert place.envelope().decrypt(sealed) == b"data"
+    with pytest.warns(errors.MissingKeyWarning):
+        key, wrapped = env.new_data_key()
+    assert place.envelope().open_data_key(wrapped).open(key.seal(b"value")) == b"value"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", errors.MissingKeyWarning)
+        with pytest.raises(errors.MissingKeyWarning):
+            env.encrypt(b"data")
+    # Two of two: the one that is away is not missing, but an error.
+    with pytest.raises(errors.UnreachableError):
+        Envelope(place.providers(both | vault | {"keyring": {"wrap-at-least": 2}})).encrypt(b"data")

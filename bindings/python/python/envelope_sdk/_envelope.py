@@ -26,7 +26,9 @@ class Envelope:
     Args:
         providers: The key stores.
         keys: The keys that encrypt, and may decrypt too: URIs such as ``"local:main"``, or aliases of the configuration. Those of
-            the configuration, if none are named; and a passphrase, if it has none either. **Every** one must wrap.
+            the configuration, if none are named; and a passphrase, if it has none either. Every one must wrap, unless
+            ``wrap-at-least`` of the configuration says how many while a key store is away: then there is a
+            :class:`~envelope_sdk.errors.MissingKeyWarning` for each that did not.
         decrypt_with: Further keys that may decrypt. Those of the configuration, if it is left out.
 
     Methods whose name begins with ``a`` are for ``await``: the same, without blocking the event loop. When they are cancelled, the

@@ -32,6 +32,7 @@ __all__ = [
     "KeyNotFoundError",
     "KeyRefusedError",
     "KeyStateError",
+    "MissingKeyWarning",
     "NoConfiguredKeyError",
     "NotAuthenticError",
     "OtherError",
@@ -137,6 +138,11 @@ class UnreachableError(EnvelopeError):
     """A key store cannot be reached, did not answer in time, or wants fewer calls."""
 
     kind = "unreachable"
+
+
+class MissingKeyWarning(UserWarning):
+    """An envelope or data key was made for fewer keys than named, as ``wrap-at-least`` of the configuration permits while a key store is
+    away. A later rewrap adds the others. ``warnings.simplefilter("error", MissingKeyWarning)`` makes it an exception."""
 
 
 class OtherError(EnvelopeError):
