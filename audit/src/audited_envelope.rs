@@ -308,7 +308,7 @@ impl AuditedEnvelope {
         }
     }
 
-    /// Records it behind the `calls` that it was made of: one flush serves all of them.
+    /// Records it behind the `calls` that it was made of, and waits once for all of them.
     async fn record(&self, entry: Entry, calls: Unwritten) -> Result<(), AppendError> {
         if let Some(log) = &self.log {
             log.record(entry).await?;
