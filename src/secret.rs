@@ -23,6 +23,15 @@ pub trait Secrets: Send + Sync {
     /// [`SecretError`] when it was given and cannot be read.
     fn given(&self, name: &str) -> Result<Option<Zeroizing<String>>, SecretError>;
 
+    /// Whether the secret of this name was [`given`](Self::given), and is not empty. One that cannot be read was given all the
+    /// same: its error is told when it is used.
+    fn is_given(&self, name: &str) -> bool {
+        match self.given(name) {
+            Ok(given) => given.is_some_and(|secret| !secret.is_empty()),
+            Err(_) => true,
+        }
+    }
+
     /// Asks a person for the secret of this name.
     ///
     /// # Errors

@@ -268,11 +268,7 @@ impl Providers {
 
     /// Whether a passphrase was given beforehand, so that nobody need type it.
     fn passphrase_is_given(&self) -> bool {
-        match self.secrets.given("passphrase") {
-            Ok(given) => given.is_some_and(|passphrase| !passphrase.is_empty()),
-            // One that cannot be read was given all the same: its error is told when it is used.
-            Err(_) => true,
-        }
+        self.secrets.is_given("passphrase")
     }
 }
 

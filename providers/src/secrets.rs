@@ -65,6 +65,10 @@ impl Secrets for InTurn {
         self.secrets.given(name)
     }
 
+    fn is_given(&self, name: &str) -> bool {
+        self.secrets.is_given(name)
+    }
+
     fn ask(&self, name: &str, prompt: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.secrets.ask(name, prompt)

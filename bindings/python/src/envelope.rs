@@ -84,7 +84,7 @@ impl Envelope {
         decrypt_with: Option<Vec<String>>,
     ) -> PyResult<Self> {
         let providers = providers.shared();
-        // Whether a passphrase is given may have to be asked of a function of Python.
+        // A key store may have to be looked into for a bare name.
         let keys = py.detach(|| Keys::new(providers, &keys, decrypt_with.as_deref()))?;
         Ok(Self(Arc::new(Aside::new(keys))))
     }

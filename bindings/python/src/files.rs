@@ -1,7 +1,7 @@
 //! Files and file objects, in constant memory.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, BufWriter, Cursor, Read, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -132,7 +132,7 @@ impl Job {
                 }
             }
         };
-        output.finish()?;
+        output.finish(stop)?;
         Ok(total)
     }
 
@@ -168,7 +168,7 @@ impl Job {
                 stream::open(&opened, &mut reader, &mut output.writer(stop))?
             }
         };
-        output.finish()?;
+        output.finish(stop)?;
         Ok(total)
     }
 }
@@ -229,7 +229,10 @@ impl Output {
             Place::Object(object) => return Ok(Self::Object(Writer(object))),
             Place::Path(path) => path,
         };
-        let there = File::open(&path).ok().and_then(|file| FileIdentity::of(&file).ok());
+        // Anything else is refused below. To open it might wait for ever, as a pipe does for its writer.
+        let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        let there = if is_file { File::open(&path).ok() } else { None };
+        let there = there.and_then(|file| FileIdentity::of(&file).ok());
         if there.is_some() && there == input {
             return Err(Failure::usage(format!(
                 "{} is read and cannot be written too",
@@ -254,9 +257,13 @@ impl Output {
         }
     }
 
-    fn finish(self) -> Result<()> {
+    fn finish(self, stop: &Stop) -> Result<()> {
         match self {
-            Self::New(new) => Ok(new.commit().map(drop)?),
+            Self::New(new) => {
+                // Whoever ended the work expects no file.
+                stop.check().map_err(stream::StreamError::Write)?;
+                Ok(new.commit().map(drop)?)
+            }
             Self::Object(_) => Ok(()),
         }
     }

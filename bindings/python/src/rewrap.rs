@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use envelope_rotation::{Control, Job, Source};
+use envelope_rotation::{Control, ItemReport, Job, Source};
 use envelope_sdk::{EncryptionContext, Envelope as Core, format::armor};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     data::Data,
     envelope::{Binary, Keys},
     failure::{Failure, Result},
-    rotation::{Bytes, Wanted, with_failure},
+    rotation::{Bytes, Recorder, Wanted, with_failure},
 };
 
 /// The keys that shall open the envelope from now on: `to`, which may be none for those of the [`Keys`]; or those it has, with
@@ -52,11 +52,26 @@ async fn replace(
 
 /// For those that it has, with some and without others: which they are, a job finds out, which knows what an alias means.
 async fn edit(keys: &Keys, sealed: Binary, wanted: Wanted, context: EncryptionContext) -> Result<Vec<u8>> {
-    let goal = wanted.goal(keys.providers.opened()?, None)?.with_context(context);
+    let opened = keys.providers.opened()?;
+    let goal = wanted.goal(opened, None)?.with_context(context);
+    let recorder = opened.audit().map(|log| Recorder::new(log.clone(), false));
     let source = Arc::new(Bytes::new(vec![sealed]));
     let mut failed = None;
     let job = Job::new(Arc::clone(&source) as Arc<dyn Source>, goal).concurrency(1);
-    job.run(&Control::new(), |item| failed = with_failure(item).1).await?;
+    let tell = |item: ItemReport| {
+        if let Some(recorder) = &recorder {
+            recorder.add(&item);
+        }
+        failed = with_failure(item).1;
+    };
+    let done = job.run(&Control::new(), tell).await;
+    // What cannot be recorded is not given out.
+    let recorded = match recorder {
+        Some(recorder) => recorder.finished().await,
+        None => Ok(()),
+    };
+    done?;
+    recorded?;
     match failed {
         Some(failure) => Err(failure),
         None => source.one().ok_or_else(|| Failure::other("the envelope was not looked at")),

@@ -29,7 +29,7 @@ pub(crate) use bytes::Bytes;
 pub(crate) use goal::Wanted;
 use outcome::Told;
 pub(crate) use outcome::with_failure;
-use record::Recorder;
+pub(crate) use record::Recorder;
 
 /// What shall become of envelopes. The limit of calls, what is kept for headers that share a wrap, and the count of calls are of
 /// the whole life of one.
@@ -214,10 +214,11 @@ impl Runner {
             outcomes.push(outcome);
             *failure = failure.take().or(failed);
         };
-        watch::until_done(&control, job.run(&control, &mut collect))?;
-        if let Some(recorder) = recorder {
-            recorder.finish()?;
-        }
+        let done = watch::until_done(&control, job.run(&control, &mut collect));
+        // Also of a job that a signal ended: what it did is done.
+        let recorded = recorder.map_or(Ok(()), Recorder::finish);
+        done?;
+        recorded?;
         Ok(outcomes)
     }
 

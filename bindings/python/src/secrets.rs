@@ -61,6 +61,15 @@ impl Secrets for Given {
         }
     }
 
+    /// A function is there to give one: it is called when that is used, and not to learn this.
+    fn is_given(&self, name: &str) -> bool {
+        let Some(secret) = self.0.get(name) else { return EnvironmentSecrets.is_given(name) };
+        match &*secret.lock().unwrap_or_else(PoisonError::into_inner) {
+            Secret::Known(secret) => !secret.is_empty(),
+            Secret::Asked(_) => true,
+        }
+    }
+
     fn ask(&self, name: &str, prompt: &Prompt<'_>) -> Result<Zeroizing<String>, SecretError> {
         EnvironmentSecrets.ask(name, prompt).map_err(|error| {
             error.with_hint(format!("give it as `passphrase` or `secrets={{{name:?}: …}}` to Providers"))

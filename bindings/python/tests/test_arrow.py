@@ -139,6 +139,17 @@ def test_a_record_in_another_row_is_not_authentic_and_says_which(key) -> None:
     assert caught.value.row == 1
 
 
+def test_a_record_of_another_tenant_is_not_authentic_and_says_which_row_it_is(envelope) -> None:
+    keys = {tenant: envelope.new_data_key()[0] for tenant in "ab"}
+    by = pa.array(["b", "a", None, "b", "a"])
+    values = pa.array([b"0", b"1", None, b"3", b"4"])
+    sealed = arrow.encrypt_column_by(keys.__getitem__, by, values).to_pylist()
+    sealed[3] = sealed[4]
+    with pytest.raises(NotAuthenticError, match="^row 3: ") as caught:
+        arrow.decrypt_column_by(keys.__getitem__, by, pa.array(sealed))
+    assert caught.value.row == 3
+
+
 def test_a_changed_byte_is_not_authentic(key) -> None:
     sealed = arrow.encrypt_column(key, pa.array([b"a", b"b"])).to_pylist()
     changed = bytearray(sealed[1])

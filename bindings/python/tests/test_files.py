@@ -180,6 +180,27 @@ def test_a_pipe_is_read_and_written(place: Place, env: Envelope) -> None:
     assert env.decrypt(sealed.read_bytes()) == some(1 << 20)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_pipe_that_has_the_name_of_the_target_is_refused_and_not_waited_for(place: Place, overwrite: bool) -> None:
+    program = f"""
+        import os
+        from envelope_sdk import Envelope, Providers, errors
+        env = Envelope(Providers.from_dict(
+            {{"keys": ["local:main"], "local": {{"keystore": {str(place.keystore)!r}}}}}, passphrase={PASSPHRASE!r}))
+        os.chdir({str(place.folder)!r})
+        os.mkfifo("fifo")
+        open("plain", "wb").close()
+        try:
+            env.encrypt_file("plain", "fifo", overwrite={overwrite})
+        except errors.UsageError:
+            print("refused")
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "refused\n"
+
+
 def test_memory_is_constant(place: Place) -> None:
     plain = place.folder / "plain"
     with open(plain, "wb") as file:

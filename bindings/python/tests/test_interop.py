@@ -167,6 +167,9 @@ def test_what_python_does_is_in_the_log_that_envctl_verifies(place: Place, envct
         env.decrypt(sealed, {"tenant": "43"})
     key, wrapped = env.new_data_key()
     env.open_data_key(wrapped)
+    # To other keys, and to one more, which are two ways through the library.
+    env.rewrap(sealed, ["local:new"])
+    env.rewrap(sealed, add=["local:new"])
     path = place.folder / "a.envelope"
     path.write_bytes(sealed)
     assert env.rewrap_file(path, ["local:new"]).outcome == "rewrapped"
@@ -181,8 +184,10 @@ def test_what_python_does_is_in_the_log_that_envctl_verifies(place: Place, envct
         assert (wanted, "ok") in done, (wanted, done)
     assert ("unlock", "failed") in done
     assert {record["actor"] for record in records[1:]} == {"library:tests"}
-    [rewrapped] = [record for record in records if record["operation"] == "rewrap"]
-    assert rewrapped["envelope"] == inspect(sealed).envelope_id and rewrapped["generation"] == 1
+    rewrapped = [record for record in records if record["operation"] == "rewrap"]
+    assert len(rewrapped) == 3
+    for record in rewrapped:
+        assert record["envelope"] == inspect(sealed).envelope_id and record["generation"] == 1
     started = [record["envelope"] for record in records if record["operation"] == "start"]
     assert started == [inspect(sealed).envelope_id, inspect(last).envelope_id]
     # What cannot be recorded is not done.

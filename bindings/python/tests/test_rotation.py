@@ -258,10 +258,19 @@ def test_words_that_do_not_go_together_are_refused(place: Place) -> None:
         rotation.run(str(place.folder), ["local:new"], providers=providers)
     with pytest.raises(errors.UsageError, match="is a list"):
         rotation.run([place.folder], "local:new", providers=providers)
+    for moment in (-1.0, float("nan"), 1e19, 1e300):
+        with pytest.raises(errors.UsageError, match="no time after 1970"):
+            Runner(providers, ["local:new"], older_than=moment)
     with pytest.raises(errors.UsageError, match="three slashes"):
         rotation.items(["file://relative"])
     with pytest.raises(errors.UsageError, match="row of a table"):
         Runner(providers, ["local:new"]).run_items(["postgres://h/d?table=t"])
+    folder = archive(place, 1)
+    before = (folder / "0.envelope").read_bytes()
+    for wrong in ("postgres://h/d?table=t", "file://relative", "s3://no bucket/key"):
+        with pytest.raises(errors.UsageError):
+            Runner(providers, ["local:new"]).run_items([folder / "0.envelope", wrong])
+        assert (folder / "0.envelope").read_bytes() == before
 
 
 def test_what_a_job_does_is_recorded_and_a_policy_is_asked(place: Place) -> None:
@@ -294,6 +303,21 @@ def test_ctrl_c_ends_a_job_in_order(place: Place) -> None:
     assert rewrapped == said["totals"]["totals"]["rewrapped"] == caught.value.report["totals"]["rewrapped"]  # type: ignore[attr-defined]
     assert said["totals"]["cancelled"]
     assert rewrapped == sum(item["outcome"] == "rewrapped" for item in said["items"]) < 60
+
+
+def test_a_report_that_cannot_have_its_name_is_kept(place: Place) -> None:
+    folder, report = archive(place, 2), place.folder / "report.json"
+
+    def taken(outcome: rotation.Outcome) -> None:
+        report.write_text("of somebody else")
+
+    with pytest.raises(errors.InputOutputError, match="cannot be named") as caught:
+        rotation.run([folder], ["local:new"], providers=place.providers(), report=report, on_item=taken)
+    assert report.read_text() == "of somebody else"
+    assert caught.value.report and caught.value.report["totals"]["rewrapped"] == 2
+    [kept] = place.folder.glob(".envelope-report-*")
+    assert str(kept) in str(caught.value)
+    assert len(json.loads(kept.read_text())["items"]) == 2
 
 
 def test_a_callback_cannot_wait_for_the_library(place: Place) -> None:

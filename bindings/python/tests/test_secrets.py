@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import PASSPHRASE, Place
-from envelope_sdk import DataKey, Envelope, Providers, errors
+from envelope_sdk import DataKey, Envelope, Providers, errors, rotation
 
 
 def test_a_passphrase_is_a_text_bytes_or_a_function(place: Place) -> None:
@@ -36,7 +36,10 @@ def test_a_function_is_called_once(place: Place) -> None:
         calls.append(1)
         return PASSPHRASE
 
-    env = Envelope(place.providers(passphrase=secret))
+    providers = place.providers(passphrase=secret)
+    env = Envelope(providers)
+    rotation.Runner(providers, ["local:main"])
+    assert not calls, "no key is used yet"
     assert env.decrypt(env.encrypt(b"data")) == b"data"
     assert env.decrypt(env.encrypt(b"data")) == b"data"
     assert len(calls) == 1

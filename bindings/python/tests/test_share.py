@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from envelope_sdk import Withheld  # noqa: E402
 from envelope_sdk.errors import EnvelopeError  # noqa: E402
 from envelope_sdk._share import KeyStores, RotationConfig, Worker, part_of_rate, worker  # noqa: E402
 from envelope_sdk.keys import DataKeys, OpenKeys  # noqa: E402
@@ -89,6 +90,15 @@ def test_one_process_has_one_worker_for_a_configuration(world) -> None:
     assert worker(config, 50) is not worker(config, 51)
 
 
+@pytest.mark.parametrize("kind", [str, Withheld])
+def test_the_worker_of_another_context_is_not_used(world, kind) -> None:
+    sealed = world.envelope.encrypt(b"data", {"patient": Withheld("4711")})
+    right, wrong = (RotationConfig(world.config, to=[NEW], context={"patient": kind(value)}) for value in ("4711", "4712"))
+    assert "4711" not in repr(right) and "4711" not in repr(DataKeys(world.config, b"header", {"patient": kind("4711")}))
+    assert worker(right, None).envelopes([sealed])[1].column("outcome").to_pylist() == ["rewrapped"]
+    assert worker(wrong, None).envelopes([sealed])[1].column("outcome").to_pylist() == ["failed"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
@@ -114,6 +124,14 @@ def test_a_task_unwraps_each_data_key_once(world, monkeypatch) -> None:
     monkeypatch.setattr(OpenKeys, "MOST", 1)
     assert keys.of("b") is keys.of("b")
     assert keys.of("a") is not first
+
+
+def test_the_data_key_of_another_tenant_does_not_open(world) -> None:
+    wrapped = {tenant: world.envelope.new_data_key({"tenant": tenant})[1] for tenant in ("a", "b")}
+    swapped = {"a": wrapped["b"], "b": wrapped["a"]}
+    assert OpenKeys(DataKeys(world.config, wrapped, tenant_entry="tenant")).of("a").wrapped == wrapped["a"]
+    with pytest.raises(EnvelopeError):
+        OpenKeys(DataKeys(world.config, swapped, tenant_entry="tenant")).of("a")
 
 
 def test_data_keys_of_tenants_need_the_column_that_tells_the_tenant(world) -> None:

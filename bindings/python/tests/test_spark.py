@@ -228,6 +228,9 @@ def test_a_wrong_configuration_fails_the_job_and_says_why(spark, world) -> None:
         on_spark.rotate(frame, RotationConfig(wrong, to=[NEW]), workers=1).collect()
     with pytest.raises(ValueError, match="give a report"):
         on_spark.rotate(frame, RotationConfig(world.config, to=[NEW]), workers=1, rounds=2)
+    for other in ("Item", "header"):
+        with pytest.raises(KeyError, match="there is no column"):
+            on_spark.rotate_envelopes(frame, other, RotationConfig(world.config, to=[NEW]), workers=1)
     with pytest.raises(FileNotFoundError, match="no report at"):
         on_spark.read_report(spark, str(world.folder / "none"))
 

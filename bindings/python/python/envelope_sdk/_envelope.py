@@ -33,7 +33,7 @@ class Envelope:
 
     Methods whose name begins with ``a`` are for ``await``: the same, without blocking the event loop. When they are cancelled, the
     work is dropped. All others release the GIL while they wait or compute, and Ctrl-C ends what waits for a key store or goes through a
-    file. An envelope may be used by several threads at once.
+    file, at the next read: a named pipe that gives nothing is waited for. An envelope may be used by several threads at once.
 
     ``context`` is bound to an envelope: what was encrypted with it is decrypted with it alone. When encrypting, entries are stored
     readable in the header, or only their names, for values that are :class:`Withheld`. When decrypting, every entry that is given
@@ -153,7 +153,8 @@ class Envelope:
         armor: bool = False,
         overwrite: bool = False,
     ) -> int:
-        """:meth:`encrypt_file` from path to path, for ``await``. When it is cancelled, no file is left."""
+        """:meth:`encrypt_file` from path to path, for ``await``. When it is cancelled, no file is left, unless it was whole already
+        and being flushed to disk."""
         said, read, written = entries(context), os.fspath(source), os.fspath(target)
         begin = self._native.begin_encrypt_file
         return cast(int, await awaited(lambda done: begin(read, written, said, armor, overwrite, done)))
@@ -187,7 +188,8 @@ class Envelope:
     async def adecrypt_file(
         self, source: StrPath, target: StrPath, context: Context = {}, *, overwrite: bool = False
     ) -> int:
-        """:meth:`decrypt_file` from path to path, for ``await``. When it is cancelled, no file is left."""
+        """:meth:`decrypt_file` from path to path, for ``await``. When it is cancelled, no file is left, unless it was whole already
+        and being flushed to disk."""
         said, read, written = entries(context), os.fspath(source), os.fspath(target)
         begin = self._native.begin_decrypt_file
         return cast(int, await awaited(lambda done: begin(read, written, said, overwrite, done)))

@@ -1,7 +1,7 @@
 """What the workers of one rotation share, and what each does: the configuration that is sent to them, their part of the limit, and
 the outcomes that they send back. Knows no engine.
 
-Nothing secret is sent: a configuration names files and variables that each worker reads by itself.
+No passphrase and no key is sent: a configuration names files and variables that each worker reads by itself.
 """
 
 # pyright: basic, reportMissingImports=false
@@ -78,18 +78,19 @@ class KeyStores:
 
 @dataclass(frozen=True)
 class RotationConfig:
-    """What a rotation shall bring about, and how fast. It is sent to workers, and may be shown and logged: it holds no secret.
+    """What a rotation shall bring about, and how fast. It is sent to workers. It may be shown and logged: it holds neither passphrases nor
+    keys, and its ``repr`` leaves ``context`` out.
 
     Args:
         key_stores: How each worker reaches key stores, or the path of a configuration file.
         to: The keys that shall open each envelope, and no others; those of the configuration, if nothing is said.
         add: Instead of ``to``: keys that shall open it too.
         remove: Instead of ``to``: keys that shall not. Those that stay must be among ``from_``.
-        from_: Keys that may open envelopes before, beside those of the configuration.
+        from_: Keys that may open envelopes before, beside ``to``. Those of the configuration, if nothing is said, and not otherwise.
         reencrypt: A new data key for each envelope, and all of it encrypted anew.
         older_than: Change what was last written before this moment, whatever its keys: for key stores that tell no version, such as AWS
             KMS. Seconds since 1970, or a ``datetime`` with its zone.
-        context: Values of encryption contexts that headers withhold.
+        context: Values of encryption contexts that headers withhold. They are sent to workers, in the tasks of the engine.
         concurrency: Items that a worker has under way at once, at least 1.
         rate: Most calls in a second to each key store **of all workers together**. Each gets its part. ``None``: as many as there can be.
     """
@@ -101,7 +102,7 @@ class RotationConfig:
     remove: Sequence[str] = ()
     reencrypt: bool = False
     older_than: float | datetime | None = None
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict, repr=False)
     concurrency: int = 16
     rate: int | None = None
 
@@ -180,10 +181,11 @@ def worker(config: RotationConfig, rate: int | None) -> Worker:
     """The worker of this process for a configuration: that of the call before, if it is the same, so that engines which hand a process
     one batch after the other neither begin its limit anew nor hash its passphrase again."""
     global _last
-    key = (repr(config), rate)
+    # Themselves, and not how they are shown: that tells no value of a context, and an envelope of one would be opened with another's.
+    key = (config, rate)
     if _last is None or _last[0] != key:
         _last = (key, Worker(config, rate))
     return _last[1]
 
 
-_last: tuple[Any, Worker] | None = None
+_last: tuple[tuple[RotationConfig, int | None], Worker] | None = None

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, Union
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import DataKey
+from . import DataKey, EnvelopeError
 
 #: A column: one array, or one in chunks.
 Column: TypeAlias = Union[pa.Array, pa.ChunkedArray]
@@ -190,11 +190,24 @@ def _keys_by(
         if part.null_count == len(part):
             parts.append(pa.nulls(len(part), _sealed_type(array.type)))
         else:
-            parts.append(_one_key(sealer_of(tenants.dictionary[code].as_py()), part, context, entry))
+            sealer = sealer_of(tenants.dictionary[code].as_py())
+            try:
+                parts.append(_one_key(sealer, part, context, entry))
+            except EnvelopeError as error:
+                raise _in_chunk(error, order, begin)
         begin = end
     if not parts:
         return pa.nulls(0, _sealed_type(array.type))
     return pa.concat_arrays(parts).take(pc.sort_indices(order))
+
+
+def _in_chunk(error: EnvelopeError, order: pa.Array, begin: int) -> EnvelopeError:
+    """The error with the row of the chunk, and not of the rows of one tenant."""
+    if error.row is not None:
+        row = order[begin + error.row].as_py()
+        error.message = error.message.replace(f"row {error.row}:", f"row {row}:", 1)
+        error.args, error.row = (error.message,), row
+    return error
 
 
 def _buffers(array: pa.Array) -> tuple[Any, Any, int]:

@@ -13,19 +13,20 @@ from ._share import KeyStores, ProvidersSource
 
 @dataclass(frozen=True)
 class DataKeys:
-    """Wrapped data keys (their headers), which workers open with their key stores. It is sent to workers, and may be logged: it holds no
-    secret, and a wrapped data key is none.
+    """Wrapped data keys (their headers), which workers open with their key stores. It is sent to workers. It may be logged: a wrapped
+    data key is no secret, and its ``repr`` leaves ``context`` out.
 
     Args:
         key_stores: How each worker reaches key stores, or the path of a configuration file.
         wrapped: One wrapped data key, or one for each tenant, by the value of the column of tenants.
         context: Values that the headers withhold, if they do; the same for all.
-        tenant_entry: The name of a withheld entry whose value is the tenant's.
+        tenant_entry: The name of the entry of the headers' contexts, stored or withheld, whose value is the tenant's. **Say it**, and make
+            the data keys with it: without it nothing tells that a header is that of another tenant, whose rows it would seal.
     """
 
     key_stores: KeyStores | ProvidersSource
     wrapped: bytes | Mapping[str, bytes]
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict, repr=False)
     tenant_entry: str | None = None
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from . import _envelope_sdk as native
 from ._providers import Providers
 from ._types import Buffer, Context, StrPath, entries
-from .errors import UsageError
+from .errors import EnvelopeError, InputOutputError, UsageError
 
 __all__ = ["Outcome", "Plan", "Report", "Runner", "items", "plan", "run", "run_items"]
 
@@ -123,6 +123,7 @@ class Runner:
             An outcome for each, in this order. One that is named twice is done once. An item that fails raises nothing.
 
         Raises:
+            UsageError: One of them cannot be an item: the URL of a table, or of no store. Nothing was changed.
             EnvelopeError: A key that shall wrap does not. Nothing was changed.
         """
         return [Outcome(*told) for told in self._native.run_items([os.fspath(item) for item in items])]
@@ -220,7 +221,8 @@ def run(
     Args:
         paths: What is gone through: see the module.
         shard: ``(i, n)``: the i-th of n parts, counted from 1. Workers that are given the same paths share nothing else.
-        report: A file that must not be there: JSON, as ``envctl rotate --report`` writes it. It is written however the job ends.
+        report: A file that must not be there: JSON, as ``envctl rotate --report`` writes it. It is written however the job ends. If it
+            cannot have its name then, the exception says where it is.
         resume: A file in which the job notes what it does, so that the same call goes on where it ended.
         on_item: Called with each outcome as it comes, from this thread. If it raises, the job ends, and that goes on. It cannot wait
             for the library itself.
@@ -229,6 +231,7 @@ def run(
 
     Raises:
         EnvelopeError: The job could not begin, or broke down.
+        InputOutputError: The report cannot be written, or not have its name; the job was done.
 
     Whatever ends a job that had begun, an exception of the library, of ``on_item`` or of a signal, has an attribute ``report`` then: the
     :class:`Report` of what was done.
@@ -266,7 +269,11 @@ def run(
             written.finish(totals, str(error) or type(error).__name__)
         raise
     if written is not None:
-        written.finish(done, None if done["finished"] else "not everything could be listed")
+        try:
+            written.finish(done, None if done["finished"] else "not everything could be listed")
+        except EnvelopeError as error:
+            error.report = done
+            raise
     return done
 
 
@@ -333,8 +340,12 @@ class _ReportFile:
         try:
             # Unlike a rename, this replaces nothing.
             os.link(self._temporary, self._path)
-        finally:
-            os.unlink(self._temporary)
+        except OSError as error:
+            # What a job of days did is kept: the name was taken meanwhile, or the file system has no links.
+            raise InputOutputError(
+                f"the report cannot be named {self._path!r}: {error.strerror}", hint=f"it is {self._temporary!r}"
+            ) from error
+        os.unlink(self._temporary)
 
 
 def _told(on_item: Callable[[Outcome], None] | None) -> Callable[[native.Told], None] | None:

@@ -120,7 +120,13 @@ def rotate_envelopes(
     Args:
         column: Of ``binary``: whole envelopes, of which a batch is in memory twice, or headers.
         batch: Rows that a task does at once, at least 1.
+
+    Raises:
+        KeyError: There is no such column, as it is written, or there are several.
+        ValueError: More workers than ``config.rate`` calls in a second.
     """
+    if frame.columns.count(column) != 1:
+        raise KeyError(f"there is no column {column!r}, or there are several")
     workers = _workers(frame.sparkSession, workers, config)
     schema = f"{_schema(frame)}, outcome string, error string"
 

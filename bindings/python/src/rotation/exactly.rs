@@ -32,6 +32,13 @@ pub(super) fn run(
             None => files.add(sources::path_of(Path::new(word))?.as_os_str().as_bytes(), at),
         }
     }
+    // Before anything is done: a word that names no store must not lose the outcomes of the files.
+    let stores = if objects.order.is_empty() {
+        None
+    } else {
+        let folders: BTreeSet<&str> = objects.order.iter().filter_map(|name| folder(name)).collect();
+        Some(sources::objects(&folders.into_iter().collect::<Vec<_>>(), true)?)
+    };
     let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
     let mut take = |names: &Names, done: Vec<Outcome>| {
         for outcome in done {
@@ -45,9 +52,7 @@ pub(super) fn run(
             run(Arc::new(Exactly { source: Arc::new(Files::new(Vec::new())), names: files.order.clone() }))?;
         take(&files, done);
     }
-    if !objects.order.is_empty() {
-        let folders: BTreeSet<&str> = objects.order.iter().filter_map(|name| folder(name)).collect();
-        let source = sources::objects(&folders.into_iter().collect::<Vec<_>>(), true)?;
+    if let Some(source) = stores {
         let done = run(Arc::new(Exactly { source, names: objects.order.clone() }))?;
         take(&objects, done);
     }

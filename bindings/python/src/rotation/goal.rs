@@ -54,9 +54,11 @@ impl Wanted {
         match self.older_than {
             None => Ok(goal),
             Some(seconds) => {
-                let since = Duration::try_from_secs_f64(seconds);
-                let since = since.map_err(|_| Failure::usage("`older_than` is a time after 1970"))?;
-                Ok(goal.older_than(UNIX_EPOCH + since))
+                let since = Duration::try_from_secs_f64(seconds).ok();
+                // Not every duration leads to a time.
+                let since = since.and_then(|since| UNIX_EPOCH.checked_add(since));
+                let since = since.ok_or_else(|| Failure::usage("`older_than` is no time after 1970"))?;
+                Ok(goal.older_than(since))
             }
         }
     }

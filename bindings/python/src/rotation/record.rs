@@ -15,7 +15,7 @@ use crate::{
 
 /// Records items as they come, many at once, since each waits for the disk. Clones are of the same job.
 #[derive(Clone)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     log: LazyLog,
     operation: &'static str,
     begun: Arc<Mutex<Option<Begun>>>,
@@ -24,13 +24,13 @@ pub(super) struct Recorder {
 type Begun = (mpsc::UnboundedSender<Entry>, JoinHandle<std::result::Result<(), AppendError>>);
 
 impl Recorder {
-    pub(super) fn new(log: LazyLog, reencrypts: bool) -> Self {
+    pub(crate) fn new(log: LazyLog, reencrypts: bool) -> Self {
         let operation = if reencrypts { "reencrypt" } else { "rewrap" };
         Self { log, operation, begun: Arc::default() }
     }
 
     /// Hands an item over, from within the runtime: what was changed, or could not be. Of the others no key was asked.
-    pub(super) fn add(&self, item: &ItemReport) {
+    pub(crate) fn add(&self, item: &ItemReport) {
         let outcome = match item.outcome {
             Outcome::Rewrapped | Outcome::Reencrypted => Recorded::Ok,
             Outcome::Failed(_) => Recorded::Failed,
@@ -64,19 +64,22 @@ impl Recorder {
 
     /// Waits until everything is on disk.
     pub(super) fn finish(self) -> Result<()> {
+        wait_detached(self.finished())
+    }
+
+    /// The same from within the runtime.
+    pub(crate) async fn finished(self) -> Result<()> {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((send, recorded)) = begun else { return Ok(()) };
         drop(send);
-        wait_detached(async {
-            match recorded.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(Failure::new(
-                    Kind::InputOutput,
-                    format!("not everything that was done is recorded: {error}"),
-                )),
-                Err(error) => Err(Failure::other(error)),
-            }
-        })
+        match recorded.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::new(
+                Kind::InputOutput,
+                format!("not everything that was done is recorded: {error}"),
+            )),
+            Err(error) => Err(Failure::other(error)),
+        }
     }
 }
 
