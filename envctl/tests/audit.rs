@@ -439,7 +439,7 @@ fn a_log_that_may_not_grow_refuses_what_it_cannot_record_and_nothing_is_left_ove
         command.envs(envctl.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Ran::of(command.output().unwrap(), code)
     };
-    limited(&["encrypt", "plain", "-o", "new"], 3).says("not recorded");
+    limited(&["encrypt", "plain", "-o", "new"], 3).says("nothing was done, since it cannot be recorded");
     limited(&["decrypt", "sealed", "-o", "new"], 3).says("not recorded");
     limited(&["rewrap", "sealed"], 3).says("not recorded");
     limited(&["keys", "create", "third"], 3).says("nothing was changed");

@@ -84,8 +84,8 @@ fn a_long_file_is_encrypted_and_decrypted_in_16_mib_beyond_the_program() {
     sandbox.keystore(&["main"]);
     let len = (BLOCKS << 20) as u64;
     fs::File::create(sandbox.file("long")).unwrap().set_len(len).unwrap();
-    // What the kernel says, again and again: the second half of it is of the stream,
-    // for the passphrase takes a moment and the stream most of the time.
+    // What the kernel says, again and again: the last quarter of it is of the stream, for the passphrase takes a moment, a
+    // longer one where others compute, and the stream most of the time.
     let watch = |what: &str, args: &[&str]| {
         let mut child = sandbox.envctl(args).spawn().unwrap();
         let (mut seen, mut peak) = (Vec::new(), 0);
@@ -97,7 +97,7 @@ fn a_long_file_is_encrypted_and_decrypted_in_16_mib_beyond_the_program() {
         }
         assert!(child.wait().unwrap().success());
         assert!(seen.len() > 10, "{what} was hardly seen at work");
-        let streaming = seen[seen.len() / 2..].iter().max().unwrap();
+        let streaming = seen[seen.len() * 3 / 4..].iter().max().unwrap();
         assert_little(what, *streaming, peak);
     };
     watch("encrypt from file to file", &["encrypt", "-k", "local:main", "long"]);
