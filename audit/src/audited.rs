@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use envelope_sdk::{Dek, FullContext, KeyProvider, KeyUri, ProviderError, ProviderErrorKind, WrappedDek};
 
 use crate::{
-    AppendError, Entry, LazyLog, Log, Outcome, PolicyDecision, Unwritable,
+    AppendError, Appended, Entry, LazyLog, Log, Outcome, PolicyDecision, Unwritable,
     scope::{self, with_decisions},
 };
 
@@ -216,7 +216,7 @@ impl Pending {
 
     /// Records it, and waits until that is on disk. With a log of best effort it never fails.
     pub(crate) async fn write(self) -> Result<(), AppendError> {
-        match self.written() {
+        match self.written(Log::append_all) {
             Some(written) => written.await,
             None => Ok(()),
         }
@@ -225,17 +225,23 @@ impl Pending {
     /// The same of a call whose result is all that there is to withhold: within [`recorded_later`](crate::recorded_later) it is
     /// left to the caller to wait.
     pub(crate) async fn write_or_leave(self) -> Result<(), AppendError> {
-        match self.written() {
+        match self.written(Log::append_later) {
             Some(written) => scope::wait_or_leave(written).await,
             None => Ok(()),
         }
     }
 
     /// Hands it over.
-    fn written(mut self) -> Option<impl Future<Output = Result<(), AppendError>> + Send + 'static> {
+    fn written<W>(
+        mut self,
+        append: impl FnOnce(&Log, Vec<Entry>) -> W,
+    ) -> Option<impl Future<Output = Result<(), AppendError>> + Send + 'static>
+    where
+        W: Future<Output = Result<Appended, AppendError>> + Send + 'static,
+    {
         let entries = std::mem::take(&mut self.entries);
         let log = self.log.as_ref().filter(|_| !entries.is_empty())?;
-        let (appended, unwritable) = (log.append_all(entries), log.if_unwritable());
+        let (appended, unwritable) = (append(log, entries), log.if_unwritable());
         Some(async move {
             match appended.await {
                 Err(error) if unwritable == Unwritable::BestEffort => {

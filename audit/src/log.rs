@@ -190,8 +190,32 @@ impl Log {
     /// As [`append`](Self::append).
     pub fn append_all(
         &self,
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
+        let answer = self.put(entries);
+        wait(self.write(), answer)
+    }
+
+    /// As [`append_all`](Self::append_all), for who does more before he waits. Where [who records
+    /// writes](LogOptions::write_on_callers_threads), nothing is written before the future is polled, or another record is, so that they
+    /// share a flush; within a second also if neither happens. Otherwise the thread of the log has it at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_later(
+        &self,
+        entries: Vec<Entry>,
+    ) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
+        let answer = self.put(entries);
+        let is_left = self.shared.writers == Writers::Callers;
+        let sent = is_left || self.write();
+        let log = self.clone();
+        async move { wait(sent && (!is_left || log.write()), answer).await }
+    }
+
+    /// Leaves entries to whoever writes next.
+    fn put(&self, mut entries: Vec<Entry>) -> oneshot::Receiver<Result<Appended, AppendError>> {
         for entry in &mut entries {
             entry.context.retain(|name, _| self.shared.shown.contains(name));
             if entry.request.is_none() {
@@ -200,9 +224,9 @@ impl Log {
         }
         let (reply, answer) = oneshot::channel();
         // What stands in the log by such a word, a reader takes for the log's own.
-        let sent = if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
+        if entries.iter().any(|entry| entry.operation.starts_with(OWN)) {
             let error = NotARecord("operations that begin with log- are the log's own");
-            reply.send(Err(AppendError::from(LogError::Entry(error)))).is_ok()
+            let _ = reply.send(Err(AppendError::from(LogError::Entry(error))));
         } else {
             // What comes later stands behind it: nobody else puts anything down meanwhile.
             let mut basis = self.shared.basis();
@@ -210,10 +234,8 @@ impl Log {
             entries.splice(0..0, unsaid.into_iter().flatten());
             let saying = before.map(|before| Saying::new(&self.shared.basis, before));
             self.shared.desk.put(entries, reply, saying);
-            drop(basis);
-            self.write()
-        };
-        wait(sent, answer)
+        }
+        answer
     }
 
     /// As [`LogOptions::works_under`], from now on: of a policy that was changed while the program runs, `policy-changed`

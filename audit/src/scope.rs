@@ -71,8 +71,8 @@ pub(crate) async fn with_decisions<F: Future>(future: F) -> (F::Output, Vec<Poli
 }
 
 /// Runs `future`, in which calls to key providers are recorded without waiting for the disk, and says what is to be waited for. For who
-/// does more before anything comes of the calls: a record of his own stands behind theirs, and where a thread of the
-/// log writes one flush serves all.
+/// does more before anything comes of the calls: a record of his own stands behind theirs, and one flush serves all where
+/// [who records writes](crate::LogOptions::write_on_callers_threads), as with [`Log::append_later`](crate::Log::append_later).
 /// Changes of keys ([`AuditedAdmin`](crate::AuditedAdmin)) are waited for all the same: they cannot be withheld.
 ///
 /// Nothing that came of `future` may be handed out, nor given a name, before [`Unwritten::wait`] has ended well.

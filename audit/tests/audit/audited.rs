@@ -1,6 +1,12 @@
 //! What passes a provider is recorded, or refused.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use envelope_audit::{
     AppendError, Audited, AuditedAdmin, AuditedEnvelope, Entry, Fault, Filter, Log, LogError, LogObserver,
@@ -137,6 +143,35 @@ fn what_is_recorded_later_is_waited_for_before_an_envelope_is_handed_out() {
     .unwrap();
     let expected = ["log-begin", "wrap_dek", "encrypt", "unwrap_dek", "decrypt", "generate_dek"];
     assert_eq!(operations, expected);
+}
+
+#[test]
+fn who_records_himself_writes_what_was_left_together_with_what_stands_behind_it() {
+    let place = Place::new();
+    // Each look at the clock is a millisecond: one when a write begins, and one for each of its records.
+    let clock = AtomicU64::new(1);
+    let tick = move || clock.fetch_add(1, Ordering::Relaxed);
+    let log = place.create(options().write_on_callers_threads().clock(tick));
+    let provider = Audited::new(place.provider.clone(), log.clone());
+    let context = EncryptionContext::new().full().unwrap();
+    // The log's thread, which looks each second, may come between.
+    for _ in 0..10 {
+        let (made, unwritten) = block_on(recorded_later(provider.generate_dek(&place.key, &context)));
+        made.unwrap();
+        log.append_blocking(Entry::new("encrypt", Outcome::Ok)).unwrap();
+        block_on(unwritten.wait()).unwrap();
+    }
+    // Nobody waits for these.
+    let (made, unwritten) = block_on(recorded_later(provider.generate_dek(&place.key, &context)));
+    made.unwrap();
+    drop(unwritten);
+    drop(log.append_later(vec![Entry::new("encrypt", Outcome::Ok)]));
+    drop((log, provider));
+    let records = records(&place);
+    let operations: Vec<_> = records.iter().map(|record| record.entry.operation.as_ref()).collect();
+    assert_eq!(operations, ["generate_dek", "encrypt"].repeat(11));
+    let is_of_one = |pair: &&[Record]| pair[1].time - pair[0].time == 1;
+    assert!(records.chunks(2).filter(is_of_one).count() > 5, "{records:?}");
 }
 
 /// A result that is not handed out, since the head of the log is gone.
