@@ -3,14 +3,13 @@
 use std::{error::Error, fmt, io, path::Path};
 
 use envelope_audit::AppendError;
-use envelope_files::{FileError, secret::SecretSourceError, trust::TrustError};
+use envelope_files::{FileError, trust::TrustError};
 use envelope_local::{Argon2Error, KeystoreError};
-use envelope_providers::{EnvironmentSecrets, ProvidersError};
+use envelope_providers::{EnvironmentSecrets, ErrorClass, ProvidersError, most_telling};
 use envelope_rotation::{ItemError, RotationError, SourceError};
 use envelope_sdk::{
-    DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, ProviderErrorKind,
-    RewrapError, http::find_cause, printable, registry::MissingSetting, secret::SecretError,
-    stream::StreamError,
+    DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, RewrapError,
+    http::find_cause, printable, registry::MissingSetting, secret::SecretError, stream::StreamError,
 };
 
 use crate::{key_stores::registered, recorder, report};
@@ -280,7 +279,7 @@ impl From<StreamError> for CliError {
 
 impl From<ProviderError> for CliError {
     fn from(error: ProviderError) -> Self {
-        let new = Self::new(kind_of_error(&error), with_causes(&error));
+        let new = Self::new(kind_of(ErrorClass::of(&error)), with_causes(&error));
         match what_to_do(&error) {
             Some(hint) => new.hint(hint),
             None => new,
@@ -302,7 +301,7 @@ impl From<TrustError> for CliError {
 
 impl From<KeystoreError> for CliError {
     fn from(error: KeystoreError) -> Self {
-        Self::new(kind_of_keystore(&error), with_causes(&error))
+        Self::new(kind_of(ErrorClass::of_keystore(&error)), with_causes(&error))
     }
 }
 
@@ -329,8 +328,8 @@ impl From<FileError> for CliError {
 impl CliError {
     /// What a key store cannot do, and a key that there is none for, the call should not have named.
     pub(crate) fn of_call(error: ProviderError) -> Self {
-        match error.kind() {
-            ProviderErrorKind::Unsupported => Self { kind: ErrorKind::Usage, ..error.into() },
+        match ErrorClass::of(&error) {
+            ErrorClass::Unsupported => Self { kind: ErrorKind::Usage, ..error.into() },
             _ => error.into(),
         }
     }
@@ -357,55 +356,20 @@ impl From<ProvidersError> for CliError {
     }
 }
 
-fn kind_of_keystore(error: &KeystoreError) -> ErrorKind {
-    match error {
-        KeystoreError::WrongPassphrase { .. } | KeystoreError::Tampered { .. } => ErrorKind::NotAuthentic,
-        _ => ErrorKind::InputOutput,
-    }
-}
-
-/// A keystore, and whatever else of a key store is a file, is told of as a file.
-pub(crate) fn kind_of_error(error: &ProviderError) -> ErrorKind {
-    if let Some(unrecorded) = find_cause::<AppendError>(error) {
-        return recorder::kind_of(unrecorded.reason());
-    }
-    if let Some(keystore) = find_cause(error) {
-        return kind_of_keystore(keystore);
-    }
-    let is_of_a_file =
-        find_cause::<TrustError>(error).is_some() || find_cause::<SecretSourceError>(error).is_some();
-    // Of a secret that nobody gave, the kind says that the call lacks it; of one that cannot be read, nothing.
-    let is_unread = find_cause::<SecretError>(error).is_some_and(|of| of.kind() == ProviderErrorKind::Other);
-    if is_of_a_file || is_unread {
-        return ErrorKind::InputOutput;
-    }
-    match kind_of(error.kind()) {
-        ErrorKind::Other if is_for_want_of_room(error) => ErrorKind::InputOutput,
-        kind => kind,
-    }
-}
-
-fn kind_of(kind: ProviderErrorKind) -> ErrorKind {
-    match kind {
-        ProviderErrorKind::Unauthentic => ErrorKind::NotAuthentic,
-        ProviderErrorKind::NotFound | ProviderErrorKind::AccessDenied | ProviderErrorKind::State => {
-            ErrorKind::KeyRefused
-        }
-        ProviderErrorKind::Unavailable | ProviderErrorKind::Throttled => ErrorKind::Unreachable,
-        ProviderErrorKind::Invalid => ErrorKind::Usage,
+/// In the classes of the exit codes.
+pub(crate) fn kind_of(class: ErrorClass) -> ErrorKind {
+    match class {
+        ErrorClass::File => ErrorKind::InputOutput,
+        ErrorClass::NotAuthentic => ErrorKind::NotAuthentic,
+        ErrorClass::NotFound | ErrorClass::AccessDenied | ErrorClass::State => ErrorKind::KeyRefused,
+        ErrorClass::Unreachable => ErrorKind::Unreachable,
+        ErrorClass::Invalid => ErrorKind::Usage,
         _ => ErrorKind::Other,
     }
 }
 
-/// A refusal says more than a wrong key, and waiting may help where nothing
-/// was refused.
-pub(crate) fn kind_of_attempts(attempts: &[ProviderError]) -> ErrorKind {
-    let has = |kind| attempts.iter().any(|attempt| kind_of_error(attempt) == kind);
-    [ErrorKind::KeyRefused, ErrorKind::Unreachable, ErrorKind::InputOutput]
-        .into_iter()
-        .find(|kind| has(*kind))
-        .or_else(|| attempts.first().map(kind_of_error))
-        .unwrap_or(ErrorKind::Other)
+fn kind_of_attempts(attempts: &[ProviderError]) -> ErrorKind {
+    most_telling(attempts).map_or(ErrorKind::Other, |error| kind_of(ErrorClass::of(error)))
 }
 
 /// What to do about an audit log that cannot be written.
@@ -459,20 +423,6 @@ fn what_to_do(error: &ProviderError) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// True when a file could not be written: no room, no quota, a limit, a disk that is
-/// read only.
-fn is_for_want_of_room(error: &(dyn Error + 'static)) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(error.kind(), FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | StorageFull);
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn with_causes(error: &dyn Error) -> String {

@@ -4,9 +4,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use envelope_audit::{AppendError, Appended, Entry, LazyLog, LogError, Outcome, Unwritable, Unwritten};
-use envelope_providers::ProvidersError;
+use envelope_providers::ErrorClass;
 use envelope_sdk::{
-    DecryptError, Header,
+    Header,
     crypto::{DefaultEngine, Engine as _},
 };
 use futures_util::future::{BoxFuture, join_all};
@@ -142,7 +142,7 @@ impl JobRecorder {
     pub(crate) fn add(&mut self, entry: Entry) {
         let Some(log) = &self.recorder.0 else { return };
         match log.opened() {
-            Some(log) => self.pending.push(Box::pin(log.append(entry))),
+            Some(log) => self.pending.push(Box::pin(log.append_later(vec![entry]))),
             None => {
                 let recorded = futures_executor::block_on(log.record(entry));
                 self.note(recorded);
@@ -242,16 +242,7 @@ impl CliError {
 
 /// Of a log that cannot be written. Only `audit verify` says that one was damaged.
 pub(crate) fn kind_of(error: &LogError) -> ErrorKind {
-    let LogError::Key(error) = error else { return ErrorKind::InputOutput };
-    match error.downcast_ref::<DecryptError>() {
-        Some(DecryptError::Keys { attempts }) => crate::error::kind_of_attempts(attempts),
-        Some(_) => ErrorKind::NotAuthentic,
-        None => match error.downcast_ref::<ProvidersError>() {
-            Some(ProvidersError::Provider(error)) => crate::error::kind_of_error(error),
-            Some(_) => ErrorKind::Usage,
-            None => ErrorKind::Other,
-        },
-    }
+    crate::error::kind_of(ErrorClass::of_log(error))
 }
 
 /// What to do about it.

@@ -69,6 +69,22 @@ fn rotation_keeps_old_files_open_and_rewrap_moves_them_without_their_payload() {
 }
 
 #[test]
+fn a_keystore_of_another_version_is_a_file_that_cannot_be_read() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.write("in", b"secret");
+    let path = sandbox.keystore_path();
+    let text = fs::read_to_string(&path).unwrap();
+    let newer = text.replace("\"envelope_keystore\": 1", "\"envelope_keystore\": 2");
+    assert_ne!(newer, text);
+    fs::write(&path, newer).unwrap();
+    sandbox.run(&["encrypt", "-k", "local:main", "in"], 3).says("keystore format 2");
+    sandbox.run(&["keys", "list"], 3).says("keystore format 2");
+    sandbox.run(&["keys", "create", "more"], 3).says("keystore format 2");
+    assert!(!sandbox.files().contains(&"in.envelope".to_owned()));
+}
+
+#[test]
 fn rewrap_of_several_files_leaves_a_failed_one_as_it_was() {
     let sandbox = Sandbox::new();
     sandbox.keystore(&["main", "other"]);

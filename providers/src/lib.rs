@@ -6,6 +6,7 @@ mod backends;
 mod builder;
 mod caches;
 mod error;
+mod error_class;
 mod file;
 mod keyring;
 mod layers;
@@ -29,6 +30,7 @@ use envelope_sdk::{
 pub use builder::Builder;
 pub use caches::Caches;
 pub use error::ProvidersError;
+pub use error_class::{ErrorClass, most_telling};
 pub use registration::Registration;
 pub use secrets::EnvironmentSecrets;
 

@@ -4,14 +4,12 @@
 
 use std::{error::Error, fmt::Display, io, path::Path};
 
-use envelope_audit::AppendError;
-use envelope_files::{FileError, secret::SecretSourceError, trust::TrustError};
-use envelope_local::KeystoreError;
-use envelope_providers::ProvidersError;
+use envelope_files::{FileError, trust::TrustError};
+use envelope_providers::{ErrorClass, ProvidersError, most_telling};
 use envelope_rotation::{ItemError, RotationError, SourceError};
 use envelope_sdk::{
-    ContextError, DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError,
-    ProviderErrorKind, RewrapError, http::find_cause, printable, secret::SecretError, stream::StreamError,
+    ContextError, DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, RewrapError,
+    printable, stream::StreamError,
 };
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyDict};
 
@@ -213,7 +211,9 @@ fn of_stream_io(what: &str, error: io::Error) -> Failure {
 
 impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
-        Self::new(kind_of(&error), with_causes(&error)).with_key(error.key()).retryable(error.is_retryable())
+        Self::new(kind_of(ErrorClass::of(&error)), with_causes(&error))
+            .with_key(error.key())
+            .retryable(error.is_retryable())
     }
 }
 
@@ -221,12 +221,8 @@ impl From<ProvidersError> for Failure {
     fn from(error: ProvidersError) -> Self {
         match error {
             ProvidersError::File(error) => error.into(),
-            // Which providers there are is known before anything is asked: the call's words are wrong. A keystore of
-            // another version is asked whether a bare name is a key of it.
-            ProvidersError::Provider(error)
-                if error.kind() == ProviderErrorKind::Unsupported
-                    && find_cause::<KeystoreError>(&error).is_none() =>
-            {
+            // Which providers there are is known before anything is asked: the call's words are wrong.
+            ProvidersError::Provider(error) if ErrorClass::of(&error) == ErrorClass::Unsupported => {
                 Self::usage(with_causes(&error)).with_key(error.key())
             }
             ProvidersError::Provider(error) => error.into(),
@@ -329,51 +325,27 @@ impl From<RotationError> for Failure {
     }
 }
 
-/// Of several keys, the error that says most: a refusal says more than a wrong key, and waiting may help where nothing was
-/// refused. Of those that say as much, the first.
+/// As the [most telling](most_telling) of them.
 fn of_attempts(attempts: &[ProviderError]) -> Failure {
-    let rank = |attempt: &&ProviderError| match kind_of(attempt) {
-        Kind::KeyRefused | Kind::AccessDenied | Kind::KeyState => 0,
-        Kind::Unreachable => 1,
-        Kind::InputOutput => 2,
-        Kind::NotAuthentic => 4,
-        _ => 3,
-    };
     let text = attempts.iter().fold("no configured key opened this:".to_owned(), |text, attempt| {
         format!("{text}\n  - {}", with_causes(attempt))
     });
-    let Some(first) = attempts.iter().min_by_key(rank) else { return Failure::other(text) };
-    Failure::new(kind_of(first), text)
-        .with_key(first.key())
+    let Some(error) = most_telling(attempts) else { return Failure::other(text) };
+    Failure::new(kind_of(ErrorClass::of(error)), text)
+        .with_key(error.key())
         .retryable(attempts.iter().any(ProviderError::is_retryable))
 }
 
-/// A keystore, and whatever else of a key store is a file, is told of as a file.
-fn kind_of(error: &ProviderError) -> Kind {
-    if find_cause::<AppendError>(error).is_some() {
-        return Kind::InputOutput;
-    }
-    if let Some(keystore) = find_cause::<KeystoreError>(error) {
-        return match keystore {
-            KeystoreError::WrongPassphrase { .. } | KeystoreError::Tampered { .. } => Kind::NotAuthentic,
-            _ => Kind::InputOutput,
-        };
-    }
-    let is_of_a_file =
-        find_cause::<TrustError>(error).is_some() || find_cause::<SecretSourceError>(error).is_some();
-    // Of a secret that nobody gave, the kind says that the call lacks it; of one that cannot be read, nothing.
-    let is_unread = find_cause::<SecretError>(error).is_some_and(|of| of.kind() == ProviderErrorKind::Other);
-    if is_of_a_file || is_unread {
-        return Kind::InputOutput;
-    }
-    match error.kind() {
-        ProviderErrorKind::Unauthentic => Kind::NotAuthentic,
-        ProviderErrorKind::NotFound => Kind::KeyNotFound,
-        ProviderErrorKind::AccessDenied => Kind::AccessDenied,
-        ProviderErrorKind::State => Kind::KeyState,
-        ProviderErrorKind::Unavailable | ProviderErrorKind::Throttled => Kind::Unreachable,
-        ProviderErrorKind::Invalid => Kind::Usage,
-        ProviderErrorKind::Unsupported => Kind::Unsupported,
+fn kind_of(class: ErrorClass) -> Kind {
+    match class {
+        ErrorClass::File => Kind::InputOutput,
+        ErrorClass::NotAuthentic => Kind::NotAuthentic,
+        ErrorClass::NotFound => Kind::KeyNotFound,
+        ErrorClass::AccessDenied => Kind::AccessDenied,
+        ErrorClass::State => Kind::KeyState,
+        ErrorClass::Unreachable => Kind::Unreachable,
+        ErrorClass::Invalid => Kind::Usage,
+        ErrorClass::Unsupported => Kind::Unsupported,
         _ => Kind::Other,
     }
 }
