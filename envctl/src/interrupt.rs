@@ -134,11 +134,12 @@ fn ends_in_order(signal: i32) -> bool {
         state.told = Some(signal);
         finish
     };
-    finish();
+    // Before anything that the command says at its end.
     if is_shown() {
         tell("\n");
     }
     tell("finishing what is under way; another signal ends this at once\n");
+    finish();
     true
 }
 

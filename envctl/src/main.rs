@@ -30,6 +30,7 @@ mod transfer;
 mod turn;
 mod usage;
 mod user;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ fn run() -> error::Result<()> {
     harden::disable_core_dumps()?;
     environment::take_secrets_out()?;
     let Some(cli) = usage::parse()? else { return Ok(()) };
+    warnings::begin(cli.global.json);
     descriptor::keep_from_children();
     interrupt::clean_up_when_told_to_end()?;
     if cli.command.uses_keys() {
