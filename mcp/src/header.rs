@@ -36,11 +36,19 @@ pub(crate) enum NoHeader {
     Failed(Failure),
 }
 
-/// At most 128 KiB of the file are read.
-pub(crate) fn read(mut file: &File) -> Result<ReadHeader, NoHeader> {
+/// At most 128 KiB of the file are read, twice if need be: a header that was being rewrapped is whole a moment later.
+pub(crate) fn read(file: &File) -> Result<ReadHeader, NoHeader> {
+    match read_once(file) {
+        Err(NoHeader::Failed(failure)) if failure.kind == Kind::NotAuthentic => read_once(file),
+        read => read,
+    }
+}
+
+fn read_once(mut file: &File) -> Result<ReadHeader, NoHeader> {
     let io = |error: std::io::Error| {
         NoHeader::Failed(Failure::new(Kind::InputOutput, format!("cannot be read: {error}")))
     };
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let mut front = [0; FRONT];
     let mut filled = 0;
