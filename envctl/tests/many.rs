@@ -486,11 +486,63 @@ fn what_opens_the_keys_is_not_removed_with_what_they_encrypt() {
     let opened_with =
         ["--keystore", keystore, "--passphrase-file", passphrase, "encrypt", "-k", "local:main"];
     let ran = sandbox.run(&[&opened_with[..], &["-r", "--rm", "home"]].concat(), 2);
-    ran.says("home/keystore.json is what the keys are opened with").says("1 encrypted");
+    ran.says("home/keystore.json is needed to decrypt").says("1 encrypted");
     sandbox.run(&[&opened_with[..], &["--rm", passphrase]].concat(), 2).says("it is not removed");
     assert_eq!(names(&sandbox), [keystore, "home/notes.envelope", passphrase]);
     // A copy of it takes nothing away.
     sandbox.run(&[&opened_with[..], &[keystore]].concat(), 0);
+}
+
+#[test]
+fn what_the_configuration_opens_its_keys_with_and_the_audit_log_are_not_removed() {
+    let sandbox = sandbox();
+    fs::create_dir(sandbox.file("home")).unwrap();
+    let passphrase = sandbox.write("home/passphrase", format!("{PASSPHRASE}\n").as_bytes());
+    let configuration =
+        format!("keys = ['local:main']\n[local]\npassphrase-file = '{}'\n", passphrase.display());
+    sandbox.write("home/config.toml", configuration.as_bytes());
+    sandbox.write("home/notes", b"notes");
+    let run = |args: &[&str], code| {
+        let mut command = sandbox.envctl(&["--config", "home/config.toml"]);
+        Ran::of(command.args(args).env_remove("ENVCTL_PASSPHRASE").output().unwrap(), code)
+    };
+    run(&["audit", "create", "home/log"], 0);
+    let ran = run(&["--audit-log", "home/log", "encrypt", "-r", "--rm", "home"], 2);
+    ran.says("home/passphrase is needed to decrypt").says("home/log.key is needed to decrypt");
+    ran.says("1 encrypted").says("6 of 7 files failed");
+    let left = ["config.toml", "log", "log.head", "log.key", "log.lock", "notes.envelope", "passphrase"];
+    assert_eq!(names(&sandbox), left.map(|name| format!("home/{name}")));
+    run(&["--audit-log", "home/log", "decrypt", "home/notes.envelope"], 0);
+    assert_eq!(sandbox.read("home/notes"), b"notes");
+}
+
+/// Each change writes the keystore anew, as another file.
+#[test]
+fn a_keystore_that_is_changed_meanwhile_is_not_removed_either() {
+    let sandbox = sandbox();
+    fs::rename(sandbox.keystore_path(), sandbox.file("keystore.json")).unwrap();
+    // One more than are under way at once: each is waited for until somebody writes to it.
+    let pipes: Vec<_> = (1..=17).map(|number| format!("pipe-{number}")).collect();
+    for pipe in &pipes {
+        assert!(Command::new("mkfifo").arg(sandbox.file(pipe)).status().unwrap().success());
+    }
+    let with = ["--keystore", "keystore.json"];
+    let child = sandbox
+        .envctl(&[&with[..], &["encrypt", "--rm"], &MAIN[..]].concat())
+        .args(&pipes)
+        .arg("keystore.json")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let let_go = |pipe: &String| drop(File::options().write(true).open(sandbox.file(pipe)).unwrap());
+    let_go(&pipes[0]);
+    sandbox.run(&[&with[..], &["keys", "rotate", "main"]].concat(), 0);
+    pipes[1..].iter().for_each(let_go);
+    let ran = Ran::of(child.wait_with_output().unwrap(), 2);
+    ran.says("keystore.json is needed to decrypt").says("18 of 18 files failed");
+    assert!(!sandbox.file("keystore.json.envelope").exists());
+    sandbox.run(&[&with[..], &["keys", "describe", "main"]].concat(), 0);
 }
 
 #[test]

@@ -282,6 +282,10 @@ impl Builder {
                 named.map(PolicyFile::open).transpose()?
             }
         };
+        // Before the key stores take their tables.
+        let own = source.as_ref().map(|(path, _)| path.clone());
+        let of_policy = policy.as_ref().map(|policy| policy.path().to_owned());
+        let files = own.into_iter().chain(of_policy).chain(document.files()).collect();
         let mut metrics = None;
         let mut schemes = Vec::with_capacity(self.registered.len());
         for registration in &self.registered {
@@ -340,7 +344,7 @@ impl Builder {
         #[cfg(feature = "audit")]
         let governed = governed.recorded_in(log);
         let registry = governed.registry();
-        Ok(Providers { registry, governed, keys, keystore, secrets, caches, common })
+        Ok(Providers { registry, governed, keys, keystore, files, secrets, caches, common })
     }
 
     fn check_given(&self) -> Result<(), ProvidersError> {

@@ -186,9 +186,31 @@ impl<'t> Document<'t> {
         self.words.audit.take()
     }
 
+    /// What the tables of key stores name as `…-file`: secrets, for the most part.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for value in self.tables.values() {
+            add_files(&mut files, value.get_ref());
+        }
+        files
+    }
+
     /// The table of a key store.
     pub(crate) fn table(&mut self, provider: &str) -> Option<Spanned<DeValue<'t>>> {
         self.tables.remove(provider)
+    }
+}
+
+fn add_files(files: &mut Vec<PathBuf>, value: &DeValue<'_>) {
+    let DeValue::Table(table) = value else { return };
+    for (name, value) in table {
+        match value.get_ref() {
+            DeValue::String(path) if name.get_ref().ends_with("-file") => {
+                files.push(PathBuf::from(path.to_string()));
+            }
+            // Such as those of tokens.
+            below => add_files(files, below),
+        }
     }
 }
 

@@ -44,6 +44,7 @@ pub struct Providers {
     governed: Governed,
     keys: Keys,
     keystore: Option<PathBuf>,
+    files: Vec<PathBuf>,
     secrets: Arc<dyn Secrets>,
     caches: Caches,
     common: Common,
@@ -230,6 +231,13 @@ impl Providers {
     #[must_use]
     pub fn keystore(&self) -> Option<&Path> {
         self.keystore.as_deref()
+    }
+
+    /// The files that the keys of the configuration need besides the keystore and the audit log: the configuration itself, the policy,
+    /// and what tables of key stores name as `…-file`, such as `passphrase-file`. They may not be there.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Whether the configuration has an alias of this name.

@@ -78,6 +78,18 @@ fn a_profile_goes_before_the_file_and_the_call_before_both() {
 }
 
 #[test]
+fn the_files_that_a_configuration_needs_are_itself_and_those_that_its_tables_name() {
+    let place = Place::new(&["main"]);
+    let text = "[local]\npassphrase-file = '/secret'\n[pkcs11]\nmodule = '/module'\npin-file = '/pin'\n\
+                [pkcs11.tokens.archive]\npin-file = '/pin-of-archive'";
+    let providers = place.builder(text).build().unwrap();
+    let mut files = providers.files().to_vec();
+    let own = files.remove(0);
+    assert!(own.is_file(), "{own:?}");
+    assert_eq!(files, ["/secret", "/pin", "/pin-of-archive"].map(PathBuf::from));
+}
+
+#[test]
 fn a_program_may_say_the_configuration_itself_and_errors_call_it_by_its_name() {
     let named = |text: &str| Providers::builder().text("settings of the shop", text).build();
     let providers = named("keys = ['local:main']\nkeystore = '/nowhere'").unwrap();

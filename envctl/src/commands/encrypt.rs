@@ -2,14 +2,14 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, Metadata},
+    fs,
     io::Write,
     mem,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use envelope_audit::recorded_later;
+use envelope_audit::{LazyLog, recorded_later};
 use envelope_files::Access;
 use envelope_rotation::{is_left_over, payload_path};
 use envelope_sdk::{
@@ -64,8 +64,8 @@ struct Sealing<'a> {
     bound: EncryptionContext,
     envelope: Envelope,
     wrap: WrapPolicy,
-    /// What the keys are opened with, by device and inode.
-    openers: Vec<(u64, u64)>,
+    /// What is needed to decrypt.
+    openers: Vec<PathBuf>,
     recorder: Recorder,
 }
 
@@ -93,9 +93,8 @@ impl Work for Sealing<'_> {
 impl Sealing<'_> {
     fn one(&self, input: Input, target: &Target, cores: &Cores, act: &mut Act) -> Tried<Option<Done>> {
         let Self { global, args, bound, envelope, wrap, openers, recorder } = self;
-        let is_opener = |it: Metadata| openers.contains(&(it.dev(), it.ino()));
-        if args.output.rm && input.metadata().is_some_and(is_opener) {
-            let text = format!("{} is what the keys are opened with: it is not removed", input.name());
+        if args.output.rm && is_one_of(openers, &input) {
+            let text = format!("{} is needed to decrypt what is encrypted: it is not removed", input.name());
             return Err(CliError::usage(text).hint("leave --rm away, or keep it elsewhere").into());
         }
         let (input_file, remove) = check_files(&input, target, &args.output)?;
@@ -170,19 +169,29 @@ impl Sealing<'_> {
     }
 }
 
-/// The files without which nothing that is encrypted here opens again: the keystore, and passphrases that the call names.
-fn openers(global: &Global, providers: &Providers) -> Vec<(u64, u64)> {
-    let Global { passphrase_file, keystore_passphrase_file, .. } = global;
-    let keystore = providers.keystore().ok();
-    // Two who lock two files change the keystore at once.
-    let lock = keystore.clone().map(|keystore| {
-        let mut name = OsString::from(keystore);
-        name.push(".lock");
-        PathBuf::from(name)
-    });
-    let named = [passphrase_file.clone(), keystore_passphrase_file.clone(), keystore, lock];
-    let there = named.into_iter().flatten().filter_map(|path| fs::metadata(path).ok());
-    there.map(|metadata| (metadata.dev(), metadata.ino())).collect()
+/// The files without which nothing that is encrypted here opens again, by this call's configuration: the keystore, what the call and
+/// the configuration name, and the audit log, without which nothing is done.
+fn openers(global: &Global, providers: &Providers) -> Vec<PathBuf> {
+    let Global { passphrase_file, keystore_passphrase_file, key_stores, .. } = global;
+    let mut openers = providers.opened().files().to_vec();
+    let of_key_stores = key_stores.secrets.iter().map(|secret| &secret.file);
+    let of_call = [passphrase_file, keystore_passphrase_file].into_iter().chain(of_key_stores);
+    openers.extend(of_call.flatten().cloned());
+    if let Ok(keystore) = providers.keystore() {
+        // Two who lock two files change the keystore at once.
+        openers.extend(["", ".lock"].map(|end| with_end(&keystore, end)));
+    }
+    if let Some(log) = providers.opened().audit().map(LazyLog::path) {
+        openers.extend(["", ".head", ".key", ".lock"].map(|end| with_end(log, end)));
+    }
+    openers
+}
+
+/// Asked of each file when it is taken: a keystore that another process changes is another file from then on.
+fn is_one_of(openers: &[PathBuf], input: &Input) -> bool {
+    let Some(input) = input.metadata() else { return false };
+    let mut there = openers.iter().filter_map(|path| fs::metadata(path).ok());
+    there.any(|opener| (opener.dev(), opener.ino()) == (input.dev(), input.ino()))
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.
@@ -194,8 +203,12 @@ fn default_target(input: &Input) -> Result<Target> {
 }
 
 fn with_suffix(path: &Path) -> PathBuf {
+    with_end(path, SUFFIX)
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push(SUFFIX);
+    name.push(end);
     name.into()
 }
 
