@@ -585,7 +585,8 @@ pub(crate) enum Audit {
         /// The log: FILE, with FILE.head, FILE.key and FILE.lock beside it
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         log: PathBuf,
-        /// Keep the log's secret under this key; repeat it: any one of the keys opens [default: those that encrypt]
+        /// Keep the log's secret under this key; repeat it: any one of the keys opens [default: $ENVCTL_KEYS, or those that
+        /// encrypt]
         #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
         keys: Vec<String>,
     },
@@ -602,7 +603,7 @@ pub(crate) enum Audit {
         /// The log
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         log: PathBuf,
-        /// Open the log's secret with this key; repeat it [default: those that decrypt]
+        /// Open the log's secret with this key; repeat it [default: $ENVCTL_KEYS, or those that decrypt]
         #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ', conflicts_with = "public_key")]
         keys: Vec<String>,
         /// Verify without any secret, up to the last checkpoint: the public key of the log, as `create` showed it
@@ -640,7 +641,7 @@ pub(crate) enum Audit {
         /// The log
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         log: PathBuf,
-        /// Open the log's secret with this key; repeat it [default: those that decrypt]
+        /// Open the log's secret with this key; repeat it [default: $ENVCTL_KEYS, or those that decrypt]
         #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
         keys: Vec<String>,
     },
@@ -649,7 +650,7 @@ pub(crate) enum Audit {
         /// The log
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         log: PathBuf,
-        /// Open the log's secret with this key; repeat it [default: those that decrypt]
+        /// Open the log's secret with this key; repeat it [default: $ENVCTL_KEYS, or those that decrypt]
         #[arg(short, long = "key", value_name = "KEY", value_delimiter = ' ')]
         keys: Vec<String>,
         /// Remove the segments that have no record behind this one; this one goes with the last of its segment

@@ -10,7 +10,7 @@ use clap::{
 };
 
 use crate::{
-    cli::{Cli, Command, Decrypt, Encrypt, Global, Plan, Rewrap, Rotate},
+    cli::{Audit, Cli, Command, Decrypt, Encrypt, Global, Plan, Rewrap, Rotate},
     error::{CliError, Result},
     report::print_bytes,
 };
@@ -51,7 +51,13 @@ fn fill_from_environment(cli: &mut Cli) -> Result<()> {
     }
     if let Command::Encrypt(Encrypt { keys, .. })
     | Command::Decrypt(Decrypt { keys, .. })
-    | Command::Rewrap(Rewrap { keys, .. }) = &mut cli.command
+    | Command::Rewrap(Rewrap { keys, .. })
+    | Command::Audit(
+        Audit::Create { keys, .. }
+        | Audit::Verify { keys, public_key: None, .. }
+        | Audit::Checkpoint { keys, .. }
+        | Audit::Prune { keys, .. },
+    ) = &mut cli.command
         && keys.is_empty()
     {
         keys.extend(keys_of_environment()?);

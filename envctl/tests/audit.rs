@@ -51,6 +51,23 @@ fn a_log_is_created_listed_signed_and_verified_with_and_without_its_secret() {
 }
 
 #[test]
+fn the_keys_of_the_environment_are_those_of_a_log_too_unless_the_call_names_others() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main", "other"]);
+    let run = |keys: &str, args: &[&str], code| {
+        let mut command = sandbox.envctl(args);
+        command.env_remove("ENVCTL_PASSPHRASE").env("ENVCTL_KEYSTORE_PASSPHRASE", PASSPHRASE);
+        Ran::of(command.env("ENVCTL_KEYS", keys).output().unwrap(), code)
+    };
+    run("local:main", &["audit", "create", "log"], 0);
+    run("local:main", &["audit", "checkpoint", "log"], 0);
+    run("local:main", &["audit", "verify", "log"], 0);
+    run("local:main", &["audit", "prune", "--up-to", "1", "log"], 0);
+    run("local:other", &["audit", "verify", "log"], 4);
+    run("local:other", &["audit", "verify", "-k", "local:main", "log"], 0);
+}
+
+#[test]
 fn a_record_that_was_changed_is_named_with_exit_code_7() {
     let (sandbox, public_key) = sandbox();
     sandbox.run(&["audit", "checkpoint", "-k", "local:main", "log"], 0);
