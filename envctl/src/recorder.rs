@@ -202,6 +202,11 @@ impl Act {
         self.entry = Some(Entry::new(self.operation, Outcome::Failed));
     }
 
+    /// It was done, and that is recorded. What goes wrong from here on, such as the removal of the input, is no failure of it.
+    pub(crate) fn ends(&mut self) {
+        self.entry = None;
+    }
+
     /// It is about this envelope. What an unopened header says of itself, whoever wrote it says.
     pub(crate) fn is_about(&mut self, header: &Header) {
         self.entry = Some(if self.is_dry {

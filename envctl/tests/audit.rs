@@ -284,6 +284,16 @@ fn what_does_not_authenticate_is_recorded_by_its_kind_and_nothing_is_left() {
 }
 
 #[test]
+fn what_was_done_is_not_recorded_as_failed_because_its_input_could_not_be_removed() {
+    let sandbox = audited("");
+    // A regular file that nobody can remove, root neither.
+    sandbox.run(&["encrypt", "--rm", "/proc/version", "-o", "sealed"], 3).says("/proc/version");
+    assert_eq!(told(&records(&sandbox)), ["wrap_dek ok", "encrypt ok"]);
+    sandbox.run(&["decrypt", "sealed", "-o", "opened"], 0);
+    assert_eq!(sandbox.read("opened"), fs::read("/proc/version").unwrap());
+}
+
+#[test]
 fn what_is_listed_as_json_drives_no_terminal_and_means_the_same() {
     let sandbox = audited("show-values = ['tenant']");
     let hostile = "a\u{9b}2J\u{202e}b";

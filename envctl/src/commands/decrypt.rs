@@ -158,6 +158,7 @@ impl Opening<'_> {
         let total = done.map_err(explain)?;
         recorder.done(act)?;
         drop(output.commit()?);
+        act.ends();
         remove_input(remove)?;
 
         let Some(path) = target.path() else { return Ok(None) };

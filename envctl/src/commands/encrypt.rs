@@ -149,6 +149,7 @@ impl Sealing<'_> {
             Some(payload) => commit_both(payload, output)?,
             None => drop(output.commit()?),
         }
+        act.ends();
         // Before what may fail now: the envelope is there.
         let unsaid = report::missing_keys(global.json, &missing, target.path());
         remove_input(remove)?;
