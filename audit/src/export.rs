@@ -1,9 +1,6 @@
 //! Records for other programs: one JSON array, or a table of RFC 4180.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
 use crate::{Filter, Record, VerifyError, query::read, text};
 
@@ -11,15 +8,15 @@ use crate::{Filter, Record, VerifyError, query::read, text};
 ///
 /// # Errors
 ///
-/// [`VerifyError`] of [`read`](crate::read); what writing to `out` returns, as [`VerifyError::Io`] without a path.
+/// [`VerifyError`] of [`read`](crate::read); what writing to `out` returns, as [`VerifyError::Output`].
 pub fn write_json(path: &Path, filter: &Filter, out: &mut impl Write) -> Result<u64, VerifyError> {
     let mut count = 0;
     read(path, filter, |_, line| {
         let before = if count == 0 { "[\n" } else { ",\n" };
         count += 1;
-        write!(out, "{before}{line}").map_err(written)
+        write!(out, "{before}{line}").map_err(VerifyError::Output)
     })?;
-    out.write_all(if count == 0 { b"[]\n" } else { b"\n]\n" }).map_err(written)?;
+    out.write_all(if count == 0 { b"[]\n" } else { b"\n]\n" }).map_err(VerifyError::Output)?;
     Ok(count)
 }
 
@@ -31,10 +28,10 @@ pub fn write_json(path: &Path, filter: &Filter, out: &mut impl Write) -> Result<
 /// As [`write_json`].
 pub fn write_csv(path: &Path, filter: &Filter, out: &mut impl Write) -> Result<u64, VerifyError> {
     let mut count = 0;
-    out.write_all(COLUMNS.as_bytes()).map_err(written)?;
+    out.write_all(COLUMNS.as_bytes()).map_err(VerifyError::Output)?;
     read(path, filter, |record, _| {
         count += 1;
-        out.write_all(row(record).as_bytes()).map_err(written)
+        out.write_all(row(record).as_bytes()).map_err(VerifyError::Output)
     })?;
     Ok(count)
 }
@@ -76,10 +73,6 @@ fn quoted(field: &str) -> String {
         return field.into();
     }
     format!("\"{formula}{}\"", field.replace('"', "\"\""))
-}
-
-fn written(source: io::Error) -> VerifyError {
-    VerifyError::Io { path: "the output".into(), source }
 }
 
 const COLUMNS: &str = "seq,time,actor,operation,outcome,error,provider,key,key_version,envelope,generation,rule,request,context,detail\r\n";

@@ -66,6 +66,9 @@ pub enum VerifyError {
         /// What the system said.
         source: io::Error,
     },
+    /// What was read cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
 }
 
 impl Verifier {

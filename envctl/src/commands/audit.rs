@@ -1,7 +1,7 @@
 //! `envctl audit`: audit logs, for those who look after them.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write as _},
     path::Path,
 };
@@ -16,6 +16,7 @@ use serde_json::json;
 use super::{moment, signed_report};
 use crate::{
     cli::{Audit, AuditFilter, AuditFormat, Global},
+    descriptor,
     error::{CliError, ErrorKind, Result},
     providers::Providers,
     report::{self, safe},
@@ -66,7 +67,7 @@ fn create(global: &Global, log: &Path, keys: &[String]) -> Result<()> {
 }
 
 fn list(global: &Global, log: &Path, filter: &Filter) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(standard_output()?);
     let listed = read(log, filter, |record, line| {
         let written = if global.json {
             // It means the same, and drives no terminal.
@@ -74,18 +75,30 @@ fn list(global: &Global, log: &Path, filter: &Filter) -> Result<()> {
         } else {
             writeln!(out, "{}", told(record))
         };
-        written.map_err(|source| VerifyError::Io { path: "standard output".into(), source })
+        written.map_err(VerifyError::Output)
     });
-    listed.map_err(CliError::from).and_then(|()| out.flush().map_err(|error| of_output(&error)))
+    match listed.and_then(|()| out.flush().map_err(VerifyError::Output)) {
+        // `head` and its friends close the pipe early: no reason to complain.
+        Err(VerifyError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        listed => Ok(listed?),
+    }
 }
 
 fn export(log: &Path, filter: &Filter, format: AuditFormat) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    if descriptor::was_closed(io::stdout()) {
+        return Err(of_output(&io::Error::other("it is closed")));
+    }
+    let mut out = io::BufWriter::new(standard_output()?);
     let written = match format {
         AuditFormat::Json => write_json(log, filter, &mut out),
         AuditFormat::Csv => write_csv(log, filter, &mut out),
     };
-    written.map_err(CliError::from).and_then(|_| out.flush().map_err(|error| of_output(&error)))
+    Ok(written.and_then(|_| out.flush().map_err(VerifyError::Output))?)
+}
+
+/// Not through the standard library, which takes a descriptor that cannot be written for one that takes everything.
+fn standard_output() -> Result<File> {
+    descriptor::duplicate(1).map_err(|error| of_output(&error))
 }
 
 fn verify(
@@ -245,7 +258,7 @@ pub(super) fn public_key(text: &str) -> Result<[u8; 32]> {
 }
 
 fn of_output(error: &io::Error) -> CliError {
-    CliError::io("write", Path::new("standard output"), error)
+    CliError::io("write to", Path::new("standard output"), error)
 }
 
 impl From<VerifyError> for CliError {

@@ -48,6 +48,32 @@ fn data_for_a_standard_output_that_is_closed_is_refused() {
 }
 
 #[test]
+fn records_of_an_audit_log_are_not_lost_with_standard_output() {
+    let sandbox = sandbox();
+    run_shell(&sandbox, "envctl --passphrase-file pw audit create -k passphrase: log", 0);
+    for format in ["json", "csv"] {
+        let export = format!("envctl audit export --format {format} log");
+        run_shell(&sandbox, &format!("{export} >&-"), 3)
+            .says("cannot write to standard output: it is closed");
+        run_shell(&sandbox, &format!("{export} 1</dev/null"), 3).says("cannot write the output");
+        run_shell(&sandbox, &format!("{export} >/dev/full"), 3)
+            .says("cannot write the output: No space left");
+        run_shell(&sandbox, &format!("{export} >/dev/null"), 0);
+    }
+    run_shell(&sandbox, "envctl audit list log >/dev/full", 3).says("cannot write the output: No space left");
+}
+
+/// Once nobody reads, the rest of a list is not wanted.
+#[test]
+fn a_list_of_records_whose_reader_is_gone_is_no_failure() {
+    let sandbox = sandbox();
+    run_shell(&sandbox, "envctl --passphrase-file pw audit create -k passphrase: log", 0);
+    // The pipe has lost its reader before anything is written.
+    let list = "mkfifo pipe; (: <pipe) & exec 3>pipe; wait; envctl audit list log >&3";
+    assert_eq!(run_shell(&sandbox, list, 0).stderr, "");
+}
+
+#[test]
 fn names_from_a_standard_input_that_is_closed_are_not_none() {
     let sandbox = sandbox();
     for command in ["keys usage -", "rotate --to passphrase: -"] {
