@@ -19,6 +19,7 @@ mod attributes;
 pub mod disk;
 mod error;
 mod folder;
+mod folders;
 mod journal;
 mod kill;
 mod locked;
@@ -35,6 +36,7 @@ pub mod unfinished;
 mod user_folder;
 
 pub use error::FileError;
+pub use folders::make_folders;
 pub use journal::Journal;
 pub use locked::{HowWritten, LockedFile};
 pub use new_file::{Access, Existing, NewFile, Written, commit_both};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use envelope_files::{
-    FileError,
+    FileError, make_folders,
     tree::{Found, Walk, walk},
 };
 use envelope_sdk::{printable, stream::Parallel};
@@ -172,7 +172,8 @@ fn one<W: Work>(roots: &Roots, job: &Job, work: &W, cores: &Cores) -> Tried<Outc
         return Err(Failure::File(CliError::usage(text).hint("write into another folder with -o FOLDER")));
     }
     if let (Some(_), Some(folder)) = (&roots.into, output.parent()) {
-        fs::create_dir_all(folder).map_err(|error| CliError::io("make the folder", folder, &error))?;
+        // On disk: with --rm the output may be all that there is.
+        make_folders(folder)?;
     }
     let target = Target::named(output)?;
     if target.file().is_none() {

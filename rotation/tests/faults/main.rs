@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "how much was tried is said")]
 
 mod failing;
+mod folders;
 mod half_read;
 mod power;
 
