@@ -235,7 +235,7 @@ fn sha256(text: &str) -> String {
 }
 
 fn syslog(log: &Path) -> io::Result<Syslog> {
-    let program = std::env::current_exe().ok();
+    let program = crate::policy::program();
     let name = program.as_deref().and_then(Path::file_name).or(log.file_name());
     Syslog::local(&name.unwrap_or_default().to_string_lossy())
 }

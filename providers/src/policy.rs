@@ -1,6 +1,10 @@
 //! `[policy]`: whom each key store is opened for, and what they may do; and the log that stands over it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use envelope_policy::{Actor, ActorKind, Decided, Guard, GuardedScheme, Operation, PolicyFile};
 use envelope_sdk::{KeyUri, ProviderError, Registry, registry::Scheme};
@@ -128,7 +132,22 @@ impl Governed {
 
 /// `library:` and the name of the program's file.
 pub(crate) fn this_program() -> Result<Actor, ProvidersError> {
-    let program = std::env::current_exe().ok();
-    let name = program.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+    let program = program();
+    let name = program.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
     Actor::new(ActorKind::Library, name.unwrap_or("unknown")).map_err(|error| ProvidersError::Actor { error })
+}
+
+/// The program's file, by the name that it was started by.
+pub(crate) fn program() -> Option<PathBuf> {
+    std::env::current_exe().ok().map(|path| as_started(&path))
+}
+
+/// Linux writes ` (deleted)` behind the name of a file that is gone, also where an upgrade has put another in its
+/// place (proc(5)). Who runs on is who it was: a policy must not take it for somebody else.
+fn as_started(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(" (deleted)"));
+    match name {
+        Some(name) if !name.is_empty() && matches!(path.try_exists(), Ok(false)) => path.with_file_name(name),
+        _ => path.to_owned(),
+    }
 }

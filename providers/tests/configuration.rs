@@ -18,6 +18,8 @@ use std::{
 };
 
 use envelope_local::{Argon2Params, Keystore, Passphrase};
+#[cfg(target_os = "linux")]
+use envelope_policy::PolicyFile;
 use envelope_providers::{Builder, Providers, ProvidersError};
 use envelope_sdk::{
     DecryptError, EncryptionContext, Envelope, KeyAdmin, KeyUri, Keyring, NewKey, ProviderErrorKind,
@@ -195,6 +197,35 @@ fn an_alias_that_means_no_key_is_told_by_its_name() {
     let providers = place.providers("keys = ['main']\n[aliases]\nmain = 'nonsense'");
     let error = providers.keyring().err().unwrap();
     assert!(matches!(&error, ProvidersError::Alias { alias, .. } if alias == "main"), "{error}");
+}
+
+/// As an upgrade replaces it under a service, which then reads its configuration again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_whose_file_is_replaced_is_the_same_actor_as_before() {
+    const NAME: &str = "a_program_whose_file_is_replaced_is_the_same_actor_as_before";
+    let this = std::env::current_exe().unwrap();
+    if std::env::var_os(NAME).is_some() {
+        let place = Place::new(&[]);
+        let rules = place.file("policy.toml");
+        fs::write(&rules, "version = 1\ndefault = 'allow'").unwrap();
+        fs::set_permissions(&rules, Permissions::from_mode(0o600)).unwrap();
+        let actor = || {
+            let providers = place.builder("").policy(PolicyFile::open(&rules).unwrap()).build().unwrap();
+            providers.guard().unwrap().actor().to_string()
+        };
+        assert_eq!(actor(), "library:billing");
+        fs::remove_file(this).unwrap();
+        assert_eq!(actor(), "library:billing");
+        return;
+    }
+    // Beside it, so that it can be another name of the same file.
+    let folder = tempfile::tempdir_in(this.parent().unwrap()).unwrap();
+    let program = folder.path().join("billing");
+    fs::hard_link(&this, &program).unwrap();
+    let output = std::process::Command::new(&program).arg(NAME).env(NAME, "").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
 }
 
 struct Place {
