@@ -4,7 +4,7 @@
 //! It gets a thread of its own and not one of a runtime's pool: this crate
 //! depends on no runtime, and a pool that can get no thread panics or waits for
 //! a busy one, while this does the work where it is. Callers that take memory or
-//! wait hold a lock meanwhile, so there is one such thread for each provider or
+//! wait do so [in turn](InTurn), so there is one such thread for each provider or
 //! keystore, and those beside that only read a file.
 
 use std::{
@@ -14,6 +14,7 @@ use std::{
     thread,
 };
 
+use envelope_sdk::crowd::{Apart, NotDone};
 use futures_channel::oneshot;
 
 /// The work panicked.
@@ -24,8 +25,7 @@ pub(crate) struct Panicked;
 /// Does `work` on another thread, or on this one where none is to be had.
 ///
 /// A caller that is dropped does not stop the work; what it returns is dropped
-/// then. A lock that belongs to the work moves into it. A panic of the work ends
-/// neither thread.
+/// then. A panic of the work ends neither thread.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
     run_on(|thread| thread::Builder::new().name("envelope-local".into()).spawn(thread).map(drop), work).await
 }
@@ -47,6 +47,44 @@ async fn run_on<T: Send + 'static>(
     match spawned {
         Ok(()) => receiver.await.map_err(|_| Panicked)?,
         Err(_) => caught(take(&work).ok_or(Panicked)?),
+    }
+}
+
+/// Does one piece of work after the other, each as [`run`] does.
+///
+/// A turn is nobody's before it is taken: with a lock that is handed on, a call that waits for it and is no longer
+/// polled would keep it from all behind.
+#[derive(Default)]
+pub(crate) struct InTurn(Apart<()>);
+
+impl InTurn {
+    /// Does `work` when nothing else is under way, also nothing that nobody waits for any more; unless what comes of it
+    /// is `known` by then.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        known: impl Fn() -> Option<T>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
+        let (work, done) = (Arc::new(Mutex::new(Some(work))), Arc::new(Mutex::new(None)));
+        loop {
+            if let Some(known) = known() {
+                return Ok(known);
+            }
+            let (of_thread, told) = (Arc::clone(&work), Arc::clone(&done));
+            let turn = self.0.join(move || {
+                if let Some(work) = take(&of_thread) {
+                    let outcome = caught(work);
+                    *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+                }
+            });
+            match (turn.await, take(&done)) {
+                (_, Some(outcome)) => return outcome,
+                // It was another's turn.
+                (Ok(()), None) => {}
+                (Err(NotDone::NoThread(_)), None) => return caught(take(&work).ok_or(Panicked)?),
+                (Err(_), None) => return Err(Panicked),
+            }
+        }
     }
 }
 
@@ -104,5 +142,30 @@ mod tests {
         drop(call);
         go_on.send(()).unwrap();
         did_end.recv().unwrap();
+    }
+
+    #[test]
+    fn whoever_waits_a_turn_and_is_not_polled_any_more_holds_up_no_other() {
+        let turns = InTurn::default();
+        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        let mut first = Box::pin(turns.run(|| None, move || may_go_on.recv().unwrap()));
+        let mut second = Box::pin(turns.run(|| None, || 2));
+        let mut third = Box::pin(turns.run(|| None, || 3));
+        let mut idle = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(first.as_mut().poll(&mut idle).is_pending());
+        assert!(second.as_mut().poll(&mut idle).is_pending());
+        assert!(third.as_mut().poll(&mut idle).is_pending());
+        go_on.send(()).unwrap();
+        assert_eq!(block_on(third), Ok(3));
+        assert_eq!(block_on(second), Ok(2));
+        assert_eq!(block_on(first), Ok(()));
+    }
+
+    #[test]
+    fn a_turn_whose_work_panics_is_over() {
+        let turns = InTurn::default();
+        assert_eq!(block_on(turns.run(|| None, || -> () { panic!("on purpose") })), Err(Panicked));
+        assert_eq!(block_on(turns.run(|| None, || 7)), Ok(7));
+        assert_eq!(block_on(turns.run(|| Some(8), || 7)), Ok(8), "it is known");
     }
 }

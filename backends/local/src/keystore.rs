@@ -26,7 +26,6 @@ use envelope_sdk::{
     crypto::{DefaultEngine, Engine, Key256},
     key_uri::local::LocalKey,
 };
-use futures_util::lock::Mutex as AsyncMutex;
 
 use self::{
     document::{Argon2Record, Bytes, Document},
@@ -34,7 +33,7 @@ use self::{
     loaded::{Loaded, Mark},
     sealing::KeystoreKeys,
 };
-use crate::{Argon2Params, KeystoreError, Passphrase, argon2id};
+use crate::{Argon2Params, KeystoreError, Passphrase, argon2id, blocking::InTurn};
 
 pub(crate) use {
     changes::check_new,
@@ -82,8 +81,8 @@ pub(crate) use {
 /// passphrase of its time.
 pub struct Keystore {
     store: Arc<Store>,
-    /// Held by the change that is being made.
-    turn: Arc<AsyncMutex<()>>,
+    /// One change after the other.
+    turns: InTurn,
 }
 
 /// An open keystore, as the thread that changes it shares it.
@@ -268,7 +267,7 @@ impl Keystore {
     }
 
     fn of(store: Store) -> Self {
-        Self { store: Arc::new(store), turn: Arc::default() }
+        Self { store: Arc::new(store), turns: InTurn::default() }
     }
 }
 

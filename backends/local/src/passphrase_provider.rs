@@ -9,13 +9,12 @@ use envelope_sdk::{
     crypto::{DefaultEngine, Engine, Key256, cobblestone},
     wrap_binding,
 };
-use futures_util::lock::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
 use crate::{
     Argon2Error, Argon2Params, Passphrase,
     argon2id::{self, SALT_LEN},
-    blocking,
+    blocking::InTurn,
 };
 
 /// Wraps DEKs with one passphrase, for recipients `passphrase:`.
@@ -53,9 +52,9 @@ pub struct PassphraseProvider {
     allowed_work: u32,
     wrapping_salt: OnceLock<[u8; SALT_LEN]>,
     keys: Arc<DerivedKeys>,
-    /// Held while Argon2id runs, so that concurrent calls neither derive the same
+    /// One run of Argon2id after the other, so that concurrent calls neither derive the same
     /// key twice nor take the memory of several runs at once.
-    turn: Arc<AsyncMutex<()>>,
+    turns: InTurn,
 }
 
 /// A passphrase and the keys that were derived from it last.
@@ -106,7 +105,7 @@ impl PassphraseProvider {
     fn of(passphrase: Passphrase, params: Argon2Params) -> Self {
         let allowed_work = Self::DEFAULT_ALLOWED_WORK.max(params.work());
         let keys = Arc::new(DerivedKeys { passphrase, kept: Mutex::default() });
-        Self { params, allowed_work, wrapping_salt: OnceLock::new(), keys, turn: Arc::default() }
+        Self { params, allowed_work, wrapping_salt: OnceLock::new(), keys, turns: InTurn::default() }
     }
 
     async fn wrap(
@@ -165,17 +164,8 @@ impl PassphraseProvider {
         params: Argon2Params,
         salt: [u8; SALT_LEN],
     ) -> Result<Arc<Key256>, ProviderError> {
-        if let Some(known) = self.keys.known(params, &salt) {
-            return Ok(known);
-        }
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        let keys = Arc::clone(&self.keys);
-        let derived = blocking::run(move || {
-            // Also when nobody waits for the key any more, the next run waits for this one.
-            let _turn = turn;
-            keys.derive(params, &salt)
-        });
-        match derived.await {
+        let (known, keys) = (|| self.keys.known(params, &salt).map(Ok), Arc::clone(&self.keys));
+        match self.turns.run(known, move || keys.derive(params, &salt)).await {
             Ok(derived) => derived.map_err(|error| argon2_error(key, error)),
             Err(error) => {
                 Err(error_of(ProviderErrorKind::Other, key, "the passphrase was not hashed")

@@ -201,13 +201,8 @@ impl Keystore {
         &self,
         change: impl FnOnce(&Store, &mut Document) -> Result<(), KeystoreError> + Send + 'static,
     ) -> Result<(), KeystoreError> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
         let store = Arc::clone(&self.store);
-        let updated = blocking::run(move || {
-            // Also when nobody waits for this change any more, the next one waits for it.
-            let _turn = turn;
-            store.update(|document| change(&store, document))
-        });
+        let updated = self.turns.run(|| None, move || store.update(|document| change(&store, document)));
         updated.await.unwrap_or_else(|panicked| Err(self.interrupted("change", panicked)))
     }
 }

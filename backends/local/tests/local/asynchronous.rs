@@ -5,8 +5,11 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc::channel,
     },
     task::{Context, Waker},
+    thread,
+    time::Duration,
 };
 
 use envelope_local::PassphraseProvider;
@@ -74,6 +77,28 @@ fn a_hash_that_nobody_waits_for_is_kept_for_the_next_call() {
     }
     let wrapped = block_on(provider.wrap_dek(&key, &dek, &context)).unwrap();
     assert_eq!(block_on(provider.unwrap_dek(&wrapped, &context)).unwrap().expose(), dek.expose());
+}
+
+#[test]
+fn a_call_that_waits_for_a_hash_and_is_not_polled_any_more_holds_up_no_other() {
+    let provider = Arc::new(PassphraseProvider::with_params(passphrase(SECRET), FAST).unwrap());
+    let (dek, context) = (dek(), context("42"));
+    // Of other providers, so that each has a salt of its own. The first takes so long that the others come meanwhile.
+    let slow = Argon2Params { m_cost: 65536, t_cost: 6, p_cost: 1 };
+    let [one, two, three] = [slow, FAST, FAST].map(|params| {
+        let other = PassphraseProvider::with_params(passphrase(SECRET), params).unwrap();
+        wrap(&other, "passphrase:", &dek).unwrap()
+    });
+    let mut first = provider.unwrap_dek(&one, &context);
+    let mut second = provider.unwrap_dek(&two, &context);
+    for call in [&mut first, &mut second] {
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    let (tell, told) = channel();
+    let third = Arc::clone(&provider);
+    thread::spawn(move || tell.send(unwrap(&*third, &three).is_ok()));
+    assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(true), "it waits for one that nobody polls");
+    assert!(block_on(second).is_ok() && block_on(first).is_ok());
 }
 
 #[test]
