@@ -161,6 +161,19 @@ pub enum KeystoreError {
     /// The operating system gave no randomness.
     #[error("no new key for the keystore")]
     Random(#[from] RandomError),
+    /// The file was written and is in its place, and its folder could not be synced: after a loss of power it may be as it
+    /// was before. What was loaded before stays in use here until the file is read again.
+    #[error(
+        "the keystore {} was changed, and a loss of power may still undo that: its folder cannot be synced; keep both \
+         what it was and what it is now, such as the old and the new passphrase, until the disk is in order",
+        shown(path)
+    )]
+    Unsynced {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}", shown(path))]
     Io {
@@ -211,7 +224,9 @@ impl KeystoreError {
             Self::UnsupportedVersion { .. }
             | Self::Argon2 { source: Argon2Error::OutOfBounds { .. }, .. } => ProviderErrorKind::Unsupported,
             Self::Malformed { .. } => ProviderErrorKind::Protocol,
-            Self::Argon2 { .. } | Self::Random(_) | Self::Io { .. } => ProviderErrorKind::Other,
+            Self::Argon2 { .. } | Self::Random(_) | Self::Unsynced { .. } | Self::Io { .. } => {
+                ProviderErrorKind::Other
+            }
         }
     }
 }

@@ -103,7 +103,7 @@ impl Keystore {
     /// # Errors
     ///
     /// [`KeystoreError`]; [`AlreadyExists`](KeystoreError::AlreadyExists) when
-    /// there is a file.
+    /// there is a file, [`Unsynced`](KeystoreError::Unsynced) when it was made and may not last.
     pub fn create(path: impl AsRef<Path>, passphrase: &Passphrase) -> Result<Self, KeystoreError> {
         Self::create_with(path, passphrase, Argon2Params::RECOMMENDED)
     }
@@ -230,7 +230,8 @@ impl Keystore {
     ///
     /// # Errors
     ///
-    /// [`KeystoreError`]; the file is then as it was.
+    /// [`KeystoreError`]; the file is then as it was, but for [`Unsynced`](KeystoreError::Unsynced): the new passphrase
+    /// opens it then.
     pub fn change_passphrase(&self, new: &Passphrase) -> Result<(), KeystoreError> {
         // Another process may have raised them.
         self.reload()?;
@@ -242,7 +243,8 @@ impl Keystore {
     ///
     /// # Errors
     ///
-    /// [`KeystoreError`]; the file is then as it was.
+    /// [`KeystoreError`]; the file is then as it was, but for [`Unsynced`](KeystoreError::Unsynced): the new passphrase
+    /// opens it then.
     pub fn change_passphrase_with(
         &self,
         new: &Passphrase,

@@ -39,6 +39,7 @@ use crate::{KeystoreError, NAME, blocking};
 ///   ([`not_after`](envelope_sdk::KeyVersionDescription::not_after)), which is
 ///   told and refuses nothing. One that a rotation adds has none until it is set, and
 ///   one that is destroyed gets none.
+/// - A change that fails was not made, unless [`KeystoreError::Unsynced`] is the source of the error.
 /// - Dry runs read the file first, as the operations do. Descriptions and the list
 ///   are of what was read or written last in this process.
 #[async_trait]

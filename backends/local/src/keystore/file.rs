@@ -129,7 +129,8 @@ impl Lock<'_> {
         self.place.read_in(&self.folder)
     }
 
-    /// Puts `bytes` in the place of the file, all or nothing.
+    /// Puts `bytes` in the place of the file, all or nothing. They are there also if that is
+    /// [not certain to last](KeystoreError::Unsynced).
     pub(super) fn replace(&self, bytes: &[u8]) -> Result<(), KeystoreError> {
         self.publish(bytes, |lock| renameat(&lock.folder, &lock.temporary, &lock.folder, &lock.place.name))
     }
@@ -166,7 +167,13 @@ impl Lock<'_> {
             let _ = self.remove_temporary();
         }
         published?;
-        sync_folder(&self.folder, &self.place.folder)
+        // Whoever is told that nothing was changed throws away what opens the file now.
+        sync_folder(&self.folder, &self.place.folder).map_err(|error| match error {
+            KeystoreError::Io { source, .. } => {
+                KeystoreError::Unsynced { path: self.place.path.clone(), source }
+            }
+            error => error,
+        })
     }
 
     fn write_temporary(&self, bytes: &[u8], path: &Path) -> Result<(), KeystoreError> {
@@ -259,3 +266,21 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeystoreErr
 /// Without `NONBLOCK`, opening a pipe would wait for its other end.
 const SAFE: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_whose_folder_cannot_be_synced_is_told_as_one_that_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(&folder.path().join("keys.json")).unwrap();
+        let mut lock = place.lock().unwrap();
+        // Names are found by it, and nothing can be synced.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        lock.folder = openat(CWD, folder.path(), flags, Mode::empty()).unwrap().into();
+        let told = [lock.create(b"one"), lock.replace(b"two")].map(Result::unwrap_err);
+        assert!(told.iter().all(|error| matches!(error, KeystoreError::Unsynced { .. })), "{told:?}");
+        assert_eq!(place.read().unwrap(), b"two");
+    }
+}
