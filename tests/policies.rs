@@ -18,7 +18,7 @@ use ::tokio::time::{Instant, sleep};
 use common::context;
 use envelope_sdk::{
     AskedKey, DecryptError, Dek, EncryptError, Envelope, Hedging, KeyProvider, KeyUri, Keyring, KeyringEvent,
-    KeyringListener, Order, ProviderError, ProviderErrorKind, Timer, TokioTimer, WrapPolicy,
+    KeyringListener, Order, ProviderError, ProviderErrorKind, RewrapError, Timer, TokioTimer, WrapPolicy,
     crypto::DefaultEngine,
 };
 use envelope_testkit::{AlteredProvider, MemoryProvider};
@@ -367,6 +367,34 @@ async fn at_the_deadline_a_wrap_ends_and_names_the_key_that_was_waited_for() {
     let made = envelope.reporting(WrapPolicy::AtLeast(1)).encrypt(b"x", &context()).await.unwrap();
     assert_eq!(made.missing().iter().map(|missing| &missing.key).collect::<Vec<_>>(), [&rig.keys[1]]);
     assert_eq!(began.elapsed(), Duration::from_secs(6));
+}
+
+#[::tokio::test(start_paused = true)]
+async fn a_rewrap_inside_a_key_store_that_falls_silent_has_the_time_of_one_step() {
+    let key = MemoryProvider::key("a");
+    let memory = Arc::new(MemoryProvider::new().that_rewraps().with_key(&key));
+    let silent = AlteredProvider::new(memory.clone())
+        .on_rewrap(|below, wrapped, key, context| {
+            Box::pin(async move {
+                sleep(Duration::from_millis(2900)).await;
+                below.rewrap_dek(wrapped, key, context).await
+            })
+        })
+        .on_unwrap(|below, wrapped, context| {
+            Box::pin(async move {
+                sleep(Duration::from_secs(60)).await;
+                below.unwrap_dek(wrapped, context).await
+            })
+        });
+    let writer = Envelope::new(Keyring::new().encrypt(memory, key.clone()));
+    let sealed = writer.encrypt(b"x", &context()).await.unwrap();
+    let ring = Keyring::new().both(Arc::new(silent), key).deadline(Duration::from_secs(3), timer());
+    let began = Instant::now();
+    match Envelope::new(ring).rewrap(&sealed, &context()).await.unwrap_err() {
+        RewrapError::Decrypt(error) => assert!(kinds_and_keys(error).iter().all(|(kind, _)| *kind == AWAY)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(began.elapsed(), Duration::from_secs(6), "inside the key store, and to unlock");
 }
 
 #[::tokio::test(start_paused = true)]

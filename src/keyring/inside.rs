@@ -38,7 +38,7 @@ impl Keyring {
             .iter()
             .map(|key| deadline.bound(key, key.rewrap_from(opening, recipient, context)));
         let wrapped = try_join_all(rewraps).await.ok()?.into_iter().collect::<Option<Vec<_>>>()?;
-        let deks = self.unwrap_own(&wrapped, context).await.ok()?;
+        let deks = self.unwrap_own_until(&wrapped, context, &deadline).await.ok()?;
         let hidden = |((key, dek), wrapped): ((&ConfiguredKey, &Dek), &WrappedDek)| {
             key.check_hidden(dek, wrapped).is_ok()
         };

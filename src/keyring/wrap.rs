@@ -137,7 +137,16 @@ impl Keyring {
         wrapped: &[WrappedDek],
         context: &FullContext,
     ) -> Result<Vec<Dek>, EncryptError> {
-        let deadline = self.start_of_call();
+        self.unwrap_own_until(wrapped, context, &self.start_of_call()).await
+    }
+
+    /// The same, as the rest of a step that has begun.
+    pub(super) async fn unwrap_own_until(
+        &self,
+        wrapped: &[WrappedDek],
+        context: &FullContext,
+        deadline: &Deadline<'_>,
+    ) -> Result<Vec<Dek>, EncryptError> {
         let keys = self.encrypting.iter().zip(wrapped);
         let unwraps =
             keys.map(|(key, wrapped)| deadline.bound(key, key.provider.unwrap_dek(wrapped, context)));
