@@ -74,7 +74,11 @@ impl HttpService for Conditional {
                 .await
                 .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         }
+        let lists = is_listing(&request);
         let mut response = self.inner.execute(request).await?;
+        if lists && response.status().is_success() {
+            response = with_slashes_told(response).await?;
+        }
         let seen = seen(&response);
         response.extensions_mut().insert(seen);
         Ok(response)
@@ -122,6 +126,32 @@ impl Conditional {
     }
 }
 
+/// Whether it asks for a page of names: of S3 and Google, or of Azure.
+fn is_listing(request: &HttpRequest) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    request.method().as_str() == "GET"
+        && query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"))
+}
+
+/// The client takes a slash away that a key in a listing begins with, and what is left is the key of another object, or of none.
+/// Two slashes are an empty part, which it refuses.
+async fn with_slashes_told(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (parts, body) = response.into_parts();
+    let body = slashes_doubled(&body.bytes().await?);
+    Ok(HttpResponse::from_parts(parts, body.into()))
+}
+
+fn slashes_doubled(page: &[u8]) -> Vec<u8> {
+    let mut doubled = Vec::with_capacity(page.len());
+    for byte in page {
+        doubled.push(*byte);
+        if *byte == b'/' && (doubled.ends_with(b"<Key>/") || doubled.ends_with(b"<Name>/")) {
+            doubled.push(b'/');
+        }
+    }
+    doubled
+}
+
 fn seen(response: &HttpResponse) -> Seen {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let counts = ["x-amz-tagging-count", "x-ms-tag-count"];
@@ -135,4 +165,20 @@ fn seen(response: &HttpResponse) -> Seen {
 
 task_local! {
     static CONDITION: Condition;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_that_a_listed_key_begins_with_is_one_that_the_client_refuses() {
+        for (page, doubled) in [
+            ("<Key>/a</Key><Key>b/c</Key>", "<Key>//a</Key><Key>b/c</Key>"),
+            ("<Name>/</Name><Name>//a</Name>", "<Name>//</Name><Name>///a</Name>"),
+            ("<Prefix>/a</Prefix><Key/>", "<Prefix>/a</Prefix><Key/>"),
+        ] {
+            assert_eq!(slashes_doubled(page.as_bytes()), doubled.as_bytes());
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use envelope_rotation::{Item, ItemError, Listing, Outcome, Passed, Source, SourceError};
+use envelope_rotation::{Item, ItemError, Listing, Outcome, Passed, Source, SourceError, Usage};
 use futures_util::StreamExt;
 
 use crate::{Bucket, Keys, on_each_store, run, try_run};
@@ -132,6 +132,48 @@ async fn on_s3_keys_that_cannot_be_written_are_told_one_by_one_and_the_rest_is_d
 async fn on_google_keys_that_cannot_be_written_are_told_one_by_one_and_the_rest_is_done() {
     if let Some(bucket) = Bucket::google().await {
         keys_that_cannot_be_written_are_told_one_by_one_and_the_rest_is_done(bucket).await;
+    }
+}
+
+async fn a_key_that_begins_with_a_slash_is_told_and_taken_for_no_other(bucket: Bucket) {
+    let keys = Keys::new();
+    let sealed = keys.seal(b"1", "a").await;
+    for key in ["a", "b"] {
+        bucket.put(key, sealed.clone()).await;
+    }
+    // There is an object of the first without the slash, and none of the second.
+    for encoded in ["%2Fa", "%2Fc"] {
+        put_raw(&bucket, encoded, &sealed);
+    }
+    let mut unread = Vec::new();
+    let source = bucket.objects(&[""]);
+    let usage = Usage::of(&source, |_, error| unread.push(error.to_string())).await;
+    let opens: u64 = usage.keys.values().flat_map(|versions| versions.values()).map(|of| of.envelopes).sum();
+    assert_eq!((opens, unread.len()), (2, 2), "{unread:?}");
+    unread.sort();
+    let (report, failed) = try_run(source, keys.a_to_b()).await;
+    assert_eq!((report.totals.rewrapped, report.totals.items, failed.len()), (2, 4, 2));
+    assert!(!report.finished, "not everything could be listed");
+    for (told, key) in unread.iter().zip(["/a", "/c"]) {
+        let begin = format!("{}: its key has control characters, an empty part", bucket.url(key));
+        assert!(told.starts_with(&begin), "{told}");
+    }
+    // As where it is named.
+    let read = bucket.objects(&[""]).read(&Item::named(bucket.url("/a"))).await;
+    assert!(matches!(read, Err(SourceError::Unsupported(_))), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_s3_a_key_that_begins_with_a_slash_is_told_and_taken_for_no_other() {
+    if let Some(bucket) = Bucket::s3().await {
+        a_key_that_begins_with_a_slash_is_told_and_taken_for_no_other(bucket).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_google_a_key_that_begins_with_a_slash_is_told_and_taken_for_no_other() {
+    if let Some(bucket) = Bucket::google().await {
+        a_key_that_begins_with_a_slash_is_told_and_taken_for_no_other(bucket).await;
     }
 }
 
