@@ -41,7 +41,8 @@ pub use records::SqlRecords;
 ///
 /// The column is of bytes (`bytea`), or of text with armored envelopes. Each cell is an attached envelope, the header of
 /// a data key ([`DataKeyStore`](envelope_layers::DataKeyStore)), or a detached header, whose payload may be in another
-/// column of the same row. A row whose cell is `NULL` has none. A cell that holds anything else is an error of its item.
+/// column of the same row. A row whose cell is `NULL`, or empty as [`RecordStore::destroy`](crate::records::RecordStore::destroy)
+/// leaves a header, has none. A cell that holds anything else is an error of its item.
 ///
 /// - An item is called by its key, as text; by a JSON array of texts where the key has several columns.
 /// - Rows are listed by pages in the order of the key. Those that are added meanwhile may be missed: whoever adds them
@@ -240,8 +241,9 @@ impl Inner {
             let limit = i32::try_from(wanted).map_err(SourceError::store)?;
             let (row, _) = self.row(item, &statements.read, &[(&limit, Type::INT4)], READS).await?;
             let row = row.ok_or(SourceError::Gone)?;
-            // A cell that was emptied holds no envelope any more.
-            let len: i32 = field::<Option<i32>>(&row, 0)?.ok_or(SourceError::Gone)?;
+            // A cell that was emptied holds no envelope any more, nor does one whose data key was destroyed.
+            let len: Option<i32> = field(&row, 0)?;
+            let len = len.filter(|len| *len > 0).ok_or(SourceError::Gone)?;
             let len = usize::try_from(len).map_err(SourceError::store)?;
             let front = match statements.content {
                 Content::Bytes => cell::read_bytes(field(&row, 1)?, len)?,

@@ -100,9 +100,9 @@ impl Statements {
         modified: Option<&Column>,
     ) -> Self {
         let page = |behind: &str| {
-            // By the columns, and not by their texts, which have the same names without `t`.
+            // By the columns, and not by their texts, which have the same names without `t`. Of `NULL` the length is not known.
             format!(
-                "SELECT {} FROM {table} AS t WHERE {cell} IS NOT NULL{behind} ORDER BY {} LIMIT {PAGE}",
+                "SELECT {} FROM {table} AS t WHERE octet_length({cell}) > 0{behind} ORDER BY {} LIMIT {PAGE}",
                 key.as_texts("t."),
                 key.names("t.")
             )
