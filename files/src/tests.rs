@@ -9,6 +9,7 @@ mod journal;
 mod locked;
 mod machine;
 mod settled;
+mod tree;
 mod written;
 
 use std::{cell::Cell, path::Path, sync::Arc};

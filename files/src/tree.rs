@@ -17,7 +17,7 @@ pub enum Found<'a> {
     File(&'a Path),
     /// A folder, before it is entered.
     Folder(&'a Path),
-    /// A folder that cannot be listed. The walk goes on beside it.
+    /// A folder that cannot be listed, or not even looked at. The walk goes on beside it.
     Unreadable(FileError),
 }
 
@@ -46,20 +46,29 @@ pub fn walk(folder: &Path, found: &mut impl FnMut(Found<'_>) -> Walk) -> Walk {
     for (name, is_folder) in names.iter() {
         // `.` before each name would make it another name than the one that was given.
         let path = if folder == Path::new("") { PathBuf::from(name) } else { folder.join(name) };
-        let next = match is_folder {
-            false => found(Found::File(&path)),
-            // It may have become a link since the folder was read.
-            true if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) => Walk::Around,
-            true => match found(Found::Folder(&path)) {
-                Walk::On => walk(&path, found),
-                next => next,
-            },
-        };
+        let next = if is_folder { below(&path, found) } else { found(Found::File(&path)) };
         if next == Walk::End {
             return Walk::End;
         }
     }
     Walk::On
+}
+
+/// What was a folder when the one above it was read.
+fn below(path: &Path, found: &mut impl FnMut(Found<'_>) -> Walk) -> Walk {
+    let unreadable = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => None,
+        // It has become a link, or has gone.
+        Ok(_) => return Walk::Around,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Walk::Around,
+        // What is in it must not be passed over unsaid.
+        Err(error) => Some(FileError::io("list", path, error)),
+    };
+    match (found(Found::Folder(path)), unreadable) {
+        (Walk::On, None) => walk(path, found),
+        (Walk::On, Some(error)) => found(Found::Unreadable(error)),
+        (next, _) => next,
+    }
 }
 
 /// The names in a folder, close together: a folder may have a million.
@@ -75,7 +84,12 @@ impl Names {
         let folder = if folder == Path::new("") { Path::new(".") } else { folder };
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            let kind = entry.file_type()?;
+            let kind = match entry.file_type() {
+                Ok(kind) => kind,
+                // Not every file system tells it along with the name, which may have gone when it is asked.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             if kind.is_file() || kind.is_dir() {
                 names.starts.push(u32::try_from(names.bytes.len()).map_err(io::Error::other)?);
                 names.bytes.push(u8::from(kind.is_dir()));
