@@ -48,11 +48,14 @@ pub(super) fn read(path: &Path) -> Result<Stored, SourceError> {
     Ok(stored)
 }
 
-/// The front of a file that is not one of two of which the other was replaced already.
+/// The front of a file, unless a rewrap left half a header that looks like a whole one, or the file is one of two of which
+/// the other was replaced already.
 fn read_whole(file: &File, path: &Path) -> Result<Stored, SourceError> {
     let stored = read_front(file)?;
     match stored.header.kind() {
         Kind::Detached if pair::journal(path, file).is_some() => Err(SourceError::CutOff),
+        // Key stores would say anything of its wraps: that there is no such version, or that it is out of use by now.
+        Kind::Attached if is_cut_off(file, path) => Err(SourceError::CutOff),
         _ => Ok(stored),
     }
 }

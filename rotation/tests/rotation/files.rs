@@ -9,8 +9,9 @@ use std::{
 };
 
 use envelope_files::{Journal, LockedFile};
-use envelope_rotation::{Control, Files, Goal, Job, Outcome, Report, is_half_reencrypted, payload_path};
-use envelope_sdk::{EncryptionContext, Envelope, Header, format::armor};
+use envelope_rotation::{Control, Files, Goal, Job, Key, Outcome, Report, is_half_reencrypted, payload_path};
+use envelope_sdk::{EncryptionContext, Envelope, Header, KeyProvider, format::armor};
+use envelope_testkit::MemoryProvider;
 use tempfile::TempDir;
 
 use crate::{Keys, a_to_b, run};
@@ -294,6 +295,29 @@ async fn a_plan_says_of_a_header_that_was_cut_off_what_finishes_it() {
     }
     tree.run(a_to_b(&tree.keys)).await;
     tree.check("b").await;
+}
+
+/// Half a header may look like a whole one for the old key, which may be out of use by now.
+#[tokio::test]
+async fn a_header_that_was_cut_off_is_finished_by_the_new_key_whatever_is_said_of_the_old_one() {
+    let tree = Tree::new().await;
+    let (old, new) = headers(&tree, "padded.envelope").await;
+    let path = tree.path("padded.envelope");
+    let journal = path.with_file_name(Journal::name_of(path.file_name().unwrap()));
+    fs::write(&journal, Journal::new(old, new.clone()).unwrap().to_bytes()).unwrap();
+    // Nothing but the MAC has arrived.
+    let mut torn = fs::read(&path).unwrap();
+    torn[4064..4096].copy_from_slice(&new.to_bytes()[4064..]);
+    fs::write(&path, torn).unwrap();
+    // There is no such key any more.
+    let gone: Arc<dyn KeyProvider> = Arc::new(MemoryProvider::new());
+    let goal = Goal::only(tree.keys.keys("b")).open_with(vec![Key::new(gone, crate::uri('a'))]);
+    let job = || Job::new(Arc::new(Files::new(vec![path.clone()])), goal.clone());
+    let plan = job().plan(&Control::new(), |_| {}).await.unwrap();
+    assert_eq!((plan.failed, plan.to_change), (1, 0), "{plan}");
+    let report = run(job()).await;
+    assert_eq!((report.totals.in_target_state, report.totals.failed), (1, 0), "{report}");
+    assert!(tree.opens("padded.envelope", "b").await && !journal.exists());
 }
 
 #[tokio::test]
