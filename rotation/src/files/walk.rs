@@ -106,9 +106,7 @@ fn file(path: &Path, pattern: Option<&Pattern>, clean: bool, listener: &mut impl
             Err(error) => return listener.found(Err(SourceError::store(error))),
         }
     }
-    if unfinished::is_left(path)
-        || pattern.is_some_and(|pattern| !pattern.matches_path_with(path, AS_A_SHELL))
-    {
+    if unfinished::is_left(path) || pattern.is_some_and(|pattern| !is_meant(pattern, path)) {
         return true;
     }
     match pair::beside(path) {
@@ -122,6 +120,11 @@ fn file(path: &Path, pattern: Option<&Pattern>, clean: bool, listener: &mut impl
             ))))
         }
     }
+}
+
+/// Whether a pattern matches a path. By itself it matches none that is not UTF-8, and a wildcard means those too.
+fn is_meant(pattern: &Pattern, path: &Path) -> bool {
+    pattern.matches_with(&path.to_string_lossy(), AS_A_SHELL)
 }
 
 /// Of how many parts the paths are that a pattern may match. `None`: any number.
@@ -213,6 +216,31 @@ mod tests {
         });
         assert_eq!(found, [item(&pattern, true)]);
         assert_eq!(walked(&[folder.path().join("*.envelope")]).len(), 1);
+    }
+
+    /// A file system that wants UTF-8 has no such name.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pattern_means_names_that_are_not_utf_8_as_a_shell_does() {
+        use std::ffi::OsStr;
+        let folder = tempfile::tempdir().unwrap();
+        let name = OsStr::from_bytes(b"caf\xe9.envelope");
+        fs::write(folder.path().join(name), "").unwrap();
+        fs::create_dir(folder.path().join(OsStr::from_bytes(b"\xff"))).unwrap();
+        fs::write(folder.path().join(OsStr::from_bytes(b"\xff/b.envelope")), "").unwrap();
+        fs::write(folder.path().join("c.pem"), "").unwrap();
+        let found = |pattern: &str| {
+            let mut found = Vec::new();
+            walk(&[folder.path().join(pattern)], false, &mut |listed: Result<Item, SourceError>| {
+                found.push(listed.unwrap());
+                true
+            });
+            found
+        };
+        let at = |name: &[u8]| item(&folder.path().join(OsStr::from_bytes(name)), false);
+        assert_eq!(found("*.envelope"), [at(b"caf\xe9.envelope")]);
+        assert_eq!(found("caf?.envelope"), [at(b"caf\xe9.envelope")]);
+        assert_eq!(found("**/*.envelope"), [at(b"caf\xe9.envelope"), at(b"\xff/b.envelope")]);
     }
 
     #[test]
