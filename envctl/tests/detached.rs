@@ -169,3 +169,23 @@ fn a_pair_whose_reencryption_was_cut_off_opens_by_its_journal_and_the_next_rotat
     assert_eq!(sandbox.read("out"), plaintext);
     assert_eq!(sandbox.files(), ["in", "in.envelope", "in.sealed", "out"]);
 }
+
+/// As a shell names all files of a folder. Given another header, it would be no journal any more, and nothing else opens the
+/// payload.
+#[test]
+fn the_journal_of_a_pair_that_was_cut_off_is_no_envelope_of_its_own_whoever_names_it() {
+    let (sandbox, plaintext) = sealed();
+    sandbox.run(&["encrypt", "--detached", "-k", "local:new", "in", "-o", "other"], 0);
+    // The payload was replaced, and the header not yet.
+    let journal = "in.envelope.reencrypt-journal";
+    fs::rename(sandbox.file("other.sealed"), sandbox.file("in.sealed")).unwrap();
+    fs::rename(sandbox.file("other"), sandbox.file(journal)).unwrap();
+    let before = sandbox.read(journal);
+    let rewrap = ["rewrap", "-k", "local:main", "--from", "local:new", journal];
+    sandbox.run(&rewrap, 2).says("belongs to an envelope beside it");
+    let rotate = ["rotate", journal, "--to", "local:main", "--from", "local:new"];
+    sandbox.run(&rotate, 2).says("belongs to the reencryption of an envelope beside it");
+    assert_eq!(sandbox.read(journal), before);
+    sandbox.run(&["decrypt", "-f", "-k", "local:new", "in.envelope", "-o", "out"], 0);
+    assert_eq!(sandbox.read("out"), plaintext);
+}

@@ -9,6 +9,7 @@ use std::{
 
 use envelope_audit::about_envelope;
 use envelope_files::{HowWritten, LockedFile, open_header};
+use envelope_rotation::is_left_over;
 use envelope_sdk::{
     EncryptionContext, Envelope, Header, Kind, OpenedHeader, crypto::cobblestone::PREFIX_LEN, printable,
     stream,
@@ -68,6 +69,13 @@ fn rewrap(
     expected: &EncryptionContext,
     (recorder, act): (&Recorder, &mut Act),
 ) -> Result<Header> {
+    // With another header, the journal of a pair is none any more, and no other has the key of the payload.
+    if is_left_over(path) {
+        return Err(CliError::usage(
+            "it belongs to an envelope beside it, whose rewrap or reencryption is not done",
+        )
+        .hint("`envctl rotate` over that envelope finishes it"));
+    }
     if args.dry_run {
         let file = LockedFile::open_unlocked(path)?;
         let open = |unlock: Unlock<'_>| open_header(&file, path, unlock);

@@ -18,11 +18,20 @@ use envelope_sdk::{
     stream,
 };
 
-use super::{of_armor, of_file, of_stream, pair};
+use super::{
+    of_armor, of_file, of_stream,
+    pair::{self, Beside},
+};
 use crate::{SourceError, Stored};
 
 /// Reads header and beginning of the payload, mostly in one call to the system.
 pub(super) fn read(path: &Path) -> Result<Stored, SourceError> {
+    // Found, it is passed over; a list or a shell names it all the same.
+    if !matches!(pair::beside(path), Beside::Nothing) {
+        return Err(SourceError::Unsupported(
+            "it belongs to the reencryption of an envelope beside it, which a job over that envelope finishes",
+        ));
+    }
     let file = LockedFile::open_unlocked(path).map_err(of_file)?;
     // A job may be at it. What does not look like an envelope at all mostly is none.
     let may_be_half = |error: &SourceError| match error {
