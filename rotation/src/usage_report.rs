@@ -81,7 +81,7 @@ impl<R: BufRead> UsageReader<R> {
     /// [`UsageReportError`].
     pub fn open(from: R) -> Result<Self, UsageReportError> {
         let mut reader = Self { from, made: String::new(), of: Vec::new(), envelopes: 0, end: None };
-        match reader.line()? {
+        match reader.line(MOST_BYTES_OF_PATHS)? {
             Some(Line::Begin(begin)) if begin.envelope_usage == VERSION => {
                 (reader.made, reader.of) = (begin.made, begin.of);
             }
@@ -111,14 +111,14 @@ impl<R: BufRead> UsageReader<R> {
         if self.end.is_some() {
             return Ok(None);
         }
-        match self.line()? {
+        match self.line(MOST_BYTES)? {
             Some(Line::Envelope(envelope)) => {
                 self.envelopes += 1;
                 Ok(Some(envelope))
             }
             Some(Line::End(end)) if end.envelopes == self.envelopes => {
                 // Two in one file: nobody would read the second.
-                if self.line()?.is_some() {
+                if self.line(MOST_BYTES)?.is_some() {
                     return Err(UsageReportError::More);
                 }
                 self.end = Some(end);
@@ -135,10 +135,10 @@ impl<R: BufRead> UsageReader<R> {
         self.end.as_ref().map_or(0, |end| end.not_read)
     }
 
-    fn line(&mut self) -> Result<Option<Line>, UsageReportError> {
+    /// A line of so many bytes at most.
+    fn line(&mut self, most: u64) -> Result<Option<Line>, UsageReportError> {
         let mut line = Vec::new();
-        // Bounded: a line is a header's recipients and a name.
-        let read = io::Read::take(&mut self.from, MOST_BYTES).read_until(b'\n', &mut line)?;
+        let read = io::Read::take(&mut self.from, most).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok(None);
         }
@@ -281,6 +281,8 @@ struct End {
 const VERSION: u32 = 1;
 /// More than a header of 64 KiB and a long name come to, each character escaped.
 const MOST_BYTES: u64 = 1 << 20;
+/// More than the paths of a call come to, each character escaped: Linux takes 6 MiB of them at most.
+const MOST_BYTES_OF_PATHS: u64 = 64 << 20;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test that goes wrong shall stop")]
@@ -316,6 +318,16 @@ mod tests {
         assert_eq!(key.by_version["1"], Counts { opened: 2, unreadable: 2 });
         assert_eq!(key.by_version["2"], Counts { opened: 2, unreadable: 1 });
         assert_eq!(loss(|of| of.key == "local:none").0.opened, 0);
+    }
+
+    /// As many as a shell makes of `archive/*`.
+    #[test]
+    fn a_report_over_very_many_paths_is_read() {
+        let of: Vec<_> = (0..60_000).map(|number| format!("/srv/archive/{number:06}.envelope")).collect();
+        let report = UsageWriter::begin(Vec::new(), "2026-11-29T10:00:00Z", &of).unwrap().end(0).unwrap();
+        let mut reader = UsageReader::open(report.as_slice()).unwrap();
+        assert!(reader.of() == of);
+        assert_eq!(reader.next_envelope().unwrap(), None);
     }
 
     #[test]

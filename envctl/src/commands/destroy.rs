@@ -331,8 +331,10 @@ fn check_each_once(usage: &[Usage<'_>]) -> Result<()> {
 /// A second run over the same paths does not take the place of the first: what it says of them counts, too.
 fn warn_of_runs(global: &Global, usage: &[Usage<'_>]) {
     for (at, one) in usage.iter().enumerate() {
+        // A shell gives tens of thousands of paths.
+        let paths: HashSet<_> = one.of.iter().collect();
         for other in &usage[at + 1..] {
-            let Some(path) = one.of.iter().find(|path| other.of.contains(path)) else { continue };
+            let Some(path) = other.of.iter().find(|path| paths.contains(path)) else { continue };
             // RFC 3339 in UTC: the order of the texts is that of the times.
             let (older, newer) = if one.made <= other.made { (one, other) } else { (other, one) };
             let [older, newer] = [older, newer].map(|of| printable::path(of.path));
