@@ -148,7 +148,16 @@ impl Job {
                 (key_stores, goal)
             }
         };
-        let target = Target::find(goal, &key_stores).await?;
+        // A key store may take long to answer, or never do.
+        let found = tokio::select! {
+            biased;
+            () = control.stopped() => None,
+            found = Target::find(goal, &key_stores) => Some(found?),
+        };
+        let Some(target) = found else {
+            let (totals, calls, took) = (Totals::default(), key_stores.calls(), begun.elapsed());
+            return Ok(Report { totals, calls, took, cancelled: true, finished: false });
+        };
         // What is kept for other headers is wiped in time also while the job is paused.
         let mut purging = JoinSet::new();
         purging.spawn(key_stores.kept().purge_as_it_expires());

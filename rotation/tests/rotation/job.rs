@@ -13,7 +13,9 @@ use envelope_rotation::{
     Control, Goal, Item, ItemError, Job, Key, Listing, Memory, Outcome, Reencryption, RotationError, Shard,
     Source, SourceError, Stored,
 };
-use envelope_sdk::{EncryptionContext, Header};
+use envelope_sdk::{
+    Dek, EncryptionContext, FullContext, Header, KeyProvider, KeyUri, ProviderError, WrappedDek,
+};
 use envelope_testkit::MemoryProvider;
 use tokio::{sync::Barrier, time::Instant};
 
@@ -208,6 +210,39 @@ async fn a_cancelled_job_ends_early_and_reports_what_it_did() {
     let done = generations(&source, 200).iter().sum::<u32>();
     assert_eq!(report.totals.rewrapped, u64::from(done));
     assert!((1..200).contains(&done), "{done}");
+}
+
+/// A key store that never answers.
+struct Silent;
+
+#[async_trait]
+impl KeyProvider for Silent {
+    fn name(&self) -> &'static str {
+        "silent"
+    }
+    async fn wrap_dek(&self, _: &KeyUri, _: &Dek, _: &FullContext) -> Result<WrappedDek, ProviderError> {
+        std::future::pending().await
+    }
+    async fn unwrap_dek(&self, _: &WrappedDek, _: &FullContext) -> Result<Dek, ProviderError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_stopped_while_it_waits_for_its_first_answer_ends() {
+    let keys = Keys::new();
+    let source = keys.source(3, "a").await;
+    let goal = Goal::only(vec![Key::new(Arc::new(Silent), uri('b'))]).open_with(keys.keys("a"));
+    let control = Control::new();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        control.stop();
+    };
+    let run = Job::new(source.clone(), goal).run(&control, |_| panic!("an item"));
+    let ((), ended) = tokio::join!(stop, tokio::time::timeout(Duration::from_secs(60), run));
+    let report = ended.expect("it waits on").unwrap();
+    assert!(report.cancelled && !report.finished, "{report}");
+    assert_eq!((report.totals.items, generations(&source, 3)), (0, vec![0; 3]));
 }
 
 #[tokio::test(start_paused = true)]
