@@ -466,3 +466,20 @@ fn an_interrupt_at_the_prompt_for_a_pin_waits_for_no_call_of_the_token() {
     while terminal.read() {}
     assert!(!terminal.seen.contains("waiting for the token"), "{:?}", terminal.seen);
 }
+
+/// Header and payload are two files, and the second is opened once the first one is.
+#[test]
+fn a_pair_that_is_reencrypted_while_a_passphrase_is_typed_opens() {
+    let sandbox = Sandbox::new();
+    sandbox.keystore(&["main"]);
+    sandbox.write("in", b"x");
+    sandbox.run(&["encrypt", "--detached", "-k", "local:main", "in"], 0);
+    let decrypt = ["decrypt", "-k", "local:main", "in.envelope", "-o", "out"];
+    let (mut terminal, mut child) = Terminal::start(&sandbox, &decrypt, false);
+    terminal.wait_for("Passphrase of the keystore");
+    sandbox.run(&["rotate", "in.envelope", "--to", "local:main", "--reencrypt"], 0);
+    terminal.type_line(crate::common::PASSPHRASE);
+    terminal.wait_for("decrypted, 1 bytes");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(sandbox.read("out"), b"x");
+}

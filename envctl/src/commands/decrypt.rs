@@ -122,6 +122,7 @@ impl Opening<'_> {
         if let Ok(header) = &header {
             act.is_about(header);
         }
+        let was = header.as_ref().ok().cloned();
         let unlock = |header: Header| unlock(envelope, &header, args, expected);
         let attached = header.as_ref().ok().filter(|header| header.kind() == Kind::Attached);
         let sealed_len = attached.and_then(|header| source.full_len()?.checked_sub(header.len() as u64));
@@ -133,7 +134,7 @@ impl Opening<'_> {
             }
         });
         let opened = match path.as_deref().filter(|_| args.payload.is_none()) {
-            Some(path) => by_payload(opened, path, unlock),
+            Some(path) => by_payload(opened, was.as_ref(), path, unlock),
             None => opened,
         };
         let opened = opened.map_err(|error| explain(error, &source))?;
@@ -199,14 +200,18 @@ fn check_kind(header: &Header, args: &Decrypt) -> Result<()> {
 }
 
 /// The header of the payload that is there. Between the two files of a pair that is reencrypted that is the one in the
-/// journal, which was on disk before. It is believed if the keys open it and the payload commits to its DEK, and does
-/// not to that of the header in the file.
+/// journal, which was on disk before; and once that is done, the one that took the place of `was`, which was read before somebody
+/// typed a passphrase or a key store answered. It is believed if the keys open it and the payload commits to its DEK, and does
+/// not to that of the header that was read.
 fn by_payload(
     opened: Result<OpenedHeader>,
+    was: Option<&Header>,
     path: &Path,
     unlock: impl Fn(Header) -> Result<OpenedHeader>,
 ) -> Result<OpenedHeader> {
-    let Some(new) = half_reencrypted(path) else { return opened };
+    if opened.as_ref().is_ok_and(|opened| opened.header().kind() != Kind::Detached) {
+        return opened;
+    }
     let mut prefix = [0; cobblestone::PREFIX_LEN];
     let payload = LockedFile::open_unlocked(&payload_path(path));
     if payload.ok().and_then(|mut payload| payload.read_exact(&mut prefix).ok()).is_none() {
@@ -216,7 +221,12 @@ fn by_payload(
     if opened.as_ref().is_ok_and(is_of) {
         return opened;
     }
-    unlock(new).ok().filter(is_of).map_or(opened, Ok)
+    let now = || {
+        let now = stream::read_header_at(&LockedFile::open_unlocked(path).ok()?).ok()?;
+        (now.kind() == Kind::Detached && was.is_some_and(|was| now != *was)).then_some(now)
+    };
+    let new = half_reencrypted(path).or_else(now);
+    new.and_then(|new| unlock(new).ok()).filter(is_of).map_or(opened, Ok)
 }
 
 /// Where the payload is, and at which offset.
