@@ -135,6 +135,32 @@ fn reencrypt_makes_new_envelopes_and_a_resumed_job_does_none_twice() {
     sandbox.run(&["rotate", "--to", "local:more", "--resume", "job.jsonl", "tree"], 2).says("of another job");
 }
 
+/// A header shows that a passphrase opens it, and not which one.
+#[test]
+fn what_a_job_did_under_another_passphrase_is_not_taken_for_done() {
+    let sandbox = tree(2);
+    let rotate = |passphrase: &str, code| {
+        let args = [
+            "--json",
+            "rotate",
+            "--to",
+            "passphrase:",
+            "--from",
+            "local:old",
+            "--resume",
+            "job.jsonl",
+            "tree",
+        ];
+        Ran::of(sandbox.envctl(&args).env("ENVCTL_NEW_PASSPHRASE", passphrase).output().unwrap(), code)
+    };
+    assert_eq!(rotate("mistyped", 0).json()["totals"]["rewrapped"], 2);
+    assert_eq!(rotate("mistyped", 0).json()["totals"]["done_before"], 2);
+    // Whoever wants another one is not told that it opens them.
+    let report = rotate("meant", 4).json();
+    assert_eq!(report["totals"]["done_before"], 0);
+    assert_eq!(report["totals"]["failed"], 2);
+}
+
 #[test]
 fn the_report_file_has_each_outcome_and_the_exit_code_is_that_of_the_first_failure() {
     let sandbox = tree(4);

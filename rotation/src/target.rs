@@ -203,6 +203,14 @@ impl Target {
         Envelope::new(keyring).unlock(header, &self.goal.context).await
     }
 
+    /// Opens a header with the wanted passphrase alone.
+    pub(crate) async fn unlock_by_passphrase(&self, header: &Header) -> Result<OpenedHeader, DecryptError> {
+        let wanted = self.goal.to.iter().filter(|key| key.uri == KeyUri::passphrase());
+        let keyring = wanted
+            .fold(Keyring::new(), |keyring, key| keyring.decrypt(Arc::clone(&key.provider), key.uri.clone()));
+        Envelope::new(keyring).unlock(header.clone(), &self.goal.context).await
+    }
+
     /// Which key opens the header of this item first, where several are as good: each key store has its part of the
     /// calls, by the name of the item, and a job that is run again asks the same ones. `None`: the order of the header.
     ///

@@ -77,16 +77,21 @@ impl Worker {
         let stored = self.source.read(&report.item).await?;
         report.generation = Some(stored.header.generation());
         let reasons = self.target.reasons(&stored.header, stored.modified);
-        let is_done = |checkpoint: &Checkpoint| checkpoint.is_done(&report.item, &stored.mac());
+        let is_noted = self
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.is_done(&report.item, &stored.mac()));
         // What the header shows counts for more than a line: a key may have a new version since.
-        let outcome =
-            if !reasons.iter().any(Reason::is_shown) && self.checkpoint.as_ref().is_some_and(is_done) {
-                report.reasons = Vec::new();
-                Some(Outcome::DoneBefore)
-            } else {
-                report.reasons = reasons;
-                report.reasons.is_empty().then_some(Outcome::InTargetState)
-            };
+        let is_done = is_noted
+            && !reasons.iter().any(Reason::is_shown)
+            && self.has_wanted_passphrase(&reasons, &stored.header).await?;
+        let outcome = if is_done {
+            report.reasons = Vec::new();
+            Some(Outcome::DoneBefore)
+        } else {
+            report.reasons = reasons;
+            report.reasons.is_empty().then_some(Outcome::InTargetState)
+        };
         let done = match outcome {
             Some(outcome) if self.dry => Ok(outcome),
             Some(outcome) => {
@@ -105,6 +110,20 @@ impl Worker {
         };
         report.header = Some(stored.header);
         done
+    }
+
+    /// Whether a wanted passphrase, if there is one, is that of the job before, which may have been mistyped. A job hashes it once
+    /// for all that one job wrapped.
+    async fn has_wanted_passphrase(&self, reasons: &[Reason], header: &Header) -> Result<bool, ItemError> {
+        if self.dry || !reasons.contains(&Reason::PassphraseUnknown) {
+            return Ok(true);
+        }
+        let opened = self.target.unlock_by_passphrase(header);
+        match about_envelope(*header.envelope_id(), opened).await {
+            Ok(_) => Ok(true),
+            Err(envelope_sdk::DecryptError::NotAuthentic) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn rewrap(&self, report: &mut ItemReport, stored: &Stored) -> Result<Outcome, ItemError> {
