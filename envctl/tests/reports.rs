@@ -205,6 +205,29 @@ fn the_report_of_a_destruction_tells_the_version_and_is_there_when_standard_outp
 }
 
 #[test]
+fn a_key_is_not_destroyed_where_there_is_no_room_for_the_report_of_it() {
+    let sandbox = tree(1);
+    sandbox.run(&["keys", "deactivate", "old"], 0);
+    sandbox.run(&["keys", "usage", "tree", "--report", "usage.jsonl"], 0);
+    // More than a file may have, which is 6 blocks of 512 or 1024 bytes, and less than is in memory before it is written.
+    let reason = "r".repeat(7_000);
+    let destroy =
+        ["keys", "destroy", "old", "--yes", "--usage", "usage.jsonl", "--force", "--report", "gone.jsonl"];
+    let envctl = sandbox.envctl(&[&destroy[..], &["--reason", &reason]].concat());
+    let mut command = std::process::Command::new("sh");
+    command
+        .arg("-c")
+        .arg("ulimit -f 6; exec \"$0\" \"$@\"")
+        .arg(envctl.get_program())
+        .args(envctl.get_args());
+    command.current_dir(envctl.get_current_dir().unwrap()).env_clear();
+    command.envs(envctl.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ran::of(command.output().unwrap(), 3).says("gone.jsonl");
+    assert!(!sandbox.files().contains(&"gone.jsonl".to_owned()));
+    sandbox.run(&["decrypt", "-k", "local:old", "tree/0.envelope", "-o", "out"], 0);
+}
+
+#[test]
 fn the_report_of_a_destruction_is_signed_by_the_key_of_the_audit_log_and_verifies_until_it_is_changed() {
     let sandbox = tree(2);
     sandbox.run(&["keys", "deactivate", "old"], 0);

@@ -93,6 +93,9 @@ impl Destruction {
                  destroys the key all the same",
             ));
         }
+        if let Some(report) = &mut destruction.report {
+            report.flush()?;
+        }
         Ok(destruction)
     }
 

@@ -162,7 +162,7 @@ async fn write_down(
         // What was written since they were counted.
         of.rows = of.rows.max(rows);
     }
-    Ok(())
+    report.flush()
 }
 
 /// What became of a data key that was to be destroyed.

@@ -49,6 +49,12 @@ impl SignedReport {
         self.file.write_all(line.as_bytes()).map_err(|error| CliError::io("write", &self.path, &error))
     }
 
+    /// Brings the lines so far to disk: where there is no room for them, that is known before anything is destroyed.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let flushed = self.file.flush().and_then(|()| self.file.get_ref().file().sync_all());
+        flushed.map_err(|error| CliError::io("write", &self.path, &error))
+    }
+
     /// Ends it, and says `text` of it, which begins behind its name, and the members of `value`.
     pub(super) fn finish(mut self, global: &Global, mut value: Value, text: &str) -> Result<()> {
         let name = printable::path(&self.path);
