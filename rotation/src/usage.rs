@@ -92,15 +92,17 @@ impl Usage {
     }
 }
 
-/// Reads an item, also one that another process works on now.
+/// Reads an item, also one that another process works on, or replaces, now.
 async fn read(source: &dyn Source, item: &Item) -> Result<Stored, SourceError> {
+    let mut last = SourceError::Busy;
     for tries in 0..TRIES {
         match source.read(item).await {
-            Err(SourceError::Busy) => patience::wait(tries).await,
+            Err(error @ (SourceError::Busy | SourceError::Conflict)) => last = error,
             read => return read,
         }
+        patience::wait(tries).await;
     }
-    Err(SourceError::Busy)
+    Err(last)
 }
 
 impl fmt::Display for Usage {

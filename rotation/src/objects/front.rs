@@ -11,7 +11,7 @@ use envelope_sdk::{
 };
 use object_store::path::Path;
 
-use super::store::{FRONT, Got, Store, failed};
+use super::store::{FRONT, Got, Store, failed, not_written};
 use crate::{SourceError, Stored};
 
 /// Reads header and beginning of the payload, mostly by one request.
@@ -27,15 +27,16 @@ pub(super) async fn read(store: &Store, key: &Path) -> Result<Stored, SourceErro
         Err(error) => return Err(failed(error)),
     };
     let tag = got.tag.clone();
+    // Google says of a generation that was replaced that it is not there, which is not to say that nothing is.
     let longer = |len: u64| store.get(key, 0..len, tag.as_deref());
     let (got, mut stored) = if armor::is_armored(&got.bytes) {
-        let got = if got.size > FRONT { longer(ARMORED_FRONT).await.map_err(failed)? } else { got };
+        let got = if got.size > FRONT { longer(ARMORED_FRONT).await.map_err(not_written)? } else { got };
         let stored = of_armored(&got.bytes)?;
         (got, stored)
     } else {
         let got = match header_len(&got) {
             Some(len) if len > got.bytes.len() as u64 && got.size > FRONT => {
-                longer(len).await.map_err(failed)?
+                longer(len).await.map_err(not_written)?
             }
             _ => got,
         };

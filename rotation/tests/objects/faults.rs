@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use envelope_rotation::{Item, ItemError, Objects, ObjectsError, Outcome, Source, SourceError};
+use envelope_rotation::{Item, ItemError, Objects, ObjectsError, Outcome, Source, SourceError, Usage};
 use envelope_sdk::EncryptionContext;
 use envelope_testkit::http_server::{Answer, HttpServer, Request, forward};
 
@@ -16,6 +16,7 @@ on_each_store!(
     an_answer_to_a_write_that_was_lost_is_no_conflict_with_itself,
     what_a_store_says_is_told_without_its_control_characters,
     a_body_that_changes_while_it_is_copied_is_a_conflict,
+    an_envelope_that_is_replaced_while_its_header_is_read_is_neither_passed_over_nor_left_out,
 );
 
 /// Stands before the server of a bucket; what `fault` answers, the server does not.
@@ -113,6 +114,41 @@ async fn a_body_that_changes_while_it_is_copied_is_a_conflict(bucket: Bucket) {
         assert_eq!(report.totals.conflicts, 1);
         assert_eq!(keys.open(&bucket.get("x").await).await, Some(('b', plaintext(LARGE + 1))));
         assert_eq!(bucket.keys().await, ["x"]);
+    }
+}
+
+async fn an_envelope_that_is_replaced_while_its_header_is_read_is_neither_passed_over_nor_left_out(
+    bucket: Bucket,
+) {
+    let keys = Keys::new();
+    let (context, long) = (EncryptionContext::new(), keys.envelope("a").pad_headers_to(20_000));
+    for counts in [true, false] {
+        bucket.put("x", long.encrypt(b"1", &context).await.unwrap()).await;
+        // Replaced when the rest of its header is asked for.
+        let (runtime, bucket_there) = (tokio::runtime::Handle::current(), bucket.clone());
+        let theirs = Mutex::new(Some(long.encrypt(b"2", &context).await.unwrap()));
+        let server = before(&bucket, move |request| {
+            let range = request.header("range").or(request.header("x-ms-range")).unwrap_or_default();
+            let is_rest = range.starts_with("bytes=0-") && range != "bytes=0-8191";
+            if request.method == "GET"
+                && is_rest
+                && let Some(theirs) = theirs.lock().unwrap().take()
+            {
+                runtime.block_on(bucket_there.put("x", theirs));
+            }
+            None
+        });
+        let source = bucket.objects_at(&server.url(), &[""]);
+        if counts {
+            let mut unread = Vec::new();
+            let usage = Usage::of(&source, |_, error| unread.push(error.to_string())).await;
+            assert_eq!((usage.keys.len(), unread.len()), (1, 0), "{unread:?}");
+        } else {
+            let (report, failed) = try_run(source, keys.a_to_b()).await;
+            assert!(failed.is_empty(), "{failed:?}");
+            assert_eq!((report.totals.rewrapped, report.totals.conflicts), (1, 1));
+            assert_eq!(keys.open(&bucket.get("x").await).await, Some(('b', b"2".to_vec())));
+        }
     }
 }
 
