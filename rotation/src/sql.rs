@@ -30,7 +30,7 @@ use tokio_postgres::{
 
 use crate::{Item, Listing, Reencryption, Source, SourceError, Stored};
 use pool::Pool;
-use statements::{Content, Layout, Statements};
+use statements::{Content, Layout, PAGE, Statements};
 use table::{READS, field};
 use url::Address;
 
@@ -130,7 +130,8 @@ impl fmt::Debug for Sql {
 #[async_trait]
 impl Source for Sql {
     fn list(&self) -> Listing {
-        let begin = Some(Page { inner: Arc::clone(&self.0), names: Vec::new().into_iter(), last: None });
+        let inner = Arc::clone(&self.0);
+        let begin = Some(Page { inner, names: Vec::new().into_iter(), last: None, is_end: false });
         Box::pin(futures_util::stream::unfold(begin, |page| async {
             let mut page = page?;
             match page.next().await {
@@ -341,6 +342,8 @@ struct Page {
     names: std::vec::IntoIter<Vec<String>>,
     /// The key of the last row of the page, unless it was the last one.
     last: Option<Vec<String>>,
+    /// Whether nothing was behind it when it was read. Rows that others add there one by one would be pages without an end.
+    is_end: bool,
 }
 
 impl Page {
@@ -354,6 +357,9 @@ impl Page {
             }
             return Ok(Some(item(&texts)));
         }
+        if self.is_end {
+            return Ok(None);
+        }
         let (statement, values) = match &self.last {
             None => (&statements.first_page, Vec::new()),
             Some(last) => (
@@ -364,6 +370,7 @@ impl Page {
         let rows = self.inner.pool.query(statement, &values, READS).await?.rows;
         let texts = rows.iter().map(|row| (0..row.len()).map(|at| field(row, at)).collect());
         self.names = texts.collect::<Result<Vec<Vec<String>>, _>>()?.into_iter();
+        self.is_end = rows.len() < PAGE;
         let Some(texts) = self.names.next() else { return Ok(None) };
         if self.names.len() == 0 {
             self.last = Some(texts.clone());

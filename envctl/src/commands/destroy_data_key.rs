@@ -158,6 +158,10 @@ async fn write_down(
                 report.line(&json!({ "data_key": of.id.to_string(), "row": row.key.0 }))?;
             }
             rows += page.len() as u64;
+            // What a service goes on to write behind it is not waited for.
+            if PAGE.is_end(&page) {
+                break;
+            }
         }
         // What was written since they were counted.
         of.rows = of.rows.max(rows);

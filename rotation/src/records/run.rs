@@ -140,11 +140,16 @@ impl<'j, F: FnMut(RecordEvent<'_>)> Run<'j, F> {
             let rows = page.map_err(RecordsError::Store)?;
             let Some(last) = rows.last() else { return Ok(true) };
             after = Some(last.key.clone());
+            // Whoever goes on to write behind it would keep this pass from ever coming to its end: that is for the next one.
+            let is_end = job.limit.is_end(&rows);
             let moving = match moving {
                 Some(moving) => moving.clone(),
                 None => moving.insert(self.begin(id, header, &rows).await?).clone(),
             };
             self.batch(moving, rows).await?;
+            if is_end {
+                return Ok(self.control.may_go_on().await);
+            }
         }
     }
 

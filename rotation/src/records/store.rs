@@ -118,6 +118,16 @@ pub struct PageLimit {
     pub bytes: u64,
 }
 
+impl PageLimit {
+    /// Whether nothing was behind these rows when a [page](RecordStore::page) of this limit had them.
+    #[must_use]
+    pub fn is_end(&self, rows: &[Row]) -> bool {
+        let records = rows.iter().flat_map(|row| &row.records).filter_map(|(_, record)| record.as_ref());
+        let bytes: u64 = records.map(|record| record.len() as u64).sum();
+        (rows.len() as u64) < u64::from(self.rows) && bytes < self.bytes
+    }
+}
+
 /// What says which row is meant, as its store writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey(pub String);

@@ -163,5 +163,5 @@ impl Statements {
 
 pub(super) const DEFAULT_SCHEMA: &str = "public";
 /// Keys in memory at once, of one listing.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 const PREFIX: usize = envelope_sdk::crypto::cobblestone::PREFIX_LEN;

@@ -1,8 +1,11 @@
 //! What holds whoever else writes, and wherever a job is cut off.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -33,6 +36,26 @@ async fn a_row_that_changed_since_it_was_read_is_a_conflict_and_is_kept() {
     database.run("DELETE FROM t").await;
     assert!(matches!(source.commit(&item, &stored, &stored.header).await, Err(SourceError::Conflict)));
     assert!(matches!(source.read(&item).await, Err(SourceError::Gone)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_others_add_without_a_pause_do_not_keep_a_job_from_its_end() {
+    let Some(database) = Database::new("endless").await else { return };
+    let keys = Keys::new();
+    database.envelopes(&keys, "id int PRIMARY KEY", "i", 5).await;
+    // For each row that is done another one is behind all others.
+    database
+        .run(
+            "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS \
+                 'BEGIN INSERT INTO t SELECT max(id) + 1, old.envelope FROM t; RETURN NULL; END'; \
+             CREATE TRIGGER more AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION more()",
+        )
+        .await;
+    // One after the other: two would make the same id.
+    let job = Job::new(Arc::new(database.source(COLUMN)), keys.a_to_b()).concurrency(1);
+    let (report, failed) = tokio::time::timeout(Duration::from_secs(60), run(job)).await.unwrap();
+    assert_eq!((report.totals.rewrapped, report.finished), (5, true), "{failed:?}");
+    assert_eq!(database.count("SELECT count(*) FROM t").await, 10);
 }
 
 /// Rows change between reading and writing, once each.

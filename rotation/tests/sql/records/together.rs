@@ -1,6 +1,9 @@
 //! Others read, write and move meanwhile.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use envelope_rotation::records::{RecordsError, Retirement};
 use envelope_sdk::DataKey;
@@ -121,6 +124,25 @@ async fn a_data_key_that_something_refers_to_is_not_retired() {
     people.check(10).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_others_add_without_a_pause_do_not_keep_a_job_from_its_end() {
+    let Some(people) = People::new("endless", 10).await else { return };
+    // With each batch that is moved another row is behind all others, which has no record yet.
+    let old = people.old;
+    people
+        .database
+        .run(&format!(
+            "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS \
+                 'BEGIN INSERT INTO people (id, data_key) SELECT max(id) + 1, decode(''{old}'', ''hex'') FROM people; \
+                 RETURN NULL; END'; \
+             CREATE TRIGGER more AFTER UPDATE ON people FOR EACH STATEMENT EXECUTE FUNCTION more()"
+        ))
+        .await;
+    let report = tokio::time::timeout(Duration::from_secs(60), run(people.job())).await.unwrap();
+    // It passes over the table twenty times.
+    assert_eq!((report.moved, report.left, report.finished), (10 + 19, 1, true), "{report}");
+}
+
 /// Ends a data key in the statement that moves a row, so before the batch that comes next.
 const ENDS_OLD: &str = "CREATE FUNCTION finish() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS \
         'BEGIN UPDATE data_keys SET header = '''' WHERE id = old.data_key; RETURN NULL; END'; \
@@ -189,7 +211,7 @@ async fn a_row_that_a_transaction_holds_for_long_does_not_end_the_job() {
     other.batch_execute(&hold).await.unwrap();
     let released = async {
         // A statement waits 5 seconds for a lock.
-        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        tokio::time::sleep(Duration::from_secs(7)).await;
         other.batch_execute("COMMIT").await.unwrap();
     };
     let (report, ()) = tokio::join!(run(people.job().batch(10)), released);
