@@ -367,7 +367,8 @@ impl Page {
                 last.iter().map(|text| (text as &(dyn ToSql + Sync), Type::TEXT)).collect(),
             ),
         };
-        let rows = self.inner.pool.query(statement, &values, READS).await?.rows;
+        // Where few rows have an envelope, this looks at many others.
+        let rows = self.inner.pool.scan(statement, &values, READS).await?.rows;
         let texts = rows.iter().map(|row| (0..row.len()).map(|at| field(row, at)).collect());
         self.names = texts.collect::<Result<Vec<Vec<String>>, _>>()?.into_iter();
         self.is_end = rows.len() < PAGE;

@@ -58,6 +58,25 @@ async fn rows_that_others_add_without_a_pause_do_not_keep_a_job_from_its_end() {
     assert_eq!(database.count("SELECT count(*) FROM t").await, 10);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_rows_may_take_longer_than_other_statements() {
+    let Some(database) = Database::new("slow_page").await else { return };
+    let keys = Keys::new();
+    database.envelopes(&keys, "id int PRIMARY KEY", "i", 3).await;
+    let source = database.source(&format!("{COLUMN}&statement_timeout=1"));
+    source.check().await.unwrap();
+    // It waits for longer than that, and not as long as for a lock at most.
+    let other = connect(&database.address).await;
+    let hold = format!("BEGIN; LOCK TABLE {}.t IN ACCESS EXCLUSIVE MODE", database.schema);
+    other.batch_execute(&hold).await.unwrap();
+    let released = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        other.batch_execute("COMMIT").await.unwrap();
+    };
+    let (listed, ()) = tokio::join!(source.list().collect::<Vec<_>>(), released);
+    assert_eq!(listed.iter().filter(|item| item.is_ok()).count(), 3, "{listed:?}");
+}
+
 /// Rows change between reading and writing, once each.
 struct Racing {
     source: Sql,
