@@ -270,7 +270,13 @@ const COLUMNS: &str = "WITH RECURSIVE types AS ( \
     SELECT a.attname::text, a.attnum, a.attnotnull, a.attgenerated <> '', format_type(a.atttypid, a.atttypmod), \
         b.typname::text, b.typtype = 'e' OR b.typnamespace = 'pg_catalog'::regnamespace \
     FROM pg_attribute a JOIN types b ON b.attnum = a.attnum AND b.typtype <> 'd' WHERE a.attrelid = $1";
+/// Where a column takes different texts for equal, its index must take the same ones for equal: else one key is that of several rows,
+/// and the rows behind the first of them are not behind its key.
 const IS_UNIQUE: &str = "SELECT EXISTS (SELECT FROM pg_index i \
     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
     AND i.indnkeyatts = cardinality($2) AND (SELECT array_agg(k ORDER BY k) \
-        FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k) = $2)";
+        FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k) = $2 \
+    AND NOT EXISTS (SELECT FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1], i.indcollation::oid[]) k (number, compared) \
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+        JOIN pg_collation c ON c.oid = a.attcollation \
+        WHERE NOT c.collisdeterministic AND a.attcollation <> k.compared))";

@@ -24,7 +24,10 @@ async fn tables_whose_rows_cannot_be_told_apart_are_refused() {
              CREATE VIEW view AS SELECT * FROM two; \
              CREATE TABLE parent (id int PRIMARY KEY, e bytea); CREATE TABLE child () INHERITS (parent); \
              CREATE TYPE pair AS (a int, b int); CREATE TABLE odd (id pair PRIMARY KEY, e bytea); \
-             CREATE TABLE made (id int PRIMARY KEY, e bytea GENERATED ALWAYS AS (int4send(id)) STORED)",
+             CREATE TABLE made (id int PRIMARY KEY, e bytea GENERATED ALWAYS AS (int4send(id)) STORED); \
+             CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+             CREATE TABLE cased (id text COLLATE no_case NOT NULL, e bytea); CREATE UNIQUE INDEX ON cased (id COLLATE \"C\"); \
+             CREATE TABLE uncased (n int, id text COLLATE no_case, e bytea, PRIMARY KEY (id, n))",
         )
         .await;
     for (parameters, word) in [
@@ -32,6 +35,7 @@ async fn tables_whose_rows_cannot_be_told_apart_are_refused() {
         ("table=plain&key=id&column=e", "no unique index"),
         ("table=part&key=id&column=e", "no unique index"),
         ("table=expression&key=id&column=e", "no unique index"),
+        ("table=cased&key=id&column=e", "no unique index"),
         ("table=two&key=a&column=e", "no unique index"),
         ("table=two&key=a&key=b&key=n&column=e", "may be NULL"),
         ("table=two&column=e", "key="),
@@ -50,6 +54,7 @@ async fn tables_whose_rows_cannot_be_told_apart_are_refused() {
         assert!(why.contains(word), "{parameters}: {why}");
     }
     database.source("table=two&key=b&key=a&column=e").check().await.unwrap();
+    database.source("table=uncased&key=n&key=id&column=e").check().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
