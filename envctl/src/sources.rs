@@ -1,7 +1,7 @@
 //! What a command goes through: files by their paths, objects and tables by their URLs.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -51,6 +51,14 @@ pub(crate) fn open(words: &[PathBuf], writes: bool) -> Result<Arc<dyn Source>> {
 
 fn files(files: Files, writes: bool) -> Arc<dyn Source> {
     Arc::new(if writes { files.removing_left_files() } else { files })
+}
+
+/// Where what a word names is, as its name or the file system tells. Of what is not there, such as a pattern, it is not known.
+pub(crate) fn place(word: &Path) -> Option<PathBuf> {
+    match word.to_str() {
+        Some(url) if is_object_url(url) => Some(word.to_owned()),
+        _ => fs::canonicalize(path_of(word).ok()?).ok(),
+    }
 }
 
 /// A path, or that of a `file://` URL, which is written as it is.

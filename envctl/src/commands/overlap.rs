@@ -1,15 +1,14 @@
-//! Paths of one call that stand for the same files.
+//! Paths and URLs of one call that stand for the same files or objects.
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 use envelope_sdk::printable;
 use serde_json::json;
 
-use crate::{cli::Global, report};
+use crate::{cli::Global, report, sources};
 
 /// Says which paths are below others of the call: their envelopes are listed, and counted, once for each.
 pub(crate) fn warn(global: &Global, paths: &[PathBuf]) {
@@ -22,7 +21,7 @@ pub(crate) fn warn(global: &Global, paths: &[PathBuf]) {
 
 /// What is not there, such as a pattern, is part of nothing.
 fn overlaps(paths: &[PathBuf]) -> Vec<(&Path, &Path)> {
-    let real: Vec<_> = paths.iter().map(|path| fs::canonicalize(path).ok()).collect();
+    let real: Vec<_> = paths.iter().map(|path| sources::place(path)).collect();
     let found = within(&real);
     found.into_iter().map(|(at, within)| (paths[at].as_path(), paths[within].as_path())).collect()
 }
@@ -45,6 +44,8 @@ fn within(real: &[Option<PathBuf>]) -> Vec<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -58,6 +59,18 @@ mod tests {
         let paths = [tree.clone(), at("tree-2"), again.clone(), file.clone(), at("tree/*")];
         let found = overlaps(&paths);
         assert_eq!(found, [(again.as_path(), tree.as_path()), (file.as_path(), tree.as_path())]);
+        let url = PathBuf::from(format!("file://{}", file.display()));
+        let paths = [url.clone(), tree.clone()];
+        assert_eq!(overlaps(&paths), [(url.as_path(), tree.as_path())]);
+    }
+
+    #[test]
+    fn so_is_a_url_of_objects() {
+        let urls = ["s3://b/2026", "s3://b/2026/x", "s3://b/20", "gs://b/2026", "s3://c", "s3://c/"];
+        let urls = urls.map(PathBuf::from);
+        let found = overlaps(&urls);
+        let expected = [(&urls[1], &urls[0]), (&urls[5], &urls[4])];
+        assert_eq!(found, expected.map(|(url, within)| (url.as_path(), within.as_path())));
     }
 
     /// Each with each would take hours.
