@@ -191,7 +191,13 @@ impl Source for Sql {
                          both are bytes",
                     ));
                 };
-                let (payload, _room) = inner.whole_bytes(item, read).await?;
+                let payload = inner.whole_bytes(item, read).await.map_err(|error| match error {
+                    SourceError::Gone => {
+                        SourceError::Unsupported("the column of its payload is NULL: it is kept elsewhere")
+                    }
+                    error => error,
+                });
+                let (payload, _room) = payload?;
                 // A payload of another header, which somebody put there since, would look damaged.
                 if inner.read(item).await?.header != old.header {
                     return Err(SourceError::Conflict);
@@ -289,11 +295,12 @@ impl Inner {
         Ok((cell.ok_or(SourceError::Conflict)?, room))
     }
 
-    /// Waits until there is room for a cell, so that many large ones are one after the other in memory.
+    /// Waits until there is room for a cell, so that many large ones are one after the other in memory. One that is `NULL` is
+    /// [gone](SourceError::Gone).
     async fn room_for(&self, item: &Item, statement: &str) -> Result<SemaphorePermit<'_>, SourceError> {
         let (row, _) = self.row(item, statement, &[(&0, Type::INT4)], READS).await?;
         let len: Option<i32> = field(&row.ok_or(SourceError::Conflict)?, 0)?;
-        let len = len.ok_or(SourceError::Conflict)?;
+        let len = len.ok_or(SourceError::Gone)?;
         if len > MAX_CELL {
             return Err(SourceError::Unsupported(
                 "it is larger than 256 MiB, too large to go through memory",

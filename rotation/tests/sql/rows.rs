@@ -227,6 +227,24 @@ async fn detached_headers_change_with_their_payloads_or_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_header_whose_payload_is_elsewhere_is_told_at_once_and_stays() {
+    let Some(database) = Database::new("no_payload").await else { return };
+    let keys = Keys::new();
+    database.run("CREATE TABLE t (id int PRIMARY KEY, header bytea, body bytea)").await;
+    let sealed = keys.envelope("a").encrypt_detached(b"x", &EncryptionContext::new()).await.unwrap();
+    database.rows("INSERT INTO t VALUES (1, $1, NULL)", &[&sealed.0]).await;
+    let source = database.source("table=t&key=id&column=header&payload=body");
+    let unwraps = keys.0.unwraps();
+    let (report, failed) = run(Job::new(Arc::new(source), keys.a_to_b().reencrypting())).await;
+    assert_eq!((report.totals.failed, report.totals.conflicts), (1, 0), "{failed:?}");
+    assert!(failed[0].contains("NULL"), "{failed:?}");
+    let unwraps = keys.0.unwraps() - unwraps;
+    assert!(unwraps < 5, "the key store was asked again: {unwraps}");
+    let header: Vec<u8> = database.rows("SELECT header FROM t", &[]).await[0].get(0);
+    assert_eq!(header, sealed.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn headers_of_data_keys_are_rewrapped_and_their_records_open() {
     let Some(database) = Database::new("headers").await else { return };
     let keys = Keys::new();
