@@ -40,7 +40,7 @@ pub struct PlannedDataKey {
     /// Its id.
     #[serde(rename = "data_key", serialize_with = "id")]
     pub id: DataKeyId,
-    /// Rows under it, whether or not the store is narrowed.
+    /// Rows under it; of a store that is narrowed, these.
     pub rows: u64,
     /// Whether its header is there: without it nobody opens the rows.
     pub has_header: bool,
@@ -67,7 +67,7 @@ pub(super) async fn of(ready: &Ready, control: &Control) -> Result<RecordPlan, R
             plan.cancelled = true;
             break;
         }
-        let rows = job.store.count(&id).await.map_err(RecordsError::Store)?;
+        let rows = job.store.count_narrowed(&id).await.map_err(RecordsError::Store)?;
         let header = keys.old_header(id);
         let key = header.as_ref().and_then(opening);
         if let (Some(header), Some(key), true) = (&header, key, rows > 0) {

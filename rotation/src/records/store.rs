@@ -67,6 +67,16 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Whatever went wrong.
     async fn count(&self, of: &DataKeyId) -> Result<u64, StoreError>;
 
+    /// As [`count`](Self::count), but of a store that is narrowed to some of its rows, only these: what a job is to move. For a
+    /// store that is never narrowed there is nothing to write.
+    ///
+    /// # Errors
+    ///
+    /// Whatever went wrong.
+    async fn count_narrowed(&self, of: &DataKeyId) -> Result<u64, StoreError> {
+        self.count(of).await
+    }
+
     /// The header of a data key, if there is one.
     ///
     /// # Errors

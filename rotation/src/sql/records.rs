@@ -195,6 +195,16 @@ impl RecordStore for SqlRecords {
         Ok(u64::try_from(count)?)
     }
 
+    async fn count_narrowed(&self, of: &DataKeyId) -> Result<u64, StoreError> {
+        let statements = self.statements().await?;
+        let of = of.to_string();
+        let mut values: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&of, Type::TEXT)];
+        values.extend(self.layout.tenant_value());
+        let rows = self.pool.scan(&statements.count_narrowed, &values, READS).await?.rows;
+        let count: i64 = field(rows.first().ok_or("no answer")?, 0)?;
+        Ok(u64::try_from(count)?)
+    }
+
     async fn data_key(&self, id: &DataKeyId) -> Result<Option<StoredDataKey>, StoreError> {
         let statements = self.statements().await?;
         let rows = self.pool.query(&statements.header, &[(&id.to_string(), Type::TEXT)], READS).await?.rows;

@@ -244,6 +244,25 @@ async fn one_tenant_moves_to_a_data_key_that_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_tenant_moves_from_under_a_data_key_that_others_share_and_nothing_is_left() {
+    let Some(people) = People::new("shared", 30).await else { return };
+    people.database.run("UPDATE people SET tenant = 'other' WHERE id >= 10").await;
+    let store = people.store();
+    let new = people.keys.envelope("b").create_data_key(&tenant_context("acme")).await.unwrap();
+    let new_id = DataKeyId::of(new.header());
+    store.insert(&new_id, &new.header().to_bytes()).await.unwrap();
+    let job = || people.job_over(people.store_with("&tenant-column=tenant&tenant=acme")).to(new_id);
+    let plan = job().plan(&Control::new()).await.unwrap();
+    assert_eq!((plan.rows, plan.data_keys.len()), (10, 1), "{plan}");
+    for moved in [10, 0] {
+        let report = run(job()).await;
+        assert_eq!((report.moved, report.left, report.emptied.len()), (moved, 0, 0), "{report}");
+    }
+    let under = format!("SELECT count(*) FROM people WHERE data_key = decode('{}', 'hex')", people.old);
+    assert_eq!((people.database.count(&under).await, people.headers().await), (20, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn large_records_are_moved_a_few_at_a_time() {
     let Some(people) = People::new("large_records", 1).await else { return };
     let header: Vec<u8> = people.database.rows("SELECT header FROM data_keys", &[]).await[0].get(0);

@@ -83,6 +83,8 @@ pub(super) struct Statements {
     pub(super) in_use: String,
     /// Rows under the data key `$1`.
     pub(super) count: String,
+    /// The same, of the tenant `$2`, if there is one.
+    pub(super) count_narrowed: String,
     /// From the data key `$1` to `$2`, of which neither is destroyed: the keys of rows, then for each column old and new records,
     /// as arrays.
     pub(super) swap: String,
@@ -152,6 +154,11 @@ impl Statements {
                 is_tenant(1)
             ),
             count: format!("SELECT count(*) FROM {records} WHERE {dk} = {}", of("$1")),
+            count_narrowed: format!(
+                "SELECT count(*) FROM {records} WHERE {dk} = {}{}",
+                of("$1"),
+                is_tenant(2)
+            ),
             swap: format!(
                 "UPDATE {records} AS t SET {dk} = {}, {set} FROM {rows} \
                  WHERE {} AND t.{dk} = {} AND {} \
