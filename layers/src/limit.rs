@@ -25,7 +25,9 @@ pub use concurrency::Concurrency;
 /// time, then for the provider's rate, which is exact for that reason. (What waits at the second or third may leave closer
 /// to the one before it of the same key than the rate of the key says.) No more wait than [`waiting`](Self::waiting): whoever
 /// comes then is refused with [`Throttled`](ProviderErrorKind::Throttled), for a queue without an end only turns
-/// trouble into time-outs. Whoever is dropped leaves the queue.
+/// trouble into time-outs. Whoever is dropped leaves the queue; whoever waits for a rate and is not polled is passed by the others after
+/// a quarter of a second. But who has a place among the calls at a time keeps it until the call ends: where calls are driven together
+/// (`buffer_unordered`, `select!`), await no other call of the same limit while they are not polled.
 ///
 /// Each wrap of [`unwrap_deks`](KeyProvider::unwrap_deks) counts, and is asked for alone, since most key stores are asked
 /// once for each, until a [`Deadline`](crate::Deadline) below cuts one off. For one that opens many in one request there

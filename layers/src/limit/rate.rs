@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     num::NonZeroU32,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -19,7 +20,7 @@ use governor::{
 };
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::FullQueue;
@@ -70,6 +71,8 @@ pub(super) struct Rate {
     passed: AtomicU64,
     /// How many wait, or are about to.
     waiting: AtomicUsize,
+    /// Nanoseconds of the limiter's clock at which the first of them is to look again.
+    due: AtomicU64,
     /// Whoever has it is the first of those who wait; the others follow as they came.
     turn: Semaphore,
 }
@@ -84,6 +87,7 @@ impl Rate {
             limiter,
             passed: AtomicU64::default(),
             waiting: AtomicUsize::default(),
+            due: AtomicU64::default(),
             turn: Semaphore::new(1),
         }
     }
@@ -108,13 +112,37 @@ impl Rate {
             return Ok(());
         }
         queue.enter(place)?;
-        let _waits = Waits::one_of(&self.waiting);
-        // It is never closed.
-        let _turn = self.turn.acquire().await;
-        while let Err(not_yet) = self.limiter.check() {
-            sleep(not_yet.wait_time_from(self.limiter.clock().now())).await;
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            self.is_due_after(Duration::ZERO);
         }
+        let _waits = Waits::one_of(&self.waiting);
+        let mut turn = pin!(self.turn.acquire());
+        let _turn = loop {
+            match timeout(PATIENCE, &mut turn).await {
+                // It is never closed.
+                Ok(turn) => break turn.ok(),
+                // Whoever is first is not polled, such as one of a set of futures whose owner does something else.
+                Err(_) if self.is_overdue() => break None,
+                Err(_) => {}
+            }
+        };
+        while let Err(not_yet) = self.limiter.check() {
+            let wait = not_yet.wait_time_from(self.limiter.clock().now());
+            self.is_due_after(wait);
+            sleep(wait).await;
+        }
+        self.is_due_after(Duration::ZERO);
         Ok(())
+    }
+
+    fn is_due_after(&self, wait: Duration) {
+        let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        self.due.store(self.now().saturating_add(wait), Ordering::Relaxed);
+    }
+
+    fn is_overdue(&self) -> bool {
+        let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        self.now().saturating_sub(self.due.load(Ordering::Relaxed)) >= patience
     }
 }
 
@@ -211,6 +239,8 @@ impl Clock for TokioClock {
     }
 }
 
+/// How late the first of those who wait may be before the others go past it.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// A second.
 const NANOS: u64 = 1_000_000_000;
 /// Requests per second that come a good while apart.
@@ -223,6 +253,32 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_first_and_is_not_polled_any_more_holds_up_no_other() {
+        let (rate, queue) = (Rate::new(10), Queue::new(100));
+        while rate.pass(&queue, &mut None).now_or_never().is_some() {}
+        let mut places = [None, None];
+        let [one, two] = &mut places;
+        let mut first = Box::pin(rate.pass(&queue, one));
+        let mut second = Box::pin(rate.pass(&queue, two));
+        // The one has the turn, and the other is the next to have it.
+        assert!((&mut first).now_or_never().is_none());
+        assert!((&mut second).now_or_never().is_none());
+        let begun = Instant::now();
+        for _ in 0..20 {
+            rate.pass(&queue, &mut None).await.unwrap();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        // They pass as before, and no faster than all others.
+        let begun = Instant::now();
+        first.await.unwrap();
+        second.await.unwrap();
+        for _ in 0..8 {
+            rate.pass(&queue, &mut None).await.unwrap();
+        }
+        assert!(begun.elapsed() > Duration::from_millis(800), "{:?}", begun.elapsed());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn rates_of_keys_that_nobody_asks_for_any_more_are_dropped_and_no_other() {
