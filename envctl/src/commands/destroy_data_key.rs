@@ -218,7 +218,13 @@ fn end(providers: &Providers, store: &SqlRecords, of: &Ending, force: bool) -> (
 async fn fate_of(store: &dyn RecordStore, id: DataKeyId) -> Fate {
     match store.data_key(&id).await {
         Ok(Some(stored)) if !stored.header.is_empty() => Fate::Kept,
-        Ok(_) => Fate::Destroyed,
+        Ok(Some(_)) => Fate::Destroyed,
+        // Not by this: a job that moved all of its rows meanwhile retired it, and they open as before.
+        Ok(None) => match store.count(&id).await {
+            Ok(0) => Fate::Kept,
+            Ok(_) => Fate::Destroyed,
+            Err(_) => Fate::Unknown,
+        },
         Err(_) => Fate::Unknown,
     }
 }
@@ -339,8 +345,8 @@ mod tests {
 
     use super::*;
 
-    /// A database that says this of a header, and nothing else.
-    struct Says(std::result::Result<Option<&'static [u8]>, &'static str>);
+    /// A database that says this of a header, and of its rows.
+    struct Says(std::result::Result<Option<&'static [u8]>, &'static str>, u64);
 
     #[async_trait]
     impl RecordStore for Says {
@@ -377,7 +383,7 @@ mod tests {
         }
 
         async fn count(&self, _: &DataKeyId) -> std::result::Result<u64, StoreError> {
-            unreachable!()
+            Ok(self.1)
         }
 
         async fn data_keys(
@@ -398,11 +404,12 @@ mod tests {
 
     #[test]
     fn what_nobody_can_say_of_a_data_key_is_neither_destroyed_nor_kept() {
-        let fate = |says| futures_executor::block_on(fate_of(&Says(says), [7; 16].into()));
-        assert_eq!(fate(Ok(Some(b"header"))), Fate::Kept);
-        assert_eq!(fate(Ok(Some(b""))), Fate::Destroyed);
-        assert_eq!(fate(Ok(None)), Fate::Destroyed);
-        assert_eq!(fate(Err("the connection was lost")), Fate::Unknown);
+        let fate = |says, rows| futures_executor::block_on(fate_of(&Says(says, rows), [7; 16].into()));
+        assert_eq!(fate(Ok(Some(b"header")), 3), Fate::Kept);
+        assert_eq!(fate(Ok(Some(b"")), 3), Fate::Destroyed);
+        assert_eq!(fate(Ok(None), 3), Fate::Destroyed);
+        assert_eq!(fate(Ok(None), 0), Fate::Kept, "its rows were moved");
+        assert_eq!(fate(Err("the connection was lost"), 3), Fate::Unknown);
         let outcomes = [Fate::Destroyed, Fate::Kept, Fate::Unknown].map(Fate::outcome);
         assert_eq!(outcomes, [Outcome::Ok, Outcome::Failed, Outcome::Dropped]);
     }
