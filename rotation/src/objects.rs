@@ -60,8 +60,8 @@ pub use error::{ObjectsError, Passed};
 /// - A job that is killed (not one that is cancelled) may leave an upload in parts that was not completed; it is no object,
 ///   and costs until a lifecycle rule aborts it (`AbortIncompleteMultipartUpload`; Azure drops it after a week).
 /// - A store that ignores `If-Match` on writes loses updates: test one that only looks like S3 before you trust it.
-/// - Keys with control characters, empty parts (a slash at the beginning is behind one), `.` or `..` between slashes are told as
-///   errors, one by one, and the rest is done.
+/// - Keys with control characters, empty parts (a slash at the beginning is behind one, and one at the end before one), `.` or `..`
+///   between slashes are told as errors, one by one, and the rest is done. Empty objects are passed over.
 /// - The `ETag` of S3 may be the MD5 of the bytes: the same bytes written again make an old tag right again. Then nothing is
 ///   lost, since what is replaced is what was read; before each `PUT` the header is read again and compared, too.
 pub struct Objects {

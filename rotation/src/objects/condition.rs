@@ -133,20 +133,41 @@ fn is_listing(request: &HttpRequest) -> bool {
         && query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"))
 }
 
-/// The client takes a slash away that a key in a listing begins with, and what is left is the key of another object, or of none.
-/// Two slashes are an empty part, which it refuses.
+/// The client takes a slash away that a key in a listing begins or ends with, and what is left is the key of another object, or of
+/// none. Two slashes are an empty part, which it refuses.
 async fn with_slashes_told(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (parts, body) = response.into_parts();
     let body = slashes_doubled(&body.bytes().await?);
     Ok(HttpResponse::from_parts(parts, body.into()))
 }
 
+/// What is empty, such as the folder of a console, is passed over whatever it is called. Its key is left out where it ends with a
+/// slash: what is refused has two of them.
 fn slashes_doubled(page: &[u8]) -> Vec<u8> {
     let mut doubled = Vec::with_capacity(page.len());
+    let (mut key, mut slash, mut is_empty) = (0, None, false);
     for byte in page {
         doubled.push(*byte);
-        if *byte == b'/' && (doubled.ends_with(b"<Key>/") || doubled.ends_with(b"<Name>/")) {
-            doubled.push(b'/');
+        let ends_with = |end: &[u8]| doubled.ends_with(end);
+        match *byte {
+            b'/' if ends_with(b"<Key>/") || ends_with(b"<Name>/") => doubled.push(b'/'),
+            b'>' if ends_with(b"<Key>") || ends_with(b"<Name>") => (key, slash) = (doubled.len(), None),
+            b'>' if ends_with(b"/</Key>") => slash = Some(doubled.len() - b"</Key>".len()),
+            b'>' if ends_with(b"/</Name>") => slash = Some(doubled.len() - b"</Name>".len()),
+            b'>' if ends_with(b"<Size>0</Size>") || ends_with(b"<Content-Length>0</Content-Length>") => {
+                is_empty = true;
+            }
+            // Of one object: what stands behind its key is short.
+            b'>' if ends_with(b"</Contents>") || ends_with(b"</Blob>") => {
+                match slash.take() {
+                    Some(at) if !is_empty => doubled.insert(at, b'/'),
+                    // Of Azure's the client leaves out what has no name, and lists nothing behind what it refuses.
+                    Some(at) if ends_with(b"</Contents>") => drop(doubled.drain(key..at)),
+                    _ => {}
+                }
+                is_empty = false;
+            }
+            _ => {}
         }
     }
     doubled
@@ -172,11 +193,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slash_that_a_listed_key_begins_with_is_one_that_the_client_refuses() {
+    fn a_slash_that_a_listed_key_begins_or_ends_with_is_one_that_the_client_refuses() {
         for (page, doubled) in [
             ("<Key>/a</Key><Key>b/c</Key>", "<Key>//a</Key><Key>b/c</Key>"),
             ("<Name>/</Name><Name>//a</Name>", "<Name>//</Name><Name>///a</Name>"),
             ("<Prefix>/a</Prefix><Key/>", "<Prefix>/a</Prefix><Key/>"),
+            (
+                "<Contents><Key>a/</Key><Size>10</Size></Contents><Contents><Key>b</Key><Size>1</Size></Contents>",
+                "<Contents><Key>a//</Key><Size>10</Size></Contents><Contents><Key>b</Key><Size>1</Size></Contents>",
+            ),
+            (
+                "<Contents><Key>/</Key><Size>1</Size></Contents>",
+                "<Contents><Key>///</Key><Size>1</Size></Contents>",
+            ),
+            (
+                "<Contents><Key>/a//b/</Key><Size>0</Size></Contents><Contents><Key>c/</Key><Size>1</Size></Contents>",
+                "<Contents><Key></Key><Size>0</Size></Contents><Contents><Key>c//</Key><Size>1</Size></Contents>",
+            ),
+            (
+                "<Blob><Name>a/</Name><Content-Length>1</Content-Length></Blob>",
+                "<Blob><Name>a//</Name><Content-Length>1</Content-Length></Blob>",
+            ),
+            (
+                "<Blob><Name>a/</Name><Content-Length>0</Content-Length></Blob>",
+                "<Blob><Name>a/</Name><Content-Length>0</Content-Length></Blob>",
+            ),
         ] {
             assert_eq!(slashes_doubled(page.as_bytes()), doubled.as_bytes());
         }

@@ -186,11 +186,12 @@ impl Walk {
     }
 }
 
-/// The key that the client does not take. One that begins with a slash has another one before it by now.
+/// The key that the client does not take. One that begins or ends with a slash has another one there by now.
 fn bad_key(error: &path::Error) -> Option<&str> {
     match error {
         path::Error::EmptySegment { path } | path::Error::BadSegment { path, .. } => {
-            Some(path.strip_prefix('/').unwrap_or(path))
+            let path = path.strip_prefix('/').unwrap_or(path);
+            Some(path.strip_suffix('/').unwrap_or(path))
         }
         _ => None,
     }

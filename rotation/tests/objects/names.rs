@@ -177,6 +177,46 @@ async fn on_google_a_key_that_begins_with_a_slash_is_told_and_taken_for_no_other
     }
 }
 
+async fn a_key_that_ends_with_a_slash_is_told_unless_its_object_is_empty(bucket: Bucket) {
+    let keys = Keys::new();
+    let sealed = keys.seal(b"1", "a").await;
+    for key in ["a", "b"] {
+        bucket.put(key, sealed.clone()).await;
+    }
+    // There is an object of the first without the slash, and none of the second.
+    for encoded in ["a%2F", "c%2F"] {
+        put_raw(&bucket, encoded, &sealed);
+    }
+    // As consoles make for folders.
+    put_raw(&bucket, "d%2F", b"");
+    let mut unread = Vec::new();
+    let source = bucket.objects(&[""]);
+    let usage = Usage::of(&source, |_, error| unread.push(error.to_string())).await;
+    let opens: u64 = usage.keys.values().flat_map(|versions| versions.values()).map(|of| of.envelopes).sum();
+    assert_eq!((opens, unread.len()), (2, 2), "{unread:?}");
+    let (report, failed) = try_run(source, keys.a_to_b()).await;
+    assert_eq!((report.totals.rewrapped, report.totals.items, failed.len()), (2, 4, 2));
+    unread.sort();
+    for (told, key) in unread.iter().zip(["a/", "c/"]) {
+        let begin = format!("{}: its key has control characters, an empty part", bucket.url(key));
+        assert!(told.starts_with(&begin), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_s3_a_key_that_ends_with_a_slash_is_told_unless_its_object_is_empty() {
+    if let Some(bucket) = Bucket::s3().await {
+        a_key_that_ends_with_a_slash_is_told_unless_its_object_is_empty(bucket).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_google_a_key_that_ends_with_a_slash_is_told_unless_its_object_is_empty() {
+    if let Some(bucket) = Bucket::google().await {
+        a_key_that_ends_with_a_slash_is_told_unless_its_object_is_empty(bucket).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_s3_more_envelopes_than_a_page_has_are_listed_each_once() {
     let Some(bucket) = Bucket::s3().await else { return };
