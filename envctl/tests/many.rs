@@ -516,6 +516,30 @@ fn what_the_configuration_opens_its_keys_with_and_the_audit_log_are_not_removed(
     assert_eq!(sandbox.read("home/notes"), b"notes");
 }
 
+/// Without one of them the log does not verify.
+#[test]
+fn closed_segments_of_the_audit_log_are_not_removed() {
+    let sandbox = sandbox();
+    fs::create_dir(sandbox.file("home")).unwrap();
+    sandbox.run(&[&["audit", "create"], &MAIN[..], &["home/log"]].concat(), 0);
+    let log = sandbox.file("home/log");
+    let configure = |more: &str| sandbox.configure(&format!("[audit]\nfile = {log:?}\n{more}\n"));
+    configure("segment-age = '1s'");
+    sandbox.write("home/notes", b"notes");
+    sandbox.write("home/log.txt", b"of somebody else");
+    std::thread::sleep(Duration::from_millis(1100));
+    encrypt(&sandbox, &["home/notes", "-o", "elsewhere"], 0);
+    configure("");
+    let closed = "home/log.00000001";
+    let before = sandbox.read(closed);
+    encrypt(&sandbox, &["-r", "--rm", "home"], 2)
+        .says("home/log.00000001 is needed to decrypt")
+        .says("2 encrypted");
+    assert_eq!(sandbox.read(closed), before);
+    assert!(!sandbox.file("home/log.txt").exists());
+    sandbox.run(&["audit", "verify", "home/log"], 0);
+}
+
 /// Each change writes the keystore anew, as another file.
 #[test]
 fn a_keystore_that_is_changed_meanwhile_is_not_removed_either() {

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write,
     mem,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -43,8 +43,9 @@ pub(crate) fn run(global: &Global, args: &Encrypt) -> Result<()> {
     let padding = if args.armor || args.detached { 0 } else { HEADER_PADDING };
     let envelope = Envelope::new(keyring).pad_headers_to(padding);
     let openers = openers(global, &providers);
+    let log = providers.opened().audit().map(|log| log.path().to_owned());
     let recorder = providers.recorder().clone();
-    let sealing = Sealing { global, args, bound, envelope, wrap, openers, recorder };
+    let sealing = Sealing { global, args, bound, envelope, wrap, openers, log, recorder };
     let call = many::Call { files: &args.files, recursive: args.recursive, output: &args.output };
     match call.only() {
         None => many::run(global, &call, &sealing),
@@ -66,6 +67,8 @@ struct Sealing<'a> {
     wrap: WrapPolicy,
     /// What is needed to decrypt.
     openers: Vec<PathBuf>,
+    /// The audit log, whose closed segments are needed, too.
+    log: Option<PathBuf>,
     recorder: Recorder,
 }
 
@@ -92,8 +95,9 @@ impl Work for Sealing<'_> {
 
 impl Sealing<'_> {
     fn one(&self, input: Input, target: &Target, cores: &Cores, act: &mut Act) -> Tried<Option<Done>> {
-        let Self { global, args, bound, envelope, wrap, openers, recorder } = self;
-        if args.output.rm && is_one_of(openers, &input) {
+        let Self { global, args, bound, envelope, wrap, openers, log, recorder } = self;
+        let segment = log.as_deref().and_then(|log| segment_called_as(&input, log));
+        if args.output.rm && (is_one_of(openers, &input) || is_one_of(segment.as_slice(), &input)) {
             let text = format!("{} is needed to decrypt what is encrypted: it is not removed", input.name());
             return Err(CliError::usage(text).hint("leave --rm away, or keep it elsewhere").into());
         }
@@ -193,6 +197,14 @@ fn is_one_of(openers: &[PathBuf], input: &Input) -> bool {
     let Some(input) = input.metadata() else { return false };
     let mut there = openers.iter().filter_map(|path| fs::metadata(path).ok());
     there.any(|opener| (opener.dev(), opener.ino()) == (input.dev(), input.ino()))
+}
+
+/// The closed segment of a log that has the name of the input, if that is the name of one: they come with time, and may be many.
+fn segment_called_as(input: &Input, log: &Path) -> Option<PathBuf> {
+    let name = input.path()?.file_name()?;
+    let end = name.as_bytes().strip_prefix(log.file_name()?.as_bytes())?;
+    let digits = end.strip_prefix(b".")?;
+    (digits.len() >= 8 && digits.iter().all(u8::is_ascii_digit)).then(|| log.with_file_name(name))
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.
