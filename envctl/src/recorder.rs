@@ -83,12 +83,8 @@ impl Recorder {
         JobRecorder { recorder: self.clone(), pending: Vec::new(), failed: None }
     }
 
-    /// Records a change that cannot be taken back, before it is made and after.
-    pub(crate) fn change<T>(&self, entry: &Entry, change: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.change_or(entry, change, |_| Outcome::Failed)
-    }
-
-    /// As [`change`](Self::change); `came_of` finds out what was done although there is an error: its answer may be lost.
+    /// Records a change that cannot be taken back, before it is made and after. `came_of` finds out what was done although there is an
+    /// error: its answer may be lost.
     pub(crate) fn change_or<T>(
         &self,
         entry: &Entry,
@@ -311,12 +307,11 @@ mod tests {
         let log = block_on(Log::create(&path, &keys, LogOptions::new("test"))).unwrap();
         let recorder = Recorder(Some(log.into()));
         let entry = Entry::new("change_passphrase", Outcome::Begun);
-        let error = recorder
-            .change(&entry, || {
-                fs::remove_file(folder.path().join("log.head")).unwrap();
-                Ok(())
-            })
-            .unwrap_err();
+        let change = || {
+            fs::remove_file(folder.path().join("log.head")).unwrap();
+            Ok(())
+        };
+        let error = recorder.change_or(&entry, change, |_| Outcome::Failed).unwrap_err();
         assert!(error.message().starts_with("it was done, but that is not recorded: "), "{error:?}");
     }
 }

@@ -223,10 +223,10 @@ impl KeystoreError {
             }
             Self::UnsupportedVersion { .. }
             | Self::Argon2 { source: Argon2Error::OutOfBounds { .. }, .. } => ProviderErrorKind::Unsupported,
-            Self::Malformed { .. } => ProviderErrorKind::Protocol,
-            Self::Argon2 { .. } | Self::Random(_) | Self::Unsynced { .. } | Self::Io { .. } => {
-                ProviderErrorKind::Other
-            }
+            // Of a change that was made, and may not last, nobody may say that it was not: an audit log takes this kind for an answer
+            // that does not tell.
+            Self::Malformed { .. } | Self::Unsynced { .. } => ProviderErrorKind::Protocol,
+            Self::Argon2 { .. } | Self::Random(_) | Self::Io { .. } => ProviderErrorKind::Other,
         }
     }
 }

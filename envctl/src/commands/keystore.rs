@@ -1,7 +1,9 @@
 //! `envctl keystore …`
 
+use std::cell::Cell;
+
 use envelope_audit::{Entry, Outcome};
-use envelope_local::Keystore as LocalKeystore;
+use envelope_local::{Keystore as LocalKeystore, KeystoreError};
 use envelope_policy::Operation;
 use envelope_sdk::printable;
 use serde_json::json;
@@ -27,8 +29,8 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
                 .hint("--keystore names another one; a keystore is never overwritten"));
             }
             let passphrase = providers.passphrases().of_new_keystore(&path)?;
-            let create = || Ok(LocalKeystore::create(&path, &passphrase)?);
-            let keystore = providers.recorder().change(&entry(CREATE), create)?;
+            let create = || LocalKeystore::create(&path, &passphrase);
+            let keystore = change(&providers, CREATE, create)?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
             let text = format!("{}: created\nnext: `envctl keys create NAME`\n", printable::path(&path));
             report::print(global.json, &value, &text)
@@ -40,12 +42,29 @@ pub(crate) fn run(global: &Global, command: &Keystore) -> Result<()> {
             let keystore = LocalKeystore::open(&path, &passphrase)
                 .map_err(|error| providers.recorder().refused(&entry(CHANGE_PASSPHRASE), error.into()))?;
             let replacement = providers.passphrases().replacement()?;
-            let change = || Ok(keystore.change_passphrase(&replacement)?);
-            providers.recorder().change(&entry(CHANGE_PASSPHRASE), change)?;
+            change(&providers, CHANGE_PASSPHRASE, || keystore.change_passphrase(&replacement))?;
             let value = json!({ "keystore": path.to_string_lossy(), "id": keystore.id() });
             report::print(global.json, &value, &format!("{}: passphrase changed\n", printable::path(&path)))
         }
     }
+}
+
+/// Makes a change, and records it before and after. One that was made and may not last is not recorded as failed.
+fn change<T>(
+    providers: &Providers,
+    operation: &'static str,
+    change: impl FnOnce() -> std::result::Result<T, KeystoreError>,
+) -> Result<T> {
+    let came_of = Cell::new(Outcome::Failed);
+    let change = || {
+        change().map_err(|error| {
+            if matches!(error, KeystoreError::Unsynced { .. }) {
+                came_of.set(Outcome::Dropped);
+            }
+            CliError::from(error)
+        })
+    };
+    providers.recorder().change_or(&entry(operation), change, |_| came_of.get())
 }
 
 fn entry(operation: &'static str) -> Entry {

@@ -269,6 +269,8 @@ const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use envelope_sdk::ProviderErrorKind;
+
     use super::*;
 
     #[test]
@@ -281,6 +283,8 @@ mod tests {
         lock.folder = openat(CWD, folder.path(), flags, Mode::empty()).unwrap().into();
         let told = [lock.create(b"one"), lock.replace(b"two")].map(Result::unwrap_err);
         assert!(told.iter().all(|error| matches!(error, KeystoreError::Unsynced { .. })), "{told:?}");
+        // As `AuditedAdmin` has it, one of the kind `Other` was not made.
+        assert!(told.iter().all(|error| error.kind() == ProviderErrorKind::Protocol));
         assert_eq!(place.read().unwrap(), b"two");
     }
 }
