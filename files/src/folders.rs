@@ -28,14 +28,31 @@ fn make(folder: &Path) -> Result<(), FileError> {
     if let Some(above) = folder.parent() {
         make(above)?;
     }
-    let cannot = |error: io::Error| FileError::io("make the folder", folder, error);
-    match fs::create_dir(folder) {
-        // Another process made it meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-        made => made.map_err(cannot)?,
+    // Such as `a/..`: it is there now that `a` is.
+    if folder.file_name().is_none() {
+        return Ok(());
     }
-    let made = File::open(folder).map_err(cannot)?;
-    Place::open_to_flush(folder)?.flush(&made).map_err(cannot)
+    let is_own = match fs::create_dir(folder) {
+        // Another process made it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => false,
+        made => made.map(|()| true).map_err(|error| cannot(folder, error))?,
+    };
+    let flushed = flush(folder);
+    if is_own && flushed.is_err() {
+        // Whoever asks next would find it there, and take it for one that is on disk.
+        let _ = fs::remove_dir(folder);
+    }
+    flushed
+}
+
+/// Brings the name of a folder to disk.
+fn flush(folder: &Path) -> Result<(), FileError> {
+    let made = File::open(folder).map_err(|error| cannot(folder, error))?;
+    Place::open_to_flush(folder)?.flush(&made).map_err(|error| cannot(folder, error))
+}
+
+fn cannot(folder: &Path, error: io::Error) -> FileError {
+    FileError::io("make the folder", folder, error)
 }
 
 /// Whoever finds a folder there must not go on before it is on disk.
