@@ -147,7 +147,22 @@ pub(crate) fn program() -> Option<PathBuf> {
 fn as_started(path: &Path) -> PathBuf {
     let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(" (deleted)"));
     match name {
-        Some(name) if !name.is_empty() && matches!(path.try_exists(), Ok(false)) => path.with_file_name(name),
+        // Also where that cannot be looked at, as by who has given rights away since: it is the rarer name by far.
+        Some(name) if !name.is_empty() && !matches!(path.try_exists(), Ok(true)) => path.with_file_name(name),
         _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_whose_folder_cannot_be_looked_at_is_called_as_it_was_started() {
+        // A name that is too long: root may look everywhere.
+        let folder = Path::new("/").join("n".repeat(300));
+        assert!(folder.join("billing (deleted)").try_exists().is_err());
+        assert_eq!(as_started(&folder.join("billing (deleted)")), folder.join("billing"));
+        assert_eq!(as_started(&folder.join("billing")), folder.join("billing"));
     }
 }
