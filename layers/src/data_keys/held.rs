@@ -122,7 +122,7 @@ impl Held {
         match wanted {
             Wanted::New(context) => {
                 let held = state.current.to_back(context)?;
-                (Some(held.id) != spent && held.meter.is_open(now)).then(|| Arc::clone(held))
+                (Some(held.id) != spent && held.meter.is_current(now)).then(|| Arc::clone(held))
             }
             Wanted::Stored(id, context) => {
                 if let Some(current) = state.current.get(context).filter(|current| current.id == *id)

@@ -22,6 +22,8 @@ struct Used {
     records: u64,
     bytes: u64,
     ended: bool,
+    /// A record did not fit into the bytes that are left.
+    outgrown: bool,
 }
 
 impl Meter {
@@ -33,17 +35,27 @@ impl Meter {
     /// Takes one record of so many bytes from what is left, or nothing.
     pub(crate) fn reserve(&self, bytes: u64, now: Instant) -> bool {
         let mut used = lock(&self.used);
-        let fits = self.is_left(&used, now) && bytes <= self.bytes - used.bytes;
-        if fits {
-            used.records += 1;
-            used.bytes += bytes;
+        if !self.is_left(&used, now) {
+            return false;
         }
-        fits
+        if bytes > self.bytes - used.bytes {
+            used.outgrown = true;
+            return false;
+        }
+        used.records += 1;
+        used.bytes += bytes;
+        true
     }
 
     /// Whether anything is left.
     pub(crate) fn is_open(&self, now: Instant) -> bool {
         self.is_left(&lock(&self.used), now)
+    }
+
+    /// Whether it is still the one to seal with: what was too large for it needs another, though smaller records fit.
+    pub(crate) fn is_current(&self, now: Instant) -> bool {
+        let used = lock(&self.used);
+        !used.outgrown && self.is_left(&used, now)
     }
 
     /// Nothing is left from now on.

@@ -128,6 +128,22 @@ async fn a_data_key_seals_as_many_bytes_as_is_allowed_and_a_longer_record_is_ref
     assert_eq!(data_keys.stats().made, 3);
 }
 
+/// Whoever seals many records under the current one and is told that it is spent asks for it again.
+#[tokio::test(start_paused = true)]
+async fn after_one_that_a_record_did_not_fit_into_the_current_data_key_is_another() {
+    let data_keys = service(&provider(), DataKeyLimits::new(DAY, 100).bytes(10));
+    let first = data_keys.current(&tenant("acme")).await.unwrap();
+    first.seal(&[0; 6], &row(1)).unwrap();
+    let spent = first.seal(&[0; 6], &row(2)).unwrap_err();
+    assert!(matches!(spent, DataKeysError::Spent(id) if id == *first.id()), "{spent}");
+    let second = data_keys.current(&tenant("acme")).await.unwrap();
+    assert_ne!(second.id(), first.id());
+    second.seal(&[0; 6], &row(2)).unwrap();
+    // What is smaller still goes under the first, which somebody may hold.
+    first.seal(&[0; 4], &row(3)).unwrap();
+    assert_eq!(data_keys.stats().made, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_too_large_for_the_format_is_refused_before_it_is_counted() {
     let data_keys = service(&provider(), DataKeyLimits::new(DAY, 1));
