@@ -18,6 +18,7 @@ mod attributes;
 #[doc(hidden)]
 pub mod disk;
 mod error;
+mod flocked;
 mod folder;
 mod folders;
 mod journal;

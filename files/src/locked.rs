@@ -17,6 +17,7 @@ use rustix::{
 use crate::{
     Access, Existing, FileError, Journal, NewFile, Written, attributes,
     disk::{self, Change},
+    flocked::Flocked,
     folder::{self, Place},
     kill,
     recover::{self, JournalBeside, Origin},
@@ -24,7 +25,7 @@ use crate::{
 
 /// A regular file that no other process rewraps meanwhile. Dropped, it is free again.
 pub struct LockedFile {
-    file: File,
+    file: Flocked,
     /// Its device and inode.
     identity: (u64, u64),
     place: Place,
@@ -71,6 +72,7 @@ impl LockedFile {
             }
             Err(error) => return Err(FileError::io("lock", path, error)),
         }
+        let file = Flocked(file);
         // Replaced between open and lock: then this is not the file any more.
         let identity = (metadata.dev(), metadata.ino());
         if !place.is_of(identity.0, identity.1).map_err(cannot)? {

@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use crate::{
     FileError, attributes,
     disk::{self, Change},
+    flocked::Flocked,
     folder::{Place, is_link, is_regular, is_same, is_unchanged},
     kill,
     unfinished::{self, Names, Unfinished},
@@ -43,7 +44,7 @@ pub enum Access<'a> {
 /// its own, which goes when this is dropped and by
 /// [`unfinished::remove_all`](crate::unfinished::remove_all).
 pub struct NewFile {
-    file: File,
+    file: Flocked,
     place: Place,
     existing: Existing,
     temporary: Option<Unfinished>,
@@ -97,6 +98,7 @@ impl NewFile {
         // Until it is dropped nobody rewraps it, or takes it for one that was left behind. Where there are no locks,
         // there are none of those either.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let file = Flocked(file);
         let like = match access {
             Access::Like(old) => {
                 disk::change(Change::Attributes(place.path()), || Ok(()))
@@ -212,7 +214,7 @@ impl Write for NewFile {
 #[must_use = "or drop it, to say that it stays"]
 pub struct Written {
     place: Place,
-    file: File,
+    file: Flocked,
 }
 
 impl Written {

@@ -57,6 +57,13 @@ impl Lines {
     }
 }
 
+impl Drop for Lines {
+    /// To close the file is not enough: a process that was forked meanwhile has it open, too, and with it the lock.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl Checkpoint {
     /// Opens the checkpoint at `path` to resume the job that wrote it, or begins one where there is none.
     /// It is locked until it is dropped.
@@ -223,5 +230,15 @@ mod tests {
         let resumed = Checkpoint::open(&path).unwrap();
         assert_eq!(resumed.resumed(), 1);
         assert!(resumed.is_done(&Item::found("b"), &[7; 32]));
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_dropped_is_free_although_a_fork_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let mut checkpoint = Checkpoint::open(&path).unwrap();
+        let _forked = checkpoint.lines.get_mut().unwrap().file.try_clone().unwrap();
+        drop(checkpoint);
+        Checkpoint::open(&path).unwrap();
     }
 }

@@ -67,6 +67,28 @@ fn a_file_that_replaced_another_is_locked_until_the_journal_is_gone() {
     assert_eq!(names(folder.path()), ["f"]);
 }
 
+/// A fork has the same file open until it ends, and with it the lock.
+#[test]
+fn a_file_that_is_dropped_is_free_although_a_fork_has_it_open() {
+    let keys = Keys::new();
+    let folder = folder();
+    let path = folder.path().join("f");
+    fs::write(&path, keys.encrypt(0)).unwrap();
+    let locked = LockedFile::open(&path).unwrap();
+    let _forked = locked.file().try_clone().unwrap();
+    drop(locked);
+
+    let locked = LockedFile::open(&path).unwrap();
+    let payload = fs::read(&path).unwrap();
+    let new = keys.rewrap(&header(&payload), &[0], 1).unwrap();
+    let mut output = locked.replacement().unwrap();
+    let _forked = output.file().try_clone().unwrap();
+    output.write_all(&[&new.to_bytes(), &payload[HEADER..]].concat()).unwrap();
+    let written = output.commit().unwrap();
+    locked.replaced(written, &new).unwrap();
+    LockedFile::open(&path).unwrap();
+}
+
 #[test]
 fn who_is_not_in_the_access_list_of_a_file_has_no_right_to_its_journal() {
     let folder = folder();
