@@ -182,6 +182,17 @@ impl Suite<'_> {
         let is_refused = self.is_conflict(&said);
         demand(is_refused, || format!("reencrypt: {said:?}"))?;
         demand(self.place.bytes("x").await == before, || "it was changed by reencrypt".into())?;
+        // Somebody encrypts something else into its place: the header is of the same generation and as long.
+        self.put("x", &self.old).await?;
+        let before = self.place.bytes("x").await;
+        let said = source.commit(&item, &stored, &new).await;
+        demand(matches!(said, Err(SourceError::Conflict)), || format!("over another envelope: {said:?}"))?;
+        demand(self.place.bytes("x").await == before, || "another envelope was changed".into())?;
+        let keys = self.reencryption(&stored).await?;
+        let said = source.reencrypt(&item, &stored, keys).await;
+        let is_refused = self.is_conflict(&said);
+        demand(is_refused, || format!("reencrypt over another envelope: {said:?}"))?;
+        demand(self.place.bytes("x").await == before, || "another envelope was changed by reencrypt".into())?;
         self.nothing_left().await?;
         self.empty(&["x"]).await
     }
