@@ -6,7 +6,11 @@ use std::{
 };
 
 use envelope_sdk::stream::ReadAt;
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
+use pyo3::{
+    exceptions::{PyBlockingIOError, PyValueError},
+    prelude::*,
+    types::PyBytes,
+};
 
 use crate::data::Data;
 
@@ -33,15 +37,23 @@ impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let write = |py: Python<'_>| {
             py.check_signals()?;
-            let written = self.0.bind(py).call_method1("write", (PyBytes::new(py, bytes),))?;
-            // What does not count takes everything.
+            let object = self.0.bind(py);
+            let written = object.call_method1("write", (PyBytes::new(py, bytes),))?;
             let count: Option<usize> = written.extract()?;
             match count {
                 Some(count) if count > bytes.len() => Err(PyValueError::new_err(format!(
                     "write() says that it wrote {count} bytes of {}",
                     bytes.len()
                 ))),
-                count => Ok(count.unwrap_or(bytes.len())),
+                Some(count) => Ok(count),
+                // So says a raw stream that does not block, and has no room: nothing was written.
+                None if object.is_instance(&py.import("io")?.getattr("RawIOBase")?)? => {
+                    Err(PyBlockingIOError::new_err(
+                        "write() took nothing, and does not wait until it can: give a file object that blocks",
+                    ))
+                }
+                // What else does not count takes everything.
+                None => Ok(bytes.len()),
             }
         };
         Python::attach(write).map_err(io::Error::other)

@@ -170,6 +170,25 @@ def test_objects_that_read_and_write_a_little_at_a_time(env: Envelope) -> None:
         env.encrypt_file(io.BytesIO(b"x"), Liar())
 
 
+def test_a_pipe_that_has_no_room_and_does_not_block_loses_nothing_unseen(env: Envelope) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as target:
+        with pytest.raises(BlockingIOError, match="took nothing"):
+            env.encrypt_file(io.BytesIO(some(1 << 20)), target)
+
+    class Uncounted:
+        def __init__(self) -> None:
+            self.data = b""
+
+        def write(self, data: bytes, /) -> None:
+            self.data += data
+
+    sealed = Uncounted()
+    env.encrypt_file(io.BytesIO(some(100_000)), sealed)
+    assert env.decrypt(sealed.data) == some(100_000)
+
+
 def test_a_pipe_is_read_and_written(place: Place, env: Envelope) -> None:
     fifo, sealed = place.folder / "fifo", place.folder / "sealed"
     os.mkfifo(fifo)
