@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -318,6 +319,27 @@ def test_a_report_that_cannot_have_its_name_is_kept(place: Place) -> None:
     [kept] = place.folder.glob(".envelope-report-*")
     assert str(kept) in str(caught.value)
     assert len(json.loads(kept.read_text())["items"]) == 2
+
+
+def test_a_report_that_cannot_be_written_is_told_with_what_was_done(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, report = archive(place, 2), place.folder / "report.json"
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def wrong(_: Outcome) -> None:
+        raise LookupError("of the caller")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(errors.InputOutputError, match="the report cannot be written: No space left") as caught:
+        rotation.run([folder], ["local:new"], providers=place.providers(), report=report)
+    assert caught.value.report and caught.value.report["totals"]["rewrapped"] == 2
+    assert not report.exists()
+    # Also where something else had ended the job.
+    with pytest.raises(errors.InputOutputError, match="cannot be written") as caught:
+        rotation.run([folder], ["local:old"], ["local:new"], providers=place.providers(), report=report, on_item=wrong)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.report and caught.value.report["totals"]["rewrapped"] >= 1
 
 
 def test_a_callback_cannot_wait_for_the_library(place: Place) -> None:

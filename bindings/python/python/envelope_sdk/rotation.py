@@ -266,7 +266,11 @@ def run(
         if totals is not None:
             error.report = totals  # type: ignore[attr-defined]
         if written is not None:
-            written.finish(totals, str(error) or type(error).__name__)
+            try:
+                written.finish(totals, str(error) or type(error).__name__)
+            except EnvelopeError as unwritten:
+                unwritten.report = totals
+                raise
         raise
     if written is not None:
         try:
@@ -326,17 +330,23 @@ class _ReportFile:
         item = {name: value for name, value in asdict(outcome).items() if value is not None}
         if outcome.error is None:
             del item["retry"]
-        self._file.write("\n" if self._first else ",\n")
-        self._first = False
-        # ASCII alone: no character drives a terminal.
-        self._file.write(json.dumps(item))
+        try:
+            self._file.write("\n" if self._first else ",\n")
+            self._first = False
+            # ASCII alone: no character drives a terminal.
+            self._file.write(json.dumps(item))
+        except OSError as error:
+            raise self._unwritten(error) from error
 
     def finish(self, totals: Report | None, trouble: str | None) -> None:
         end = {"totals": totals, "finished": trouble is None, "error": trouble}
-        self._file.write("\n]," + json.dumps(end)[1:] + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            self._file.write("\n]," + json.dumps(end)[1:] + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as error:
+            raise self._unwritten(error) from error
         try:
             # Unlike a rename, this replaces nothing.
             os.link(self._temporary, self._path)
@@ -346,6 +356,11 @@ class _ReportFile:
                 f"the report cannot be named {self._path!r}: {error.strerror}", hint=f"it is {self._temporary!r}"
             ) from error
         os.unlink(self._temporary)
+
+    def _unwritten(self, error: OSError) -> InputOutputError:
+        return InputOutputError(
+            f"the report cannot be written: {error.strerror}", hint=f"what there is of it is {self._temporary!r}"
+        )
 
 
 def _told(on_item: Callable[[Outcome], None] | None) -> Callable[[native.Told], None] | None:
