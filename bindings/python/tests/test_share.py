@@ -74,6 +74,15 @@ def test_a_worker_gives_an_outcome_for_each_item_in_its_order(world) -> None:
     assert mine._name.endswith(f":{os.getpid()}")
 
 
+def test_an_item_whose_name_is_not_utf_8_is_done_and_told(world) -> None:
+    first, second = world.files(2, "odd")
+    odd = os.fsdecode(os.fsencode(world.folder / "odd") + b"/\xff.envelope")
+    os.rename(first, odd)
+    batch = Worker(RotationConfig(world.config, to=[NEW]), None).items([odd, second])
+    assert batch.column("outcome").to_pylist() == ["rewrapped", "rewrapped"]
+    assert batch.column("item").to_pylist() == [str(world.folder / "odd" / "\\udcff.envelope"), second]
+
+
 def test_envelopes_in_memory_are_rewrapped_and_what_is_none_stays(world) -> None:
     sealed, (_, wrapped) = world.envelope.encrypt(b"whole"), world.envelope.new_data_key()
     mine = Worker(RotationConfig(world.config, to=[NEW]), None)

@@ -165,7 +165,7 @@ class Worker:
     def _batch(self, names: list[str], outcomes: Iterable[Any]) -> pa.RecordBatch:
         rows = [(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
         columns = {
-            "item": [name for name, _ in rows],
+            "item": [_as_text(name) for name, _ in rows],
             "outcome": [outcome.outcome for _, outcome in rows],
             "reasons": [list(outcome.reasons) for _, outcome in rows],
             "generation": [outcome.generation for _, outcome in rows],
@@ -175,6 +175,11 @@ class Worker:
             "worker": [self._name] * len(rows),
         }
         return pa.RecordBatch.from_pydict(columns, schema=OUTCOMES)
+
+
+def _as_text(name: str) -> str:
+    """The name, with escapes where it is not UTF-8: a column of text holds nothing else, and what was done must be told all the same."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def worker(config: RotationConfig, rate: int | None) -> Worker:

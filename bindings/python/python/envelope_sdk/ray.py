@@ -55,7 +55,8 @@ def rotate(
         workers: Actors; the processors of the cluster if not said. ``config.rate`` is shared out among so many.
         batch: Items that a worker is given at once, at least 1.
         report: A file of this machine, to which a line of JSON is added for each item, and flushed for each batch. If it is there, the
-            job goes on with it: items that it names, failed ones excepted, are passed over. It takes the memory of their names.
+            job goes on with it: items that it names, failed ones excepted, are passed over. It takes the memory of their names. One
+            whose name is not UTF-8 stands there with escapes (``\\udcff``), and is looked at again.
 
     Returns:
         Batches of the columns that :func:`envelope_sdk.spark.rotate` has.
