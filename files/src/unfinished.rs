@@ -38,6 +38,15 @@ pub fn remove_all() -> Stopped {
     Stopped(unfinished)
 }
 
+/// Keeps every thread of this process from making files and giving them their names, and removes none. For who is about to fork:
+/// a lock that another thread has at that moment would never be given back in the child, and no file be written there.
+///
+/// It waits for locks, as [`remove_all`] does.
+#[must_use = "files are made again when the guard is dropped"]
+pub fn hold() -> Stopped {
+    Stopped(change())
+}
+
 /// Whether a file of this name may be one that a process which was killed left behind: `.envctl-` and 16 digits.
 #[must_use]
 pub fn may_be_left(name: &OsStr) -> bool {

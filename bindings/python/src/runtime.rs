@@ -7,6 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use envelope_files::unfinished::{self, Stopped};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -34,16 +35,16 @@ pub(crate) fn runtime() -> Result<&'static Runtime> {
 }
 
 /// Called by the thread that forks, before it does: no other may hold the lock then, which would not be there in the child to give
-/// it back.
+/// it back. Nor that of the names of files.
 #[pyfunction]
 pub(crate) fn before_fork() {
-    HELD.set(Some(CURRENT.lock().unwrap_or_else(PoisonError::into_inner)));
+    HELD.set(Some((CURRENT.lock().unwrap_or_else(PoisonError::into_inner), unfinished::hold())));
 }
 
 /// Called after that, in the parent and in the child. The threads of the runtime are in the parent alone.
 #[pyfunction]
 pub(crate) fn after_fork(is_child: bool) {
-    if let Some(mut current) = HELD.take()
+    if let Some((mut current, _names)) = HELD.take()
         && is_child
     {
         *current = None;
@@ -77,6 +78,6 @@ type Current = Option<&'static Runtime>;
 static CURRENT: Mutex<Current> = Mutex::new(None);
 
 thread_local! {
-    /// The lock, while this thread forks.
-    static HELD: Cell<Option<MutexGuard<'static, Current>>> = const { Cell::new(None) };
+    /// The locks, while this thread forks.
+    static HELD: Cell<Option<(MutexGuard<'static, Current>, Stopped)>> = const { Cell::new(None) };
 }

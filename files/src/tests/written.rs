@@ -5,6 +5,9 @@ use std::{
     io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use super::{ALWAYS_NAMED, folder, names};
@@ -23,6 +26,26 @@ fn both_ways(test: impl Fn()) {
         test();
     }
     ALWAYS_NAMED.set(false);
+}
+
+/// As whoever forks does.
+#[test]
+fn no_file_gets_its_name_while_the_names_are_held() {
+    let folder = folder();
+    let path = folder.path().join("f");
+    let held = unfinished::hold();
+    let (done, is_done) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            write(&path, Existing::Keep, Access::Public, b"one").unwrap();
+            done.send(()).unwrap();
+        });
+        assert!(is_done.recv_timeout(Duration::from_millis(100)).is_err());
+        assert!(!path.exists());
+        drop(held);
+        is_done.recv().unwrap();
+    });
+    assert_eq!(names(folder.path()), ["f"]);
 }
 
 #[test]
