@@ -36,6 +36,7 @@ pub use secrecy::no_dek_is_in_errors_or_logs;
 pub use wrapping::{
     a_wrap_names_the_key_it_was_asked_for, a_wrapped_dek_comes_back,
     an_envelope_opens_under_its_own_context_alone, contexts_of_every_shape_wrap_or_are_refused_as_invalid,
+    contexts_that_differ_late_or_in_a_letter_alone_are_told_apart,
     contexts_that_read_alike_without_borders_are_told_apart, no_two_wraps_share_a_keystream,
     the_context_is_bound_as_declared, wraps_that_are_unwrapped_together_unwrap_as_each_by_itself,
 };
@@ -62,6 +63,10 @@ pub const ALL: &[Check] = &[
     (
         "contexts_that_read_alike_without_borders_are_told_apart",
         contexts_that_read_alike_without_borders_are_told_apart,
+    ),
+    (
+        "contexts_that_differ_late_or_in_a_letter_alone_are_told_apart",
+        contexts_that_differ_late_or_in_a_letter_alone_are_told_apart,
     ),
     (
         "contexts_of_every_shape_wrap_or_are_refused_as_invalid",

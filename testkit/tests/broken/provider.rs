@@ -31,6 +31,7 @@ enum Flaw {
     BindsContextAndDeclaresNotTo,
     ForgetsContextsThatAreNotAscii,
     ForgetsTheBordersOfAContext,
+    ForgetsTheEndOfALongContext,
     UnwrapsToAnotherDek,
     WrapsInTheClear,
     ReusesANonce,
@@ -109,6 +110,7 @@ const FOUND: &[(Flaw, &str)] = &[
     (Flaw::BindsContextAndDeclaresNotTo, "the_context_is_bound_as_declared"),
     (Flaw::ForgetsContextsThatAreNotAscii, "contexts_of_every_shape_wrap_or_are_refused_as_invalid"),
     (Flaw::ForgetsTheBordersOfAContext, "contexts_that_read_alike_without_borders_are_told_apart"),
+    (Flaw::ForgetsTheEndOfALongContext, "contexts_that_differ_late_or_in_a_letter_alone_are_told_apart"),
     (Flaw::UnwrapsToAnotherDek, "a_wrapped_dek_comes_back"),
     (Flaw::WrapsInTheClear, "a_wrapped_dek_comes_back"),
     (Flaw::ReusesANonce, "no_two_wraps_share_a_keystream"),
@@ -265,6 +267,13 @@ impl Flawed {
                 let text: String = context.entries().flat_map(|(name, value)| [name, value]).collect();
                 let short: String = text.chars().take(1000).collect();
                 EncryptionContext::new().with("all", short).full().unwrap()
+            }
+            Flaw::ForgetsTheEndOfALongContext => {
+                let short = |text: &str| text.chars().take(100).collect::<String>();
+                let all = context.entries();
+                let all = all
+                    .fold(EncryptionContext::new(), |all, (name, value)| all.with(short(name), short(value)));
+                all.full().unwrap()
             }
             _ => context.clone(),
         }

@@ -202,6 +202,37 @@ pub fn contexts_that_read_alike_without_borders_are_told_apart(backend: &dyn Bac
     })
 }
 
+/// As [`the_context_is_bound_as_declared`], with contexts that differ only behind a thousand bytes, in the last
+/// of many entries, or in how one and the same letter is written. Those that the provider does not wrap under are
+/// left out.
+#[must_use]
+pub fn contexts_that_differ_late_or_in_a_letter_alone_are_told_apart(backend: &dyn Backend) -> Outcome {
+    decide(|| {
+        let subject = backend.subject();
+        let new = EncryptionContext::new;
+        let long = |end: &str| full(&new().with("name", format!("{}{end}", "v".repeat(1000))));
+        let many = |last: &str| {
+            let all =
+                (1..MAX_ENTRIES).fold(new(), |context, at| context.with(format!("name{at}"), at.to_string()));
+            full(&all.with("z", last))
+        };
+        let letter = |value: &str| full(&new().with("name", value));
+        let pairs = [
+            ("another end of a long value", long("a"), long("b")),
+            ("another value of the last of many entries", many("a"), many("b")),
+            ("a letter that is written otherwise", letter("\u{e9}"), letter("e\u{301}")),
+        ];
+        for (what, right, wrong) in pairs {
+            let dek = fresh_dek();
+            match wrap(backend, &subject, &dek, &right)? {
+                Ok(wrapped) => must_be_bound_as_declared(backend, &subject, &wrapped, &dek, what, &wrong)?,
+                Err(error) => drop(must_refuse::<()>(what, Err(error), &[Invalid, Unsupported])?),
+            }
+        }
+        Ok(())
+    })
+}
+
 pub(super) fn must_be_bound_as_declared(
     backend: &dyn Backend,
     subject: &Subject,
