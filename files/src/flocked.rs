@@ -1,23 +1,36 @@
 //! [`Flocked`]: a file that gives its lock back.
 
-use std::{fs::File, ops::Deref};
+use std::{fs::File, ops::Deref, process};
 
 use rustix::fs::{FlockOperation, flock};
 
 /// A file with a lock (`flock`), which is free when this is dropped. To close the file is not enough: a process that was
-/// forked meanwhile has the same file open, and would hold the lock until it ends.
-pub(crate) struct Flocked(pub(crate) File);
+/// forked meanwhile has the same file open, and would hold the lock until it ends. What that process drops of this gives nothing
+/// back: the lock is not its own.
+pub(crate) struct Flocked {
+    file: File,
+    process: u32,
+}
+
+impl Flocked {
+    /// A file that this process has locked.
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, process: process::id() }
+    }
+}
 
 impl Deref for Flocked {
     type Target = File;
 
     fn deref(&self) -> &File {
-        &self.0
+        &self.file
     }
 }
 
 impl Drop for Flocked {
     fn drop(&mut self) {
-        let _ = flock(&self.0, FlockOperation::Unlock);
+        if self.process == process::id() {
+            let _ = flock(&self.file, FlockOperation::Unlock);
+        }
     }
 }

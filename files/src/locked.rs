@@ -72,7 +72,7 @@ impl LockedFile {
             }
             Err(error) => return Err(FileError::io("lock", path, error)),
         }
-        let file = Flocked(file);
+        let file = Flocked::new(file);
         // Replaced between open and lock: then this is not the file any more.
         let identity = (metadata.dev(), metadata.ino());
         if !place.is_of(identity.0, identity.1).map_err(cannot)? {

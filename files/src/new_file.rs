@@ -98,7 +98,7 @@ impl NewFile {
         // Until it is dropped nobody rewraps it, or takes it for one that was left behind. Where there are no locks,
         // there are none of those either.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        let file = Flocked(file);
+        let file = Flocked::new(file);
         let like = match access {
             Access::Like(old) => {
                 disk::change(Change::Attributes(place.path()), || Ok(()))

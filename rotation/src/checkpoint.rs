@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    process,
     sync::{Mutex, PoisonError},
 };
 
@@ -39,6 +40,8 @@ struct Lines {
     whole: u64,
     /// Whether there may be half a line behind them.
     is_torn: bool,
+    /// Whose the lock is.
+    process: u32,
 }
 
 impl Lines {
@@ -58,9 +61,12 @@ impl Lines {
 }
 
 impl Drop for Lines {
-    /// To close the file is not enough: a process that was forked meanwhile has it open, too, and with it the lock.
+    /// To close the file is not enough: a process that was forked meanwhile has it open, too, and with it the lock. That one, where
+    /// it drops this, gives nothing back.
     fn drop(&mut self) {
-        let _ = self.file.unlock();
+        if self.process == process::id() {
+            let _ = self.file.unlock();
+        }
     }
 }
 
@@ -85,7 +91,7 @@ impl Checkpoint {
         }
         let mut checkpoint = Self {
             path: path.to_owned(),
-            lines: Mutex::new(Lines { file, whole: 0, is_torn: false }),
+            lines: Mutex::new(Lines { file, whole: 0, is_torn: false, process: process::id() }),
             before: Vec::new(),
             job: None,
         };
