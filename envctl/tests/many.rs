@@ -524,13 +524,18 @@ fn closed_segments_of_the_audit_log_are_not_removed() {
     sandbox.run(&[&["audit", "create"], &MAIN[..], &["home/log"]].concat(), 0);
     let log = sandbox.file("home/log");
     let configure = |more: &str| sandbox.configure(&format!("[audit]\nfile = {log:?}\n{more}\n"));
-    configure("segment-age = '1s'");
+    configure("segment-bytes = 65536");
     sandbox.write("home/notes", b"notes");
     sandbox.write("home/log.txt", b"of somebody else");
-    std::thread::sleep(Duration::from_millis(1100));
-    encrypt(&sandbox, &["home/notes", "-o", "elsewhere"], 0);
-    configure("");
+    fs::create_dir(sandbox.file("many")).unwrap();
+    for number in 0..100 {
+        sandbox.write(&format!("many/{number}"), b"");
+    }
     let closed = "home/log.00000001";
+    while !sandbox.file(closed).exists() {
+        encrypt(&sandbox, &["-f", "-r", "many", "-o", "elsewhere"], 0);
+    }
+    configure("");
     let before = sandbox.read(closed);
     encrypt(&sandbox, &["-r", "--rm", "home"], 2)
         .says("home/log.00000001 is needed to decrypt")
