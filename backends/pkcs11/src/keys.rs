@@ -310,21 +310,50 @@ pub(crate) fn secret(session: &Session, handle: ObjectHandle, version: String) -
     Ok(Kek { handle, public: None, attributes })
 }
 
-/// An RSA key pair with its attributes. The public key is the one with the same
-/// modulus: by its label alone, anybody could put another in its place.
+/// An RSA key pair with its attributes.
 pub(crate) fn pair(session: &Session, handle: ObjectHandle, version: String) -> Result<Kek, Failure> {
     let mut attributes = KeyAttributes { version, rsa: true, extractable: true, ..KeyAttributes::default() };
-    let modulus = read(session, handle, &PRIVATE_KEY, &mut attributes)?;
-    let public = match modulus {
-        Some(modulus) => {
-            let wanted = [Attribute::Modulus(modulus), Attribute::Encrypt(true)];
-            search(session, ObjectClass::PUBLIC_KEY, KeyType::RSA, None, &wanted)?.first().copied()
-        }
+    let public = match read(session, handle, &PRIVATE_KEY, &mut attributes)? {
+        Some(modulus) => public_of(session, handle, modulus)?,
         None => None,
     };
     attributes.encrypt = public.is_some();
     Ok(Kek { handle, public, attributes })
 }
+
+/// The public key of a private one, by both its numbers. By its label alone, anybody could put another in its
+/// place, and by its modulus alone one with the exponent 1: what that encrypts is as good as in the clear.
+fn public_of(
+    session: &Session,
+    private: ObjectHandle,
+    modulus: Vec<u8>,
+) -> Result<Option<ObjectHandle>, Failure> {
+    let own = exponent(session, private)?.unwrap_or_else(|| F4.to_vec());
+    let wanted = [Attribute::Modulus(modulus), Attribute::Encrypt(true)];
+    for public in search(session, ObjectClass::PUBLIC_KEY, KeyType::RSA, None, &wanted)? {
+        if exponent(session, public)?.is_some_and(|exponent| exponent == own) {
+            return Ok(Some(public));
+        }
+    }
+    Ok(None)
+}
+
+/// The public exponent of an RSA key, without zeros before it, or `None` when the token does not tell it.
+fn exponent(session: &Session, handle: ObjectHandle) -> Result<Option<Vec<u8>>, Failure> {
+    let told = match session.get_attributes(handle, &[AttributeType::PublicExponent]) {
+        Ok(told) => told,
+        Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let exponent: Option<Vec<u8>> = told.into_iter().find_map(|attribute| match attribute {
+        Attribute::PublicExponent(bytes) => Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect()),
+        _ => None,
+    });
+    Ok(exponent.filter(|exponent| !exponent.is_empty()))
+}
+
+/// 65537, which a pair is taken to have whose private key does not tell.
+const F4: [u8; 3] = [1, 0, 1];
 
 /// When a key's cryptoperiod ends (`CKA_END_DATE`), in seconds since 1970, if the
 /// token says so. Asked for alone: an odd date must not make a key unusable.

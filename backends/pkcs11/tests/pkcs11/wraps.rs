@@ -2,12 +2,12 @@ use std::collections::HashSet;
 
 use cryptoki::{
     mechanism::Mechanism,
-    object::{Attribute, ObjectClass, ObjectHandle},
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
 use envelope_sdk::{
     ContextBinding,
-    ProviderErrorKind::{NotFound, Unauthentic, Unsupported},
+    ProviderErrorKind::{NotFound, State, Unauthentic, Unsupported},
 };
 
 use super::*;
@@ -22,6 +22,7 @@ on_each_token!(
     key_wrap_with_padding_is_used_where_a_key_only_wraps,
     rsa_oaep_is_used_with_sha_256_or_not_at_all,
     a_planted_public_key_of_the_same_name_is_not_used,
+    a_planted_public_key_of_the_same_modulus_is_not_used,
     a_large_context_is_bound,
 );
 
@@ -219,6 +220,36 @@ fn a_planted_public_key_of_the_same_name_is_not_used(token: &Token) {
         let wrapped = wrap(&provider, &key, &dek).unwrap();
         assert_eq!(unwrap(&provider, &wrapped).unwrap().expose(), dek.expose(), "{own}");
     }
+}
+
+/// What is encrypted by the exponent 1 is as good as in the clear, and the private key does not open it.
+fn a_planted_public_key_of_the_same_modulus_is_not_used(token: &Token) {
+    let session = token.session();
+    let (own, _) = key_pair(&session, "pair", "pair", true);
+    let modulus = session.get_attributes(own, &[AttributeType::Modulus]).unwrap();
+    let planted = [
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Encrypt(true),
+        Attribute::PublicExponent(vec![1]),
+        Attribute::Label("pair".into()),
+        Attribute::Id("pair".into()),
+    ];
+    session.create_object(&[&planted[..], &modulus[..]].concat()).unwrap();
+    let key = open(token).key_uri("pair").unwrap();
+    let wraps = || block_on(open(token).attributes(&key)).unwrap()[0].encrypt;
+    assert!(wraps());
+    if token.kind == Kind::Kryoptic {
+        let (provider, dek) = (open(token), dek());
+        let wrapped = wrap(&provider, &key, &dek).unwrap();
+        assert_eq!(unwrap(&provider, &wrapped).unwrap().expose(), dek.expose());
+    }
+    // Whoever may put one there may take the pair's own away.
+    session.destroy_object(own).unwrap();
+    assert!(!wraps());
+    refused(wrap(&open(token), &key, &dek()), State, "deactivated");
 }
 
 fn a_large_context_is_bound(token: &Token) {
