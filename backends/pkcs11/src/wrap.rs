@@ -103,40 +103,30 @@ impl Open {
 
     fn unwrap_gcm(&self, kek: &Kek, wrapped: &[u8], context: &[u8]) -> Result<Dek, Failure> {
         let (iv, sealed) = wrapped.split_at(IV_LEN);
-        let opened = decrypt_gcm(&self.session, kek.handle, iv, sealed, context);
-        opened.map_err(|error| self.why_not_opened(kek, Algorithm::Gcm, error)).and_then(|dek| dek_of(&dek))
+        let open = || decrypt_gcm(&self.session, kek.handle, iv, sealed, context);
+        self.opened(kek, Algorithm::Gcm, open).and_then(|dek| dek_of(&dek))
     }
 
-    /// A failed decryption is the data's fault, unless the token is at fault.
-    /// Codes that name no reason are decided by whether the token still works:
-    /// SoftHSM says `CKR_GENERAL_ERROR` to a wrong tag, kryoptic says
-    /// `CKR_DEVICE_ERROR` to wrong OAEP padding.
-    fn why_not_opened(&self, kek: &Kek, algorithm: Algorithm, error: Error) -> Failure {
-        let Error::Pkcs11(code, function) = error else { return error.into() };
-        let opening = matches!(function, Function::Decrypt | Function::UnwrapKey);
-        match code {
-            RvError::EncryptedDataInvalid
-            | RvError::EncryptedDataLenRange
-            | RvError::DataInvalid
-            | RvError::DataLenRange
-            | RvError::SignatureInvalid
-            | RvError::WrappedKeyInvalid
-            | RvError::WrappedKeyLenRange
-            | RvError::UnknownErrorCode(CKR_AEAD_DECRYPT_FAILED)
-                if opening =>
-            {
-                Failure::unauthentic()
-            }
-            RvError::GeneralError
-            | RvError::FunctionFailed
-            | RvError::DeviceError
-            | RvError::ArgumentsBad
-                if opening && self.works(kek, algorithm) =>
-            {
-                Failure::unauthentic()
-            }
-            _ => error.into(),
-        }
+    /// What `open` opens. A failed decryption is the data's fault, unless the token is at fault.
+    /// Codes that name no reason are decided by whether the token still works, and says so of
+    /// the same data again: SoftHSM says `CKR_GENERAL_ERROR` to a wrong tag, kryoptic says
+    /// `CKR_DEVICE_ERROR` to wrong OAEP padding, and others say both when they broke off.
+    fn opened<T>(
+        &self,
+        kek: &Kek,
+        algorithm: Algorithm,
+        open: impl Fn() -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        let error = match open() {
+            Err(error) if names_no_reason(&error) && self.works(kek, algorithm) => match open() {
+                Err(error) if names_no_reason(&error) => return Err(Failure::unauthentic()),
+                Err(error) => error,
+                Ok(opened) => return Ok(opened),
+            },
+            Err(error) => error,
+            Ok(opened) => return Ok(opened),
+        };
+        Err(why_not_opened(algorithm, error))
     }
 
     /// Whether the token still answers and, where the key may also wrap, opens
@@ -160,6 +150,37 @@ impl Open {
             _ => return true,
         };
         opened.is_ok_and(|opened| *opened == probe)
+    }
+}
+
+/// Whether a token that opens nothing says neither that it is at fault nor that the data is.
+fn names_no_reason(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(
+            RvError::GeneralError | RvError::FunctionFailed | RvError::DeviceError | RvError::ArgumentsBad,
+            Function::Decrypt | Function::UnwrapKey,
+        )
+    )
+}
+
+fn why_not_opened(algorithm: Algorithm, error: Error) -> Failure {
+    let Error::Pkcs11(code, function) = error else { return error.into() };
+    match code {
+        RvError::EncryptedDataInvalid
+        | RvError::EncryptedDataLenRange
+        | RvError::DataInvalid
+        | RvError::DataLenRange
+        | RvError::SignatureInvalid
+        | RvError::WrappedKeyInvalid
+        | RvError::WrappedKeyLenRange
+        | RvError::UnknownErrorCode(CKR_AEAD_DECRYPT_FAILED)
+            if matches!(function, Function::Decrypt | Function::UnwrapKey) =>
+        {
+            Failure::unauthentic()
+        }
+        _ if algorithm == Algorithm::Oaep => no_sha256(error),
+        _ => error.into(),
     }
 }
 
@@ -279,9 +300,8 @@ fn unwrap_kwp(open: &Open, kek: &Kek, wrapped: &[u8]) -> Result<Dek, Failure> {
         Attribute::Extractable(true),
     ];
     let session = &open.session;
-    let object = session
-        .unwrap_key(&Mechanism::AesKeyWrapPad, kek.handle, wrapped, &template)
-        .map_err(|error| open.why_not_opened(kek, Algorithm::Kwp, error))?;
+    let unwrap = || session.unwrap_key(&Mechanism::AesKeyWrapPad, kek.handle, wrapped, &template);
+    let object = open.opened(kek, Algorithm::Kwp, unwrap)?;
     let value = session.get_attributes(object, &[AttributeType::Value]);
     let removed = session.destroy_object(object);
     let value = value?.into_iter().find_map(|attribute| match attribute {
@@ -306,11 +326,8 @@ fn wrap_oaep(session: &Session, kek: &Kek, dek: &Dek) -> Result<Vec<u8>, Failure
 }
 
 fn unwrap_oaep(open: &Open, kek: &Kek, wrapped: &[u8]) -> Result<Dek, Failure> {
-    let opened = decrypt_oaep(&open.session, kek.handle, wrapped).map_err(|error| match error {
-        Error::Pkcs11(_, Function::DecryptInit) => no_sha256(error),
-        error => open.why_not_opened(kek, Algorithm::Oaep, error),
-    })?;
-    dek_of(&opened)
+    let opened = || decrypt_oaep(&open.session, kek.handle, wrapped);
+    dek_of(&open.opened(kek, Algorithm::Oaep, opened)?)
 }
 
 fn decrypt_oaep(

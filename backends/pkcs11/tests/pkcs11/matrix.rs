@@ -112,6 +112,23 @@ fn a_slow_token_is_waited_for_unless_a_deadline_stands_over_it() {
     }
 }
 
+/// As one of several devices behind one module that is gone in the middle: the codes are those of a wrong tag, too.
+#[test]
+fn a_token_that_breaks_off_once_does_not_make_a_good_wrap_unauthentic() {
+    let Some(rig) = rig() else { return };
+    let context = context("acme");
+    let dek = dek();
+    let wrapped = block_on(rig.provider.wrap_dek(&rig.key, &dek, &context)).unwrap();
+    // CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR
+    for code in [0x05, 0x06, 0x30] {
+        for trouble in [format!("break {code}"), String::new()] {
+            rig.make(&trouble);
+            let opened = block_on(rig.provider.unwrap_dek(&wrapped, &context)).unwrap();
+            assert_eq!(opened.expose(), dek.expose(), "{trouble}");
+        }
+    }
+}
+
 #[test]
 fn a_flipped_bit_and_the_dek_of_another_wrap_open_no_envelope() {
     let Some(rig) = rig() else { return };

@@ -3,7 +3,8 @@
  * cc -shared -fPIC -DMODULE='"/path/of/the/module.so"' -DTROUBLE='"/path/of/the/file"'
  *
  * In the file: "fail N" (C_EncryptInit and C_DecryptInit return N), "slow" (they take a fifth of a second), "flip" (one bit
- * of what C_Decrypt gives is another one), "keep" (it is remembered), "swap" (what was remembered comes in its place).
+ * of what C_Decrypt gives is another one), "keep" (it is remembered), "swap" (what was remembered comes in its place),
+ * "break N" (C_Decrypt returns N, once).
  * Each of those calls writes a byte to the file's name with ".calls". */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ enum { ENCRYPT_INIT = 29, DECRYPT_INIT = 33, DECRYPT = 34 };
 static struct list ours, theirs;
 static char trouble[32];
 static unsigned char kept[64];
+static int broke;
 
 static number began(int which, number session, void *mechanism, number key)
 {
@@ -42,6 +44,8 @@ static number began(int which, number session, void *mechanism, number key)
 		fputc('.', file);
 		fclose(file);
 	}
+	if (strncmp(trouble, "break", 5) != 0)
+		broke = 0;
 	if (sscanf(trouble, "fail %lu", &code) == 1)
 		return code;
 	if (strcmp(trouble, "slow") == 0)
@@ -61,10 +65,12 @@ static number decrypt_begins(number session, void *mechanism, number key)
 
 static number decrypts(number session, void *in, number in_length, unsigned char *out, number *out_length)
 {
-	number code = ((decrypt)theirs.functions[DECRYPT])(session, in, in_length, out, out_length);
+	number instead, code = ((decrypt)theirs.functions[DECRYPT])(session, in, in_length, out, out_length);
 	/* Without a place for it, only its length is asked for. */
 	if (code != 0 || !out || *out_length == 0 || *out_length > sizeof kept)
 		return code;
+	if (sscanf(trouble, "break %lu", &instead) == 1 && !broke++)
+		return instead;
 	if (strcmp(trouble, "flip") == 0)
 		out[0] ^= 1;
 	if (strcmp(trouble, "keep") == 0)
