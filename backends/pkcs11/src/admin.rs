@@ -129,7 +129,7 @@ impl KeyAdmin for Pkcs11Provider {
             let session = &open.session;
             let keks = keys::all_versions(session, &named.key, named.accepted)?;
             let steps = changes::steps(&uri, &keks, version.as_deref(), change)?;
-            steps.iter().try_for_each(|(kek, state)| objects::go(session, kek, *state))?;
+            changes::take(session, &steps)?;
             let all_are_gone = change == KeyChange::State(KeyState::Destroyed) && steps.len() == keks.len();
             if all_are_gone {
                 return Ok(describe::destroyed(&keks, uri));

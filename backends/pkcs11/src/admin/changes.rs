@@ -1,6 +1,7 @@
 //! Rotations and changes of state: what they would do, and whether they may. A dry
 //! run asks the same and stops there.
 
+use cryptoki::session::Session;
 use envelope_sdk::{KeyChange, KeyState, KeyUri, ProviderErrorKind, admin, lifecycle};
 
 use super::{describe, make, objects};
@@ -81,6 +82,24 @@ pub(super) fn steps<'k>(
     };
     steps.iter().try_for_each(|(kek, state)| objects::check_may_go(kek, *state))?;
     Ok(steps)
+}
+
+/// Takes the steps. Where one fails, those before it are not taken back, and the error says so.
+pub(super) fn take(session: &Session, steps: &[(&Kek, KeyState)]) -> Result<(), Failure> {
+    for (at, (kek, state)) in steps.iter().enumerate() {
+        objects::go(session, kek, *state).map_err(|failure| {
+            let version = |kek: &Kek| kek.attributes.version.clone();
+            let changed = match &steps[..at] {
+                [] => return failure,
+                [(one, state)] => format!("version {} is {state}", version(one)),
+                [(first, state), .., (last, _)] => {
+                    format!("versions {} to {} are {state}", version(first), version(last))
+                }
+            };
+            failure.while_doing(&format!("{changed} by now, and version {} is not", version(kek)))
+        })?;
+    }
+    Ok(())
 }
 
 /// The version that is named, or the current one.

@@ -21,6 +21,7 @@ on_each_token!(
     what_attributes_cannot_tell_is_unsupported,
     only_transitions_of_the_table_are_made,
     the_current_version_is_not_taken_out_alone,
+    a_change_that_stops_half_way_says_what_is_changed_by_then,
     a_destroyed_key_leaves_nothing_on_the_token,
     names_are_unique_and_of_the_form_of_key_names,
     keys_of_others_are_listed_and_described,
@@ -205,6 +206,22 @@ fn the_current_version_is_not_taken_out_alone(token: &Token) {
     go(&provider, &key, None, Deactivated).unwrap();
     refused(go(&provider, &key, Some("2"), Destroyed), Invalid, "the only one: destroy the whole key");
     go(&provider, &key, None, Destroyed).unwrap();
+}
+
+/// Who takes it for refused does not look for the envelopes that open no more.
+fn a_change_that_stops_half_way_says_what_is_changed_by_then(token: &Token) {
+    let session = token.session();
+    let provider = open(token);
+    for (name, state, version_2) in [
+        ("fixed", Suspended, vec![Attribute::Modifiable(false)]),
+        ("kept", Destroyed, vec![Attribute::Encrypt(false), Attribute::Destroyable(false)]),
+    ] {
+        token.generate(&session, name, &[]);
+        token.generate(&session, &format!("{name}#v2"), &version_2);
+        let key = provider.key_uri(name).unwrap();
+        let says = format!("version 1 is {state} by now, and version 2 is not: the token does not let");
+        refused(go(&provider, &key, None, state), Unsupported, &says);
+    }
 }
 
 fn a_destroyed_key_leaves_nothing_on_the_token(token: &Token) {
