@@ -27,8 +27,11 @@ impl Buckets {
         if self.limiter.len() > MANY {
             // Full buckets are as good as none.
             self.limiter.retain_recent();
-            // Whoever can name so many keys in so short a time waits.
-            if self.limiter.len() > MANY {
+            // Whoever names so many keys in so short a time waits, and nobody else does: until they are less, all keys of an
+            // actor have one bucket besides their own.
+            let left = self.limiter.len();
+            if left > 2 * MANY || left > MANY && self.limiter.check_key(&(actor.into(), ALL.into())).is_err()
+            {
                 return false;
             }
         }
@@ -65,8 +68,10 @@ impl fmt::Debug for Buckets {
     }
 }
 
-/// Buckets that are held at most.
+/// Buckets that are held before whoever names more keys is held back; twice as many are held at most.
 const MANY: usize = 100_000;
+/// Which is no key.
+const ALL: &str = "*";
 
 #[cfg(test)]
 mod tests {
@@ -99,6 +104,19 @@ mod tests {
         let buckets = Buckets::new("1000/d", Some(2)).unwrap();
         assert!(buckets.take("cli:a", None) && buckets.take("cli:a", None));
         assert!(!buckets.take("cli:a", None));
+    }
+
+    #[test]
+    fn who_names_very_many_keys_is_held_back_and_nobody_else() {
+        let buckets = Buckets::new("2/d", None).unwrap();
+        let named = |number: usize| key(&format!("local:k{number}"));
+        for number in 0..=MANY {
+            assert!(buckets.take("mcp:a", named(number).as_ref()), "{number}");
+        }
+        let more = [1, 2, 3].map(|more| buckets.take("mcp:a", named(MANY + more).as_ref()));
+        assert_eq!(more, [true, true, false]);
+        let other = [1, 2, 3].map(|_| buckets.take("mcp:b", named(0).as_ref()));
+        assert_eq!(other, [true, true, false]);
     }
 
     #[test]
