@@ -63,14 +63,20 @@ impl Keys {
         if let Some(providers) = opened.get(caller) {
             return Ok(Arc::clone(providers));
         }
-        let providers = Arc::new(
-            (self.make)().and_then(|builder| open(builder, caller)).map_err(|error| failure(&error))?,
-        );
+        let opened_by = |builder: Result<Builder>| {
+            builder.and_then(|builder| open(builder, caller)).map_err(|error| failure(&error))
+        };
+        let mut providers = opened_by((self.make)())?;
         // The configuration is read anew for each client. Without its policy, a new client would see every key.
         if policy_of(&providers) != policy_of(&self.local) {
             let what = "the configuration names another policy than when the server began, or none";
             return Err(Failure::new(envelope_mcp::Kind::KeyRefused, what).hint("start the server anew"));
         }
+        // One and the same for all: its limits count on when what is opened here is forgotten.
+        if let Some(policy) = self.local.policy() {
+            providers = opened_by((self.make)().map(|builder| builder.policy(policy.clone())))?;
+        }
+        let providers = Arc::new(providers);
         if opened.len() >= MOST_CLIENTS {
             opened.clear();
         }

@@ -6,4 +6,5 @@ mod canary;
 mod client;
 mod configurations;
 mod installed;
+mod limits;
 mod records;
