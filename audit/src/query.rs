@@ -10,6 +10,7 @@ use envelope_sdk::pattern;
 use crate::{
     Damage, Outcome, Record, VerifyError,
     follow::{PIECE, next_line, remains},
+    head::Head,
     segments::{OnDisk, Segments},
 };
 
@@ -78,14 +79,21 @@ pub fn read<E: From<VerifyError>>(
         move |source| VerifyError::Io { path, source }
     };
     let snapshot = segments.snapshot().map_err(cannot(path))?;
-    for number in snapshot.closed {
+    for &number in &snapshot.closed {
         let name = segments.path(Some(number));
         let reader = segments.closed(number).map_err(cannot(&name))?;
         read_file(reader, &name, false, filter, &mut each)?;
     }
     match snapshot.current {
         Some(reader) => read_file(reader, path, true, filter, &mut each),
-        None => Err(cannot(path)(io::ErrorKind::NotFound.into()).into()),
+        None => {
+            let head = snapshot.head.and_then(|head| Head::parse(&head, None).ok());
+            // Closed, and the next one not made yet.
+            if head.is_some_and(|head| snapshot.closed.contains(&head.segment)) {
+                return Ok(());
+            }
+            Err(cannot(path)(io::ErrorKind::NotFound.into()).into())
+        }
     }
 }
 

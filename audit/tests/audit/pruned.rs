@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use envelope_audit::{Fault, Filter, LogError, VerifyError, read};
 use futures_executor::block_on;
 
-use crate::common::{Place, beside, entry, found, numbered, options};
+use crate::common::{Place, beside, entry, found, lines, numbered, options};
 
 #[test]
 fn segments_are_closed_by_size_and_by_age_and_make_one_chain() {
@@ -32,6 +32,25 @@ fn segments_are_closed_by_size_and_by_age_and_make_one_chain() {
     log.append_blocking(entry(5)).unwrap();
     assert!(numbered(&place.path(), 3).exists());
     assert_eq!(place.verify().unwrap().segments, 4);
+}
+
+/// As after a process that was killed when it had closed the segment: the head names the last record of that.
+#[test]
+fn a_log_that_was_left_between_two_segments_is_read_to_its_end() {
+    let place = Place::filled(1);
+    fs::remove_file(place.path()).unwrap();
+    let read_all = || {
+        let mut records = 0;
+        let all = read::<VerifyError>(&place.path(), &Filter::new(), |_, _| {
+            records += 1;
+            Ok(())
+        });
+        all.map(|()| records)
+    };
+    assert!(matches!(read_all(), Err(VerifyError::Io { .. })), "a segment is gone");
+    let head = fs::read_to_string(beside(&place.path(), "head")).unwrap();
+    fs::write(beside(&place.path(), "head"), head.replace(r#""segment":2"#, r#""segment":1"#)).unwrap();
+    assert_eq!(read_all().unwrap(), lines(&numbered(&place.path(), 1)).len());
 }
 
 #[test]
