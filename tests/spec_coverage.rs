@@ -129,11 +129,12 @@ fn test_exists(test: &str) -> bool {
     if file.ends_with(".py") {
         return source.contains(&format!("\ndef {function}("));
     }
-    // Tests on tokens are functions in a list, from which a macro makes one test for each kind of token.
-    let on_each_token = || {
-        source.contains(&format!("\nfn {function}(token: &Token)"))
-            && source.contains("on_each_token!(")
-            && source.contains(&format!("    {function},\n"))
+    // Tests on tokens and buckets are functions in a list, from which a macro makes one test for each kind of those.
+    let on_each = || {
+        let is_one = [("\nfn", "on_each_token!("), ("\nasync fn", "on_each_store!(")]
+            .iter()
+            .any(|(begin, list)| source.contains(&format!("{begin} {function}(")) && source.contains(list));
+        is_one && source.contains(&format!("    {function},\n"))
     };
     // Also in a module of tests, further in.
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
@@ -142,7 +143,7 @@ fn test_exists(test: &str) -> bool {
         let of_tokio = pair[0].starts_with("#[tokio::test") || pair[0].starts_with("#[::tokio::test");
         pair[0] == "#[test]" && pair[1].starts_with(&plain) || of_tokio && pair[1].starts_with(&on_tokio)
     };
-    lines.windows(2).any(is_it) || on_each_token()
+    lines.windows(2).any(is_it) || on_each()
 }
 
 struct Row {
