@@ -112,7 +112,8 @@ impl AwsKmsBuilder {
 
     /// The provider. Nothing is read and nobody is asked: the environment, the
     /// shared files and the credentials are read by the first call that needs
-    /// them, and anew by the next one while there are no credentials in them.
+    /// them, and anew by the next one while there are no credentials in them, or
+    /// none that AWS accepts.
     #[must_use]
     pub fn build(self) -> AwsKms {
         AwsKms::new(Reach::lazy(self.sources), self.replica_regions)

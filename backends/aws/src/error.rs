@@ -39,7 +39,7 @@ use codes::known;
 use credentials::no_credentials;
 
 pub(crate) use codes::ALREADY_EXISTS;
-pub(crate) use credentials::{NO_REGION_OF_STS, finds_no_credentials};
+pub(crate) use credentials::{NO_REGION_OF_STS, finds_credentials_refused, finds_no_credentials};
 
 /// An error of this provider, about `key` if it is about one.
 pub(crate) fn failure<'k>(

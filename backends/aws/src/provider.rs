@@ -22,7 +22,7 @@ use envelope_sdk::{
 use zeroize::Zeroizing;
 
 use crate::{
-    error::{NAME, failure, finds_no_credentials, refusal},
+    error::{NAME, failure, finds_credentials_refused, finds_no_credentials, refusal},
     reach::{Reach, Settled},
     transport::{Unlogged, counted},
 };
@@ -80,7 +80,8 @@ impl AwsKms {
     }
 
     /// The error of a call that needs the permission `action`, such as
-    /// `kms:Encrypt`. Settings without credentials are read anew by the next call.
+    /// `kms:Encrypt`. Settings without credentials, or with some that AWS does not accept any more, are read
+    /// anew by the next call.
     pub(crate) fn refused<'k, E>(
         &self,
         action: &str,
@@ -90,7 +91,7 @@ impl AwsKms {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        if finds_no_credentials(error) {
+        if finds_no_credentials(error) || finds_credentials_refused(error) {
             self.forget_settings();
         }
         refusal(action, key.into(), error)

@@ -9,6 +9,11 @@ pub(super) fn known(code: &str) -> Option<&'static (&'static str, ProviderErrorK
     CODES.iter().find(|(known, ..)| *known == code)
 }
 
+/// Whether it says that the credentials are none that AWS accepts, or none any more.
+pub(super) fn is_of_credentials(code: &str) -> bool {
+    known(code).is_some_and(|(_, _, what)| [EXPIRED, NOT_ACCEPTED].contains(what))
+}
+
 /// Each error code that is shown, what it means, and what to do.
 const CODES: &[(&str, ProviderErrorKind, &str)] = &[
     (
@@ -102,6 +107,21 @@ const NOT_TAKEN: &str = "KMS does not take the request";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_permission_that_is_missing_is_not_of_the_credentials() {
+        for (code, of_credentials) in [
+            ("ExpiredTokenException", true),
+            ("UnrecognizedClientException", true),
+            ("InvalidClientTokenId", true),
+            ("AccessDeniedException", false),
+            ("RegionDisabledException", false),
+            ("ThrottlingException", false),
+            ("NeverHeardOfException", false),
+        ] {
+            assert_eq!(is_of_credentials(code), of_credentials, "{code}");
+        }
+    }
 
     #[test]
     fn each_error_code_is_listed_once() {

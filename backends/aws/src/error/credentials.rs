@@ -3,7 +3,10 @@
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_kms::error::{ErrorMetadata, ProvideErrorMetadata};
+use aws_sdk_kms::{
+    config::http::HttpResponse,
+    error::{ErrorMetadata, ProvideErrorMetadata, SdkError},
+};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use envelope_sdk::{
     KeyUri, ProviderError,
@@ -11,13 +14,30 @@ use envelope_sdk::{
     http::{EndpointError, causes, find_cause, kind_of_status},
 };
 
-use super::{codes::known, failure};
+use super::{
+    codes::{is_of_credentials, known},
+    failure,
+};
 use crate::credentials::{Failed, Last, Unusable};
 
 /// Whether the settings and AWS's own files have no credentials, or some that
 /// cannot be: before anybody was asked for them.
 pub(crate) fn finds_no_credentials(error: &(dyn Error + 'static)) -> bool {
     first(error).is_some_and(is_of_settings)
+}
+
+/// Whether AWS does not accept the credentials, or does not any more: those of AWS's own files may be
+/// others now, which the SDK reads once. The source of the credentials may say so too, of those that a
+/// role is taken with.
+pub(crate) fn finds_credentials_refused<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    if first(error).is_some() {
+        code_of_source(error).is_some_and(|(code, ..)| is_of_credentials(code))
+    } else {
+        error.code().is_some_and(is_of_credentials)
+    }
 }
 
 /// The error of a call that got no credentials, if it is one.

@@ -20,11 +20,11 @@ use envelope_sdk::{
     http::find_cause,
     registry::{Purpose, Scheme, Settings, Surroundings},
 };
-use envelope_testkit::http_server::{HttpServer, Request};
+use envelope_testkit::http_server::{Answer, HttpServer, Request};
 use tempfile::TempDir;
 
 use super::{
-    canned::{said, the_arn, the_key, wrap},
+    canned::{refusal, said, the_arn, the_key, wrap},
     *,
 };
 
@@ -77,6 +77,34 @@ fn settings_that_had_no_credentials_or_no_region_are_read_again() {
         block_on(wrap(&kms)).unwrap();
         assert!(server.take().iter().all(is_signed));
     });
+}
+
+/// Whoever logs in again replaces them, also while a service runs.
+#[test]
+fn credentials_that_have_expired_are_read_again() {
+    for code in ["ExpiredTokenException", "UnrecognizedClientException", "AccessDeniedException"] {
+        in_a_home(&[("CODE", code)], |home| {
+            let code = env::var("CODE").unwrap();
+            let server = encrypting_unless_refused(code.clone());
+            configure(home, &server);
+            let credentials = home.join(".aws/credentials");
+            let valid = fs::read_to_string(&credentials).unwrap();
+            let expired = valid.replace("of-the-home", "of-yesterday") + "aws_session_token = t\n";
+            fs::write(&credentials, expired).unwrap();
+            let kms = AwsKms::builder().attempts(1).build();
+            for _ in 0..2 {
+                let error = block_on(wrap(&kms)).unwrap_err();
+                assert_eq!((error.kind(), error.is_retryable()), (AccessDenied, false), "{error}");
+                assert!(error.message().contains(&code), "{error}");
+            }
+            fs::write(&credentials, valid).unwrap();
+            match block_on(wrap(&kms)) {
+                // A permission that is missing is not had by reading.
+                Err(error) => assert_eq!(code, "AccessDeniedException", "{error}"),
+                Ok(_) => assert_ne!(code, "AccessDeniedException"),
+            }
+        });
+    }
 }
 
 #[test]
@@ -172,7 +200,17 @@ fn a_survey_tells_region_profile_and_endpoint_and_asks_nobody() {
 
 /// A KMS that encrypts under [`the_key`].
 fn encrypting() -> HttpServer {
-    HttpServer::answering(|_| said(200, format!(r#"{{"KeyId":"{}","CiphertextBlob":"AAAA"}}"#, the_arn())))
+    HttpServer::answering(|_| encrypted())
+}
+
+/// The same for who has the credentials of [`configure`]; others are refused so.
+fn encrypting_unless_refused(code: String) -> HttpServer {
+    let answer = move |request: &Request| if is_signed(request) { encrypted() } else { refusal(400, &code) };
+    HttpServer::answering(answer)
+}
+
+fn encrypted() -> Answer {
+    said(200, format!(r#"{{"KeyId":"{}","CiphertextBlob":"AAAA"}}"#, the_arn()))
 }
 
 /// With the credentials of [`configure`].
