@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 400 to what opens: of the message, the prefix, the context | `Unauthentic` | no |
 //! | 400 otherwise | `Invalid` | no |
-//! | 400 of a version below `min_decryption_version` | `State` | no |
+//! | 400 of a version below `min_decryption_version`, or of a key that is soft-deleted | `State` | no |
 //! | 400 or 404 of a key or mount that is not there | `NotFound` | no |
 //! | 400 of a key that is of another type; 405 | `Unsupported` | no |
 //! | 403; a login that is refused; missing tokens; a certificate that is not trusted | `AccessDenied` | no |
@@ -33,6 +33,7 @@ use crate::{
     failure::{NO_RUNTIME, failure},
     transport::Lost,
 };
+pub(crate) use words::SOFT_DELETED;
 
 /// The error of a call.
 pub(crate) fn refusal<'k>(call: &Call, key: impl Into<Option<&'k KeyUri>>, failed: &Failed) -> ProviderError {

@@ -11,7 +11,13 @@ use envelope_sdk::{
 use serde::Serialize;
 
 use super::{CONFIG, key::TransitKey, path};
-use crate::{HashiVault, call::Call, error::refusal, failure::failure, scheme::name_of};
+use crate::{
+    HashiVault,
+    call::Call,
+    error::{SOFT_DELETED, refusal},
+    failure::failure,
+    scheme::name_of,
+};
 
 /// What is set of a key. What is `None` stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -67,6 +73,9 @@ impl HashiVault {
             _ => {}
         }
         let told = self.describe_ours(key).await?;
+        if version.is_some() || next != KeyState::Destroyed {
+            check_not_deleted(&told)?;
+        }
         let plan = match version {
             None => of_key(&told, next),
             Some(name) => match number(&told, name) {
@@ -107,6 +116,7 @@ impl HashiVault {
     /// What brings back every version that is held back: for that and for its dry run.
     pub(super) async fn plan_restoration(&self, key: &KeyUri) -> Result<(TransitKey, Plan), ProviderError> {
         let told = self.describe_ours(key).await?;
+        check_not_deleted(&told)?;
         let first = told.first_available();
         if told.min_decryption_version == first {
             let message = "no version of the key is held back, and what is trimmed or deleted does not come back: there is \
@@ -116,6 +126,11 @@ impl HashiVault {
         let config = Config { min_decryption_version: Some(first), ..Config::default() };
         Ok((told, Plan::Set(config)))
     }
+}
+
+/// Refuses a key that is soft-deleted, as OpenBao has it: of that nothing is changed, but that it may be deleted for good.
+pub(super) fn check_not_deleted(told: &TransitKey) -> Result<(), ProviderError> {
+    if told.soft_deleted { Err(failure(State, &told.uri, SOFT_DELETED)) } else { Ok(()) }
 }
 
 type Refusal = (ProviderErrorKind, String);

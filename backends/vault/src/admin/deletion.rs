@@ -6,7 +6,12 @@ use envelope_sdk::{
 };
 use serde::Serialize;
 
-use super::{TRIM, changes::Config, key::TransitKey, path};
+use super::{
+    TRIM,
+    changes::{Config, check_not_deleted},
+    key::TransitKey,
+    path,
+};
 use crate::{
     HashiVault,
     call::Call,
@@ -70,6 +75,7 @@ impl HashiVault {
         version: u32,
     ) -> Result<(TransitKey, Trimming), ProviderError> {
         let told = self.describe_ours(key).await?;
+        check_not_deleted(&told)?;
         match trimming(&told, version) {
             Ok(trimming) => Ok((told, trimming)),
             Err((kind, message)) => Err(failure(kind, key, message)),

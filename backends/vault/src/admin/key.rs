@@ -17,8 +17,9 @@ use serde_json::Value;
 /// | an older one, from `min_decryption_version` on | deactivated | no, here | yes |
 /// | one below `min_decryption_version` | suspended | no | no |
 /// | one below `min_available_version`: trimmed | destroyed | no | no |
+/// | any that is not trimmed, of a key that is soft-deleted, as OpenBao has it | suspended | no | no |
 ///
-/// A key as a whole is active as long as it is there: Transit has nothing that holds it back. Other programs
+/// A key as a whole is active as long as it is there and not soft-deleted: Vault has nothing that holds it back. Other programs
 /// may ask Transit to encrypt under an older version, unless it is below `min_encryption_version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -53,6 +54,8 @@ pub struct TransitKey {
     pub imported: bool,
     /// Whether it may be rotated: an imported key, only if whoever imported it said so.
     pub may_rotate: bool,
+    /// Whether it is soft-deleted, as OpenBao has it: it does nothing until it is restored.
+    pub soft_deleted: bool,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +85,9 @@ pub(super) struct Told {
     imported_key: bool,
     #[serde(default)]
     imported_key_allow_rotation: bool,
+    /// Vault has no such thing.
+    #[serde(default)]
+    soft_deleted: bool,
 }
 
 impl TransitKey {
@@ -105,6 +111,7 @@ impl TransitKey {
             plaintext_backup: told.allow_plaintext_backup,
             imported: told.imported_key,
             may_rotate: !told.imported_key || told.imported_key_allow_rotation,
+            soft_deleted: told.soft_deleted,
         };
         let latest = key.latest_version;
         let is_sound = (1..=MOST_VERSIONS).contains(&latest)
@@ -132,7 +139,7 @@ impl TransitKey {
             None
         } else if version < self.first_available() {
             Some(KeyState::Destroyed)
-        } else if version < self.min_decryption_version {
+        } else if self.soft_deleted || version < self.min_decryption_version {
             Some(KeyState::Suspended)
         } else if version < self.latest_version {
             Some(KeyState::Deactivated)
@@ -143,7 +150,7 @@ impl TransitKey {
 
     /// The description that every key store has. The details are `kind`, `derived`, `convergent`, `exportable`,
     /// `plaintext_backup`, `imported`, `deletion_allowed`, `min_encryption_version`, `min_decryption_version`,
-    /// `min_available_version` and `auto_rotate_seconds`.
+    /// `min_available_version`, `auto_rotate_seconds`, and `soft_deleted` of a key that is.
     #[must_use]
     pub fn describe(&self) -> KeyDescription {
         let set = |number: u32| (number > 0).then_some(number);
@@ -165,7 +172,12 @@ impl TransitKey {
                     seconds => Detail::Number(seconds),
                 },
             );
-        self.with_states(KeyState::Active, |version| self.state_of(version).unwrap_or(KeyState::Destroyed))
+        let (whole, details) = if self.soft_deleted {
+            (KeyState::Suspended, details.with("soft_deleted", true))
+        } else {
+            (KeyState::Active, details)
+        };
+        self.with_states(whole, |version| self.state_of(version).unwrap_or(KeyState::Destroyed))
             .details(details)
     }
 
@@ -204,7 +216,7 @@ mod tests {
             "name": "k", "type": "aes256-gcm96", "latest_version": latest, "min_encryption_version": encryption,
             "min_decryption_version": decryption, "min_available_version": available, "keys": {"3": 1000},
             "deletion_allowed": false, "derived": false, "exportable": false, "allow_plaintext_backup": false,
-            "soft_deleted": "of a later server"
+            "later": "of a later server"
         });
         let uri = KeyUri::parse("hashivault://transit/k").unwrap();
         TransitKey::read(uri, serde_json::from_value(told).unwrap())
@@ -223,6 +235,17 @@ mod tests {
         let described = told.describe();
         assert_eq!(described.versions.iter().map(|version| version.state).collect::<Vec<_>>(), states);
         assert_eq!((described.versions[2].created, described.versions[3].created), (Some(1000), None));
+    }
+
+    #[test]
+    fn a_key_that_is_soft_deleted_does_nothing() {
+        use KeyState::{Destroyed, Suspended};
+        let told = TransitKey { soft_deleted: true, ..key(3, 2, 2, 2).unwrap() };
+        let states = [1, 2, 3].map(|version| told.state_of(version).unwrap());
+        assert_eq!(states, [Destroyed, Suspended, Suspended]);
+        let described = told.describe();
+        assert_eq!((described.state, described.details.get("soft_deleted")), (Suspended, Some(&true.into())));
+        assert_eq!(key(3, 2, 2, 2).unwrap().describe().details.get("soft_deleted"), None);
     }
 
     #[test]

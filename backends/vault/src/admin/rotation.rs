@@ -6,7 +6,12 @@ use envelope_sdk::{
     admin::{AutoRotation, Details, Rotation, RotationStatus},
 };
 
-use super::{ROTATE, changes::Config, key::TransitKey, path};
+use super::{
+    ROTATE,
+    changes::{Config, check_not_deleted},
+    key::TransitKey,
+    path,
+};
 use crate::{
     HashiVault,
     call::Call,
@@ -19,6 +24,7 @@ impl HashiVault {
     /// The key, if it can be rotated: for the rotation and for its dry run, which so refuse the same.
     pub(super) async fn plan_rotation(&self, key: &KeyUri) -> Result<TransitKey, ProviderError> {
         let told = self.describe_ours(key).await?;
+        check_not_deleted(&told)?;
         if told.may_rotate { Ok(told) } else { Err(failure(State, key, IMPORTED)) }
     }
 

@@ -23,6 +23,8 @@ const KNOWN: &[(&str, ProviderErrorKind, &str)] = &[
     ("no existing key named", NotFound, NOT_FOUND),
     ("could not delete key; not found", NotFound, NOT_FOUND),
     ("deletion is not allowed", State, "the deletion of the key is not allowed: set deletion_allowed first"),
+    // OpenBao says it of each use, also in a batch.
+    ("refusing to use soft-deleted key", State, SOFT_DELETED),
     // A key that is not there is never made by wrapping under it.
     ("unknown key type", NotFound, NOT_FOUND),
     (
@@ -71,6 +73,8 @@ pub(super) const BEHIND: &str =
     "the server is a performance standby that is behind, and said so at each attempt: try again later";
 pub(super) const STANDBY: &str = "the server is of a cluster that stands by: correct its address";
 pub(super) const TROUBLE: &str = "the server is in trouble, and said so at each attempt";
+pub(crate) const SOFT_DELETED: &str = "the key is soft-deleted, and does nothing until it is restored: `bao write -f \
+                                       MOUNT/keys/KEY/soft-delete-restore`";
 const TOO_OLD: &str = "the version that wrapped is below min_decryption_version of the key, and opens nothing: lower that, unless \
                        the version was trimmed";
 const NO_CIPHER: &str = "the key is of a type that wraps nothing here: use aes256-gcm96 or chacha20-poly1305";

@@ -265,6 +265,35 @@ fn a_key_that_the_server_may_not_rotate_is_not_rotated() {
     assert_eq!(block_on(server.vault().describe(&key)).unwrap().latest_version, 1);
 }
 
+/// As OpenBao tells it.
+#[test]
+fn a_key_that_is_soft_deleted_is_told_as_suspended_and_not_changed() {
+    let Some(server) = Server::shared() else { return };
+    let key = server.key();
+    let between = passing(&server, |_, mut answer| {
+        answer.1["data"]["soft_deleted"] = json!(true);
+        answer.into()
+    });
+    let vault = at(&between.url()).build();
+    let described = block_on(vault.describe_key(&key)).unwrap();
+    assert_eq!((described.state, described.versions[0].state), (KeyState::Suspended, KeyState::Suspended));
+    for refused in [
+        block_on(vault.rotate_key(&key)).map(drop),
+        block_on(vault.check_rotation(&key)),
+        block_on(vault.set_rotation(&key, AutoRotation::Default)),
+        block_on(vault.change_key(&key, None, KeyChange::State(KeyState::Active))).map(drop),
+        block_on(vault.change_key(&key, Some("1"), KeyChange::State(KeyState::Destroyed))).map(drop),
+        block_on(vault.restore_key(&key)).map(drop),
+        block_on(vault.trim_below(&key, 1)).map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(error.kind() == State && error.message().contains("soft-delete-restore"), "{error}");
+    }
+    // That it is deleted for good takes what it takes of others.
+    let error = block_on(vault.change_key(&key, None, KeyChange::State(KeyState::Destroyed))).unwrap_err();
+    assert!(error.kind() == State && error.message().contains("deletion_allowed"), "{error}");
+}
+
 #[test]
 fn an_answer_about_another_key_or_of_numbers_that_cannot_be_is_refused() {
     let Some(server) = Server::shared() else { return };

@@ -29,6 +29,7 @@ fn each_refusal_has_its_kind_and_says_whether_to_retry() {
             None,
             "min_decryption_version",
         ),
+        (400, "refusing to use soft-deleted key", State, None, "soft-delete-restore"),
         (400, "cipher: message authentication failed", Unauthentic, None, "the context is another one"),
         (
             400,
