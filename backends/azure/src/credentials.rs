@@ -148,6 +148,16 @@ impl Sources {
         matches!(self.from, From::ClientSecret(Text::Asked) | From::ClientCertificate(Text::Asked))
     }
 
+    /// Whether a file holds what the caller shows: it may hold something else by now. A pipe is read once.
+    pub(crate) fn can_be_read_anew(&self) -> bool {
+        match self.chosen() {
+            Ok(From::ClientSecret(Text::File(path)) | From::ClientCertificate(Text::File(path))) => {
+                path.is_file()
+            }
+            _ => false,
+        }
+    }
+
     /// What the environment says goes only where the settings say nothing
     /// (<https://learn.microsoft.com/azure/developer/rust/sdk/authentication/overview>).
     fn chosen(&self) -> Result<From, ProviderError> {

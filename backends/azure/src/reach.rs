@@ -78,20 +78,38 @@ impl Reach {
 
     /// The vault of a key.
     pub(crate) async fn vault(&self, name: VaultKey<'_>) -> Result<Vault, ProviderError> {
-        let is_usable = |vault: &&Vault| !vault.tokens.are_misled();
-        if let Some(vault) = lock(&self.clients).get(name.host).filter(is_usable).cloned() {
-            return Ok(vault);
+        let known = lock(&self.clients).get(name.host).cloned();
+        let is_over = known.as_ref().is_some_and(|vault| self.is_to_be_read_anew(vault));
+        if let Some(vault) = known.as_ref().filter(|vault| !is_over && !vault.tokens.are_misled()) {
+            return Ok(vault.clone());
         }
         let place = self.plan.domain.place(name)?;
+        if let Some(vault) = known.filter(|_| is_over) {
+            self.forget(place.cloud, &vault);
+        }
         let (credential, way) = self.credential(place.cloud).await?;
         let mut clients = lock(&self.clients);
         // Somebody else may have made it meanwhile.
+        let is_usable = |vault: &&Vault| !vault.tokens.are_misled() && !vault.tokens.are_denied();
         if let Some(vault) = clients.get(name.host).filter(is_usable) {
             return Ok(vault.clone());
         }
         let vault = open(place, credential, &way, self.limits.whole())?;
         clients.insert(name.host.to_owned(), vault.clone());
         Ok(vault)
+    }
+
+    /// Whether what a file says is not accepted any more, which may say something else by now.
+    fn is_to_be_read_anew(&self, vault: &Vault) -> bool {
+        vault.tokens.are_denied() && self.plan.sources.can_be_read_anew()
+    }
+
+    /// Has the credentials read anew with which the tokens for this vault were asked for, unless they were since.
+    fn forget(&self, cloud: Cloud, vault: &Vault) {
+        let mut read = lock(&self.credentials);
+        if read.get(&cloud).is_some_and(|(credential, _)| vault.tokens.are_of(credential)) {
+            read.remove(&cloud);
+        }
     }
 
     async fn credential(&self, cloud: Cloud) -> Result<Caller, ProviderError> {

@@ -28,7 +28,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::call::unlogged;
+use crate::call::{may_help, unlogged};
 
 /// The tokens for one vault: only for what they may be for, since the client itself is content
 /// with any challenge whose host the vault's ends with, such as `net`.
@@ -42,6 +42,7 @@ pub(crate) struct Tokens {
     asking: Crowd<Got>,
     renewing: AtomicBool,
     misled: AtomicBool,
+    denied: AtomicBool,
 }
 
 struct Had {
@@ -82,12 +83,23 @@ impl Tokens {
             asking: Crowd::default(),
             renewing: AtomicBool::new(false),
             misled: AtomicBool::new(false),
+            denied: AtomicBool::new(false),
         })
     }
 
     /// Whether the vault's client was told to show a token for another service, which it does not forget.
     pub(crate) fn are_misled(&self) -> bool {
         self.misled.load(Ordering::SeqCst)
+    }
+
+    /// Whether a call got none, since what the caller shows is not accepted.
+    pub(crate) fn are_denied(&self) -> bool {
+        self.denied.load(Ordering::SeqCst)
+    }
+
+    /// Whether they are asked for with these credentials.
+    pub(crate) fn are_of(&self, credential: &Arc<dyn TokenCredential>) -> bool {
+        Arc::ptr_eq(&self.credential, credential)
     }
 
     /// The vault does not accept what was shown to it then (`Bearer …`).
@@ -144,7 +156,13 @@ impl Tokens {
                         *tokens.lock() = Some(Had { scope, token, since: Instant::now() });
                         Got::Token
                     }
-                    Ok(Err(error)) => Got::No(Arc::new(error)),
+                    Ok(Err(error)) => {
+                        // As long as there is one that serves, nothing has to be done.
+                        if !another && !may_help(&error) {
+                            tokens.denied.store(true, Ordering::SeqCst);
+                        }
+                        Got::No(Arc::new(error))
+                    }
                     Err(_) => Got::Late,
                 }
             };

@@ -222,6 +222,25 @@ fn a_file_of_secrets_that_others_may_read_is_not_used() {
     open().unwrap();
 }
 
+/// Secrets have an end, and are replaced in their files while a service runs.
+#[test]
+fn a_secret_that_was_replaced_in_its_file_is_read_again() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let file = azure.folder.path().join("secret");
+    std::fs::write(&file, "another\n").unwrap();
+    let vaults = client(&azure).client_secret_file(file.clone()).build();
+    let wrap = || block_on(vaults.wrap_dek(&key, &fresh_dek(), &context()));
+    for _ in 0..2 {
+        assert_eq!(wrap().unwrap_err().kind(), AccessDenied);
+    }
+    std::fs::write(&file, "secret\n").unwrap();
+    wrap().unwrap();
+    // And then it is kept.
+    std::fs::remove_file(&file).unwrap();
+    wrap().unwrap();
+}
+
 #[test]
 fn a_secret_is_asked_for_when_a_key_is_used_and_not_before() {
     struct Asked(AtomicUsize);
