@@ -1,6 +1,7 @@
 //! Where credentials come from, and what is refused of them. Microsoft's client asks
-//! for the tokens, and keeps them; files and secrets are read here.
+//! for the tokens; they are kept here, and files and secrets are read here.
 
+mod anew;
 mod certificate;
 mod files;
 mod tokens;
@@ -30,6 +31,7 @@ use crate::{
     failure::failure,
     transport::{Guarded, Way},
 };
+use anew::{Anew, Shared};
 use certificate::Certificate;
 pub(crate) use files::read_roots;
 use files::{TokenFile, read};
@@ -112,8 +114,12 @@ impl Sources {
                     }),
                     client_options: options(authority, way.to_tokens(true).map_err(|_| no_client())?),
                 };
-                Ok(ManagedIdentityCredential::new(Some(options))
-                    .map_err(|_| cannot("the identity of this machine"))?)
+                Anew::new(move || {
+                    let made: Arc<dyn TokenCredential> =
+                        ManagedIdentityCredential::new(Some(options.clone()))?;
+                    Ok(made)
+                })
+                .map_err(|_| cannot("the identity of this machine"))
             }
             From::WorkloadIdentity(file) => {
                 let file = file.or_else(|| env::var_os(TOKEN_FILE).map(PathBuf::from));
@@ -125,12 +131,15 @@ impl Sources {
             From::ClientSecret(secret) => {
                 let secret = self.text(&secret, SECRET, "client secret")?;
                 let (tenant, client) = (self.tenant()?, self.client()?);
-                let options = ClientSecretCredentialOptions {
-                    client_options: options(authority, way.to_tokens(false).map_err(|_| no_client())?),
-                };
+                let options = options(authority, way.to_tokens(false).map_err(|_| no_client())?);
                 let secret = Secret::new(secret.trim_end_matches(['\r', '\n']).to_owned());
-                let made = ClientSecretCredential::new(&tenant, client, secret, Some(options));
-                Ok(made.map_err(|_| cannot("the client secret"))?)
+                Anew::new(move || {
+                    let options = ClientSecretCredentialOptions { client_options: options.clone() };
+                    let made: Arc<dyn TokenCredential> =
+                        ClientSecretCredential::new(&tenant, client.clone(), secret.clone(), Some(options))?;
+                    Ok(made)
+                })
+                .map_err(|_| cannot("the client secret"))
             }
             From::ClientCertificate(pem) => {
                 let pem = self.text(&pem, CERTIFICATE, "client certificate with its key, as PEM")?;
@@ -189,11 +198,19 @@ impl Sources {
         way: &Way,
         assertion: A,
     ) -> Result<Arc<dyn TokenCredential>, ProviderError> {
-        let options = ClientAssertionCredentialOptions {
-            client_options: options(authority, way.to_tokens(false).map_err(|_| no_client())?),
-        };
-        let made = ClientAssertionCredential::new(self.tenant()?, self.client()?, assertion, Some(options));
-        Ok(made.map_err(|_| cannot("the tenant and the client"))?)
+        let options = options(authority, way.to_tokens(false).map_err(|_| no_client())?);
+        let (tenant, client, assertion) = (self.tenant()?, self.client()?, Shared::new(assertion));
+        Anew::new(move || {
+            let options = ClientAssertionCredentialOptions { client_options: options.clone() };
+            let made: Arc<dyn TokenCredential> = ClientAssertionCredential::new(
+                tenant.clone(),
+                client.clone(),
+                assertion.clone(),
+                Some(options),
+            )?;
+            Ok(made)
+        })
+        .map_err(|_| cannot("the tenant and the client"))
     }
 
     fn given(&self, name: &str) -> Result<Option<Zeroizing<String>>, ProviderError> {

@@ -104,6 +104,43 @@ fn a_crowd_of_calls_asks_for_one_token() {
     assert_eq!(asked.iter().filter(|request| request.path().ends_with("/token")).count(), 1);
 }
 
+/// Microsoft's own credentials keep a token until it ends by the clock of this machine.
+#[test]
+fn a_token_that_the_vault_no_longer_accepts_is_asked_for_anew_of_whoever_gave_it() {
+    let azure = Azure::new();
+    let key = azure.key();
+    let token = azure.folder.path().join("token");
+    std::fs::write(&token, "a.token.of-kubernetes\n").unwrap();
+    let left = Arc::new(AtomicUsize::new(0));
+    let refusals = left.clone();
+    let service = azure.server.serve_with(move |request, reply| {
+        let is_refused = request.header("authorization").is_some()
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if !is_refused {
+            return reply.into();
+        }
+        let challenge =
+            r#"Bearer authorization="https://login.localhost/t", resource="https://vault.localhost""#;
+        Answer::json(401, "{}").header("www-authenticate", challenge)
+    });
+    let client = || at(&service, &azure.folder).tenant_id("tests").client_id("a-test");
+    for builder in [
+        client().client_secret("secret"),
+        client().client_certificate(certificate()),
+        client().workload_identity(Some(token)),
+        at(&service, &azure.folder).managed_identity(),
+    ] {
+        let vaults = builder.build();
+        for _ in 0..2 {
+            block_on(vaults.wrap_dek(&key, &fresh_dek(), &context())).unwrap();
+            refusals.store(1, Ordering::SeqCst);
+        }
+        refusals.store(0, Ordering::SeqCst);
+        let asked = service.http().take();
+        assert_eq!(asked.iter().filter(|request| request.path().ends_with("/token")).count(), 2);
+    }
+}
+
 #[test]
 fn credentials_that_are_refused_or_missing_say_what_to_do() {
     let azure = Azure::new();
