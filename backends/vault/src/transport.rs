@@ -255,13 +255,21 @@ fn lost(error: &reqwest::Error) -> Lost {
     // Its own words hold the URL, in which any may stand.
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        // Also what the server says of the certificate of this client, which comes late.
-        if error.to_string().contains("certificate") {
+        if is_of_certificates(&error.to_string()) {
             return Lost::Certificate;
         }
         source = error.source();
     }
     if error.is_connect() { Lost::NotReached } else { Lost::BrokeOff }
+}
+
+/// Whether an error of TLS is about a certificate: that of the server, or that of this client, of which the server says
+/// by an alert what it thinks. Such an alert comes late, and is told by its name (`received fatal alert: CertificateExpired`).
+fn is_of_certificates(words: &str) -> bool {
+    words.contains("certificate")
+        || words
+            .split_once("received fatal alert: ")
+            .is_some_and(|(_, alert)| alert.contains("Certificate") || alert == "UnknownCA")
 }
 
 static TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
@@ -303,6 +311,30 @@ mod tests {
             (https, ""),
         ] {
             assert!(!of(from, to), "{from} {to}");
+        }
+    }
+
+    /// As rustls writes them.
+    #[test]
+    fn what_the_server_says_of_the_certificate_of_this_client_is_no_lost_connection() {
+        for words in [
+            "invalid peer certificate: UnknownIssuer",
+            "received fatal alert: CertificateRequired",
+            "received fatal alert: CertificateExpired",
+            "received fatal alert: CertificateRevoked",
+            "received fatal alert: CertificateUnknown",
+            "received fatal alert: BadCertificate",
+            "received fatal alert: UnknownCA",
+        ] {
+            assert!(is_of_certificates(words), "{words}");
+        }
+        for words in [
+            "received fatal alert: InternalError",
+            "received fatal alert: HandshakeFailure",
+            "peer closed connection without sending TLS close_notify",
+            "UnknownCA",
+        ] {
+            assert!(!is_of_certificates(words), "{words}");
         }
     }
 
