@@ -47,6 +47,20 @@ impl Plan {
         ) || matches!(self.certificate_key, Some(Text::Asked))
     }
 
+    /// Whether certificates, and the key of this client's, were read of files that can be read again: a pipe cannot. Nobody
+    /// is asked anew for what was asked for.
+    pub(crate) fn has_certificates_in_files(&self) -> bool {
+        let path = |set: &Option<PathBuf>, name| set.clone().or_else(|| variable(name).map(PathBuf::from));
+        let key = match &self.certificate_key {
+            Some(Text::File(path)) => Some(path.clone()),
+            Some(_) => None,
+            None => variable("CLIENT_KEY").map(PathBuf::from),
+        };
+        let files = [path(&self.roots, "CACERT"), path(&self.certificate, "CLIENT_CERT"), key];
+        let mut files = files.iter().flatten().peekable();
+        !self.asks() && files.peek().is_some() && files.all(|path| path.is_file())
+    }
+
     /// The URL of the server, without a slash at the end; `None` where an agent's socket, or
     /// nothing, stands in its place. No file is read.
     pub(crate) fn url(&self) -> Result<Option<String>, ProviderError> {

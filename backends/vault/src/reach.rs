@@ -2,7 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex as Lock, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex as Lock, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     failure::failure,
     index::Index,
     plan::Plan,
-    transport::{Came, Transport},
+    transport::{Came, Lost, Transport},
 };
 
 /// One server, and the caller that it knows.
@@ -40,7 +40,7 @@ pub(crate) struct Reach {
 pub(crate) struct Inner {
     pub(crate) limits: Limits,
     plan: Plan,
-    opened: OnceLock<Opened>,
+    opened: Lock<Option<Arc<Opened>>>,
     session: Lock<Option<Arc<Session>>>,
     /// When a login was of no use, since its token was refused as the one before: what tells a token that is none from one
     /// that lacks a policy is not always to be had.
@@ -59,7 +59,7 @@ impl Reach {
         let inner = Inner {
             limits,
             plan,
-            opened: OnceLock::new(),
+            opened: Lock::default(),
             session: Lock::default(),
             of_no_use: Lock::default(),
             index: Lock::default(),
@@ -90,9 +90,10 @@ impl Reach {
                 // Whoever was asked took as long as it took.
                 deadline += waited.elapsed();
             }
-            let Some(opened) = self.inner.opened.get() else { return Err(Failed::TimedOut(1)) };
+            // It was thrown away upon another call's trouble with a certificate.
+            let Some(opened) = self.inner.opened() else { continue };
             let Some(session) = lock(&self.inner.session).clone() else { return Err(Failed::TimedOut(1)) };
-            let mut failed = match self.inner.attempts(opened, call, session.token(), deadline).await {
+            let mut failed = match self.inner.attempts(&opened, call, session.token(), deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -100,7 +101,7 @@ impl Reach {
             if refused.status != 403 || session.token().is_none() {
                 return Err(failed);
             }
-            refused.standing = self.inner.standing(opened, &session, deadline).await;
+            refused.standing = self.inner.standing(&opened, &session, deadline).await;
             if refused.standing == Standing::Alive || !opened.entry.can_be_had_anew() {
                 return Err(failed);
             }
@@ -119,7 +120,7 @@ impl Reach {
     /// Sees to it that there is a session, another one than that which is `stale`. Whether
     /// a person was perhaps asked.
     async fn enter(&self, stale: Option<u64>, deadline: Instant) -> Result<bool, Failed> {
-        if self.inner.opened.get().is_none() {
+        if self.inner.opened().is_none() {
             let inner = Arc::clone(&self.inner);
             let opened = self.wait(self.opening.join(move || inner.open()), deadline).await?;
             done(opened, "the settings were not read").map_err(Failed::NotMade)?;
@@ -149,21 +150,34 @@ impl Reach {
 }
 
 impl Inner {
+    fn opened(&self) -> Option<Arc<Opened>> {
+        lock(&self.opened).clone()
+    }
+
     /// Reads settings, files and the environment, once. What was read stays, also if nobody waits any more.
     fn open(&self) -> Result<(), ProviderError> {
-        if self.opened.get().is_none() {
-            let _ = self.opened.set(self.plan.open(&self.limits)?);
+        if self.opened().is_none() {
+            let opened = self.plan.open(&self.limits)?;
+            *lock(&self.opened) = Some(Arc::new(opened));
         }
         Ok(())
     }
 
+    /// Has the next call read certificates anew, which are none that are accepted, or that accept: they have an end, and
+    /// are replaced in their files.
+    pub(crate) fn read_certificates_anew(&self, opened: &Opened) {
+        if self.plan.has_certificates_in_files() {
+            drop(lock(&self.opened).take_if(|now| std::ptr::eq(&**now, opened)));
+        }
+    }
+
     async fn enter(&self, stale: Option<u64>) -> Result<(), ProviderError> {
-        let Some(opened) = self.opened.get() else { return Ok(()) };
+        let Some(opened) = self.opened() else { return Ok(()) };
         let before = lock(&self.session).clone();
         if before.as_ref().is_some_and(|session| session.serves(stale)) {
             return Ok(());
         }
-        let session = opened.entry.enter(self, opened, before, stale).await?;
+        let session = opened.entry.enter(self, &opened, before, stale).await?;
         *lock(&self.session) = Some(Arc::new(session));
         Ok(())
     }
@@ -204,7 +218,12 @@ impl Inner {
             let attempt = opened.transport.attempt(call, token, index.as_ref());
             let failed = match timeout_at(deadline, attempt).await {
                 Err(_) => return Err(Failed::TimedOut(attempts)),
-                Ok(Err(lost)) => Failed::Lost(lost, attempts),
+                Ok(Err(lost)) => {
+                    if lost == Lost::Certificate {
+                        self.read_certificates_anew(opened);
+                    }
+                    Failed::Lost(lost, attempts)
+                }
                 Ok(Ok(came)) => match self.took(came, attempts) {
                     Ok(answer) => return Ok(answer),
                     Err(refused) => Failed::Refused(refused),

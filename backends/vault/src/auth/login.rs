@@ -98,6 +98,9 @@ impl Login {
                 let error = refusal_to_enter(&call, self.shown.what(), &failed);
                 if error.kind() == AccessDenied {
                     *lock(&self.shown.asked) = None;
+                    if matches!(self.shown.by, By::Certificate { .. }) {
+                        inner.read_certificates_anew(opened);
+                    }
                 }
                 return Err(error);
             }

@@ -168,6 +168,28 @@ fn a_certificate_of_tls_logs_in_at_a_server_of_an_authority_of_ones_own() {
     }
 }
 
+/// Certificates have an end, and are replaced in their files while a service runs.
+#[test]
+fn certificates_that_were_replaced_in_their_files_are_read_again() {
+    let Some(server) = Server::shared() else { return };
+    let (key, folder) = (server.key(), TempDir::new().unwrap());
+    let file = |name: &str| std::fs::read_to_string(server.file(name)).unwrap();
+    // One that is no authority of the server's.
+    let path = written(&folder, "ca.pem", &file("client.pem"));
+    let vault =
+        HashiVault::builder().address(server.told("tls-address")).token("root").ca_file(&path).build();
+    for _ in 0..2 {
+        let error = wrap(&vault, &key).unwrap_err();
+        assert_eq!(error.kind(), AccessDenied, "{error}");
+        assert!(error.message().contains("is not trusted"), "{error}");
+    }
+    written(&folder, "ca.pem", &file("ca.pem"));
+    wrap(&vault, &key).unwrap();
+    // And then they are kept.
+    std::fs::remove_file(&path).unwrap();
+    wrap(&vault, &key).unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn an_agent_adds_its_own_token_over_its_socket() {
