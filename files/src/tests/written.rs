@@ -168,11 +168,11 @@ fn what_is_unfinished_goes_when_the_process_is_told_to_end_and_nothing_is_made_a
     let stopped = unfinished::remove_all();
     assert_eq!(names(folder.path()), [""; 0]);
     let other = folder.path().join("other");
-    let making = std::thread::spawn(move || {
+    let making = thread::spawn(move || {
         ALWAYS_NAMED.set(true);
         NewFile::create(&other, Existing::Keep, Access::Private).map(drop)
     });
-    std::thread::yield_now();
+    thread::yield_now();
     assert!(!making.is_finished());
     assert_eq!(names(folder.path()), [""; 0]);
     drop(stopped);
@@ -317,7 +317,7 @@ fn memory_that_is_reserved_changes_neither_length_nor_content_and_is_used() {
     let done = new.reserve_while(len, || {
         // Until the other thread has taken all.
         while blocks(&new) < len / 512 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         "done"
     });
