@@ -114,7 +114,7 @@ impl Sources {
                     }),
                     client_options: options(authority, way.to_tokens(true).map_err(|_| no_client())?),
                 };
-                Anew::new(move || {
+                Anew::credential(move || {
                     let made: Arc<dyn TokenCredential> =
                         ManagedIdentityCredential::new(Some(options.clone()))?;
                     Ok(made)
@@ -133,7 +133,7 @@ impl Sources {
                 let (tenant, client) = (self.tenant()?, self.client()?);
                 let options = options(authority, way.to_tokens(false).map_err(|_| no_client())?);
                 let secret = Secret::new(secret.trim_end_matches(['\r', '\n']).to_owned());
-                Anew::new(move || {
+                Anew::credential(move || {
                     let options = ClientSecretCredentialOptions { client_options: options.clone() };
                     let made: Arc<dyn TokenCredential> =
                         ClientSecretCredential::new(&tenant, client.clone(), secret.clone(), Some(options))?;
@@ -200,7 +200,7 @@ impl Sources {
     ) -> Result<Arc<dyn TokenCredential>, ProviderError> {
         let options = options(authority, way.to_tokens(false).map_err(|_| no_client())?);
         let (tenant, client, assertion) = (self.tenant()?, self.client()?, Shared::new(assertion));
-        Anew::new(move || {
+        Anew::credential(move || {
             let options = ClientAssertionCredentialOptions { client_options: options.clone() };
             let made: Arc<dyn TokenCredential> = ClientAssertionCredential::new(
                 tenant.clone(),

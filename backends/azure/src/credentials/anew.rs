@@ -20,7 +20,7 @@ where
     F: Fn() -> Result<Arc<dyn TokenCredential>> + Send + Sync + 'static,
 {
     /// Made once here, so that settings that cannot be are told before anybody is asked.
-    pub(super) fn new(make: F) -> Result<Arc<dyn TokenCredential>> {
+    pub(super) fn credential(make: F) -> Result<Arc<dyn TokenCredential>> {
         drop(make()?);
         Ok(Arc::new(Self(make)))
     }
