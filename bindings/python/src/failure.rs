@@ -5,7 +5,7 @@
 use std::{error::Error, fmt::Display, io, path::Path};
 
 use envelope_files::{FileError, trust::TrustError};
-use envelope_providers::{ErrorClass, ProvidersError, most_telling};
+use envelope_providers::{ErrorClass, ProvidersError};
 use envelope_rotation::{ItemError, RotationError, SourceError};
 use envelope_sdk::{
     ContextError, DecryptError, EncryptError, FormatError, KeyUri, KeyUriError, ProviderError, RewrapError,
@@ -325,12 +325,20 @@ impl From<RotationError> for Failure {
     }
 }
 
-/// As the [most telling](most_telling) of them.
+/// Of several keys, the error that says most: a refusal says more than a wrong key, and waiting may help where nothing was
+/// refused. Of those that say as much, the first. (envctl's exit code calls a key that is not there a refusal.)
 fn of_attempts(attempts: &[ProviderError]) -> Failure {
     let text = attempts.iter().fold("no configured key opened this:".to_owned(), |text, attempt| {
         format!("{text}\n  - {}", with_causes(attempt))
     });
-    let Some(error) = most_telling(attempts) else { return Failure::other(text) };
+    let rank = |attempt: &&ProviderError| match ErrorClass::of(attempt) {
+        ErrorClass::AccessDenied | ErrorClass::State => 0,
+        ErrorClass::Unreachable => 1,
+        ErrorClass::File => 2,
+        ErrorClass::NotAuthentic => 4,
+        _ => 3,
+    };
+    let Some(error) = attempts.iter().min_by_key(rank) else { return Failure::other(text) };
     Failure::new(kind_of(ErrorClass::of(error)), text)
         .with_key(error.key())
         .retryable(attempts.iter().any(ProviderError::is_retryable))
