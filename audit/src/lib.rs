@@ -53,6 +53,7 @@ pub use record::{NotARecord, Record};
 pub use scope::{
     PolicyDecision, Unwritten, about_envelope, acting_as, in_request, policy_decided, recorded_later,
 };
+pub use segments::closed_segment;
 pub use sink::{Lines, Sink, Spans, Syslog};
 pub use verify::{Verified, Verifier, VerifyError};
 

@@ -1,7 +1,7 @@
 //! The files of a log, for who reads them.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt as _,
@@ -102,23 +102,31 @@ impl Segments for OnDisk {
 /// The numbers of the closed segments of the log at `path`, ascending.
 pub(crate) fn closed_numbers(path: &Path) -> io::Result<Vec<u64>> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut prefix = path.file_name().map(OsString::from).unwrap_or_default();
-    prefix.push(".");
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let digits = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let number =
-            digits.filter(|digits| digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit()));
-        // Whoever can write the folder chooses names: a number that nothing can be added to is of no segment.
-        let number = number.and_then(|digits| digits.parse::<u64>().ok());
-        let number = number.filter(|&number| number <= MAX_INTEGER);
-        // One spelling for each number.
-        numbers.extend(number.filter(|&number| Some(format!("{number:08}").as_str()) == digits));
+        numbers.extend(closed_number(path, &entry?.file_name()));
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// The number of the closed segment of the log at `log` that has this name.
+fn closed_number(log: &Path, name: &OsStr) -> Option<u64> {
+    let digits = name.as_encoded_bytes().strip_prefix(log.file_name()?.as_encoded_bytes())?;
+    let digits = std::str::from_utf8(digits.strip_prefix(b".")?).ok()?;
+    if digits.len() < 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Whoever can write the folder chooses names: a number that nothing can be added to is of no segment.
+    let number = digits.parse().ok().filter(|&number| number <= MAX_INTEGER)?;
+    // One spelling for each number.
+    (format!("{number:08}") == digits).then_some(number)
+}
+
+/// Where the closed segment of the log at `log` is that has this name, if that is the name of one. It need not be there.
+#[must_use]
+pub fn closed_segment(log: &Path, name: &OsStr) -> Option<PathBuf> {
+    closed_number(log, name).map(|number| closed_path(log, number))
 }
 
 /// A file to be read, if it is one. Does not wait for the other end of a pipe.

@@ -50,15 +50,26 @@ impl Plan {
     /// Whether certificates, and the key of this client's, were read of files that can be read again: a pipe cannot. Nobody
     /// is asked anew for what was asked for.
     pub(crate) fn has_certificates_in_files(&self) -> bool {
-        let path = |set: &Option<PathBuf>, name| set.clone().or_else(|| variable(name).map(PathBuf::from));
-        let key = match &self.certificate_key {
-            Some(Text::File(path)) => Some(path.clone()),
-            Some(_) => None,
-            None => variable("CLIENT_KEY").map(PathBuf::from),
+        let key = match self.key() {
+            Some(Text::File(path)) => Some(path),
+            _ => None,
         };
-        let files = [path(&self.roots, "CACERT"), path(&self.certificate, "CLIENT_CERT"), key];
+        let files = [self.roots(), self.certificate(), key];
         let mut files = files.iter().flatten().peekable();
         !self.asks() && files.peek().is_some() && files.all(|path| path.is_file())
+    }
+
+    fn roots(&self) -> Option<PathBuf> {
+        self.roots.clone().or_else(|| variable("CACERT").map(PathBuf::from))
+    }
+
+    fn certificate(&self) -> Option<PathBuf> {
+        self.certificate.clone().or_else(|| variable("CLIENT_CERT").map(PathBuf::from))
+    }
+
+    /// That of the certificate.
+    fn key(&self) -> Option<Text> {
+        self.certificate_key.clone().or_else(|| variable("CLIENT_KEY").map(|key| Text::File(key.into())))
     }
 
     /// The URL of the server, without a slash at the end; `None` where an agent's socket, or
@@ -102,8 +113,7 @@ impl Plan {
                            authority by ca-file or VAULT_CACERT";
             return Err(failure(Invalid, None, message));
         }
-        let roots = self.roots.clone().or_else(|| variable("CACERT").map(PathBuf::from));
-        let roots = roots.map(|path| files::pem(&path, trusted, false)).transpose()?;
+        let roots = self.roots().map(|path| files::pem(&path, trusted, false)).transpose()?;
         let identity = self.identity()?;
         let has_identity = identity.is_some();
         let way = Way {
@@ -143,12 +153,9 @@ impl Plan {
 
     /// The certificate of this client and its key, as one PEM.
     fn identity(&self) -> Result<Option<Zeroizing<Vec<u8>>>, ProviderError> {
-        let path = self.certificate.clone().or_else(|| variable("CLIENT_CERT").map(PathBuf::from));
-        let Some(path) = path else { return Ok(None) };
-        let key =
-            self.certificate_key.clone().or_else(|| variable("CLIENT_KEY").map(|key| Text::File(key.into())));
+        let Some(path) = self.certificate() else { return Ok(None) };
         let trusted = self.around.trusted_files_only;
-        let key = match key {
+        let key = match self.key() {
             Some(Text::File(path)) => files::pem(&path, trusted, true)?,
             Some(text) => {
                 let text =

@@ -5,11 +5,11 @@ use std::{
     fs,
     io::Write,
     mem,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use envelope_audit::{LazyLog, recorded_later};
+use envelope_audit::{LazyLog, closed_segment, recorded_later};
 use envelope_files::Access;
 use envelope_rotation::{is_left_over, payload_path};
 use envelope_sdk::{
@@ -199,12 +199,9 @@ fn is_one_of(openers: &[PathBuf], input: &Input) -> bool {
     there.any(|opener| (opener.dev(), opener.ino()) == (input.dev(), input.ino()))
 }
 
-/// The closed segment of a log that has the name of the input, if that is the name of one: they come with time, and may be many.
+/// The closed segment of a log that has the name of the input: they come with time, and may be many.
 fn segment_called_as(input: &Input, log: &Path) -> Option<PathBuf> {
-    let name = input.path()?.file_name()?;
-    let end = name.as_bytes().strip_prefix(log.file_name()?.as_bytes())?;
-    let digits = end.strip_prefix(b".")?;
-    (digits.len() >= 8 && digits.iter().all(u8::is_ascii_digit)).then(|| log.with_file_name(name))
+    closed_segment(log, input.path()?.file_name()?)
 }
 
 /// `FILE.envelope` beside FILE; standard output for standard input.

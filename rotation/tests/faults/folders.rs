@@ -62,7 +62,8 @@ fn a_folder_that_could_not_be_brought_to_disk_is_not_taken_for_one_that_is() {
     let _bench = Bench::new();
     let folder = folder(&Content::new());
     let made = folder.path().join("a");
-    with_disk(FailsOnce(false), || make_folders(&made)).unwrap_err();
+    let error = with_disk(FailsOnce(false), || make_folders(&made)).unwrap_err();
+    assert!(error.to_string().contains("the disk is broken"), "{error}");
     assert!(!made.exists());
     let flushed = Arc::new(Mutex::new(Vec::new()));
     with_disk(Flushed(Arc::clone(&flushed)), || make_folders(&made)).unwrap();

@@ -47,6 +47,7 @@ fn a_limit_counts_on_however_many_clients_come_meanwhile() {
         for other in 0..80 {
             describe(&server, &format!("other-{other}")).await.unwrap();
         }
-        describe(&server, "first").await.unwrap_err();
+        let error = describe(&server, "first").await.unwrap_err();
+        assert!(error["message"].as_str().unwrap().contains("less often: try again later"), "{error}");
     });
 }
